@@ -1,0 +1,37 @@
+/* An input file as seekable bytes, whatever its compression: a plain file is read where it lies; a .gz (also
+ * with several members) or .zst file is unpacked progressively into an unlinked spool file, as far as somebody has read. Reads may come
+ * from several threads at once. Detection is by magic number, not by name.
+ * A fingerprint says whether the file is still the one that a job started with. */
+#ifndef TT_IO_SOURCE_H
+#define TT_IO_SOURCE_H
+
+#include "base/buf.h"
+#include "io/roots.h"
+
+typedef struct {
+    uint64_t size_bytes;  /* of the file as it lies on disk */
+    int64_t mtime_ns;
+    uint64_t head_hash;   /* xxh3 of the first 64 KiB */
+    uint64_t tail_hash;   /* xxh3 of the last 64 KiB */
+} tt_fingerprint;
+
+typedef struct tt_source tt_source;
+
+/* spool_dir: where unpacked bytes may go. path as in tt_roots_open. */
+tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, tt_source **ret, tt_err *err) TT_MUST_CHECK;
+void tt_source_close(tt_source *s);
+const char *tt_source_path(const tt_source *s); /* absolute, links resolved */
+bool tt_source_is_packed(const tt_source *s);
+/* Up to cap bytes from offset at (of the unpacked bytes); *ret_len < cap only at the end. TT_CORRUPT with the position for damaged
+ * or cut-off compressed data, TT_NOSPACE when the spool is full. Retries EINTR and short reads. */
+tt_rc tt_source_read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t *ret_len, tt_err *err) TT_MUST_CHECK;
+/* Unpacked size; false while it is not known yet. */
+bool tt_source_size(tt_source *s, uint64_t *ret_bytes);
+/* Of the open file, now. */
+tt_rc tt_source_fingerprint(tt_source *s, tt_fingerprint *ret, tt_err *err) TT_MUST_CHECK;
+/* TT_OK if the file at this path still is the recorded one. mtime alone may differ when size and hashes agree. TT_CONFLICT with a sentence otherwise. */
+tt_rc tt_fingerprint_check(const char *path, const tt_fingerprint *recorded, const tt_fingerprint *now, tt_err *err) TT_MUST_CHECK;
+/* Cheap check for every block: size and mtime of the open file (fstat) against recorded. TT_CONFLICT when changed. */
+tt_rc tt_source_unchanged(tt_source *s, const tt_fingerprint *recorded, tt_err *err) TT_MUST_CHECK;
+
+#endif

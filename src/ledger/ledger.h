@@ -1,0 +1,73 @@
+/* The ledger: the durable record of what happened, in SQLite (WAL), with one writer thread. Everything that must
+ * be durable is a tt_change. Changes that wait are applied as one group:
+ *
+ *   take all waiting changes -> BEGIN -> apply each (in a savepoint: one that fails is undone alone and fails alone)
+ *     -> every participant that was enlisted: flush (files: write + sync), then store (its rows)
+ *     -> COMMIT (one fsync) -> participants: committed / rolled_back -> every change: done(rc)
+ *
+ * A participant (a job with its output) whose flush or store fails takes only its own changes down; a COMMIT that fails takes
+ * the whole group down. done() is called exactly once for each change, on the writer thread, after everything is durable or undone.
+ *
+ * The four primitives (records.h, queue.h, pages.h, watch.h) are written on this. Reads go through tt_ledger_read on a
+ * second connection and see what is committed. Threads: submit and read from any; apply/flush/store/done run on the writer. */
+#ifndef TT_LEDGER_LEDGER_H
+#define TT_LEDGER_LEDGER_H
+
+#include "base/str.h"
+
+typedef struct tt_ledger tt_ledger;
+typedef struct tt_txn tt_txn;   /* the group being applied; valid only inside apply/flush/store */
+
+typedef struct {
+    const char *path;         /* DIR/ledger.db; created 0600 with its schema; migrated forward; a newer schema is refused (TT_UNSUPPORTED) */
+    bool relaxed;             /* durability=relaxed: no sync before answers */
+    unsigned max_group;       /* changes per group; 0: 1024 */
+} tt_ledger_options;
+
+tt_rc tt_ledger_open(const tt_ledger_options *options, tt_ledger **ret, tt_err *err) TT_MUST_CHECK;
+/* Applies what is queued, then closes. */
+void tt_ledger_close(tt_ledger *ledger);
+
+typedef struct tt_participant {
+    /* Write and sync files. Not called when nothing was enlisted. */
+    tt_rc (*flush)(struct tt_participant *p, bool sync, tt_err *err);
+    /* Put rows (records, pages, queue) into the transaction. */
+    tt_rc (*store)(struct tt_participant *p, tt_txn *txn, tt_err *err);
+    void (*committed)(struct tt_participant *p);
+    void (*rolled_back)(struct tt_participant *p);
+    bool enlisted; /* the ledger's */
+    tt_rc rc;      /* the ledger's */
+    struct tt_participant *next; /* the ledger's */
+} tt_participant;
+
+typedef struct tt_change {
+    /* May be NULL (then only the participant matters). Changes memory and/or rows. A failure undoes its rows (savepoint); memory is the callee's to undo. */
+    tt_rc (*apply)(struct tt_change *c, tt_txn *txn, tt_err *err);
+    /* rc and err: TT_OK, apply's failure, its participant's failure, or the commit's. May free c. */
+    void (*done)(struct tt_change *c, tt_rc rc, const tt_err *err);
+    struct tt_change *next;         /* the ledger's */
+    tt_participant *participant;    /* the ledger's: set by tt_txn_enlist during apply */
+    tt_rc rc;                       /* the ledger's */
+    tt_err *err;                    /* the ledger's */
+} tt_change;
+
+void tt_ledger_submit(tt_ledger *ledger, tt_change *change);
+/* Make p part of the group, and the current change depend on it. Idempotent within a group. */
+void tt_txn_enlist(tt_txn *txn, tt_participant *p);
+/* Submit a change and wait for it (start, shutdown, tests; never on the writer or an HTTP thread). */
+tt_rc tt_ledger_run(tt_ledger *ledger, tt_rc (*apply)(void *arg, tt_txn *txn, tt_err *err), void *arg, tt_err *err) TT_MUST_CHECK;
+
+/* The writer's condition, for health: how long the oldest waiting change has waited, groups so far, last failure. */
+typedef struct {
+    uint64_t groups, changes, failures;
+    int64_t oldest_wait_ms;
+    int64_t last_commit_us;     /* duration of the last COMMIT */
+    bool relaxed;
+    char last_failure[160];     /* "" when the last group went well */
+} tt_ledger_health;
+void tt_ledger_get_health(tt_ledger *ledger, tt_ledger_health *ret);
+
+/* Rises by one with each start of a server on this ledger; leases of older epochs are void. Set at open. */
+uint64_t tt_ledger_epoch(const tt_ledger *ledger);
+
+#endif
