@@ -44,6 +44,9 @@ tt_scope tt_req_scope(const tt_req *req);
 /* The token that came with the request (header before `token=`); ptr NULL: none. For job tokens, which the items service checks. */
 tt_str tt_req_token(const tt_req *req);
 
+/* The peer is this process, a Unix or loopback socket, or in a trusted network: with scope JOB it may use a job that has no token of its own. */
+bool tt_req_is_near(const tt_req *req);
+
 /* ---- answers ---- */
 void tt_req_answer(tt_req *req, int status, const char *content_type, tt_buf *body_taken);
 void tt_req_answer_static(tt_req *req, int status, const char *content_type, tt_str body);
