@@ -444,6 +444,8 @@ static tt_rc start_epoch(tt_ledger *l, tt_err *err)
 {
     bool wrote;
     tt_rc rc = tt_txn_count(&l->txn, TT_STR("epoch"), &l->epoch, err);
+    if (rc == TT_OK)
+        rc = tt_queue_recover(&l->txn, err);
     tt_rc end = tt_txn_end_unit(&l->txn, rc, err, &wrote);
     if (rc == TT_OK && end == TT_OK)
         end = tt_txn_commit(&l->txn);

@@ -12,6 +12,24 @@ static const char *const steps[] = {
     "CREATE TABLE records(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,"
     " value BLOB NOT NULL, UNIQUE(kind, name));"
     "CREATE TABLE pages(id INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, bytes BLOB NOT NULL);",
+
+    /* 2: the queue. Each state has a partial index that holds just what is looked for in it, so that claims do not slow
+     * down with what has ended. A payload that is not small lies apart (payload is NULL then), because SQLite rewrites a
+     * whole row, with all its overflow pages, at each change of state. */
+    "CREATE TABLE tasks(id INTEGER PRIMARY KEY AUTOINCREMENT, state INTEGER NOT NULL, queue TEXT NOT NULL,"
+    " priority INTEGER NOT NULL, kind TEXT NOT NULL, attempts INTEGER NOT NULL, max_attempts INTEGER NOT NULL,"
+    " backoff_ms INTEGER NOT NULL, lease INTEGER NOT NULL, lease_until_ms INTEGER NOT NULL, run_at_ms INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, unique_key TEXT, worker TEXT,"
+    " reason TEXT, payload BLOB, result BLOB);"
+    "CREATE INDEX tasks_deferred ON tasks(queue) WHERE state = 0;"
+    "CREATE INDEX tasks_scheduled ON tasks(run_at_ms, queue) WHERE state = 1;"
+    "CREATE INDEX tasks_queued ON tasks(queue, priority DESC) WHERE state = 2;"
+    "CREATE INDEX tasks_started ON tasks(lease_until_ms, queue) WHERE state = 3;"
+    "CREATE INDEX tasks_ended ON tasks(state, ended_ms, queue) WHERE state >= 4;"
+    "CREATE UNIQUE INDEX tasks_unique ON tasks(unique_key) WHERE unique_key IS NOT NULL AND state < 4;"
+    "CREATE TABLE task_payloads(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);"
+    "CREATE TABLE task_waits(needs INTEGER NOT NULL, task INTEGER NOT NULL, PRIMARY KEY(needs, task)) WITHOUT ROWID;"
+    "CREATE INDEX task_waits_task ON task_waits(task);",
 };
 
 int64_t tt_schema_newest(void) { return TT_COUNT(steps); }

@@ -60,6 +60,9 @@ tt_rc tt_txn_count(tt_txn *txn, tt_str key, uint64_t *ret, tt_err *err) TT_MUST_
 /* A number that no claim of this or an earlier start has had; larger than all earlier ones. Writer thread. */
 uint64_t tt_ledger_next_lease(tt_ledger *ledger);
 
+/* At open: tasks that were started in an older epoch are queued again. */
+tt_rc tt_queue_recover(tt_txn *txn, tt_err *err) TT_MUST_CHECK;
+
 /* The reading connection, locked; what it sees is committed. Not twice by one thread. */
 tt_db *tt_ledger_read_begin(tt_ledger *ledger);
 void tt_ledger_read_end(tt_ledger *ledger);
