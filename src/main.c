@@ -13,8 +13,16 @@ int main(int argc, char **argv)
     tt_option_flag flags[32];
     size_t n = 0;
     int code = 0;
-    for (int i = 2; i + 1 < argc; i += 2)
-        flags[n++] = (tt_option_flag){argv[i], argv[i + 1]};
+    for (int i = 2; i < argc; i++) {
+        char *eq = strchr(argv[i], '=');
+        if (eq) {
+            *eq = 0;
+            flags[n++] = (tt_option_flag){argv[i], eq + 1};
+        } else if (i + 1 < argc) {
+            flags[n++] = (tt_option_flag){argv[i], argv[i + 1]};
+            i++;
+        }
+    }
     if (tt_sys_init(&err) != TT_OK || tt_options_load(flags, n, NULL, &o, &err) != TT_OK) {
         fprintf(stderr, "tutti: %s\n", err.text);
         return 2;
