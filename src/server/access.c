@@ -1,0 +1,183 @@
+/* Who may do what: the one place, on the matched route, before the body is read. Denies by default.
+ *
+ * Host: a page on the web can point a name of its own at 127.0.0.1 and let a browser talk to us; so a name that is not ours is refused, unless
+ * the request carries a valid token, which such a page cannot know. Origin: a request that changes state and comes from another site's page is refused.
+ * Scope: this process and the Unix socket's own user are admin; a token is what it was made for; with no token configured everybody
+ * near (loopback, Unix, trusted networks with --insecure) is admin. */
+#include "server/inside.h"
+
+/* ---- Host ---- */
+
+/* "[::1]:5005" -> "::1", "localhost:5005" -> "localhost". */
+static tt_str host_name(tt_str host)
+{
+    if (host.len && host.ptr[0] == '[') {
+        ptrdiff_t end = tt_str_find(host, ']');
+        return end < 0 ? (tt_str){0} : tt_str_slice(host, 1, (size_t)end);
+    }
+    ptrdiff_t colon = tt_str_find(host, ':');
+    return colon < 0 ? host : tt_str_slice(host, 0, (size_t)colon);
+}
+
+static bool is_loopback_name(tt_str name)
+{
+    static const tt_str local = {"localhost", 9};
+    if (tt_str_eq_nocase(name, local))
+        return true;
+    return name.len > local.len + 1 && name.ptr[name.len - local.len - 1] == '.'
+        && tt_str_eq_nocase(tt_str_slice(name, name.len - local.len, name.len), local);
+}
+
+bool tt_access_host_ok(const tt_server *s, tt_str host)
+{
+    tt_str name = host_name(host);
+    struct in6_addr addr;
+    if (name.len == 0)
+        return false;
+    for (size_t i = 0; i < s->hosts.len; i++)
+        if (tt_str_eq_nocase(name, s->hosts.ptr[i]) || tt_str_eq_nocase(host, s->hosts.ptr[i]))
+            return true;
+    if (is_loopback_name(name))
+        return true;
+    if (!tt_addr_parse(name, &addr))
+        return false;
+    if (s->bound_any || tt_addr_is_loopback(&addr)) /* a bare address cannot be pointed elsewhere */
+        return true;
+    for (size_t i = 0; i < s->bound.len; i++)
+        if (memcmp(&addr, &s->bound.ptr[i], sizeof addr) == 0)
+            return true;
+    return false;
+}
+
+static bool host_passes(const tt_req *req)
+{
+    if (req->peer.kind >= TT_PEER_UNIX)
+        return true;
+    tt_str host = tt_req_header(req, "Host");
+    if (!host.ptr)
+        return req->http10; /* no browser leaves it out */
+    return tt_access_host_ok(req->server, host);
+}
+
+/* ---- Origin ---- */
+
+static bool changes_state(const tt_req *req)
+{
+    bool reading = tt_str_is(req->method, "GET") || tt_str_is(req->method, "HEAD");
+    return !reading || (req->entry && req->entry->row->changes_state);
+}
+
+/* The authority of "http://a:1/x" is our own. */
+static bool same_site(const tt_req *req, tt_str url)
+{
+    static const tt_str schemes[] = {{"http://", 7}, {"https://", 8}};
+    for (size_t i = 0; i < TT_COUNT(schemes); i++) {
+        if (!tt_str_starts(url, schemes[i]))
+            continue;
+        tt_str rest = tt_str_slice(url, schemes[i].len, url.len), authority = {0};
+        tt_str host = tt_req_header(req, "Host");
+        return tt_str_cut(&rest, '/', &authority) && host.len && tt_str_eq_nocase(authority, host);
+    }
+    return false;
+}
+
+/* Origin where the browser sends it; images and links send none, so what else it says of itself counts too. */
+static bool origin_passes(const tt_req *req)
+{
+    tt_str origin = tt_req_header(req, "Origin"), fetch = tt_req_header(req, "Sec-Fetch-Site"), referer = tt_req_header(req, "Referer");
+    if (origin.ptr)
+        return same_site(req, origin);
+    if (fetch.ptr)
+        return tt_str_is(fetch, "same-origin") || tt_str_is(fetch, "none");
+    return !referer.ptr || same_site(req, referer);
+}
+
+/* ---- scope ---- */
+
+static tt_str bearer(const tt_req *req)
+{
+    tt_str value = tt_req_header(req, "Authorization");
+    if (value.len < 7 || !tt_str_eq_nocase(tt_str_slice(value, 0, 7), TT_STR("Bearer ")))
+        return (tt_str){0};
+    return tt_str_trim(tt_str_slice(value, 7, value.len));
+}
+
+static tt_str token_of(const tt_req *req)
+{
+    tt_str token = bearer(req);
+    for (size_t i = 0; i < req->query_pairs.len && !token.ptr; i++) {
+        const tt_pair_text *pair = &req->query_pairs.ptr[req->query_pairs.len - 1 - i];
+        if (tt_str_is(pair->name, "token"))
+            token = pair->value;
+    }
+    return token;
+}
+
+static bool is_near(const tt_req *req) { return req->peer.kind != TT_PEER_REMOTE; }
+
+static bool is_master(const tt_req *req)
+{
+    return req->server->has_master && req->token.len && tt_token_matches(req->token, req->server->master_hash);
+}
+
+static tt_scope scope_of(const tt_req *req)
+{
+    if (req->peer.kind >= TT_PEER_SAME_USER || is_master(req))
+        return TT_SCOPE_ADMIN;
+    return !req->server->has_master && is_near(req) ? TT_SCOPE_ADMIN : TT_SCOPE_NONE;
+}
+
+static const tt_scope needed[] = {
+    [TT_ACCESS_PUBLIC] = TT_SCOPE_NONE,       [TT_ACCESS_READ] = TT_SCOPE_READ,   [TT_ACCESS_JOB] = TT_SCOPE_OPERATOR,
+    [TT_ACCESS_OPERATOR] = TT_SCOPE_OPERATOR, [TT_ACCESS_ADMIN] = TT_SCOPE_ADMIN, [TT_ACCESS_WORKER] = TT_SCOPE_OPERATOR,
+};
+
+static void refuse(tt_req *req)
+{
+    tt_access access = req->entry->row->access;
+    if (req->entry->row->dialect == TT_DIALECT_PLANCHET) {
+        tt_req_problem(req, TT_DENIED, access == TT_ACCESS_ADMIN ? "Wrong or missing master authentication token" : "Wrong or missing authentication token", NULL);
+        return;
+    }
+    if (req->scope > TT_SCOPE_NONE) {
+        tt_req_problem(req, TT_DENIED, "this token may not do that: use one with more rights", NULL);
+        return;
+    }
+    tt_req_add_header(req, "WWW-Authenticate", "Bearer realm=\"tutti\"");
+    tt_req_problem(req, TT_UNAUTHORIZED, req->token.len ? "the token is not known here: check it" : "no token: send `Authorization: Bearer TOKEN`", NULL);
+}
+
+static bool scope_passes(tt_req *req)
+{
+    tt_access access = req->entry->row->access;
+    if (req->scope >= needed[access])
+        return true;
+    if (access != TT_ACCESS_JOB || (!is_near(req) && req->token.len == 0))
+        return false;
+    req->scope = TT_SCOPE_JOB; /* the area checks the job's own token */
+    return true;
+}
+
+bool tt_access_check(tt_req *req)
+{
+    req->token = token_of(req);
+    req->scope = scope_of(req);
+    if (!host_passes(req) && !is_master(req)) {
+        tt_str host = tt_str_slice(tt_req_header(req, "Host"), 0, 100);
+        tt_req_errorf(req, TT_DENIED, "Host `%.*s` is not a name of this server: add it to the allowed hosts, or use an address it listens on", TT_STR_ARG(host));
+        return false;
+    }
+    if (changes_state(req) && !origin_passes(req)) {
+        tt_req_problem(req, TT_DENIED, "a page of another site may not change anything here", NULL);
+        return false;
+    }
+    if (req->entry && !scope_passes(req)) {
+        refuse(req);
+        return false;
+    }
+    return true;
+}
+
+bool tt_req_is_near(const tt_req *req) { return is_near(req); }
+
+bool tt_req_is_master(const tt_req *req) { return req->peer.kind >= TT_PEER_SAME_USER || is_master(req); }
