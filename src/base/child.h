@@ -3,6 +3,7 @@
 #ifndef TT_BASE_CHILD_H
 #define TT_BASE_CHILD_H
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -16,14 +17,23 @@ typedef struct {
     int stdin_fd, stdout_fd, stderr_fd; /* -1: inherit */
     bool own_group;               /* its own process group (kill the tree with tt_child_kill_tree) */
     int death_signal;             /* sent to the child when the parent dies; 0: SIGKILL */
+    const sigset_t *blocked;      /* signals that stay blocked in the child until it reads them (signals.h), so that none is lost or kills it early; NULL: none */
     uint64_t max_memory_bytes;    /* RLIMIT_AS; 0: none */
     uint64_t max_cpu_s;           /* RLIMIT_CPU; 0: none */
     uint64_t max_files;           /* RLIMIT_NOFILE; 0: none */
 } tt_child_spec;
 
 tt_rc tt_child_spawn(const tt_child_spec *spec, pid_t *ret_pid, tt_err *err) TT_MUST_CHECK;
-/* Every process below pid, found through /proc (also those that called setsid), gets the signal; returns how many. */
+/* The process pid and everything below it, found through /proc (also what called setsid, and orphans that still are in its
+ * process group or session), gets the signal; returns how many. All are stopped first, so that none escapes by forking
+ * meanwhile. With our own pid: everything below us, not ourselves. */
 size_t tt_child_kill_tree(pid_t pid, int signal);
+/* As above for every process of this user (except us and our ancestors) in whose environment mark, "NAME=value", stands, and
+ * what is below them: finds also what left its group, session and parents. A mark that ends with `/` stands for all that begin so. */
+size_t tt_child_kill_marked(const char *mark, int signal);
+/* From now on orphans below us become our children instead of init's, so that tt_child_kill_tree(getpid(), ...) finds them;
+ * the caller then reaps children it does not know. */
+void tt_child_adopt_orphans(void);
 /* "exit 3", "signal 11 (Segmentation fault)" for a wait status. */
 const char *tt_child_status_text(int wait_status, char out[64]);
 

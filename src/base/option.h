@@ -1,6 +1,8 @@
 /* The option table: one row per setting of tutti. From it come flags, environment variables, the INI file, `config show`, help and
  * docs/configuration.md. To add an option: add a row to option.def. Order: flag > TUTTI_* (or an older system's name) > INI file > default.
  * Values are validated all together before any is used; an unknown key in the file is an error, an unknown variable with a known prefix a warning.
+ * A secret may be given by reference: `file:/path` (readable by its owner alone), `env:NAME`, `credential:NAME` (a file in systemd's
+ * $CREDENTIALS_DIRECTORY); its value is masked in logs from then on. In the file, keys without a section stand before the first one or in [tutti].
  * Read-only after tt_options_load; any thread. */
 #ifndef TT_BASE_OPTION_H
 #define TT_BASE_OPTION_H
@@ -38,6 +40,10 @@ bool tt_option_bool(const tt_options *o, const char *key);
 size_t tt_option_list(const tt_options *o, const char *key, const tt_str **ret); /* lists: repeated flag, or comma-separated */
 /* "flag", "environment TUTTI_X", "/etc/tutti/tutti.ini:12", "default". */
 const char *tt_option_origin(const tt_options *o, const char *key);
+/* The name of the setting's own environment variable ("TUTTI_SERVER_LISTEN") into out; returns out. */
+const char *tt_option_env_name(const tt_option *row, char out[64]);
+/* The flags (with --config) that give another tutti process the same settings, NULL-ended; secrets never have flags. Owned by o. */
+const char *const *tt_options_argv(const tt_options *o);
 /* Warnings gathered while loading (unknown variables, deprecated names), one per line; "" when none. */
 const char *tt_options_warnings(const tt_options *o);
 /* Sections of the file that are not options but declarations ("reader.MyReader"): calls fn(section, name, value). */

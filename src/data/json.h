@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 
-enum { TT_JSON_MAX_DEPTH = 512 };
+enum { TT_JSON_MAX_DEPTH = 512, TT_JSON_PADDING = 32 };
 
 typedef struct {
     bool strict;       /* refuse NaN and Infinity */
@@ -20,6 +20,8 @@ typedef struct {
 
 /* First byte of the value's text at p (blanks skipped) up to its end. Returns the byte behind the value, or NULL with *ret_fault. */
 const char *tt_json_skip(const char *p, const char *end, tt_json_opts *opts, tt_json_fault *ret_fault) TT_MUST_CHECK;
+/* The same for the hot path: TT_JSON_PADDING bytes behind end may be read as well (never judged). */
+const char *tt_json_skip_padded(const char *p, const char *end, tt_json_opts *opts, tt_json_fault *ret_fault) TT_MUST_CHECK;
 /* The plain byte-by-byte twin, for tests. */
 const char *tt_json_skip_scalar(const char *p, const char *end, tt_json_opts *opts, tt_json_fault *ret_fault) TT_MUST_CHECK;
 /* Whole text is one value with nothing but blanks around. *ret_value (may be NULL) gets it without the blanks. A UTF-8 BOM in front is skipped when bom_ok. */

@@ -8,6 +8,13 @@
  * A participant (a job with its output) whose flush or store fails takes only its own changes down; a COMMIT that fails takes
  * the whole group down. done() is called exactly once for each change, on the writer thread, after everything is durable or undone.
  *
+ * A lazy change (a claim) does not wait for the disk: it is applied in the next group and done() is called right then; its rows
+ * are committed with the next group that has others, at most 200 ms later. A power cut or a failed COMMIT in between undoes them
+ * after all, so it is only for what may be lost, and it enlists no participant.
+ *
+ * apply() is called exactly once before done(). Changes that put no rows and enlist nobody do not care about COMMIT and cause none.
+ * A change that puts rows and also enlists a participant that fails takes the whole group down (its rows cannot be undone alone).
+ *
  * The four primitives (records.h, queue.h, pages.h, watch.h) are written on this. Reads go through tt_ledger_read on a
  * second connection and see what is committed. Threads: submit and read from any; apply/flush/store/done run on the writer. */
 #ifndef TT_LEDGER_LEDGER_H
@@ -45,6 +52,8 @@ typedef struct tt_change {
     tt_rc (*apply)(struct tt_change *c, tt_txn *txn, tt_err *err);
     /* rc and err: TT_OK, apply's failure, its participant's failure, or the commit's. May free c. */
     void (*done)(struct tt_change *c, tt_rc rc, const tt_err *err);
+    bool lazy;                      /* see above; set before submit */
+    bool wrote;                     /* the ledger's: it has rows in the transaction */
     struct tt_change *next;         /* the ledger's */
     tt_participant *participant;    /* the ledger's: set by tt_txn_enlist during apply */
     tt_rc rc;                       /* the ledger's */

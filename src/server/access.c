@@ -179,3 +179,5 @@ bool tt_access_check(tt_req *req)
 }
 
 bool tt_req_is_near(const tt_req *req) { return is_near(req); }
+
+bool tt_req_is_master(const tt_req *req) { return req->peer.kind >= TT_PEER_SAME_USER || is_master(req); }

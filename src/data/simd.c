@@ -1,0 +1,28 @@
+#include "data/simd.h"
+
+static bool machine_has(tt_simd level)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return level != TT_SIMD_AVX2 || (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                                     __builtin_cpu_supports("popcnt"));
+#else
+    return level <= TT_SIMD_WORD;
+#endif
+}
+
+tt_simd tt_simd_level = TT_SIMD_WORD;
+
+bool tt_simd_use(tt_simd level)
+{
+    if (level > TT_SIMD_AVX2 || !machine_has(level))
+        return false;
+    tt_simd_level = level;
+    return true;
+}
+
+__attribute__((constructor)) static void pick(void)
+{
+    for (tt_simd level = TT_SIMD_AVX2; !tt_simd_use(level); level--)
+        ;
+}

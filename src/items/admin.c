@@ -1,0 +1,457 @@
+/* Jobs are made, repaired, cleaned and deleted: rare, blocking, one at a time (items->admin), on the pool. Order of effects: what can be
+ * refused is looked at first; then the ledger changes in one commit; only then are files of an old job given up. */
+#include "items/items_inner.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ledger/pages.h"
+#include "ledger/records.h"
+
+tt_rc tt_job_store_record(tt_job *j, tt_txn *txn, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_definition_write(&j->def, &text);
+    TT_TRY(tt_buf_check(&text, err));
+    return tt_record_put(txn, TT_STR("job"), tt_str_of(j->def.name), TT_ANY_VERSION, tt_buf_view(&text), NULL, err);
+}
+
+/* ---- giving up an old job ---- */
+
+typedef struct {
+    tt_job *old;        /* may be NULL */
+    tt_job *replacement;/* may be NULL */
+    bool remove_output;
+} exchange;
+
+static tt_rc drop_rows(const tt_job *j, tt_txn *txn, tt_err *err)
+{
+    char kind[32];
+    TT_TRY(tt_record_delete(txn, TT_STR("job"), tt_str_of(j->def.name), err));
+    TT_TRY(tt_record_delete_kind(txn, tt_str_of(tt_errors_kind(j->def.owner, kind)), err));
+    return tt_page_drop_owner(txn, j->def.owner, err);
+}
+
+static tt_rc exchange_apply(void *arg, tt_txn *txn, tt_err *err)
+{
+    exchange *x = arg;
+    if (x->old)
+        TT_TRY(drop_rows(x->old, txn, err));
+    if (!x->replacement)
+        return TT_OK;
+    TT_TRY(tt_page_new_owner(txn, &x->replacement->def.owner, err));
+    x->replacement->head_dirty = true;
+    TT_TRY(tt_job_store_record(x->replacement, txn, err));
+    return x->replacement->part.store(&x->replacement->part, txn, err);
+}
+
+/* On the writer thread, which alone uses the output. */
+static tt_rc give_up_files(void *arg, tt_txn *txn, tt_err *err)
+{
+    exchange *x = arg;
+    tt_rc rc = TT_OK;
+    if (x->remove_output && x->old->output) {
+        rc = tt_append_remove(x->old->output, err);
+        x->old->output = NULL;
+    }
+    tt_job_close_output(x->old);
+    return rc;
+}
+
+static tt_job_life set_life(tt_job *j, tt_job_life life)
+{
+    tt_claim *done = NULL;
+    pthread_mutex_lock(&j->lock);
+    tt_job_life before = j->life;
+    j->life = life;
+    if (life == TT_JOB_GONE) {
+        tt_claims_retry(j, &done); /* all of them are refused */
+        tt_results_resume(j);
+    }
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+    return before;
+}
+
+/* The old job (may be NULL) leaves the ledger and the replacement (may be NULL) comes in, in one commit. */
+static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool remove_output, tt_err *err)
+{
+    exchange x = {old, replacement, remove_output};
+    tt_job_life before = old ? set_life(old, TT_JOB_GONE) : TT_JOB_NEW;
+    tt_rc rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
+    if (rc != TT_OK) {
+        if (old)
+            set_life(old, before);
+        return rc;
+    }
+    if (old) {
+        rc = tt_ledger_run(items->env.ledger, give_up_files, &x, err);
+        tt_items_remove(items, old);
+        tt_cache_drop_owner(items->env.cache, old->def.owner);
+    }
+    return rc;
+}
+
+/* ---- starting ---- */
+
+typedef struct {
+    const char *path; /* absolute */
+    const tt_job *except;
+    bool taken;
+} output_search;
+
+static void look_for_output(void *arg, tt_job *j)
+{
+    output_search *s = arg;
+    if (j == s->except || s->taken)
+        return;
+    pthread_mutex_lock(&j->lock);
+    s->taken = j->def.output_real && strcmp(j->def.output_real, s->path) == 0;
+    pthread_mutex_unlock(&j->lock);
+}
+
+static tt_rc output_refused(const tt_definition *d, tt_err *err)
+{
+    return tt_fail(err, TT_CONFLICT, "Output path not allowed `%s`.", d->output);
+}
+
+/* No two jobs on one file. The spelling does not matter: links are resolved; the file's lock catches hard links. */
+static tt_rc check_output(tt_items *items, const tt_definition *d, const tt_job *except, tt_err *err)
+{
+    if (!d->output || d->mode == TT_MODE_READ)
+        return TT_OK;
+    int dir;
+    tt_str name;
+    char *real_dir = NULL;
+    TT_TRY(tt_roots_open_parent(items->env.roots, tt_str_of(d->output), &dir, &name, &real_dir, err));
+    close(dir);
+    TT_BUF_AUTO tt_buf path = {0};
+    tt_buf_printf(&path, "%s/%.*s", strcmp(real_dir, "/") == 0 ? "" : real_dir, TT_STR_ARG(name));
+    free(real_dir);
+    char *resolved = realpath(tt_buf_cstr(&path), NULL); /* the file itself may be a link */
+    output_search s = {.path = resolved ? resolved : tt_buf_cstr(&path), .except = except};
+    tt_items_each(items, look_for_output, &s);
+    free(resolved);
+    return s.taken ? output_refused(d, err) : TT_OK;
+}
+
+static tt_rc check_start(const tt_job_start *start, tt_err *err)
+{
+    TT_TRY(tt_job_name_check(start->name, err));
+    if (!json_is_object(start->metadata))
+        return tt_fail(err, TT_INVALID, "the metadata must be a JSON object");
+    return TT_OK;
+}
+
+static tt_rc define(tt_items *items, const tt_job_start *start, tt_definition *d, tt_buf *unknown, tt_err *err)
+{
+    d->name = tt_str_dup(start->name);
+    d->reader_name = tt_str_dup(start->reader_name);
+    d->writer_name = tt_str_dup(start->writer_name);
+    d->lease_ms = items->env.lease_ms;
+    d->max_attempts = items->env.max_attempts;
+    d->created_ms = tt_wall_ms();
+    TT_TRY(tt_job_mode_parse(start->mode, &d->mode, err));
+    TT_TRY(tt_definition_read_metadata(d, start->metadata, unknown, err));
+    if (d->mode == TT_MODE_READ_WRITE && !d->output)
+        return tt_fail(err, TT_INVALID, "metadata: output_file_path is missing: it names the file that the results go to "
+                       "(or use mode=read)");
+    if (d->mode == TT_MODE_WRITE && !d->output)
+        return tt_fail(err, TT_INVALID, "metadata: output_file_path is missing: it names the file that the results go to");
+    return TT_OK;
+}
+
+static void take_token(tt_items *items, const tt_job_start *start, tt_definition *d)
+{
+    if (start->has_token && start->token.len) { /* an empty one means none */
+        tt_log_mask(start->token);
+        items->options.token_hash(start->token, d->token_hash);
+    }
+}
+
+/* The ledger knows the job; now it opens. If the output fails at this point, the job stays, broken, with the reason. */
+static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrite, tt_err *err)
+{
+    tt_rc rc = open_output ? tt_job_create_output(j, overwrite, err) : TT_OK;
+    pthread_mutex_lock(&j->lock);
+    if (rc == TT_OK)
+        j->life = TT_JOB_LIVE;
+    else
+        tt_job_break(j, true, err->text);
+    j->head_dirty = true;
+    tt_job_flush_soon(j);
+    pthread_mutex_unlock(&j->lock);
+    tt_items_set(items, tt_job_ref(j));
+    if (rc == TT_OK)
+        tt_plan_start(j);
+    return rc;
+}
+
+static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definition *d, tt_job *old, tt_err *err)
+{
+    bool overwrite = json_is_true(json_object_get(start->metadata, "overwrite"));
+    take_token(items, start, d);
+    if (old && !start->has_token)
+        memcpy(d->token_hash, old->def.token_hash, sizeof d->token_hash);
+    tt_job *j = tt_job_new(&items->env, d);
+    tt_rc rc = check_output(items, &j->def, old, err);
+    if (rc == TT_OK)
+        rc = tt_job_create_input(j, err);
+    /* An old job holds the file: then the new one opens it after the exchange. */
+    j->fresh = old && start->clean_start;
+    j->generation = old ? old->generation + 1 : 0;
+    if (rc == TT_OK && !old) {
+        rc = tt_job_create_output(j, overwrite, err);
+        if (rc == TT_LOCKED)
+            rc = output_refused(&j->def, err);
+    }
+    if (rc == TT_OK)
+        rc = replace(items, old, j, false, err);
+    if (rc == TT_OK)
+        rc = go_live(items, j, old != NULL, overwrite, err);
+    tt_job_unref(j);
+    return rc;
+}
+
+/* ---- repairing ---- */
+
+static tt_rc same_files(const tt_definition *old, const tt_definition *now, tt_err *err)
+{
+    json_t *a = json_loads(old->metadata, JSON_ALLOW_NUL, NULL), *b = json_loads(now->metadata, JSON_ALLOW_NUL, NULL);
+    json_t *in_a = json_object_get(a, "input_file_path"), *in_b = json_object_get(b, "input_file_path");
+    bool same_input = old->mode == TT_MODE_WRITE || (in_a && in_b && json_equal(in_a, in_b));
+    bool same_output = strcmp(old->output ? old->output : "", now->output ? now->output : "") == 0;
+    json_decref(a);
+    json_decref(b);
+    if (!same_input)
+        return tt_fail(err, TT_CONFLICT, "job `%s` reads another input: a repair goes on with the same one; use clean_start, "
+                       "or another name", old->name);
+    if (!same_output)
+        return tt_fail(err, TT_CONFLICT, "job `%s` writes to `%s`: a repair goes on with the same output; use clean_start, "
+                       "or another name", old->name, old->output ? old->output : "nothing");
+    return TT_OK;
+}
+
+static tt_rc store_record(void *arg, tt_txn *txn, tt_err *err) { return tt_job_store_record(arg, txn, err); }
+
+/* A broken job is opened again from what the ledger knows: perhaps its files are back. */
+static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
+{
+    exchange x = {.old = old};
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_definition def = {0};
+    TT_TRY(tt_record_get(items->env.ledger, TT_STR("job"), tt_str_of(old->def.name), &text, NULL, err));
+    TT_TRY(tt_definition_parse(tt_str_of(old->def.name), tt_buf_view(&text), &def, err));
+    set_life(old, TT_JOB_GONE);
+    TT_TRY(tt_ledger_run(items->env.ledger, give_up_files, &x, err));
+    tt_cache_drop_owner(items->env.cache, old->def.owner);
+    tt_job *j = tt_job_new(&items->env, &def);
+    tt_items_set(items, tt_job_ref(j));
+    tt_job_resume(j);
+    tt_rc rc = j->life == TT_JOB_BROKEN ? tt_fail(err, TT_CONFLICT, "job `%s` is broken: %s", j->def.name, j->broken) : TT_OK;
+    tt_job_unref(j);
+    return rc;
+}
+
+static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definition *d, tt_job *j, tt_err *err)
+{
+    tt_claim *done = NULL;
+    TT_TRY(same_files(&j->def, d, err));
+    if (j->life == TT_JOB_BROKEN)
+        TT_TRY(reopen(items, j, err));
+    tt_job *live = tt_items_peek(items, start->name);
+    tt_assert(live);
+    pthread_mutex_lock(&live->lock);
+    tt_leases_void(live);
+    take_token(items, start, &live->def);
+    tt_job_flush_soon(live);
+    tt_claims_retry(live, &done);
+    pthread_mutex_unlock(&live->lock);
+    tt_claims_finish(done);
+    tt_rc rc = start->has_token ? tt_ledger_run(items->env.ledger, store_record, live, err) : TT_OK;
+    uint64_t retried;
+    if (rc == TT_OK && json_is_true(json_object_get(start->metadata, "retry_errors")))
+        rc = tt_items_retry(items, start->name, NULL, 0, &retried, err);
+    tt_job_unref(live);
+    return rc;
+}
+
+static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definition *d, bool *ret_existed, tt_err *err)
+{
+    tt_job *old = tt_items_peek(items, start->name);
+    tt_rc rc = TT_OK;
+    *ret_existed = old != NULL;
+    if (!old || start->clean_start)
+        rc = make_fresh(items, start, d, old, err);
+    else if (start->cont)
+        rc = repair(items, start, d, old, err);
+    else if (start->same_is_fine && tt_definition_same(&old->def, d))
+        rc = TT_OK;
+    else
+        rc = tt_fail(err, TT_EXISTS, "Job %s already exists.", d->name);
+    tt_job_unref(old);
+    return rc;
+}
+
+tt_rc tt_items_start(tt_items *items, const tt_job_start *start, bool *ret_existed, tt_buf *ret_unknown_metadata, tt_err *err)
+{
+    tt_definition d = {0};
+    TT_TRY(check_start(start, err));
+    tt_rc rc = define(items, start, &d, ret_unknown_metadata, err);
+    pthread_mutex_lock(&items->admin);
+    if (rc == TT_OK)
+        rc = start_locked(items, start, &d, ret_existed, err);
+    pthread_mutex_unlock(&items->admin);
+    tt_definition_deinit(&d);
+    return rc;
+}
+
+/* ---- ending ---- */
+
+static tt_rc delete_locked(tt_items *items, tt_str name, bool output, tt_err *err)
+{
+    tt_job *j = tt_items_find(items, name, err);
+    if (!j)
+        return TT_NOT_FOUND;
+    tt_rc rc = replace(items, j, NULL, output, err);
+    tt_job_unref(j);
+    return rc;
+}
+
+tt_rc tt_items_delete(tt_items *items, tt_str name, tt_err *err)
+{
+    pthread_mutex_lock(&items->admin);
+    tt_rc rc = delete_locked(items, name, false, err);
+    pthread_mutex_unlock(&items->admin);
+    return rc;
+}
+
+static tt_rc remove_output(void *arg, tt_txn *txn, tt_err *err)
+{
+    tt_job *j = arg;
+    tt_rc rc = TT_OK;
+    if (j->output)
+        rc = tt_append_remove(j->output, err);
+    j->output = NULL;
+    if (rc != TT_OK)
+        return rc;
+    pthread_mutex_lock(&j->lock);
+    free(j->def.output_real);
+    j->def.output_real = NULL; /* the path is free for others */
+    j->output_mark = (tt_append_mark){0};
+    j->head_dirty = true;
+    pthread_mutex_unlock(&j->lock);
+    tt_txn_enlist(txn, &j->part);
+    return tt_job_store_record(j, txn, err);
+}
+
+static tt_rc clean_locked(tt_items *items, tt_job *j, bool output, tt_err *err)
+{
+    tt_claim *done = NULL;
+    pthread_mutex_lock(&j->lock);
+    tt_leases_void(j);
+    j->def.token_hash[0] = '\0';
+    tt_job_flush_soon(j);
+    tt_claims_retry(j, &done);
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+    bool remove = output && tt_job_has_writer(j);
+    TT_TRY(tt_ledger_run(items->env.ledger, remove ? remove_output : store_record, j, err));
+    if (!tt_job_has_writer(j))
+        return tt_fail(err, TT_INVALID, "No cleaning method found for writer type \"<class 'NoneType'>\"");
+    return TT_OK;
+}
+
+tt_rc tt_items_clean(tt_items *items, tt_str name, bool output, tt_err *err)
+{
+    pthread_mutex_lock(&items->admin);
+    tt_job *j = tt_items_peek(items, name);
+    tt_rc rc = j ? clean_locked(items, j, output, err)
+                 : tt_fail(err, TT_NOT_FOUND, "Could not find a job name \"%.*s\"", TT_STR_ARG(tt_str_slice(name, 0, 200)));
+    tt_job_unref(j);
+    pthread_mutex_unlock(&items->admin);
+    return rc;
+}
+
+typedef struct {
+    tt_items *items;
+    bool output;
+    tt_rc rc;
+    tt_err *err;
+} purge_walk;
+
+static void purge_one(void *arg, tt_job *j)
+{
+    purge_walk *walk = arg;
+    tt_err err = {0};
+    tt_rc rc = delete_locked(walk->items, tt_str_of(j->def.name), walk->output, &err);
+    if (rc != TT_OK && walk->rc == TT_OK) /* the others go all the same */
+        walk->rc = tt_fail(walk->err, rc, "job `%s`: %s", j->def.name, err.text);
+}
+
+tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err)
+{
+    purge_walk walk = {.items = items, .output = output, .rc = TT_OK, .err = err};
+    pthread_mutex_lock(&items->admin);
+    tt_items_each(items, purge_one, &walk);
+    pthread_mutex_unlock(&items->admin);
+    return walk.rc;
+}
+
+/* ---- trying again ---- */
+
+typedef struct {
+    tt_job *j;
+    const uint64_t *ids;
+    size_t count;
+    uint64_t retried;
+} redrive;
+
+static void redrive_item(redrive *r, tt_item_ref at)
+{
+    uint8_t byte = tt_blocks_get(&r->j->blocks, at);
+    tt_item_state state = tt_item_state_of(byte);
+    if ((state != TT_ITEM_ERROR && state != TT_ITEM_DEAD) || byte == tt_item_unreadable() || tt_blocks_lease(&r->j->blocks, at))
+        return;
+    uint8_t open = tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0);
+    if (!tt_blocks_set(&r->j->blocks, at, open))
+        return;
+    tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
+    r->retried++;
+}
+
+static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
+{
+    redrive *r = arg;
+    tt_blocks *blocks = &r->j->blocks;
+    size_t hint = 0;
+    tt_item_ref at;
+    tt_txn_enlist(txn, &r->j->part);
+    pthread_mutex_lock(&r->j->lock);
+    for (size_t i = 0; r->ids && i < r->count; i++)
+        if (tt_blocks_find(blocks, r->ids[i], false, &hint, &at))
+            redrive_item(r, at);
+    for (at.row = 0; !r->ids && at.row < blocks->rows.len; at.row++)
+        for (at.index = 0; at.index < blocks->rows.ptr[at.row].block.count; at.index++)
+            redrive_item(r, at);
+    pthread_mutex_unlock(&r->j->lock);
+    return TT_OK;
+}
+
+tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err)
+{
+    tt_job *j = tt_items_find(items, name, err);
+    if (!j)
+        return TT_NOT_FOUND;
+    redrive r = {.j = j, .ids = ids, .count = count};
+    tt_rc rc = tt_ledger_run(items->env.ledger, redrive_apply, &r, err);
+    tt_claim *done = NULL;
+    pthread_mutex_lock(&j->lock);
+    tt_claims_retry(j, &done);
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+    tt_job_unref(j);
+    *ret_retried = r.retried;
+    return rc;
+}

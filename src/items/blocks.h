@@ -1,0 +1,65 @@
+/* The directory of a job's items: every block of the input with the states of its items, in memory. Finished blocks
+ * take no more than their row; ten million items fit in a few hundred kilobytes. A job without a reader (mode write)
+ * has no input: its blocks are made as ids arrive, 64 ids each, found through a map.
+ *
+ * All functions are called under the job's lock. Counters are kept in step by set(), the only place that changes a state. */
+#ifndef TT_ITEMS_BLOCKS_H
+#define TT_ITEMS_BLOCKS_H
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "items/state.h"
+
+typedef struct {
+    tt_block block;
+    uint8_t *states;    /* block.count bytes; NULL: all are `uniform` */
+    uint32_t *lease_of; /* block.count slots + 1, 0: none; NULL: nothing in flight */
+    uint32_t open;      /* pending and not in flight: can be served */
+    uint32_t in_flight;
+    uint8_t uniform;
+    bool inspected;     /* its records were looked at once: bad ones and holes are marked */
+    bool dirty;         /* differs from its page */
+    bool loading;       /* a load is under way */
+} tt_dir_block;
+
+typedef struct {
+    uint64_t of[TT_ITEM_STATE_COUNT]; /* items by state; in flight ones count as pending (or as what they became) */
+    uint64_t in_flight;
+} tt_item_counts;
+
+typedef struct {
+    TT_VEC(tt_dir_block) rows;
+    TT_VEC(uint32_t) dirty;  /* numbers of dirty blocks, each once */
+    tt_item_counts counts;
+    size_t first_open;       /* no block before it has open items */
+    bool sparse;             /* a job without a reader */
+    tt_map by_range;         /* sparse: id / 64 -> row number + 1 */
+} tt_blocks;
+
+typedef struct {
+    uint32_t row;
+    uint32_t index; /* in the block */
+} tt_item_ref;
+
+void tt_blocks_deinit(tt_blocks *b);
+/* A block found by planning: all pending, or with the states of its page (taken over). False: out of memory. */
+bool tt_blocks_add(tt_blocks *b, const tt_block *block, bool inspected, uint8_t *states_taken, uint8_t uniform, bool dirty) TT_MUST_CHECK;
+/* Where id is. False: no such item (for sparse jobs: made when `make`). *hint speeds up runs of neighbours; start it at 0. */
+bool tt_blocks_find(tt_blocks *b, uint64_t id, bool make, size_t *hint, tt_item_ref *ret) TT_MUST_CHECK;
+uint8_t tt_blocks_get(const tt_blocks *b, tt_item_ref at);
+/* Change one byte; counters, dirty mark and packing follow. False: out of memory (unchanged). */
+bool tt_blocks_set(tt_blocks *b, tt_item_ref at, uint8_t byte) TT_MUST_CHECK;
+/* The lease slot that an item is in flight under, 0: none. Setting needs room: reserve first. */
+uint32_t tt_blocks_lease(const tt_blocks *b, tt_item_ref at);
+bool tt_blocks_reserve(tt_blocks *b, uint32_t row) TT_MUST_CHECK; /* states and lease_of exist: set and set_lease cannot fail on this row */
+void tt_blocks_set_lease(tt_blocks *b, tt_item_ref at, uint32_t slot);
+/* Give memory of a row back that it no longer needs. */
+void tt_blocks_pack(tt_blocks *b, uint32_t row);
+void tt_blocks_mark_dirty(tt_blocks *b, uint32_t row);
+/* First row with open items, or rows.len. */
+size_t tt_blocks_first_open(tt_blocks *b);
+uint64_t tt_blocks_id(const tt_blocks *b, tt_item_ref at);
+/* Whether the counters agree with the states; *ret_reason says what does not. For tests and asserts. */
+bool tt_blocks_validate(const tt_blocks *b, const char **ret_reason);
+
+#endif

@@ -1,0 +1,526 @@
+/* Serving. A claim takes pending items in input order, marks them as in flight under a lease, and answers with slices of loaded blocks: no
+ * byte of an item is copied or looked at here. What it needs and does not find (a block that is not loaded, a plan that has not got that
+ * far, items that are all in flight) makes it wait on the job's list; every event that could help looks through that list again. */
+#include "items/job.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+void tt_claim_deinit(tt_claim *c)
+{
+    for (size_t i = 0; i < c->held.len; i++)
+        tt_loaded_unref(c->held.ptr[i]);
+    tt_vec_deinit(&c->held);
+    tt_vec_deinit(&c->runs);
+    tt_job_unref(c->job);
+    c->job = NULL;
+}
+
+/* ---- blocks in memory ---- */
+
+typedef struct {
+    tt_job *j;
+    uint32_t row;
+} load_task;
+
+/* Mark what cannot be served, the first time a block is looked at. */
+static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
+{
+    tt_dir_block *row = &j->blocks.rows.ptr[number];
+    if (row->inspected)
+        return;
+    row->inspected = true;
+    tt_blocks_mark_dirty(&j->blocks, number);
+    for (uint32_t i = 0; i < loaded->bad_count; i++) {
+        const tt_bad_record *bad = &loaded->bads[i];
+        tt_item_ref at = {number, bad->index};
+        uint8_t byte = bad->silent ? tt_item_byte(TT_ITEM_HOLE, false, 0) : tt_item_unreadable();
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING ||
+            !tt_blocks_set(&j->blocks, at, byte) || bad->silent)
+            continue;
+        tt_job_note_bad(j, tt_blocks_id(&j->blocks, at), row->block.file_no, bad);
+    }
+    tt_job_flush_soon(j);
+}
+
+static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, tt_err *err)
+{
+    TT_TRY(tt_source_unchanged(tt_reader_file(j->reader, block->file_no), &j->def.inputs.ptr[block->file_no].print, err));
+    return tt_reader_load(j->reader, block, ret, err);
+}
+
+static void load_main(void *arg)
+{
+    load_task *task = arg;
+    tt_job *j = task->j;
+    tt_loaded *loaded = NULL;
+    tt_claim *done = NULL;
+    tt_err err = {0};
+    pthread_mutex_lock(&j->lock);
+    tt_block block = j->blocks.rows.ptr[task->row].block;
+    pthread_mutex_unlock(&j->lock);
+    tt_rc rc = load_block(j, &block, &loaded, &err);
+    pthread_mutex_lock(&j->lock);
+    j->blocks.rows.ptr[task->row].loading = false;
+    if (rc == TT_OK) {
+        inspect(j, task->row, loaded);
+        tt_cache_put(j->env->cache, j->def.owner, task->row, loaded);
+        tt_claims_retry(j, &done);
+        tt_loaded_unref(loaded);
+    } else {
+        if (rc != TT_NOMEM) /* memory may come back; an input that cannot be read does not */
+            tt_job_break(j, false, err.text);
+        tt_claims_fail(j, rc, err.text, &done);
+    }
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+    tt_job_unref(j);
+    free(task);
+}
+
+static void start_load(tt_job *j, uint32_t number)
+{
+    tt_dir_block *row = &j->blocks.rows.ptr[number];
+    if (row->loading)
+        return;
+    row->loading = true;
+    load_task *task = TT_NEW(load_task);
+    *task = (load_task){tt_job_ref(j), number};
+    tt_pool_run(j->env->pool, load_main, task);
+}
+
+/* The block if it is in memory; then the claim holds it. */
+static tt_loaded *hold(tt_job *j, tt_claim *c, uint32_t number)
+{
+    for (size_t i = 0; i < c->held.len; i++)
+        if (c->held.ptr[i]->block.first_id == j->blocks.rows.ptr[number].block.first_id)
+            return c->held.ptr[i];
+    tt_loaded *loaded = tt_cache_get(j->env->cache, j->def.owner, number);
+    if (loaded && !tt_vec_push(&c->held, loaded)) {
+        tt_loaded_unref(loaded);
+        return NULL;
+    }
+    return loaded;
+}
+
+static void prefetch(tt_job *j, size_t from)
+{
+    enum { AHEAD = 2 };
+    for (size_t row = from, found = 0; row < j->blocks.rows.len && found < AHEAD; row++) {
+        if (j->blocks.rows.ptr[row].open == 0)
+            continue;
+        found++;
+        tt_loaded *loaded = tt_cache_get(j->env->cache, j->def.owner, (uint32_t)row);
+        if (loaded)
+            tt_loaded_unref(loaded);
+        else
+            start_load(j, (uint32_t)row);
+    }
+}
+
+/* ---- marking ---- */
+
+static bool add_run(tt_claim *c, const tt_loaded *loaded, uint32_t from, uint32_t to)
+{
+    char *start = loaded->bytes + loaded->offsets[from];
+    size_t len = loaded->offsets[to] - loaded->offsets[from];
+    c->byte_count += len;
+    struct iovec *last = c->runs.len ? &c->runs.ptr[c->runs.len - 1] : NULL;
+    if (last && (char *)last->iov_base + last->iov_len == start) {
+        last->iov_len += len;
+        return true;
+    }
+    return tt_vec_push(&c->runs, ((struct iovec){start, len}));
+}
+
+/* In a read job served means done; otherwise the item is in flight. */
+static bool mark(tt_job *j, tt_lease *lease, tt_item_ref at)
+{
+    uint8_t byte = tt_blocks_get(&j->blocks, at);
+    unsigned attempts = tt_item_attempts(byte) + 1;
+    if (attempts > TT_ITEM_MAX_ATTEMPTS)
+        attempts = TT_ITEM_MAX_ATTEMPTS;
+    if (!lease)
+        return tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_RECEIVED, false, 0));
+    if (!tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_PENDING, true, attempts)))
+        return false;
+    tt_blocks_set_lease(&j->blocks, at, lease->slot + 1);
+    lease->left++;
+    return true;
+}
+
+static bool is_open(const tt_job *j, tt_item_ref at)
+{
+    uint8_t byte = tt_blocks_get(&j->blocks, at);
+    return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte);
+}
+
+/* Take open items of one block, as long as the claim wants more. False: out of memory (what was taken stays taken). */
+static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t number, const tt_loaded *loaded)
+{
+    uint32_t count = j->blocks.rows.ptr[number].block.count;
+    if (!tt_blocks_reserve(&j->blocks, number) || (lease && !tt_vec_reserve(&lease->runs, 1)))
+        return false;
+    tt_lease_run run = {number, count, 0};
+    for (uint32_t i = 0; i < count && c->item_count < c->n && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
+        tt_item_ref at = {number, i};
+        if (!is_open(j, at))
+            continue;
+        if (!add_run(c, loaded, i, i + 1) || !mark(j, lease, at))
+            return false;
+        c->item_count++;
+        run.from = i < run.from ? i : run.from;
+        run.to = i + 1;
+    }
+    if (lease && run.to)
+        (void)tt_vec_push(&lease->runs, run); /* reserved */
+    if (j->blocks.rows.ptr[number].open == 0)
+        tt_cache_drop(j->env->cache, j->def.owner, number);
+    return true;
+}
+
+static void count_served(tt_job *j, tt_claim *c)
+{
+    tt_worker_row *worker = tt_job_worker(j, c->worker);
+    if (j->def.mode == TT_MODE_READ) {
+        tt_rate_add(&j->rate, tt_mono_ms(), c->item_count);
+        if (worker)
+            worker->received += c->item_count;
+    } else if (worker) {
+        worker->in_flight += c->item_count;
+    }
+}
+
+static void take(tt_job *j, tt_claim *c, size_t last_row)
+{
+    int64_t now = tt_mono_ms(), lease_ms = c->lease_ms ? c->lease_ms : j->def.lease_ms;
+    tt_lease *lease = NULL;
+    bool ok = true;
+    if (j->def.mode != TT_MODE_READ) {
+        lease = tt_leases_add(&j->leases, c->worker, c->request_id, now, lease_ms);
+        ok = lease != NULL;
+    }
+    for (size_t row = tt_blocks_first_open(&j->blocks); row <= last_row && ok && c->item_count < c->n; row++)
+        if (j->blocks.rows.ptr[row].open)
+            ok = take_from_row(j, c, lease, (uint32_t)row, hold(j, c, (uint32_t)row));
+    if (!ok)
+        c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory while items of job `%s` were handed out: ask for fewer", j->def.name);
+    if (lease && lease->left == 0) {
+        tt_leases_end(&j->leases, lease);
+    } else if (lease) {
+        snprintf(c->token, sizeof c->token, "%s", lease->token);
+        c->granted_ms = lease_ms;
+        tt_job_arm(j, lease->due_ms);
+    }
+    count_served(j, c);
+    tt_job_flush_soon(j);
+    prefetch(j, last_row);
+}
+
+/* ---- the same batch again ---- */
+
+/* True: the claim is answered from the lease that its request id has (or waits for a load: *ret_wait). */
+static bool repeat(tt_job *j, tt_claim *c, bool *ret_wait)
+{
+    tt_lease *lease = tt_leases_by_request(&j->leases, c->request_id);
+    *ret_wait = false;
+    if (!lease)
+        return false;
+    for (size_t i = 0; i < lease->runs.len; i++)
+        if (!hold(j, c, lease->runs.ptr[i].row)) {
+            start_load(j, lease->runs.ptr[i].row);
+            *ret_wait = true;
+        }
+    for (size_t i = 0; i < lease->runs.len && !*ret_wait; i++) {
+        const tt_lease_run *run = &lease->runs.ptr[i];
+        const tt_loaded *loaded = hold(j, c, run->row);
+        for (uint32_t k = run->from; k < run->to; k++)
+            if (tt_blocks_lease(&j->blocks, (tt_item_ref){run->row, k}) == lease->slot + 1 && add_run(c, loaded, k, k + 1))
+                c->item_count++;
+    }
+    snprintf(c->token, sizeof c->token, "%s", lease->token);
+    c->granted_ms = lease->lease_ms;
+    return true;
+}
+
+/* ---- one look at a claim ---- */
+
+typedef enum { STEP_DONE, STEP_WAIT } step_result;
+
+/* How far the claim must read to be filled: *ret_last. Starts the loads that are missing. */
+static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *ret_have)
+{
+    uint64_t have = 0, bytes = 0;
+    size_t row = tt_blocks_first_open(&j->blocks);
+    bool missing = false;
+    for (; row < j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES; row++) {
+        if (j->blocks.rows.ptr[row].open == 0)
+            continue;
+        const tt_loaded *loaded = hold(j, c, (uint32_t)row);
+        if (!loaded) {
+            start_load(j, (uint32_t)row);
+            missing = true;
+            break;
+        }
+        have += j->blocks.rows.ptr[row].open;
+        bytes += loaded->offsets[loaded->block.count];
+        *ret_last = row;
+    }
+    *ret_have = have;
+    bool plan_goes_on = j->plan == TT_PLAN_RUNNING && row == j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES;
+    return missing || plan_goes_on ? STEP_WAIT : STEP_DONE;
+}
+
+static tt_rc refuse(tt_job *j, tt_err *err)
+{
+    if (j->life == TT_JOB_GONE)
+        return tt_fail(err, TT_NOT_FOUND, "No known job: %s", j->def.name);
+    if (j->def.mode == TT_MODE_WRITE)
+        return tt_fail(err, TT_INVALID, "Trying to read from a write-only job");
+    if (j->life == TT_JOB_BROKEN)
+        return tt_fail(err, TT_CONFLICT, "job `%s` is broken: %s", j->def.name, j->broken);
+    return TT_OK;
+}
+
+static step_result step(tt_job *j, tt_claim *c)
+{
+    size_t last = 0;
+    uint64_t have = 0;
+    bool wait = false;
+    c->rc = refuse(j, &c->err);
+    if (c->rc != TT_OK || c->n == 0)
+        return STEP_DONE;
+    if (repeat(j, c, &wait))
+        return wait ? STEP_WAIT : STEP_DONE;
+    if (gather(j, c, &last, &have) == STEP_WAIT)
+        return STEP_WAIT;
+    if (have) {
+        take(j, c, last);
+        return STEP_DONE;
+    }
+    c->complete = tt_job_is_complete(j);
+    return c->complete || tt_mono_ms() >= c->deadline_ms ? STEP_DONE : STEP_WAIT;
+}
+
+/* ---- waiting ---- */
+
+static void park(tt_job *j, tt_claim *c)
+{
+    c->next = NULL;
+    *j->parked_last = c;
+    j->parked_last = &c->next;
+    if (c->deadline_ms > tt_mono_ms())
+        tt_job_arm(j, c->deadline_ms);
+}
+
+void tt_claims_retry(tt_job *j, tt_claim **done)
+{
+    tt_claim *list = j->parked, *next;
+    j->parked = NULL;
+    j->parked_last = &j->parked;
+    for (tt_claim *c = list; c; c = next) {
+        next = c->next;
+        if (step(j, c) == STEP_WAIT) {
+            park(j, c);
+        } else {
+            c->next = *done;
+            *done = c;
+        }
+    }
+}
+
+void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done)
+{
+    for (tt_claim *c = j->parked, *next; c; c = next) {
+        next = c->next;
+        c->rc = tt_fail(&c->err, rc, "%s", text);
+        c->next = *done;
+        *done = c;
+    }
+    j->parked = NULL;
+    j->parked_last = &j->parked;
+}
+
+void tt_claims_finish(tt_claim *done)
+{
+    for (tt_claim *next; done; done = next) {
+        next = done->next;
+        done->done(done);
+    }
+}
+
+void tt_job_claim(tt_job *j, tt_claim *c)
+{
+    c->job = tt_job_ref(j);
+    c->deadline_ms = tt_mono_ms() + c->wait_ms;
+    pthread_mutex_lock(&j->lock);
+    bool wait = step(j, c) == STEP_WAIT;
+    if (wait)
+        park(j, c);
+    pthread_mutex_unlock(&j->lock);
+    if (!wait)
+        c->done(c);
+}
+
+/* ---- the end of a flight ---- */
+
+void tt_item_land(tt_job *j, tt_item_ref at)
+{
+    tt_lease *lease = tt_leases_by_slot(&j->leases, tt_blocks_lease(&j->blocks, at));
+    if (!lease)
+        return;
+    tt_blocks_set_lease(&j->blocks, at, 0);
+    tt_worker_row *worker = tt_job_worker(j, tt_str_of(lease->worker));
+    if (worker && worker->in_flight)
+        worker->in_flight--;
+    if (--lease->left == 0)
+        tt_leases_end(&j->leases, lease);
+}
+
+void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven)
+{
+    uint8_t byte = tt_blocks_get(&j->blocks, at);
+    unsigned attempts = tt_item_attempts(byte);
+    if (tt_item_state_of(byte) == TT_ITEM_PENDING) /* the bytes of a row in flight exist: set cannot fail */
+        tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_PENDING, false, attempts - (forgiven && attempts))));
+    tt_item_land(j, at);
+}
+
+static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
+{
+    uint8_t byte = tt_blocks_get(&j->blocks, at);
+    unsigned attempts = tt_item_attempts(byte);
+    if (tt_item_state_of(byte) != TT_ITEM_PENDING || attempts < j->def.max_attempts) {
+        tt_item_give_back(j, at, false);
+        return;
+    }
+    char reason[96];
+    snprintf(reason, sizeof reason, "the lease ran out %u times without a result", attempts);
+    tt_job_note(&j->notes, tt_blocks_id(&j->blocks, at), TT_ITEM_DEAD, attempts, tt_str_of(reason), tt_str_of(worker));
+    tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_DEAD, false, attempts)));
+    tt_item_land(j, at);
+}
+
+/* Calls fn for every item still in flight under the lease, which ends with the last of them. */
+static uint64_t each_in_flight(tt_job *j, tt_lease *lease, void (*fn)(tt_job *j, tt_item_ref at, const char *worker))
+{
+    uint32_t slot = lease->slot + 1;
+    uint64_t left = lease->left, total = left;
+    char *worker = tt_dup_cstr(lease->worker);
+    tt_lease_run *runs = lease->runs.ptr;
+    size_t run_count = lease->runs.len;
+    lease->runs.ptr = NULL; /* ours now: the lease is freed on the way */
+    lease->runs.len = lease->runs.cap = 0;
+    for (size_t i = 0; i < run_count && left; i++)
+        for (uint32_t k = runs[i].from; k < runs[i].to && left; k++) {
+            tt_item_ref at = {runs[i].row, k};
+            if (tt_blocks_lease(&j->blocks, at) != slot)
+                continue;
+            left--;
+            fn(j, at, worker);
+        }
+    free(runs);
+    free(worker);
+    tt_assert(left == 0);
+    return total;
+}
+
+static void give_back_forgiven(tt_job *j, tt_item_ref at, const char *worker) { tt_item_give_back(j, at, true); }
+
+void tt_leases_void(tt_job *j)
+{
+    for (size_t i = 0; i < j->leases.slots.len; i++)
+        if (j->leases.slots.ptr[i])
+            each_in_flight(j, j->leases.slots.ptr[i], give_back_forgiven);
+}
+
+/* ---- time ---- */
+
+void tt_job_arm(tt_job *j, int64_t due_ms)
+{
+    if (j->tick_due_ms == 0) {
+        tt_job_ref(j);
+    } else if (j->tick_due_ms <= due_ms || !tt_timer_cancel(j->env->timers, &j->tick)) {
+        return; /* early enough, or running at this moment: it looks for itself */
+    }
+    j->tick_due_ms = due_ms;
+    tt_timer_set(j->env->timers, &j->tick, due_ms);
+}
+
+void tt_job_tick(void *arg)
+{
+    tt_job *j = arg;
+    tt_claim *done = NULL;
+    pthread_mutex_lock(&j->lock);
+    j->tick_due_ms = 0;
+    int64_t now = tt_mono_ms(), next = INT64_MAX;
+    size_t at = 0;
+    uint64_t expired = 0;
+    for (tt_lease *lease; (lease = tt_leases_next_due(&j->leases, &at, now, &next));)
+        expired += each_in_flight(j, lease, expire_item);
+    if (expired)
+        tt_job_flush_soon(j);
+    tt_claims_retry(j, &done);
+    tt_job_flush_if_due(j, now);
+    if (j->flush_due_ms && j->flush_due_ms < next)
+        next = j->flush_due_ms;
+    if (next != INT64_MAX)
+        tt_job_arm(j, next);
+    pthread_mutex_unlock(&j->lock);
+    if (expired)
+        tt_log_warn("leases ran out", TT_F_CSTR("job", j->def.name), TT_F_INT("items", expired));
+    tt_claims_finish(done);
+    tt_job_unref(j);
+}
+
+static tt_lease *find_lease(tt_job *j, tt_str token, tt_err *err)
+{
+    tt_lease *lease = j->life == TT_JOB_GONE ? NULL : tt_leases_by_token(&j->leases, token);
+    if (!lease)
+        tt_fail(err, TT_GONE, "the lease is gone: its time ran out, it was given back, or the server was started again; "
+                "results are still taken if they are the first ones");
+    return lease;
+}
+
+tt_rc tt_job_renew(tt_job *j, tt_str token, int64_t lease_ms, int64_t *ret_lease_ms, tt_err *err)
+{
+    pthread_mutex_lock(&j->lock);
+    tt_lease *lease = find_lease(j, token, err);
+    if (lease) {
+        if (lease_ms > 0)
+            lease->lease_ms = lease_ms;
+        lease->due_ms = tt_mono_ms() + lease->lease_ms;
+        *ret_lease_ms = lease->lease_ms;
+        tt_job_arm(j, lease->due_ms);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return lease ? TT_OK : TT_GONE;
+}
+
+static uint64_t release_some(tt_job *j, uint32_t slot, const uint64_t *ids, size_t count)
+{
+    uint64_t released = 0;
+    size_t hint = 0;
+    tt_item_ref at;
+    for (size_t i = 0; i < count; i++)
+        if (tt_blocks_find(&j->blocks, ids[i], false, &hint, &at) && tt_blocks_lease(&j->blocks, at) == slot) {
+            tt_item_give_back(j, at, true);
+            released++;
+        }
+    return released;
+}
+
+tt_rc tt_job_release(tt_job *j, tt_str token, const uint64_t *ids, size_t count, uint64_t *ret_released, tt_err *err)
+{
+    tt_claim *done = NULL;
+    pthread_mutex_lock(&j->lock);
+    tt_lease *lease = find_lease(j, token, err);
+    if (lease) {
+        *ret_released = ids ? release_some(j, lease->slot + 1, ids, count) : each_in_flight(j, lease, give_back_forgiven);
+        tt_job_flush_soon(j);
+        tt_claims_retry(j, &done);
+    }
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+    return lease ? TT_OK : TT_GONE;
+}

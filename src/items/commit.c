@@ -1,0 +1,619 @@
+/* Receiving, and the one commit. A result changes the item's state in memory and stages its bytes; flush writes and syncs them; store puts
+ * the changed pages and the head with the output's new mark into the same transaction; only then is anybody told. Whatever fails on the way, the
+ * job goes back: states from the undo list, the output to its committed length, the writer to its committed state.
+ *
+ * An item whose result is in the group keeps its lease until the commit, so that a rollback finds it in flight as before. */
+#include "items/job.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "ledger/pages.h"
+#include "ledger/records.h"
+
+/* What nobody waits for (attempts, plans, notes) is stored with the next results, or after this time. */
+enum { FLUSH_DELAY_MS = 200 };
+
+/* ---- notes: the error list ---- */
+
+const char *tt_errors_kind(uint64_t owner, char out[32])
+{
+    snprintf(out, 32, "errors/%" PRIu64, owner);
+    return out;
+}
+
+void tt_job_note(tt_notes *notes, uint64_t id, tt_item_state state, unsigned attempts, tt_str reason, tt_str worker)
+{
+    tt_note note = {.id = id, .state = state, .attempts = attempts, .time_ms = tt_wall_ms()};
+    note.reason = tt_str_dup(tt_str_slice(reason, 0, 4096));
+    note.worker = tt_str_dup(tt_str_slice(worker, 0, 256));
+    if (!tt_vec_push(notes, note)) { /* the state itself is kept; only its line in the list is lost */
+        free(note.reason);
+        free(note.worker);
+    }
+}
+
+void tt_notes_clear(tt_notes *notes)
+{
+    for (size_t i = 0; i < notes->len; i++) {
+        free(notes->ptr[i].reason);
+        free(notes->ptr[i].worker);
+    }
+    tt_vec_clear(notes);
+}
+
+/* Moves all of from behind to. */
+static void move_notes(tt_notes *to, tt_notes *from)
+{
+    for (size_t i = 0; i < from->len; i++)
+        if (!tt_vec_push(to, from->ptr[i])) {
+            free(from->ptr[i].reason);
+            free(from->ptr[i].worker);
+        }
+    tt_vec_clear(from);
+}
+
+static tt_rc store_notes(tt_job *j, tt_txn *txn, const tt_notes *notes, tt_err *err)
+{
+    char kind[32], name[24];
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_str kind_view = tt_str_of(tt_errors_kind(j->def.owner, kind));
+    for (size_t i = 0; i < notes->len; i++) {
+        const tt_note *n = &notes->ptr[i];
+        snprintf(name, sizeof name, "%020" PRIu64, n->id);
+        if (n->state == TT_ITEM_PENDING) {
+            TT_TRY(tt_record_delete(txn, kind_view, tt_str_of(name), err));
+            continue;
+        }
+        char when[TT_TIME_TEXT];
+        tt_buf_clear(&text);
+        tt_buf_printf(&text, "{\"id\":%" PRIu64 ",\"state\":\"%s\",\"attempts\":%u,\"time\":\"%s\",\"reason\":", n->id,
+                      tt_item_state_name(n->state), n->attempts, tt_time_text(n->time_ms, when));
+        tt_buf_json_str(&text, tt_str_of(n->reason));
+        tt_buf_cstr_put(&text, ",\"worker\":");
+        tt_buf_json_str(&text, tt_str_of(n->worker));
+        tt_buf_char(&text, '}');
+        TT_TRY(tt_buf_check(&text, err));
+        TT_TRY(tt_record_put(txn, kind_view, tt_str_of(name), TT_ANY_VERSION, tt_buf_view(&text), NULL, err));
+    }
+    return TT_OK;
+}
+
+/* ---- rejects ---- */
+
+static void put_reject(tt_buf *lines, uint64_t id, const char *file, const tt_bad_record *bad)
+{
+    tt_buf_printf(lines, "{\"id\":%" PRIu64, id);
+    if (file) {
+        tt_buf_cstr_put(lines, ",\"file\":");
+        tt_buf_json_str(lines, tt_str_of(file));
+        tt_buf_printf(lines, ",\"line\":%" PRIu64 ",\"offset\":%" PRIu64, bad->line, bad->offset);
+    }
+    tt_buf_cstr_put(lines, ",\"reason\":");
+    tt_buf_json_str(lines, tt_str_of(bad->reason));
+    tt_buf_cstr_put(lines, ",\"text\":");
+    tt_buf_json_str(lines, bad->text);
+    tt_buf_cstr_put(lines, "}\n");
+}
+
+void tt_job_note_bad(tt_job *j, uint64_t id, uint32_t file_no, const tt_bad_record *bad)
+{
+    TT_BUF_AUTO tt_buf reason = {0};
+    tt_buf_printf(&reason, "%s (line %" PRIu64 ", byte %" PRIu64 ")", bad->reason, bad->line, bad->offset);
+    tt_job_note(&j->notes, id, TT_ITEM_ERROR, 0, tt_buf_view(&reason), (tt_str){0});
+    if (j->def.output)
+        put_reject(&j->reject_lines, id, j->def.inputs.ptr[file_no].path, bad);
+}
+
+static tt_rc open_rejects(tt_job *j, tt_err *err)
+{
+    if (j->rejects)
+        return TT_OK;
+    TT_BUF_AUTO tt_buf path = {0};
+    tt_buf_printf(&path, "%s.rejects.jsonl", j->def.output);
+    return tt_append_create(j->env->roots, tt_buf_view(&path), TT_APPEND_KEEP, &j->rejects, err);
+}
+
+/* ---- the participant ---- */
+
+static tt_job *job_of(tt_participant *p) { return (tt_job *)p; }
+
+static tt_rc flush_rejects(tt_job *j, bool sync, tt_err *err)
+{
+    pthread_mutex_lock(&j->lock);
+    if (j->flushing_lines.len == 0)
+        j->flushing_lines = tt_buf_take(&j->reject_lines);
+    pthread_mutex_unlock(&j->lock);
+    if (j->flushing_lines.len + j->group_reject_lines.len == 0)
+        return TT_OK;
+    TT_TRY(open_rejects(j, err));
+    tt_append_put(j->rejects, j->flushing_lines.ptr, j->flushing_lines.len);
+    tt_append_put(j->rejects, j->group_reject_lines.ptr, j->group_reject_lines.len);
+    return tt_append_flush(j->rejects, sync, &j->rejects_mark, err);
+}
+
+static tt_rc job_flush(tt_participant *p, bool sync, tt_err *err)
+{
+    tt_job *j = job_of(p);
+    if (j->group_rc != TT_OK)
+        return tt_fail(err, j->group_rc, "out of memory while results of job `%s` were taken", j->def.name);
+    if (j->output)
+        TT_TRY(tt_append_flush(j->output, sync, &j->output_mark, err));
+    return flush_rejects(j, sync, err);
+}
+
+static tt_rc store_pages(tt_job *j, tt_txn *txn, tt_err *err)
+{
+    for (size_t i = 0; i < j->storing.len; i++) {
+        uint32_t number = j->storing.ptr[i];
+        tt_buf_clear(&j->scratch);
+        pthread_mutex_lock(&j->lock);
+        const tt_dir_block *row = &j->blocks.rows.ptr[number];
+        tt_page_encode(&row->block, row->inspected, row->states, row->uniform, &j->scratch);
+        pthread_mutex_unlock(&j->lock);
+        TT_TRY(tt_buf_check(&j->scratch, err));
+        TT_TRY(tt_page_put(txn, j->def.owner, number, tt_buf_view(&j->scratch), err));
+    }
+    return TT_OK;
+}
+
+static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf state = {0};
+    if (j->writer)
+        tt_writer_state(j->writer, &state);
+    tt_buf_clear(&j->scratch);
+    pthread_mutex_lock(&j->lock);
+    tt_buf_printf(&j->scratch,
+                  "{\"v\":1,\"planned\":%s,\"fresh\":%s,\"generation\":%u,\"duplicates\":%" PRIu64 ",\"output_len\":%" PRIu64
+                  ",\"output_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
+                  j->plan == TT_PLAN_DONE ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, j->output_mark.length_bytes,
+                  j->output_mark.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
+    pthread_mutex_unlock(&j->lock);
+    tt_buf_json_str(&j->scratch, tt_buf_view(&state));
+    tt_buf_char(&j->scratch, '}');
+    TT_TRY(tt_buf_check(&j->scratch, err));
+    TT_TRY(tt_page_put(txn, j->def.owner, TT_PAGE_HEAD, tt_buf_view(&j->scratch), err));
+    if (!j->reader || j->reader_stored || j->plan != TT_PLAN_DONE)
+        return TT_OK;
+    tt_buf_clear(&j->scratch);
+    tt_reader_state(j->reader, &j->scratch);
+    TT_TRY(tt_buf_check(&j->scratch, err));
+    j->reader_stored = true;
+    return tt_page_put(txn, j->def.owner, TT_PAGE_READER_STATE, tt_buf_view(&j->scratch), err);
+}
+
+/* What changed up to here goes into the transaction; what changes from here on is for the next one. */
+static bool take_dirty(tt_job *j)
+{
+    bool anything = j->head_dirty || j->undo.len || j->blocks.dirty.len || j->notes.len || j->group_notes.len ||
+                    j->flushing_lines.len || j->storing_notes.len;
+    if (!tt_vec_reserve(&j->storing, j->blocks.dirty.len))
+        j->group_rc = TT_NOMEM;
+    else
+        while (j->blocks.dirty.len) {
+            uint32_t number = tt_vec_pop(&j->blocks.dirty);
+            j->blocks.rows.ptr[number].dirty = false;
+            j->storing.ptr[j->storing.len++] = number;
+        }
+    move_notes(&j->storing_notes, &j->notes);
+    j->head_dirty = false;
+    return anything;
+}
+
+static tt_rc job_store(tt_participant *p, tt_txn *txn, tt_err *err)
+{
+    tt_job *j = job_of(p);
+    pthread_mutex_lock(&j->lock);
+    bool gone = j->life == TT_JOB_GONE, anything = take_dirty(j);
+    pthread_mutex_unlock(&j->lock);
+    if (j->group_rc != TT_OK)
+        return tt_fail(err, TT_NOMEM, "out of memory for the pages of job `%s`", j->def.name);
+    if (gone || !anything)
+        return TT_OK;
+    TT_TRY(store_pages(j, txn, err));
+    TT_TRY(store_notes(j, txn, &j->storing_notes, err));
+    TT_TRY(store_notes(j, txn, &j->group_notes, err));
+    return store_head(j, txn, err);
+}
+
+static void end_group(tt_job *j)
+{
+    tt_vec_clear(&j->undo);
+    tt_vec_clear(&j->storing);
+    tt_notes_clear(&j->group_notes);
+    tt_buf_clear(&j->group_reject_lines);
+    j->group_received = 0;
+    j->group_rc = TT_OK;
+}
+
+static void notify(tt_job *j)
+{
+    char topic[256];
+    snprintf(topic, sizeof topic, "job/%s", j->def.name);
+    tt_watch_notify(j->env->watches, tt_str_of(topic), 0);
+}
+
+static void job_committed(tt_participant *p)
+{
+    tt_job *j = job_of(p);
+    tt_claim *done = NULL;
+    if (j->output)
+        tt_append_commit(j->output);
+    if (j->rejects)
+        tt_append_commit(j->rejects);
+    if (j->writer) {
+        tt_buf_clear(&j->scratch);
+        tt_writer_state(j->writer, &j->scratch);
+    }
+    pthread_mutex_lock(&j->lock);
+    if (j->writer && (!j->writer_state || !tt_str_is(tt_buf_view(&j->scratch), j->writer_state))) {
+        free(j->writer_state);
+        j->writer_state = tt_str_dup(tt_buf_view(&j->scratch));
+    }
+    uint32_t last_row = UINT32_MAX;
+    for (size_t i = 0; i < j->undo.len; i++) {
+        tt_item_ref at = j->undo.ptr[i].at;
+        tt_item_land(j, at);
+        if (at.row != last_row && last_row != UINT32_MAX)
+            tt_blocks_pack(&j->blocks, last_row);
+        last_row = at.row;
+    }
+    if (last_row != UINT32_MAX)
+        tt_blocks_pack(&j->blocks, last_row);
+    tt_rate_add(&j->rate, tt_mono_ms(), j->group_received);
+    tt_buf_deinit(&j->flushing_lines);
+    tt_notes_clear(&j->storing_notes);
+    end_group(j);
+    if (j->parked)
+        tt_claims_retry(j, &done);
+    pthread_mutex_unlock(&j->lock);
+    notify(j);
+    tt_claims_finish(done);
+}
+
+static void undo_items(tt_job *j)
+{
+    while (j->undo.len) {
+        tt_undo u = tt_vec_pop(&j->undo);
+        uint8_t old = u.old;
+        if (tt_item_is_leased(old) && !tt_blocks_lease(&j->blocks, u.at)) /* the lease ended meanwhile */
+            old &= (uint8_t)~TT_ITEM_LEASED;
+        tt_assert(tt_blocks_set(&j->blocks, u.at, old)); /* the row has its bytes: set succeeded before */
+    }
+}
+
+static void job_rolled_back(tt_participant *p)
+{
+    tt_job *j = job_of(p);
+    tt_claim *done = NULL;
+    tt_err err = {0};
+    bool cut = !j->output || tt_append_rollback(j->output, &err) == TT_OK;
+    if (j->rejects && tt_append_rollback(j->rejects, &err) != TT_OK)
+        cut = false;
+    if (j->writer && j->writer_state && tt_writer_restore(j->writer, tt_str_of(j->writer_state), &err) != TT_OK)
+        cut = false;
+    pthread_mutex_lock(&j->lock);
+    undo_items(j);
+    for (size_t i = 0; i < j->storing.len; i++)
+        tt_blocks_mark_dirty(&j->blocks, j->storing.ptr[i]);
+    move_notes(&j->storing_notes, &j->notes); /* the older first */
+    tt_notes kept = j->notes;
+    j->notes = j->storing_notes;
+    j->storing_notes = kept;
+    move_notes(&j->notes, &j->storing_notes);
+    tt_buf_str(&j->flushing_lines, tt_buf_view(&j->reject_lines));
+    tt_buf_deinit(&j->reject_lines);
+    j->reject_lines = tt_buf_take(&j->flushing_lines);
+    j->head_dirty = true;
+    j->reader_stored = false;
+    end_group(j);
+    if (!cut)
+        snprintf(j->last_trouble, sizeof j->last_trouble, "%s", err.text); /* the next flush tries the cut again */
+    tt_claims_retry(j, &done);
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+}
+
+const tt_participant tt_job_participant = {
+    .flush = job_flush, .store = job_store, .committed = job_committed, .rolled_back = job_rolled_back,
+};
+
+/* ---- what changed without anybody waiting for it ---- */
+
+static tt_job *job_of_flush(tt_change *c) { return (tt_job *)((char *)c - offsetof(tt_job, flush_change)); }
+
+static tt_rc flush_apply(tt_change *c, tt_txn *txn, tt_err *err)
+{
+    tt_txn_enlist(txn, &job_of_flush(c)->part);
+    return TT_OK;
+}
+
+static void flush_done(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    tt_job *j = job_of_flush(c);
+    pthread_mutex_lock(&j->lock);
+    j->flush_queued = false;
+    if (rc != TT_OK)
+        tt_job_flush_soon(j);
+    pthread_mutex_unlock(&j->lock);
+    tt_job_unref(j);
+}
+
+static bool has_unstored(const tt_job *j)
+{
+    return j->head_dirty || j->blocks.dirty.len || j->notes.len || j->reject_lines.len;
+}
+
+void tt_job_flush_soon(tt_job *j)
+{
+    if (j->flush_due_ms || j->flush_queued || j->life == TT_JOB_NEW || j->life == TT_JOB_GONE)
+        return;
+    j->flush_due_ms = tt_mono_ms() + FLUSH_DELAY_MS;
+    tt_job_arm(j, j->flush_due_ms);
+}
+
+void tt_job_flush_if_due(tt_job *j, int64_t now_ms)
+{
+    if (!j->flush_due_ms || j->flush_due_ms > now_ms)
+        return;
+    j->flush_due_ms = 0;
+    if (j->flush_queued || j->life == TT_JOB_GONE || !has_unstored(j))
+        return;
+    j->flush_queued = true;
+    tt_job_ref(j);
+    j->flush_change = (tt_change){.apply = flush_apply, .done = flush_done};
+    tt_ledger_submit(j->env->ledger, &j->flush_change);
+}
+
+/* ---- results ---- */
+
+static tt_rc may_receive(const tt_job *j, tt_err *err)
+{
+    if (j->life == TT_JOB_GONE)
+        return tt_fail(err, TT_NOT_FOUND, "No known job: %s", j->def.name);
+    if (j->def.mode == TT_MODE_READ)
+        return tt_fail(err, TT_INVALID, "Trying to send to a read-only job");
+    if (j->output_broken)
+        return tt_fail(err, TT_CONFLICT, "job `%s` is broken: %s", j->def.name, j->broken);
+    if (!tt_job_has_writer(j))
+        return tt_fail(err, TT_INVALID, "No valid writer initialised");
+    return TT_OK;
+}
+
+/* The bytes of one result into the output. False: it does not fit (*err says why). */
+static bool write_value(tt_job *j, tt_str value, tt_err *err)
+{
+    if (tt_writer_is_plain(j->writer) && !memchr(value.ptr, '\n', value.len) && !memchr(value.ptr, '\r', value.len)) {
+        tt_append_put(j->output, value.ptr, value.len);
+        tt_append_put(j->output, "\n", 1);
+        return true;
+    }
+    tt_buf_clear(&j->scratch);
+    tt_rc rc = tt_writer_put(j->writer, value, &j->scratch, err);
+    if (rc == TT_OK)
+        rc = tt_buf_check(&j->scratch, err);
+    if (rc == TT_OK)
+        tt_append_put(j->output, j->scratch.ptr, j->scratch.len);
+    else if (rc == TT_NOMEM)
+        j->group_rc = rc;
+    return rc == TT_OK;
+}
+
+static void reject_value(tt_job *j, uint64_t id, tt_str value, tt_str worker, const tt_err *why)
+{
+    tt_bad_record bad = {.reason = why->text, .text = tt_str_slice(value, 0, 4096)};
+    tt_job_note(&j->group_notes, id, TT_ITEM_ERROR, 0, tt_str_of(why->text), worker);
+    put_reject(&j->group_reject_lines, id, NULL, &bad);
+}
+
+static bool set_state(tt_job *j, tt_item_ref at, tt_item_state state, unsigned attempts)
+{
+    uint8_t old = tt_blocks_get(&j->blocks, at);
+    if (tt_vec_push(&j->undo, ((tt_undo){at, old})) && tt_blocks_set(&j->blocks, at, tt_item_byte(state, false, attempts)))
+        return true;
+    j->group_rc = TT_NOMEM;
+    return false;
+}
+
+static void receive_one(tt_job *j, tt_results *r, const tt_pair *pair, size_t *hint)
+{
+    tt_item_ref at;
+    tt_err why = {0};
+    if (!tt_blocks_find(&j->blocks, pair->id, true, hint, &at)) {
+        r->unknown++;
+        return;
+    }
+    tt_item_state state = tt_item_state_of(tt_blocks_get(&j->blocks, at));
+    if (state == TT_ITEM_RECEIVED) {
+        r->duplicate++;
+        return;
+    }
+    if (state == TT_ITEM_HOLE && !j->blocks.sparse) {
+        r->unknown++;
+        return;
+    }
+    tt_str value = {r->body.ptr + pair->offset, pair->len};
+    if (write_value(j, value, &why)) {
+        r->accepted += set_state(j, at, TT_ITEM_RECEIVED, 0);
+        if (state == TT_ITEM_ERROR || state == TT_ITEM_DEAD)
+            tt_job_note(&j->group_notes, pair->id, TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
+    } else {
+        r->rejected += set_state(j, at, TT_ITEM_ERROR, 0);
+        reject_value(j, pair->id, value, r->worker, &why);
+    }
+}
+
+static tt_rc refuse_unknown(const tt_pairs *pairs, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf list = {0};
+    for (size_t i = 0; i < pairs->len && i < 10; i++)
+        tt_buf_printf(&list, "%s%" PRIu64, i ? ", " : "", pairs->ptr[i].id);
+    return tt_fail(err, TT_INVALID, "No known item: %s%s", tt_buf_cstr(&list), pairs->len > 10 ? ", ..." : "");
+}
+
+static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
+{
+    tt_results *r = (tt_results *)c;
+    tt_job *j = r->job;
+    size_t hint = 0;
+    tt_txn_enlist(txn, &j->part);
+    pthread_mutex_lock(&j->lock);
+    tt_rc rc = may_receive(j, err);
+    if (rc == TT_OK && !j->output) /* it was cleaned */
+        rc = tt_job_create_output(j, false, err);
+    for (size_t i = 0; i < r->pairs.len && rc == TT_OK; i++)
+        receive_one(j, r, &r->pairs.ptr[i], &hint);
+    if (rc == TT_OK && r->unknown && r->unknown == r->pairs.len)
+        rc = refuse_unknown(&r->pairs, err);
+    if (rc == TT_OK) {
+        j->group_received += r->accepted;
+        j->duplicates += r->duplicate;
+        j->head_dirty |= r->duplicate > 0;
+    }
+    pthread_mutex_unlock(&j->lock);
+    return rc;
+}
+
+static void results_done(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    tt_results *r = (tt_results *)c;
+    tt_job *j = r->job;
+    if (rc == TT_OK) {
+        pthread_mutex_lock(&j->lock);
+        tt_worker_row *worker = tt_job_worker(j, r->worker);
+        if (worker)
+            worker->received += r->accepted;
+        pthread_mutex_unlock(&j->lock);
+    }
+    r->done(r, rc, err);
+    tt_job_unref(j);
+}
+
+/* With the lock held: must this id wait until the plan has found it? */
+static bool beyond_plan(const tt_job *j, uint64_t id)
+{
+    if (j->plan != TT_PLAN_RUNNING || j->life != TT_JOB_LIVE)
+        return false;
+    const tt_dir_block *last = j->blocks.rows.len ? &j->blocks.rows.ptr[j->blocks.rows.len - 1] : NULL;
+    return !last || id >= last->block.first_id + last->block.count;
+}
+
+static void submit_or_wait(tt_job *j, tt_change *c, uint64_t highest_id)
+{
+    pthread_mutex_lock(&j->lock);
+    bool wait = beyond_plan(j, highest_id) && tt_vec_push(&j->after_plan, c);
+    pthread_mutex_unlock(&j->lock);
+    if (!wait)
+        tt_ledger_submit(j->env->ledger, c);
+}
+
+void tt_results_resume(tt_job *j)
+{
+    for (size_t i = 0; i < j->after_plan.len; i++)
+        tt_ledger_submit(j->env->ledger, j->after_plan.ptr[i]);
+    tt_vec_clear(&j->after_plan);
+}
+
+void tt_job_receive(tt_job *j, tt_results *r)
+{
+    uint64_t highest = 0;
+    for (size_t i = 0; i < r->pairs.len; i++)
+        highest = r->pairs.ptr[i].id > highest ? r->pairs.ptr[i].id : highest;
+    r->job = tt_job_ref(j);
+    r->change = (tt_change){.apply = results_apply, .done = results_done};
+    submit_or_wait(j, &r->change, highest);
+}
+
+/* ---- failures and marks ---- */
+
+static void fail_final(tt_job *j, tt_failures *f, const tt_failure *row, tt_item_ref at, tt_item_state state)
+{
+    unsigned attempts = tt_item_attempts(tt_blocks_get(&j->blocks, at));
+    if (!set_state(j, at, state, attempts))
+        return;
+    tt_job_note(&j->group_notes, row->id, state, attempts, row->reason, f->worker);
+    *(state == TT_ITEM_DEAD ? &f->dead : &f->error) += 1;
+}
+
+static void fail_one(tt_job *j, tt_failures *f, const tt_failure *row, uint32_t slot, size_t *hint)
+{
+    tt_item_ref at;
+    if (!tt_blocks_find(&j->blocks, row->id, false, hint, &at) || tt_blocks_lease(&j->blocks, at) != slot ||
+        tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING) {
+        f->unknown++;
+    } else if (row->final) {
+        fail_final(j, f, row, at, TT_ITEM_ERROR);
+    } else if (tt_item_attempts(tt_blocks_get(&j->blocks, at)) >= j->def.max_attempts) {
+        fail_final(j, f, row, at, TT_ITEM_DEAD);
+    } else {
+        f->retry++;
+        tt_item_give_back(j, at, false);
+    }
+}
+
+static tt_rc apply_with_lease(tt_job *j, tt_failures *f, tt_claim **done, tt_err *err)
+{
+    tt_lease *lease = tt_leases_by_token(&j->leases, f->lease);
+    size_t hint = 0;
+    if (!lease)
+        return tt_fail(err, TT_GONE, "the lease is gone: its time ran out, it was given back, or the server was started again");
+    uint32_t slot = lease->slot + 1;
+    for (size_t i = 0; i < f->count; i++)
+        fail_one(j, f, &f->rows[i], slot, &hint);
+    if (f->retry)
+        tt_claims_retry(j, done);
+    return TT_OK;
+}
+
+/* The older service's marks: all or none. */
+static tt_rc apply_marks(tt_job *j, tt_failures *f, tt_err *err)
+{
+    tt_item_ref at;
+    size_t hint = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        if (!tt_blocks_find(&j->blocks, f->rows[i].id, true, &hint, &at))
+            return tt_fail(err, TT_INVALID, "No known item: %" PRIu64, f->rows[i].id);
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) == TT_ITEM_RECEIVED)
+            return tt_fail(err, TT_INVALID, "Item already received: %" PRIu64, f->rows[i].id);
+    }
+    for (size_t i = 0; i < f->count; i++)
+        if (tt_blocks_find(&j->blocks, f->rows[i].id, true, &hint, &at))
+            fail_final(j, f, &f->rows[i], at, TT_ITEM_ERROR);
+    return TT_OK;
+}
+
+static tt_rc failures_apply(tt_change *c, tt_txn *txn, tt_err *err)
+{
+    tt_failures *f = (tt_failures *)c;
+    tt_job *j = f->job;
+    tt_claim *done = NULL;
+    tt_txn_enlist(txn, &j->part);
+    pthread_mutex_lock(&j->lock);
+    tt_rc rc;
+    if (j->life == TT_JOB_GONE)
+        rc = tt_fail(err, TT_NOT_FOUND, "No known job: %s", j->def.name);
+    else
+        rc = f->lease.len ? apply_with_lease(j, f, &done, err) : apply_marks(j, f, err);
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+    return rc;
+}
+
+static void failures_done(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    tt_failures *f = (tt_failures *)c;
+    tt_job *j = f->job;
+    f->done(f, rc, err);
+    tt_job_unref(j);
+}
+
+void tt_job_fail(tt_job *j, tt_failures *f)
+{
+    uint64_t highest = 0;
+    for (size_t i = 0; i < f->count; i++)
+        highest = f->rows[i].id > highest ? f->rows[i].id : highest;
+    f->job = tt_job_ref(j);
+    f->change = (tt_change){.apply = failures_apply, .done = failures_done};
+    submit_or_wait(j, &f->change, highest);
+}

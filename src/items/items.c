@@ -1,0 +1,215 @@
+#include "items/items_inner.h"
+
+#include <semaphore.h>
+
+#include "base/log.h"
+#include "ledger/records.h"
+
+enum { DEFAULT_CACHE_BYTES = 24 << 20 };
+
+tt_job *tt_items_peek(tt_items *items, tt_str name)
+{
+    pthread_mutex_lock(&items->lock);
+    tt_job *j = tt_map_get(&items->by_name, name);
+    if (j)
+        tt_job_ref(j);
+    pthread_mutex_unlock(&items->lock);
+    return j;
+}
+
+void tt_items_set(tt_items *items, tt_job *j)
+{
+    void *old = NULL;
+    pthread_mutex_lock(&items->lock);
+    if (!tt_map_put(&items->by_name, tt_str_of(j->def.name), j, &old))
+        tt_assert(!"memory for one more job");
+    pthread_mutex_unlock(&items->lock);
+    tt_job_unref(old);
+}
+
+void tt_items_remove(tt_items *items, tt_job *j)
+{
+    pthread_mutex_lock(&items->lock);
+    bool present = tt_map_get(&items->by_name, tt_str_of(j->def.name)) == j;
+    if (present)
+        tt_map_remove(&items->by_name, tt_str_of(j->def.name));
+    pthread_mutex_unlock(&items->lock);
+    if (present)
+        tt_job_unref(j);
+}
+
+static bool add_known(void *arg, tt_str name, uint64_t version, tt_str value)
+{
+    tt_items *items = arg;
+    tt_definition def = {0};
+    tt_err err = {0};
+    if (tt_definition_parse(name, value, &def, &err) != TT_OK) {
+        tt_log_error("a job's record cannot be read", TT_F_STR("job", name), TT_F_CSTR("error", err.text));
+        def = (tt_definition){.name = tt_str_dup(name), .metadata = tt_dup_cstr("{}"), .reader_name = tt_dup_cstr(""),
+                              .writer_name = tt_dup_cstr(""), .mode = TT_MODE_WRITE, .max_attempts = 1};
+    }
+    tt_job *j = tt_job_new(&items->env, &def);
+    if (err.code != TT_OK)
+        tt_job_break(j, true, err.text);
+    tt_items_set(items, j);
+    return true;
+}
+
+static void resume_one(void *arg, tt_job *j)
+{
+    if (j->life == TT_JOB_NEW)
+        tt_job_resume(j);
+    if (j->life == TT_JOB_BROKEN)
+        tt_log_error("a job is broken", TT_F_CSTR("job", j->def.name), TT_F_CSTR("error", j->broken));
+}
+
+tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err)
+{
+    tt_items *items = TT_NEW(tt_items);
+    items->options = *options;
+    items->env = (tt_items_env){
+        .ledger = options->ledger, .watches = options->watches, .timers = options->timers, .pool = options->pool,
+        .roots = options->roots, .spool_dir = options->spool_dir, .max_item_bytes = options->max_item_bytes,
+        .lease_ms = options->lease_ms, .max_attempts = options->max_attempts,
+        .cache = tt_cache_new(options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES),
+    };
+    pthread_mutex_init(&items->admin, NULL);
+    pthread_mutex_init(&items->lock, NULL);
+    tt_rc rc = tt_record_each(options->ledger, TT_STR("job"), add_known, items, err);
+    if (rc != TT_OK) {
+        tt_items_close(items);
+        return rc;
+    }
+    tt_items_each(items, resume_one, NULL);
+    *ret = items;
+    return TT_OK;
+}
+
+static tt_rc enlist_job(void *arg, tt_txn *txn, tt_err *err)
+{
+    tt_txn_enlist(txn, &((tt_job *)arg)->part);
+    return TT_OK;
+}
+
+/* Leases end without costing an attempt; what has not been stored is. */
+static void close_job(void *arg, tt_job *j)
+{
+    tt_claim *done = NULL;
+    tt_err err = {0};
+    pthread_mutex_lock(&j->lock);
+    tt_leases_void(j);
+    tt_claims_fail(j, TT_UNAVAILABLE, "the server is shutting down: try again in a moment", &done);
+    tt_results_resume(j);
+    if (j->tick_due_ms && tt_timer_cancel(j->env->timers, &j->tick)) {
+        j->tick_due_ms = 0;
+        tt_job_unref(j); /* the caller holds another one */
+    }
+    bool live = j->life == TT_JOB_LIVE;
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+    if (live && tt_ledger_run(j->env->ledger, enlist_job, j, &err) != TT_OK)
+        tt_log_error("a job's last state was not stored", TT_F_CSTR("job", j->def.name), TT_F_CSTR("error", err.text));
+}
+
+static void post(void *sem) { sem_post(sem); }
+
+/* Callbacks run one after the other: when this one has run, no earlier one is still running. */
+static void wait_for_timers(tt_timers *timers)
+{
+    sem_t sem;
+    sem_init(&sem, 0, 0);
+    tt_timer last = {.fn = post, .arg = &sem};
+    tt_timer_set(timers, &last, 0);
+    while (sem_wait(&sem) != 0)
+        continue;
+    sem_destroy(&sem);
+}
+
+void tt_items_stop(tt_items *items) { __atomic_store_n(&items->env.stopping, true, __ATOMIC_RELAXED); }
+
+void tt_items_close(tt_items *items)
+{
+    if (!items)
+        return;
+    tt_items_stop(items);
+    tt_items_each(items, close_job, NULL);
+    wait_for_timers(items->env.timers);
+    void *j;
+    for (size_t at = 0; tt_map_next(&items->by_name, &at, NULL, &j);)
+        tt_job_unref(j);
+    tt_map_deinit(&items->by_name);
+    tt_cache_free(items->env.cache);
+    pthread_mutex_destroy(&items->lock);
+    pthread_mutex_destroy(&items->admin);
+    free(items);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(tt_job *const *)a)->def.name, (*(tt_job *const *)b)->def.name);
+}
+
+void tt_items_each(tt_items *items, void (*fn)(void *arg, tt_job *j), void *arg)
+{
+    TT_VEC(tt_job *) list = {0};
+    void *j;
+    pthread_mutex_lock(&items->lock);
+    if (tt_vec_reserve(&list, items->by_name.len))
+        for (size_t at = 0; tt_map_next(&items->by_name, &at, NULL, &j);)
+            list.ptr[list.len++] = tt_job_ref(j);
+    pthread_mutex_unlock(&items->lock);
+    if (list.len)
+        qsort(list.ptr, list.len, sizeof *list.ptr, by_name);
+    for (size_t i = 0; i < list.len; i++) {
+        fn(arg, list.ptr[i]);
+        tt_job_unref(list.ptr[i]);
+    }
+    tt_vec_deinit(&list);
+}
+
+/* ---- finding ---- */
+
+typedef struct {
+    tt_str wanted;
+    unsigned best;
+    char name[201];
+} nearest;
+
+static void look_nearer(void *arg, tt_job *j)
+{
+    nearest *n = arg;
+    unsigned distance = tt_str_distance(n->wanted, tt_str_of(j->def.name));
+    if (distance < n->best) {
+        n->best = distance;
+        snprintf(n->name, sizeof n->name, "%s", j->def.name);
+    }
+}
+
+tt_job *tt_items_find(tt_items *items, tt_str name, tt_err *err)
+{
+    tt_job *j = tt_items_peek(items, name);
+    if (j)
+        return j;
+    nearest n = {.wanted = name, .best = 4};
+    tt_items_each(items, look_nearer, &n);
+    if (n.name[0])
+        tt_fail(err, TT_NOT_FOUND, "No known job: %.*s (did you mean `%s`?)", TT_STR_ARG(tt_str_slice(name, 0, 200)), n.name);
+    else
+        tt_fail(err, TT_NOT_FOUND, "No known job: %.*s", TT_STR_ARG(tt_str_slice(name, 0, 200)));
+    return NULL;
+}
+
+tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, tt_err *err)
+{
+    tt_job *j = tt_items_peek(items, job_name);
+    char hash[65] = "";
+    if (j) {
+        pthread_mutex_lock(&j->lock);
+        memcpy(hash, j->def.token_hash, sizeof hash);
+        pthread_mutex_unlock(&j->lock);
+        tt_job_unref(j);
+    }
+    if (hash[0] && !(token.len && items->options.token_matches(token, hash)))
+        return tt_fail(err, TT_DENIED, "Wrong or missing authentication token");
+    return TT_OK;
+}

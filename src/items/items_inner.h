@@ -1,0 +1,20 @@
+/* The service's own struct, shared by items.c, admin.c and report.c. */
+#ifndef TT_ITEMS_ITEMS_INNER_H
+#define TT_ITEMS_ITEMS_INNER_H
+
+#include "items/job.h"
+
+struct tt_items {
+    tt_items_env env;
+    tt_items_options options;
+    pthread_mutex_t admin;   /* held while jobs are made, changed and deleted; above every other lock */
+    pthread_mutex_t lock;    /* guards by_name; below admin, above the jobs' */
+    tt_map by_name;          /* name -> tt_job, each with a reference */
+};
+
+tt_job *tt_items_peek(tt_items *items, tt_str name); /* a reference, or NULL */
+void tt_items_set(tt_items *items, tt_job *j);       /* takes over the reference; the one that was there is dropped */
+void tt_items_remove(tt_items *items, tt_job *j);
+tt_rc tt_job_store_record(tt_job *j, tt_txn *txn, tt_err *err) TT_MUST_CHECK;
+
+#endif

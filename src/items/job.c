@@ -1,0 +1,325 @@
+#include "items/job.h"
+
+#include "base/clock.h"
+#include "ledger/pages.h"
+
+tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
+{
+    tt_job *j = TT_NEW(tt_job);
+    j->part = tt_job_participant;
+    j->env = env;
+    j->def = *def_taken;
+    *def_taken = (tt_definition){0};
+    j->refs = 1;
+    j->parked_last = &j->parked;
+    j->tick = (tt_timer){.fn = tt_job_tick, .arg = j};
+    j->blocks.sparse = j->def.mode == TT_MODE_WRITE;
+    pthread_mutex_init(&j->lock, NULL);
+    return j;
+}
+
+tt_job *tt_job_ref(tt_job *j)
+{
+    __atomic_add_fetch(&j->refs, 1, __ATOMIC_RELAXED);
+    return j;
+}
+
+void tt_job_close_output(tt_job *j)
+{
+    tt_append_close(j->output);
+    tt_append_close(j->rejects);
+    j->output = j->rejects = NULL;
+}
+
+void tt_job_unref(tt_job *j)
+{
+    if (!j || __atomic_sub_fetch(&j->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    tt_assert(!j->parked && j->after_plan.len == 0);
+    tt_job_close_output(j);
+    tt_reader_close(j->reader);
+    tt_writer_close(j->writer);
+    tt_cache_drop_owner(j->env->cache, j->def.owner);
+    tt_blocks_deinit(&j->blocks);
+    tt_leases_deinit(&j->leases);
+    for (size_t i = 0; i < j->workers.len; i++)
+        free(j->workers.ptr[i].name);
+    tt_vec_deinit(&j->workers);
+    tt_vec_deinit(&j->after_plan);
+    tt_vec_deinit(&j->undo);
+    tt_vec_deinit(&j->storing);
+    tt_notes_clear(&j->notes);
+    tt_notes_clear(&j->group_notes);
+    tt_notes_clear(&j->storing_notes);
+    tt_vec_deinit(&j->notes);
+    tt_vec_deinit(&j->group_notes);
+    tt_vec_deinit(&j->storing_notes);
+    tt_buf_deinit(&j->reject_lines);
+    tt_buf_deinit(&j->group_reject_lines);
+    tt_buf_deinit(&j->flushing_lines);
+    tt_buf_deinit(&j->scratch);
+    free(j->writer_state);
+    tt_definition_deinit(&j->def);
+    pthread_mutex_destroy(&j->lock);
+    free(j);
+}
+
+void tt_job_put(tt_job *j) { tt_job_unref(j); }
+const char *tt_job_name(const tt_job *j) { return j->def.name; }
+
+bool tt_job_is_complete(const tt_job *j)
+{
+    return j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE && j->blocks.counts.of[TT_ITEM_PENDING] == 0;
+}
+
+void tt_job_break(tt_job *j, bool output_too, const char *reason)
+{
+    j->output_broken |= output_too;
+    if (j->life == TT_JOB_BROKEN || j->life == TT_JOB_GONE)
+        return;
+    j->life = TT_JOB_BROKEN;
+    snprintf(j->broken, sizeof j->broken, "%s", reason);
+    tt_results_resume(j);
+}
+
+tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
+{
+    enum { MAX_WORKERS = 1000 };
+    for (size_t i = 0; i < j->workers.len; i++)
+        if (tt_str_is(name, j->workers.ptr[i].name))
+            return &j->workers.ptr[i];
+    if (j->workers.len == MAX_WORKERS) /* the rest is counted together */
+        name = TT_STR("others");
+    if (j->workers.len == MAX_WORKERS && tt_str_is(name, j->workers.ptr[MAX_WORKERS - 1].name))
+        return &j->workers.ptr[MAX_WORKERS - 1];
+    char *copy = tt_str_dup(name);
+    if (!copy || !tt_vec_push(&j->workers, ((tt_worker_row){.name = copy}))) {
+        free(copy);
+        return NULL;
+    }
+    return &j->workers.ptr[j->workers.len - 1];
+}
+
+/* ---- opening ---- */
+
+static bool has_reader(const tt_job *j) { return j->def.mode != TT_MODE_WRITE; }
+bool tt_job_has_writer(const tt_job *j) { return j->def.mode != TT_MODE_READ && j->def.output; }
+
+static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
+{
+    tt_paths paths = {0};
+    tt_rc rc = TT_OK;
+    for (size_t i = 0; i < j->def.inputs.len; i++)
+        if (!tt_vec_push(&paths, j->def.inputs.ptr[i].path))
+            rc = tt_fail(err, TT_NOMEM, "out of memory for %zu input files", j->def.inputs.len);
+    tt_reader_spec spec = {
+        .kind = tt_str_of(j->def.reader_name), .roots = j->env->roots, .spool_dir = j->env->spool_dir,
+        .paths = paths.ptr, .path_count = paths.len, .options = tt_str_of(j->def.metadata),
+        .max_item_bytes = j->env->max_item_bytes, .state = state,
+    };
+    if (rc == TT_OK)
+        rc = tt_reader_open(&spec, &j->reader, err);
+    tt_vec_deinit(&paths);
+    return rc;
+}
+
+static tt_rc open_writer(tt_job *j, tt_str state, bool has_rows, tt_err *err)
+{
+    tt_writer_spec spec = {
+        .kind = tt_str_of(j->def.writer_name), .output_path = tt_str_of(j->def.output), .options = tt_str_of(j->def.metadata),
+        .header = j->reader ? tt_reader_header(j->reader) : (tt_str){0}, .state = state, .output_has_rows = has_rows,
+    };
+    return tt_writer_open(&spec, &j->writer, err);
+}
+
+static tt_rc find_inputs(tt_job *j, tt_err *err)
+{
+    tt_paths paths = {0};
+    tt_rc rc = tt_definition_find_inputs(&j->def, j->env->roots, &paths, err);
+    for (size_t i = 0; i < paths.len && rc == TT_OK; i++) {
+        if (tt_vec_push(&j->def.inputs, ((tt_input){.path = paths.ptr[i]})))
+            paths.ptr[i] = NULL;
+        else
+            rc = tt_fail(err, TT_NOMEM, "out of memory for %zu input files", paths.len);
+    }
+    tt_paths_deinit(&paths);
+    return rc;
+}
+
+static tt_rc take_fingerprints(tt_job *j, tt_err *err)
+{
+    for (size_t i = 0; i < j->def.inputs.len; i++)
+        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &j->def.inputs.ptr[i].print, err));
+    return TT_OK;
+}
+
+static tt_rc check_fingerprints(tt_job *j, tt_err *err)
+{
+    for (size_t i = 0; i < j->def.inputs.len; i++) {
+        tt_fingerprint now;
+        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &now, err));
+        TT_TRY(tt_fingerprint_check(j->def.inputs.ptr[i].path, &j->def.inputs.ptr[i].print, &now, err));
+        j->def.inputs.ptr[i].print = now; /* at most the time stamp differs */
+    }
+    return TT_OK;
+}
+
+static void keep_writer_state(tt_job *j)
+{
+    tt_buf_clear(&j->scratch);
+    tt_writer_state(j->writer, &j->scratch);
+    free(j->writer_state);
+    j->writer_state = tt_str_dup(tt_buf_view(&j->scratch));
+}
+
+tt_rc tt_job_create_input(tt_job *j, tt_err *err)
+{
+    if (!has_reader(j)) {
+        j->plan = TT_PLAN_DONE;
+        return TT_OK;
+    }
+    TT_TRY(find_inputs(j, err));
+    TT_TRY(open_reader(j, (tt_str){0}, err));
+    TT_TRY(take_fingerprints(j, err));
+    return tt_reader_plans_first(j->reader) ? tt_plan_now(j, err) : TT_OK;
+}
+
+/* The job is on its own file from here on, whose present length is recorded. */
+static tt_rc record_output(tt_job *j, tt_err *err)
+{
+    free(j->def.output_real);
+    j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
+    TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
+    tt_append_commit(j->output);
+    TT_TRY(open_writer(j, (tt_str){0}, tt_append_length(j->output) > 0, err));
+    keep_writer_state(j);
+    return TT_OK;
+}
+
+tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
+{
+    if (!tt_job_has_writer(j))
+        return TT_OK;
+    tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
+    TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
+    if (j->fresh && tt_append_length(j->output)) {
+        char *old = NULL;
+        TT_TRY(tt_append_new_generation(j->output, &old, err));
+        free(old);
+    }
+    j->fresh = false;
+    return record_output(j, err);
+}
+
+/* ---- reading back what the ledger knows ---- */
+
+static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
+{
+    json_error_t at;
+    json_t *root = json_loadb(blob.ptr, blob.len, JSON_ALLOW_NUL, &at);
+    const char *output_hash, *rejects_hash, *writer_state;
+    json_int_t output_len, rejects_len, duplicates;
+    int version, planned, generation, fresh;
+    tt_rc rc = TT_OK;
+    if (!root || json_unpack(root, "{s:i, s:b, s:b, s:i, s:I, s:I, s:s, s:I, s:s, s:s}", "v", &version, "planned", &planned,
+                             "fresh", &fresh, "generation", &generation, "duplicates", &duplicates, "output_len", &output_len, "output_hash", &output_hash,
+                             "rejects_len", &rejects_len, "rejects_hash", &rejects_hash, "writer", &writer_state) != 0)
+        rc = tt_fail(err, TT_CORRUPT, "the head page of job `%s` cannot be read", j->def.name);
+    else {
+        j->plan = planned ? TT_PLAN_DONE : TT_PLAN_NONE;
+        j->fresh = fresh;
+        j->generation = (uint32_t)generation;
+        j->duplicates = (uint64_t)duplicates;
+        j->output_mark = (tt_append_mark){(uint64_t)output_len, strtoull(output_hash, NULL, 16)};
+        j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
+        free(j->writer_state);
+        j->writer_state = tt_dup_cstr(writer_state);
+    }
+    json_decref(root);
+    return rc;
+}
+
+typedef struct {
+    tt_job *j;
+    tt_buf reader_state;
+    tt_rc rc;
+    tt_err *err;
+} page_walk;
+
+static bool take_page(void *arg, int64_t number, tt_str blob)
+{
+    page_walk *walk = arg;
+    tt_blocks *blocks = &walk->j->blocks;
+    if (number == TT_PAGE_HEAD) {
+        walk->rc = read_head(walk->j, blob, walk->err);
+        return walk->rc == TT_OK;
+    }
+    if (number == TT_PAGE_READER_STATE) {
+        tt_buf_str(&walk->reader_state, blob);
+        return true;
+    }
+    tt_block block;
+    bool inspected;
+    uint8_t *states = NULL, uniform;
+    walk->rc = tt_page_decode(blob, &block, &inspected, &states, &uniform, walk->err);
+    if (walk->rc == TT_OK && (uint64_t)number != blocks->rows.len)
+        walk->rc = tt_fail(walk->err, TT_CORRUPT, "job `%s`: page %lld of its item states is missing", walk->j->def.name,
+                           (long long)blocks->rows.len);
+    if (walk->rc == TT_OK && !tt_blocks_add(blocks, &block, inspected, states, uniform, false))
+        walk->rc = tt_fail(walk->err, TT_NOMEM, "out of memory for the pages of job `%s`", walk->j->def.name);
+    if (walk->rc != TT_OK)
+        free(states);
+    return walk->rc == TT_OK;
+}
+
+static tt_rc resume_reader(tt_job *j, tt_str state, tt_err *err)
+{
+    if (!has_reader(j))
+        return TT_OK;
+    TT_TRY(open_reader(j, state, err));
+    return check_fingerprints(j, err);
+}
+
+static tt_rc resume_output(tt_job *j, tt_err *err)
+{
+    if (!tt_job_has_writer(j) || (!j->def.output_real && !j->fresh)) /* cleaned: made again when a result comes */
+        return TT_OK;
+    if (j->fresh) {
+        j->head_dirty = true;
+        return tt_job_create_output(j, false, err);
+    }
+    TT_TRY(tt_append_resume(j->env->roots, tt_str_of(j->def.output), &j->output_mark, &j->output, err));
+    return open_writer(j, tt_str_of(j->writer_state), j->output_mark.length_bytes > 0, err);
+}
+
+static tt_rc resume_rejects(tt_job *j, tt_err *err)
+{
+    if (!tt_job_has_writer(j) || j->rejects_mark.length_bytes == 0)
+        return TT_OK;
+    TT_BUF_AUTO tt_buf path = {0};
+    tt_buf_printf(&path, "%s.rejects.jsonl", j->def.output);
+    return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
+}
+
+void tt_job_resume(tt_job *j)
+{
+    tt_err err = {0};
+    page_walk walk = {.j = j, .err = &err};
+    tt_rc rc = tt_page_each(j->env->ledger, j->def.owner, take_page, &walk, &err);
+    if (rc == TT_OK)
+        rc = walk.rc;
+    bool pages_ok = rc == TT_OK;
+    if (rc == TT_OK)
+        rc = resume_reader(j, tt_buf_view(&walk.reader_state), &err);
+    tt_buf_deinit(&walk.reader_state);
+    pthread_mutex_lock(&j->lock);
+    if (rc != TT_OK)
+        tt_job_break(j, !pages_ok, err.text);
+    if (pages_ok && ((rc = resume_output(j, &err)) != TT_OK || (rc = resume_rejects(j, &err)) != TT_OK))
+        tt_job_break(j, true, err.text);
+    if (j->life == TT_JOB_NEW)
+        j->life = TT_JOB_LIVE;
+    pthread_mutex_unlock(&j->lock);
+    if (j->life == TT_JOB_LIVE)
+        tt_plan_start(j);
+}

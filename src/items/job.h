@@ -1,0 +1,166 @@
+/* A job: one input, one output, and the state of each item between them. This header is shared by the rooms of this folder only
+ * (claim, commit, plan, report, items); everybody else uses items.h.
+ *
+ * Life:  new -> live <-> broken -> gone
+ *   live: serves and receives.  broken: its input or output is not what was recorded, or cannot be read; `broken` says why;
+ *   results for items that are already out are still taken when the output is sound.  gone: deleted; the last reference frees it.
+ *
+ * Threads. `lock` guards all that changes. HTTP threads claim (memory only); the pool loads and plans; the ledger's writer thread applies
+ * results, writes the output, and stores pages; the timer ends leases. The order of locks: job, then cache and timers (leaves). Callbacks to
+ * clients are made without the lock. output, rejects and writer belong to the writer thread once the job is live. */
+#ifndef TT_ITEMS_JOB_H
+#define TT_ITEMS_JOB_H
+
+#include <pthread.h>
+#include <sys/uio.h>
+
+#include "base/pool.h"
+#include "base/timer.h"
+#include "data/writer.h"
+#include "io/append.h"
+#include "items/blocks.h"
+#include "items/cache.h"
+#include "items/definition.h"
+#include "items/items.h"
+#include "items/lease.h"
+#include "items/rate.h"
+#include "ledger/ledger.h"
+#include "ledger/watch.h"
+
+/* What every job needs from the house. */
+typedef struct {
+    tt_ledger *ledger;
+    tt_watches *watches;
+    tt_timers *timers;
+    tt_pool *pool;
+    tt_cache *cache;
+    const tt_roots *roots;
+    const char *spool_dir;
+    uint64_t max_item_bytes;
+    int64_t lease_ms;
+    unsigned max_attempts;
+    bool stopping;         /* atomic: the house closes, plans stop */
+} tt_items_env;
+
+typedef enum { TT_JOB_NEW, TT_JOB_LIVE, TT_JOB_BROKEN, TT_JOB_GONE } tt_job_life;
+typedef enum { TT_PLAN_NONE, TT_PLAN_RUNNING, TT_PLAN_DONE, TT_PLAN_FAILED } tt_plan_state;
+
+/* A line of the error list that waits for the next commit. */
+typedef struct {
+    uint64_t id;
+    tt_item_state state; /* error or dead; pending: the line is taken off */
+    unsigned attempts;
+    char *reason, *worker;
+    int64_t time_ms;
+} tt_note;
+typedef TT_VEC(tt_note) tt_notes;
+
+typedef struct {
+    tt_item_ref at;
+    uint8_t old;
+} tt_undo;
+
+typedef struct {
+    char *name;
+    uint64_t in_flight, received;
+} tt_worker_row;
+
+struct tt_job {
+    tt_participant part;   /* first: the ledger hands it back */
+    tt_change flush_change;/* stores what changed without anybody waiting */
+    tt_items_env *env;
+    tt_definition def;
+    int refs;              /* atomic */
+    pthread_mutex_t lock;  /* guards all below */
+
+    /* persisted: pages, head */
+    tt_blocks blocks;
+    tt_plan_state plan;
+    uint64_t duplicates;
+    tt_append_mark output_mark, rejects_mark;
+    uint32_t generation;   /* of the output: clean starts so far */
+    bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
+
+    /* not persisted */
+    tt_job_life life;
+    char broken[640];
+    bool output_broken;
+    bool flush_queued;     /* flush_change is with the ledger */
+    int64_t flush_due_ms;  /* 0: nothing to store */
+    tt_reader *reader;
+    tt_writer *writer;
+    tt_append *output, *rejects;
+    tt_leases leases;
+    tt_rate rate;
+    TT_VEC(tt_worker_row) workers;
+    tt_claim *parked, **parked_last;
+    tt_timer tick;         /* ends leases and waiting claims; armed: holds a reference */
+    int64_t tick_due_ms;   /* 0: not armed */
+    TT_VEC(tt_change *) after_plan; /* results and marks that wait for the plan to know their ids */
+
+    /* the group under way (writer thread) */
+    TT_VEC(tt_undo) undo;
+    TT_VEC(uint32_t) storing; /* rows in the transaction */
+    tt_notes notes, group_notes, storing_notes;
+    tt_buf reject_lines, group_reject_lines, flushing_lines;
+    tt_buf scratch;
+    uint64_t group_received;
+    tt_rc group_rc;        /* a failure in the middle of an apply takes the whole group of this job down */
+    char *writer_state;    /* as last committed */
+    bool reader_stored;    /* the reader's state is in the ledger */
+    bool head_dirty;
+    char last_trouble[640];/* of the last group that was rolled back */
+};
+
+/* Takes over def. One reference. */
+tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken);
+tt_job *tt_job_ref(tt_job *j);
+void tt_job_unref(tt_job *j);
+
+/* Open everything for a job that is new (files are found, fingerprinted, the output is created) or that the ledger remembers. On failure of
+ * resume the job is broken, which is not an error of this call. */
+tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err) TT_MUST_CHECK;
+void tt_job_resume(tt_job *j);
+/* Writer thread or nobody else: gives up output and rejects. */
+void tt_job_close_output(tt_job *j);
+bool tt_job_has_writer(const tt_job *j);
+/* With the lock held: the first reason wins. Claims that wait end with it. */
+void tt_job_break(tt_job *j, bool output_too, const char *reason);
+bool tt_job_is_complete(const tt_job *j); /* lock held */
+
+/* plan.c: find the blocks, in the background or (CSV with inferred types) at once. */
+tt_rc tt_plan_now(tt_job *j, tt_err *err) TT_MUST_CHECK;
+void tt_plan_start(tt_job *j);
+
+/* claim.c. With the lock held: look again at what waits; finished claims are moved to *done for tt_claims_finish, without the lock. */
+void tt_claims_retry(tt_job *j, tt_claim **done);
+void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done);
+void tt_claims_finish(tt_claim *done);
+/* With the lock held: arm the tick for this moment if it is earlier. */
+void tt_job_arm(tt_job *j, int64_t due_ms);
+void tt_job_tick(void *job);
+/* With the lock held: end one item's flight; an open item wakes nobody by itself. */
+void tt_item_land(tt_job *j, tt_item_ref at);
+/* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
+void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
+/* With the lock held: everything in flight is pending again; forgiven: without an attempt. */
+void tt_leases_void(tt_job *j);
+tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
+
+#define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */
+
+/* commit.c. */
+extern const tt_participant tt_job_participant;
+/* With the lock held: see to it that what changed is stored within some 200 ms; do it when its time has come. */
+void tt_job_flush_soon(tt_job *j);
+void tt_job_flush_if_due(tt_job *j, int64_t now_ms);
+/* A record of the input that cannot be served: into the error list and the rejects. */
+void tt_job_note_bad(tt_job *j, uint64_t id, uint32_t file_no, const tt_bad_record *bad);
+void tt_job_note(tt_notes *notes, uint64_t id, tt_item_state state, unsigned attempts, tt_str reason, tt_str worker);
+void tt_notes_clear(tt_notes *notes);
+void tt_results_resume(tt_job *j); /* those of after_plan; with the lock held */
+/* The ledger's record kind of a job's error list: "errors/<owner>". */
+const char *tt_errors_kind(uint64_t owner, char out[32]);
+
+#endif

@@ -1,0 +1,179 @@
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "items/items_inner.h"
+#include "ledger/records.h"
+
+static const char *status_of(const tt_job *j)
+{
+    if (j->life == TT_JOB_BROKEN)
+        return "BROKEN";
+    return tt_job_is_complete(j) ? "COMPLETE" : "IN_PROGRESS";
+}
+
+bool tt_job_finished(tt_job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    bool finished = tt_job_is_complete(j);
+    pthread_mutex_unlock(&j->lock);
+    return finished;
+}
+
+static void put_or_null(tt_buf *out, const char *name, bool known, int64_t value)
+{
+    tt_buf_printf(out, ",\"%s\":", name);
+    if (known)
+        tt_buf_i64(out, value);
+    else
+        tt_buf_cstr_put(out, "null");
+}
+
+static uint64_t total_of(const tt_item_counts *n)
+{
+    return n->of[TT_ITEM_PENDING] + n->of[TT_ITEM_RECEIVED] + n->of[TT_ITEM_ERROR] + n->of[TT_ITEM_DEAD];
+}
+
+/* Members that both forms have. */
+static void put_numbers(const tt_job *j, tt_buf *out)
+{
+    const tt_item_counts *n = &j->blocks.counts;
+    bool planned = j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE;
+    int64_t now = tt_mono_ms(), oldest = tt_leases_oldest_ms(&j->leases, now);
+    double rate = tt_rate_per_s(&j->rate, now);
+    uint64_t pending = n->of[TT_ITEM_PENDING];
+    tt_buf_printf(out, "\"served\":%" PRIu64 ",\"received\":%" PRIu64 ",\"status\":\"%s\",\"errors\":%" PRIu64 ",\"dead\":%" PRIu64
+                  ",\"duplicates\":%" PRIu64 ",\"rate\":%.1f", n->in_flight, n->of[TT_ITEM_RECEIVED], status_of(j),
+                  n->of[TT_ITEM_ERROR], n->of[TT_ITEM_DEAD], j->duplicates, rate);
+    put_or_null(out, "total", planned, (int64_t)total_of(n));
+    put_or_null(out, "pending", planned, (int64_t)pending);
+    put_or_null(out, "eta_s", planned && (rate > 0 || pending == 0), rate > 0 ? (int64_t)((double)pending / rate + 0.5) : 0);
+    put_or_null(out, "oldest_lease_ms", oldest >= 0, oldest);
+    tt_buf_printf(out, ",\"output_bytes\":%" PRIu64, j->output_mark.length_bytes);
+}
+
+static void put_workers(const tt_job *j, tt_buf *out)
+{
+    tt_buf_cstr_put(out, ",\"workers\":[");
+    for (size_t i = 0; i < j->workers.len; i++) {
+        tt_buf_cstr_put(out, i ? ",{\"worker\":" : "{\"worker\":");
+        tt_buf_json_str(out, tt_str_of(j->workers.ptr[i].name));
+        tt_buf_printf(out, ",\"in_flight\":%" PRIu64 ",\"received\":%" PRIu64 "}", j->workers.ptr[i].in_flight,
+                      j->workers.ptr[i].received);
+    }
+    tt_buf_char(out, ']');
+    if (j->life == TT_JOB_BROKEN) {
+        tt_buf_cstr_put(out, ",\"detail\":");
+        tt_buf_json_str(out, tt_str_of(j->broken));
+    }
+}
+
+void tt_job_report(tt_job *j, tt_buf *out)
+{
+    pthread_mutex_lock(&j->lock);
+    tt_buf_char(out, '{');
+    put_numbers(j, out);
+    put_workers(j, out);
+    tt_buf_char(out, '}');
+    pthread_mutex_unlock(&j->lock);
+}
+
+static void put_text(tt_buf *out, const char *name, const char *text)
+{
+    tt_buf_printf(out, ",\"%s\":", name);
+    if (text)
+        tt_buf_json_str(out, tt_str_of(text));
+    else
+        tt_buf_cstr_put(out, "null");
+}
+
+void tt_job_describe(tt_job *j, tt_buf *out)
+{
+    char when[TT_TIME_TEXT];
+    pthread_mutex_lock(&j->lock);
+    const tt_definition *d = &j->def;
+    tt_buf_cstr_put(out, "{\"name\":");
+    tt_buf_json_str(out, tt_str_of(d->name));
+    tt_buf_char(out, ',');
+    put_numbers(j, out);
+    put_text(out, "mode", tt_job_mode_name(d->mode));
+    put_text(out, "reader", j->reader ? tt_reader_kind(j->reader) : d->reader_name);
+    put_text(out, "writer", j->writer ? tt_writer_kind(j->writer) : d->writer_name);
+    tt_buf_cstr_put(out, ",\"input\":[");
+    for (size_t i = 0; i < d->inputs.len; i++) {
+        if (i)
+            tt_buf_char(out, ',');
+        tt_buf_json_str(out, tt_str_of(d->inputs.ptr[i].path));
+    }
+    tt_buf_char(out, ']');
+    put_text(out, "output", d->output_real ? d->output_real : d->output);
+    put_text(out, "created", tt_time_text(d->created_ms, when));
+    tt_buf_printf(out, ",\"protected\":%s,\"lease_ms\":%" PRId64 ",\"max_attempts\":%u", d->token_hash[0] ? "true" : "false",
+                  d->lease_ms, d->max_attempts);
+    put_workers(j, out);
+    tt_buf_char(out, '}');
+    pthread_mutex_unlock(&j->lock);
+}
+
+static void add_totals(void *arg, tt_job *j)
+{
+    tt_items_totals *t = arg;
+    pthread_mutex_lock(&j->lock);
+    const tt_item_counts *n = &j->blocks.counts;
+    int64_t oldest = tt_leases_oldest_ms(&j->leases, tt_mono_ms());
+    t->jobs++;
+    t->complete += tt_job_is_complete(j);
+    t->broken += j->life == TT_JOB_BROKEN;
+    t->received += n->of[TT_ITEM_RECEIVED];
+    t->served += n->in_flight;
+    t->errors += n->of[TT_ITEM_ERROR];
+    t->dead += n->of[TT_ITEM_DEAD];
+    t->pending += n->of[TT_ITEM_PENDING];
+    t->duplicates += j->duplicates;
+    t->leases += j->leases.live;
+    if (oldest > t->oldest_lease_ms)
+        t->oldest_lease_ms = oldest;
+    pthread_mutex_unlock(&j->lock);
+}
+
+void tt_items_count(tt_items *items, tt_items_totals *ret)
+{
+    *ret = (tt_items_totals){.oldest_lease_ms = -1, .cache_bytes = tt_cache_bytes(items->env.cache)};
+    tt_items_each(items, add_totals, ret);
+}
+
+typedef struct {
+    tt_buf *out;
+    size_t count, limit;
+    uint64_t last;
+    bool more;
+} error_page;
+
+static bool add_error(void *arg, tt_str name, uint64_t version, tt_str value)
+{
+    error_page *page = arg;
+    if (page->count == page->limit)
+        return page->more = true, false;
+    if (page->count++)
+        tt_buf_char(page->out, ',');
+    tt_buf_str(page->out, value);
+    return tt_parse_u64(name, &page->last, NULL) == TT_OK;
+}
+
+tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, tt_buf *out, tt_err *err)
+{
+    char kind[32], after_name[24] = "";
+    tt_job *j = tt_items_find(items, name, err);
+    if (!j)
+        return TT_NOT_FOUND;
+    uint64_t owner = j->def.owner;
+    tt_job_unref(j);
+    error_page page = {.out = out, .limit = limit};
+    if (!from_start)
+        snprintf(after_name, sizeof after_name, "%020" PRIu64, after);
+    tt_buf_cstr_put(out, "{\"schema\":1,\"errors\":[");
+    TT_TRY(tt_record_each_after(items->env.ledger, tt_str_of(tt_errors_kind(owner, kind)), tt_str_of(after_name), add_error, &page, err));
+    tt_buf_cstr_put(out, "]");
+    put_or_null(out, "next", page.more, (int64_t)page.last);
+    tt_buf_char(out, '}');
+    return TT_OK;
+}

@@ -1,0 +1,49 @@
+/* What the older routes (items_routes.c) and ours (jobs_routes.c) share: from a request to a call of src/items and back.
+ * All functions answer the request, now or later. */
+#ifndef TT_SERVER_ITEMS_CALLS_H
+#define TT_SERVER_ITEMS_CALLS_H
+
+#include "items/items.h"
+#include "server/server.h"
+
+/* The context of both tables. Lives as long as the server. */
+typedef struct {
+    tt_items *items;
+    tt_pool *pool;
+    tt_watches *watches;
+    tt_timers *timers;
+    tt_ledger *ledger;
+    int64_t token_lease_ms; /* for clients that renew */
+} tt_items_area;
+
+static inline tt_items_area *tt_items_area_of(const tt_req *req) { return tt_req_context(req); }
+
+/* In the shape of the route's dialect; the older one knows no 404 and 409: such refusals are 400 there. */
+void tt_items_error(tt_req *req, tt_rc rc, const tt_err *err);
+
+/* The one check of job tokens: the job's own token, or the master. True: go on. False: answered. */
+bool tt_items_may_use(tt_req *req, tt_str job_name);
+/* That, and the job with a reference. NULL: answered. */
+tt_job *tt_items_job_for(tt_req *req, tt_str job_name);
+
+/* n items of j (the reference is taken over). with_lease: the client knows lease tokens. */
+void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease);
+/* The body's pairs into j (taken over). */
+void tt_items_receive(tt_req *req, tt_job *j);
+
+/* Run fn on the pool; it answers. */
+void tt_items_on_pool(tt_req *req, void (*fn)(tt_req *req));
+
+/* A 422 in the older form, or a sentence in ours, for a body that does not parse. True: answered. */
+bool tt_items_body_refused(tt_req *req, tt_pairs_result result, const tt_pair_faults *faults, const tt_json_fault *fault);
+
+/* "worker=", or who it is as far as the connection tells. */
+tt_str tt_items_worker_name(tt_req *req);
+
+extern const tt_route tt_items_routes[]; /* the older ones */
+extern const tt_route tt_jobs_routes[];  /* /v1/jobs */
+/* /metrics and /health parts; arg is the area. */
+void tt_items_write_metrics(void *area, tt_buf *out);
+bool tt_items_health(void *area, json_t *object);
+
+#endif

@@ -1,0 +1,524 @@
+/* /v1/jobs: our own routes to items. Strict: unknown parameters and members are refused, errors are problem+json. */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "server/items_calls.h"
+
+static tt_str name_of(const tt_req *req) { return tt_req_str(req, "name"); }
+static tt_items *items_of(const tt_req *req) { return tt_items_area_of(req)->items; }
+
+/* ---- list, show ---- */
+
+static void add_job(void *arg, tt_job *j)
+{
+    tt_buf *body = arg;
+    if (body->ptr[body->len - 1] != '[')
+        tt_buf_char(body, ',');
+    tt_job_describe(j, body);
+}
+
+static void list(tt_req *req)
+{
+    tt_buf body = {0};
+    tt_buf_cstr_put(&body, "{\"schema\":1,\"jobs\":[");
+    tt_items_each(items_of(req), add_job, &body);
+    tt_buf_cstr_put(&body, "]}");
+    tt_req_answer(req, 200, "application/json", &body);
+}
+
+static void answer_job(tt_req *req, int status)
+{
+    tt_err err = {0};
+    tt_buf body = {0};
+    tt_job *j = tt_items_find(items_of(req), name_of(req).ptr ? name_of(req) : (tt_str){0}, &err);
+    if (!j) {
+        tt_req_error(req, TT_NOT_FOUND, &err);
+        return;
+    }
+    tt_job_describe(j, &body);
+    tt_job_put(j);
+    tt_req_answer(req, status, "application/json", &body);
+}
+
+static void show(tt_req *req) { answer_job(req, 200); }
+
+/* ---- create ---- */
+
+/* Members of the body: where each goes. To add one: add a row (and, for metadata, one in items/definition.c). */
+static const struct {
+    const char *name;
+    const char *metadata; /* its name there; NULL: a member of the start itself */
+} members[] = {
+    {"name", NULL}, {"reader", NULL}, {"writer", NULL}, {"mode", NULL}, {"token", NULL}, {"clean_start", NULL}, {"cont", NULL},
+    {"input", "input_file_path"}, {"output", "output_file_path"}, {"overwrite", "overwrite"}, {"types", "types"}, {"na", "na"},
+    {"json", "json"}, {"separator", "separator"}, {"lease", "lease"}, {"max_attempts", "max_attempts"}, {"retry_errors", "retry_errors"},
+};
+
+static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(body, name, value) {
+        size_t row = 0;
+        while (row < TT_COUNT(members) && strcmp(members[row].name, name) != 0)
+            row++;
+        if (row == TT_COUNT(members))
+            return tt_fail(err, TT_INVALID, "member `%.60s` is unknown: a job has name, input, output, reader, writer, mode, token, clean_start, "
+                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors", name);
+        if (members[row].metadata && !json_is_null(value))
+            json_object_set(metadata, members[row].metadata, value);
+    }
+    return TT_OK;
+}
+
+static tt_rc text_member(const json_t *body, const char *name, tt_str *ret, tt_err *err)
+{
+    json_t *value = json_object_get(body, name);
+    if (value && !json_is_null(value) && !json_is_string(value))
+        return tt_fail(err, TT_INVALID, "member `%s` must be text", name);
+    *ret = json_is_string(value) ? (tt_str){json_string_value(value), json_string_length(value)} : (tt_str){0};
+    return TT_OK;
+}
+
+static tt_rc read_start(json_t *body, json_t *metadata, tt_job_start *start, tt_err *err)
+{
+    if (!json_is_object(body))
+        return tt_fail(err, TT_INVALID, "the body must be a JSON object with the members name, input and output");
+    TT_TRY(split_members(body, metadata, err));
+    TT_TRY(text_member(body, "name", &start->name, err));
+    TT_TRY(text_member(body, "reader", &start->reader_name, err));
+    TT_TRY(text_member(body, "writer", &start->writer_name, err));
+    TT_TRY(text_member(body, "mode", &start->mode, err));
+    TT_TRY(text_member(body, "token", &start->token, err));
+    start->has_token = start->token.len > 0;
+    start->metadata = metadata;
+    start->clean_start = json_is_true(json_object_get(body, "clean_start"));
+    start->cont = json_is_true(json_object_get(body, "cont"));
+    start->same_is_fine = true;
+    if (!start->mode.ptr)
+        start->mode = json_object_get(metadata, "output_file_path") ? TT_STR("read-write") : TT_STR("read");
+    if (!json_object_get(metadata, "input_file_path") && !json_object_get(body, "mode"))
+        start->mode = TT_STR("write");
+    return TT_OK;
+}
+
+static void answer_started(tt_req *req, tt_str name, bool existed)
+{
+    tt_buf body = {0};
+    tt_job *j = tt_items_find(items_of(req), name, NULL);
+    if (j)
+        tt_job_describe(j, &body);
+    else
+        tt_buf_cstr_put(&body, "{}"); /* deleted in the same moment */
+    tt_job_put(j);
+    tt_req_answer(req, existed ? 200 : 201, "application/json", &body);
+}
+
+static void create_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    json_t *body = NULL, *metadata = json_object();
+    tt_job_start start = {0};
+    bool existed = false;
+    TT_BUF_AUTO tt_buf unknown = {0};
+    tt_rc rc = tt_req_json(req, &body, &err);
+    if (rc == TT_OK)
+        rc = read_start(body, metadata, &start, &err);
+    if (rc == TT_OK && !tt_req_is_master(req))
+        rc = tt_items_check_token(items_of(req), start.name, tt_req_token(req).len ? tt_req_token(req) : start.token, &err);
+    if (rc == TT_OK)
+        rc = tt_items_start(items_of(req), &start, &existed, &unknown, &err);
+    json_decref(metadata);
+    if (rc == TT_OK)
+        answer_started(req, start.name, existed && !start.clean_start);
+    else
+        tt_req_error(req, rc, &err);
+}
+
+static void create(tt_req *req) { tt_items_on_pool(req, create_on_pool); }
+
+/* ---- claim, results, fail, renew, release ---- */
+
+static void claim(tt_req *req)
+{
+    tt_job *j = tt_items_job_for(req, name_of(req));
+    int64_t n = tt_req_int(req, "n");
+    if (j)
+        tt_items_serve(req, j, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, true);
+}
+
+/* Results under a lease that is alive lengthen it: the client works. */
+static void results(tt_req *req)
+{
+    int64_t lease_ms;
+    tt_job *j = tt_items_job_for(req, name_of(req));
+    if (!j)
+        return;
+    if (tt_req_str(req, "lease").len && tt_job_renew(j, tt_req_str(req, "lease"), 0, &lease_ms, NULL) != TT_OK)
+        tt_req_add_header(req, "X-Tutti-Lease-Gone", "true"); /* the results count all the same */
+    tt_items_receive(req, j);
+}
+
+typedef struct {
+    tt_failures failures;
+    tt_req *req;
+} fail_call;
+
+static void fail_done(tt_failures *f, tt_rc rc, const tt_err *err)
+{
+    fail_call *call = f->arg;
+    tt_req *req = call->req;
+    tt_buf body = {0};
+    tt_err failed = rc == TT_OK ? (tt_err){0} : *err;
+    tt_buf_printf(&body, "{\"schema\":1,\"retry\":%" PRIu64 ",\"dead\":%" PRIu64 ",\"error\":%" PRIu64 ",\"unknown\":%" PRIu64 "}",
+                  f->retry, f->dead, f->error, f->unknown);
+    free((void *)(uintptr_t)f->rows);
+    free(call);
+    if (rc == TT_OK) {
+        tt_req_answer(req, 200, "application/json", &body);
+        return;
+    }
+    tt_buf_deinit(&body);
+    tt_req_error(req, rc, &failed);
+}
+
+static tt_rc read_failure(const json_t *row, size_t index, tt_failure *ret, tt_err *err)
+{
+    const json_t *id = json_object_get(row, "id"), *reason = json_object_get(row, "reason");
+    if (!json_is_integer(id) || json_integer_value(id) < 0)
+        return tt_fail(err, TT_UNPROCESSABLE, "entry %zu has no id that is a whole number from 0", index);
+    if (reason && !json_is_string(reason) && !json_is_null(reason))
+        return tt_fail(err, TT_UNPROCESSABLE, "entry %zu: reason must be text", index);
+    *ret = (tt_failure){.id = (uint64_t)json_integer_value(id), .final = json_is_true(json_object_get(row, "final"))};
+    ret->reason = json_is_string(reason) ? (tt_str){json_string_value(reason), json_string_length(reason)} : TT_STR("no reason given");
+    return TT_OK;
+}
+
+static tt_rc read_failures(tt_req *req, fail_call *call, tt_err *err)
+{
+    json_t *body = NULL;
+    TT_TRY(tt_req_json(req, &body, err));
+    if (!json_is_array(body))
+        return tt_fail(err, TT_UNPROCESSABLE, "the body must be a list like [{\"id\":1,\"reason\":\"...\"}]");
+    tt_failure *rows = tt_calloc(json_array_size(body) + 1, sizeof *rows);
+    if (!rows)
+        return tt_fail(err, TT_NOMEM, "out of memory for %zu failures", json_array_size(body));
+    call->failures.rows = rows;
+    call->failures.count = json_array_size(body);
+    for (size_t i = 0; i < json_array_size(body); i++)
+        TT_TRY(read_failure(json_array_get(body, i), i, &rows[i], err));
+    return TT_OK;
+}
+
+static void fail(tt_req *req)
+{
+    tt_err err = {0};
+    tt_job *j = tt_items_job_for(req, name_of(req));
+    if (!j)
+        return;
+    fail_call *call = TT_NEW(fail_call);
+    call->req = req;
+    call->failures = (tt_failures){.lease = tt_req_str(req, "lease"), .worker = tt_items_worker_name(req), .done = fail_done, .arg = call};
+    tt_rc rc = read_failures(req, call, &err);
+    if (rc == TT_OK) {
+        tt_job_fail(j, &call->failures);
+    } else {
+        free((void *)(uintptr_t)call->failures.rows);
+        free(call);
+        tt_req_error(req, rc, &err);
+    }
+    tt_job_put(j);
+}
+
+static void renew(tt_req *req)
+{
+    tt_err err = {0};
+    int64_t lease_ms = 0;
+    tt_job *j = tt_items_job_for(req, name_of(req));
+    if (!j)
+        return;
+    tt_rc rc = tt_job_renew(j, tt_req_str(req, "lease"), tt_req_has(req, "for") ? tt_req_int(req, "for") : 0, &lease_ms, &err);
+    tt_job_put(j);
+    if (rc == TT_OK)
+        tt_req_answer_json(req, 200, json_pack("{s:i,s:I}", "schema", 1, "lease_ms", (json_int_t)lease_ms));
+    else
+        tt_req_error(req, rc, &err);
+}
+
+static tt_rc release_ids(tt_req *req, tt_job *j, uint64_t *ret_released, tt_pairs *ids, bool *ret_refused, tt_err *err)
+{
+    tt_str body = tt_str_trim(tt_req_body(req));
+    if (body.len == 0)
+        return tt_job_release(j, tt_req_str(req, "lease"), NULL, 0, ret_released, err);
+    tt_pair_faults faults = {0};
+    tt_json_fault fault = {0};
+    *ret_refused = tt_items_body_refused(req, tt_ids_parse(body, ids, &faults, &fault), &faults, &fault);
+    tt_vec_deinit(&faults);
+    uint64_t *list = *ret_refused ? NULL : tt_calloc(ids->len + 1, sizeof *list);
+    if (*ret_refused)
+        return TT_INVALID;
+    if (!list)
+        return tt_fail(err, TT_NOMEM, "out of memory for %zu ids", ids->len);
+    for (size_t i = 0; i < ids->len; i++)
+        list[i] = ids->ptr[i].id;
+    tt_rc rc = tt_job_release(j, tt_req_str(req, "lease"), list, ids->len, ret_released, err);
+    free(list);
+    return rc;
+}
+
+static void release(tt_req *req)
+{
+    tt_err err = {0};
+    tt_pairs ids = {0};
+    uint64_t released = 0;
+    bool refused = false;
+    tt_job *j = tt_items_job_for(req, name_of(req));
+    if (!j)
+        return;
+    tt_rc rc = release_ids(req, j, &released, &ids, &refused, &err);
+    tt_vec_deinit(&ids);
+    tt_job_put(j);
+    if (refused)
+        return;
+    if (rc == TT_OK)
+        tt_req_answer_json(req, 200, json_pack("{s:i,s:I}", "schema", 1, "released", (json_int_t)released));
+    else
+        tt_req_error(req, rc, &err);
+}
+
+/* ---- errors, retry, clean, delete ---- */
+
+static void errors_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    tt_buf body = {0};
+    int64_t limit = tt_req_int(req, "limit");
+    tt_rc rc = tt_items_errors(items_of(req), name_of(req), (uint64_t)tt_req_int(req, "after"), !tt_req_has(req, "after"),
+                               limit < 1 ? 1 : limit > 100000 ? 100000 : (size_t)limit, &body, &err);
+    if (rc == TT_OK) {
+        tt_req_answer(req, 200, "application/json", &body);
+        return;
+    }
+    tt_buf_deinit(&body);
+    tt_req_error(req, rc, &err);
+}
+
+static void errors(tt_req *req) { tt_items_on_pool(req, errors_on_pool); }
+
+static tt_rc read_ids(json_t *body, uint64_t **ret, size_t *ret_count, tt_err *err)
+{
+    json_t *ids = json_object_get(body, "ids");
+    if (!ids)
+        return TT_OK;
+    if (!json_is_array(ids))
+        return tt_fail(err, TT_UNPROCESSABLE, "ids must be a list of whole numbers");
+    *ret = tt_calloc(json_array_size(ids) + 1, sizeof **ret);
+    if (!*ret)
+        return tt_fail(err, TT_NOMEM, "out of memory for %zu ids", json_array_size(ids));
+    for (*ret_count = 0; *ret_count < json_array_size(ids); ++*ret_count) {
+        json_t *id = json_array_get(ids, *ret_count);
+        if (!json_is_integer(id) || json_integer_value(id) < 0)
+            return tt_fail(err, TT_UNPROCESSABLE, "ids: entry %zu is not a whole number from 0", *ret_count);
+        (*ret)[*ret_count] = (uint64_t)json_integer_value(id);
+    }
+    return TT_OK;
+}
+
+static void retry_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    json_t *body = NULL;
+    uint64_t *ids = NULL, retried = 0;
+    size_t count = 0;
+    tt_rc rc = tt_req_json(req, &body, &err);
+    if (rc == TT_OK)
+        rc = read_ids(body, &ids, &count, &err);
+    if (rc == TT_OK)
+        rc = tt_items_retry(items_of(req), name_of(req), ids, count, &retried, &err);
+    free(ids);
+    if (rc == TT_OK)
+        tt_req_answer_json(req, 200, json_pack("{s:i,s:I}", "schema", 1, "retried", (json_int_t)retried));
+    else
+        tt_req_error(req, rc, &err);
+}
+
+static void retry(tt_req *req)
+{
+    if (tt_items_may_use(req, name_of(req)))
+        tt_items_on_pool(req, retry_on_pool);
+}
+
+static void answer_done(tt_req *req, tt_rc rc, const char *word, const tt_err *err)
+{
+    if (rc == TT_OK)
+        tt_req_answer_json(req, 200, json_pack("{s:i,s:b}", "schema", 1, word, 1));
+    else
+        tt_req_error(req, rc, err);
+}
+
+static void clean_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    tt_rc rc = tt_items_clean(items_of(req), name_of(req), tt_req_bool(req, "output"), &err);
+    answer_done(req, rc, "cleaned", &err);
+}
+
+static void clean(tt_req *req)
+{
+    if (tt_items_may_use(req, name_of(req)))
+        tt_items_on_pool(req, clean_on_pool);
+}
+
+static void delete_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    tt_rc rc = tt_items_delete(items_of(req), name_of(req), &err);
+    answer_done(req, rc, "deleted", &err);
+}
+
+static void delete_job(tt_req *req)
+{
+    if (tt_items_may_use(req, name_of(req)))
+        tt_items_on_pool(req, delete_on_pool);
+}
+
+/* ---- events ---- */
+
+/* One listener: woken by the job's commits, but writes at most every EVERY_MS; also once in IDLE_MS so that a client sees that we live.
+ * It frees itself on the timer's thread when the client is gone, the job is gone, or the job is complete. */
+typedef struct {
+    tt_watch watch;
+    tt_timer timer;
+    tt_items_area *area;
+    tt_job *job;
+    tt_stream *stream;
+    int64_t last_ms;
+    bool changed;
+} listener;
+
+enum { EVERY_MS = 500, IDLE_MS = 2000 };
+
+static void on_change(tt_watch *w)
+{
+    listener *l = (listener *)w;
+    __atomic_store_n(&l->changed, true, __ATOMIC_RELEASE);
+}
+
+static void end_listener(listener *l)
+{
+    tt_watch_cancel(l->area->watches, &l->watch);
+    tt_stream_end(l->stream);
+    tt_job_put(l->job);
+    free(l);
+}
+
+static bool is_current(listener *l)
+{
+    tt_job *now = tt_items_find(l->area->items, tt_str_of(tt_job_name(l->job)), NULL);
+    tt_job_put(now);
+    return now == l->job;
+}
+
+static bool send_event(listener *l)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_buf_cstr_put(&text, "event: job\ndata: ");
+    tt_job_describe(l->job, &text);
+    tt_buf_cstr_put(&text, "\n\n");
+    return tt_buf_check(&text, NULL) == TT_OK && tt_stream_write(l->stream, tt_buf_view(&text));
+}
+
+static void listen_again(listener *l)
+{
+    char topic[256];
+    snprintf(topic, sizeof topic, "job/%s", tt_job_name(l->job));
+    tt_watch_cancel(l->area->watches, &l->watch);
+    tt_watch_add(l->area->watches, tt_str_of(topic), &l->watch);
+}
+
+static void on_time(void *arg)
+{
+    listener *l = arg;
+    int64_t now = tt_mono_ms();
+    if (__atomic_exchange_n(&l->changed, false, __ATOMIC_ACQ_REL) || now - l->last_ms >= IDLE_MS) {
+        listen_again(l); /* before the look, so that no change falls between */
+        bool finished = tt_job_finished(l->job) || !is_current(l);
+        l->last_ms = now;
+        if (!send_event(l) || finished) {
+            end_listener(l);
+            return;
+        }
+    }
+    tt_timer_set(l->area->timers, &l->timer, now + EVERY_MS);
+}
+
+static void events(tt_req *req)
+{
+    tt_err err = {0};
+    tt_job *j = tt_items_find(items_of(req), name_of(req), &err);
+    if (!j) {
+        tt_req_error(req, TT_NOT_FOUND, &err);
+        return;
+    }
+    listener *l = TT_NEW(listener);
+    l->area = tt_items_area_of(req);
+    l->job = j;
+    l->watch.fn = on_change;
+    l->timer = (tt_timer){.fn = on_time, .arg = l};
+    l->changed = true;
+    tt_req_add_header(req, "Cache-Control", "no-store");
+    l->stream = tt_req_stream(req, 200, "text/event-stream");
+    tt_timer_set(l->area->timers, &l->timer, 0);
+}
+
+/* ---- the table ---- */
+
+#define NAME {"name", TT_PARAM_STR, true, NULL, "Name of the job"}
+#define TOKEN {"token", TT_PARAM_STR, false, NULL, "Token of the job, or the master token; the Authorization header is better"}
+#define LEASE {"lease", TT_PARAM_STR, true, NULL, "Token of the lease"}
+#define WORKER {"worker", TT_PARAM_STR, false, NULL, "Name of the worker, for reports; default: the client's address"}
+
+static const tt_param job_params[] = {NAME, TOKEN, {0}};
+static const tt_param token_params[] = {TOKEN, {0}};
+static const tt_param claim_params[] = {
+    NAME,
+    {"n", TT_PARAM_INT, false, "100", "How many items at most"},
+    {"wait", TT_PARAM_DURATION, false, "0", "Wait so long when everything is in flight"},
+    {"lease", TT_PARAM_DURATION, false, NULL, "Length of the lease"},
+    {"request_id", TT_PARAM_STR, false, NULL, "The same id gets the same batch again while its lease lives"},
+    WORKER, TOKEN, {0},
+};
+static const tt_param result_params[] = {
+    NAME, {"lease", TT_PARAM_STR, false, NULL, "Token of the lease: it is renewed"}, WORKER, TOKEN, {0},
+};
+static const tt_param lease_params[] = {NAME, LEASE, WORKER, TOKEN, {0}};
+static const tt_param renew_params[] = {
+    NAME, LEASE, {"for", TT_PARAM_DURATION, false, NULL, "New length of the lease; default: as it was"}, TOKEN, {0},
+};
+static const tt_param error_params[] = {
+    NAME, {"limit", TT_PARAM_INT, false, "1000", "How many at most (up to 100000)"},
+    {"after", TT_PARAM_INT, false, NULL, "Only ids above this one: `next` of the page before"}, TOKEN, {0},
+};
+static const tt_param clean_params[] = {
+    NAME, {"output", TT_PARAM_BOOL, false, "false", "Delete the output file too"}, TOKEN, {0},
+};
+
+#define OURS(m, p, acc, kind, params_, fn, text, ...) \
+    {.method = m, .path = p, .dialect = TT_DIALECT_V1, .access = acc, .body = kind, .params = params_, .handler = fn, .summary = text, ##__VA_ARGS__}
+
+const tt_route tt_jobs_routes[] = {
+    OURS("GET", "/v1/jobs", TT_ACCESS_READ, TT_BODY_NONE, token_params, list, "All jobs with their progress.", .response_example = "{\"schema\":1,\"jobs\":[]}"),
+    OURS("POST", "/v1/jobs", TT_ACCESS_JOB, TT_BODY_JSON, token_params, create, "Start a job."),
+    OURS("GET", "/v1/jobs/{name}", TT_ACCESS_READ, TT_BODY_NONE, job_params, show, "One job with its progress."),
+    OURS("DELETE", "/v1/jobs/{name}", TT_ACCESS_JOB, TT_BODY_NONE, job_params, delete_job, "Forget a job; its output stays.", .response_example = "{\"schema\":1,\"deleted\":true}"),
+    OURS("POST", "/v1/jobs/{name}/claim", TT_ACCESS_JOB, TT_BODY_IGNORED, claim_params, claim, "Get a batch of items under a lease.", .response_example = "{\"schema\":1,\"job\":\"j\",\"lease\":\"...\",\"lease_ms\":60000,\"status\":\"IN_PROGRESS\",\"items\":[[0,{}]]}"),
+    OURS("POST", "/v1/jobs/{name}/results", TT_ACCESS_JOB, TT_BODY_JSON, result_params, results, "Send results: [[id, value], ...]. The first result of an item stays.", .response_example = "{\"schema\":1,\"accepted\":100,\"duplicate\":0,\"unknown\":0,\"rejected\":0}"),
+    OURS("POST", "/v1/jobs/{name}/fail", TT_ACCESS_JOB, TT_BODY_JSON, lease_params, fail, "Say that items failed: [{\"id\":1,\"reason\":\"...\",\"final\":false}].", .response_example = "{\"schema\":1,\"retry\":1,\"dead\":0,\"error\":0,\"unknown\":0}"),
+    OURS("POST", "/v1/jobs/{name}/renew", TT_ACCESS_JOB, TT_BODY_IGNORED, renew_params, renew, "Keep a lease.", .response_example = "{\"schema\":1,\"lease_ms\":60000}"),
+    OURS("POST", "/v1/jobs/{name}/release", TT_ACCESS_JOB, TT_BODY_BYTES, lease_params, release, "Give items back: a list of ids, or without a body all of the lease.", .response_example = "{\"schema\":1,\"released\":5}"),
+    OURS("GET", "/v1/jobs/{name}/errors", TT_ACCESS_READ, TT_BODY_NONE, error_params, errors, "Items in error and dead ones, with their reasons.", .response_example = "{\"schema\":1,\"errors\":[],\"next\":null}"),
+    OURS("POST", "/v1/jobs/{name}/retry", TT_ACCESS_JOB, TT_BODY_JSON, job_params, retry, "Try items in error and dead ones again: {\"ids\":[...]}, or all.", .response_example = "{\"schema\":1,\"retried\":2}"),
+    OURS("POST", "/v1/jobs/{name}/clean", TT_ACCESS_JOB, TT_BODY_IGNORED, clean_params, clean, "Give back what is in flight.", .response_example = "{\"schema\":1,\"cleaned\":true}"),
+    OURS("GET", "/v1/jobs/{name}/events", TT_ACCESS_READ, TT_BODY_NONE, job_params, events, "Progress as server-sent events, until the job is complete."),
+    {0},
+};
