@@ -125,6 +125,21 @@ static void wait_for_timers(tt_timers *timers)
     sem_destroy(&sem);
 }
 
+static void drain_job(void *arg, tt_job *j)
+{
+    tt_claim *done = NULL;
+    pthread_mutex_lock(&j->lock);
+    tt_claims_retry(j, &done);
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+}
+
+void tt_items_drain(tt_items *items)
+{
+    __atomic_store_n(&items->env.draining, true, __ATOMIC_RELAXED);
+    tt_items_each(items, drain_job, NULL);
+}
+
 void tt_items_stop(tt_items *items) { __atomic_store_n(&items->env.stopping, true, __ATOMIC_RELAXED); }
 
 void tt_items_close(tt_items *items)

@@ -138,6 +138,7 @@ struct tt_req {
     tt_server *server;
     struct MHD_Connection *conn; /* NULL: local */
     tt_local *local;             /* NULL: HTTP */
+    int fd;                      /* the connection's; -1: local */
     tt_arena arena;
     tt_peer peer;
     char id[TT_REQUEST_ID_TEXT];

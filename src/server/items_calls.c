@@ -145,6 +145,8 @@ static void serve_done(tt_claim *c)
     answer_slices(call, is_older(call->req) ? TT_STR("]") : TT_STR("]}"));
 }
 
+static bool client_is_gone(tt_claim *c) { return tt_req_is_gone(((serve_call *)c->arg)->req); }
+
 void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
 {
     enum { LONGEST_WAIT_MS = 300000 };
@@ -155,7 +157,7 @@ void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
     *call = (serve_call){.req = req, .job = j, .with_lease = with_lease};
     call->claim = (tt_claim){
         .n = n, .wait_ms = wait_ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : wait_ms, .lease_ms = lease_ms,
-        .worker = tt_items_worker_name(req), .request_id = tt_req_str(req, "request_id"), .done = serve_done, .arg = call,
+        .worker = tt_items_worker_name(req), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
     };
     tt_job_claim(j, &call->claim);
 }

@@ -2,6 +2,7 @@
 #include "server/inside.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -34,6 +35,7 @@ tt_req *tt_req_new(tt_server *s, tt_str target)
         return NULL;
     req->server = s;
     req->refs = 1;
+    req->fd = -1;
     req->started_us = tt_mono_us();
     tt_body_init(&req->body, 0, 0);
     make_id(s, req->id);
@@ -171,7 +173,10 @@ static void read_declared_size(tt_req *req)
 static void read_head(tt_req *req, struct MHD_Connection *conn, const char *method, const char *version)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const union MHD_ConnectionInfo *socket = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
     req->conn = conn;
+    if (socket)
+        req->fd = socket->connect_fd;
     if (info && info->socket_context)
         req->peer = *(const tt_peer *)info->socket_context;
     char *own = tt_arena_dup(&req->arena, tt_str_of(method));
@@ -370,6 +375,12 @@ tt_str tt_req_peer(const tt_req *req) { return tt_str_of(req->peer.text); }
 tt_str tt_req_body(const tt_req *req) { return req->body.view; }
 tt_scope tt_req_scope(const tt_req *req) { return req->scope; }
 tt_str tt_req_token(const tt_req *req) { return req->token; }
+
+bool tt_req_is_gone(const tt_req *req)
+{
+    struct pollfd p = {.fd = req->fd, .events = POLLRDHUP};
+    return req->fd >= 0 && poll(&p, 1, 0) > 0;
+}
 
 tt_str tt_req_header(const tt_req *req, const char *name)
 {

@@ -258,6 +258,7 @@ int tt_server_main(const tt_options *options)
     if (pthread_create(&second, NULL, end_at_once, &signal_fd) == 0)
         pthread_detach(second);
     tt_tasks_drain(h->tasks);
+    tt_items_drain(h->items);
     tt_server_drain(h->server, tt_option_int(options, "shutdown.grace"));
     tt_house_close(h);
     tt_log_info("stopped");

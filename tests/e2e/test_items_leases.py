@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from wire import Wire, numbered, read_jsonl, until, write_jsonl
+from tutti_process import until
+from wire import Wire, numbered, read_jsonl, write_jsonl
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_an_expired_lease_is_served_again(wire, server):
 def test_a_late_result_counts_when_it_is_the_first(wire, server):
     wire.create("j", "in.jsonl", "out.jsonl")
     first = wire.claim("j", 2, lease="100ms")
-    until(lambda: wire.job("j")["served"] == 0, what="the end of the lease")
+    until(lambda: wire.job("j")["served"] == 0, "the end of the lease")
     second = wire.claim("j", 2)
     assert ids(second) == [0, 1]
     assert wire.results("j", [[0, {"by": "first"}]], lease=first["lease"])["accepted"] == 1
@@ -106,7 +107,7 @@ def test_a_renewal_may_set_the_length(wire):
     batch = wire.claim("j", 5)
     answer = wire.post("/v1/jobs/j/renew", **{"lease": batch["lease"], "for": "200ms"})
     assert answer.json()["lease_ms"] == 200
-    until(lambda: wire.job("j")["served"] == 0, what="the end of the lease")
+    until(lambda: wire.job("j")["served"] == 0, "the end of the lease")
     problem(wire.post("/v1/jobs/j/renew", lease=batch["lease"]), 409)
 
 
@@ -162,11 +163,11 @@ def test_items_die_after_their_attempts(wire, server):
     wire.create("j", "in.jsonl", "out.jsonl", max_attempts=2)
     for _ in range(2):
         assert ids(wire.claim("j", 2, lease="50ms", worker="w1"))[:2] == [0, 1]
-        until(lambda: wire.job("j")["served"] == 0, what="the end of the lease")
+        until(lambda: wire.job("j")["served"] == 0, "the end of the lease")
     job = wire.job("j")
     assert (job["dead"], job["pending"], job["served"]) == (2, 18, 0)
     assert ids(wire.claim("j", 100)) == list(range(2, 20))
-    errors = until(lambda: wire.errors("j"), what="the error list")
+    errors = until(lambda: wire.errors("j"), "the error list")
     assert [(e["id"], e["state"], e["attempts"], e["worker"]) for e in errors] == [(0, "dead", 2, "w1"), (1, "dead", 2, "w1")]
     assert "lease ran out" in errors[0]["reason"] and errors[0]["time"]
 
@@ -332,12 +333,13 @@ def test_a_waiting_client_that_goes_away_takes_nothing(wire):
 def test_a_stop_does_not_wait_for_waiting_clients(wire, server):
     wire.create("j", "in.jsonl", "out.jsonl")
     wire.claim("j", 20)
-    thread, _ = waiting(lambda: wire.post("/v1/jobs/j/claim", n=5, wait="60s"))
+    thread, answers = waiting(lambda: wire.post("/v1/jobs/j/claim", n=5, wait="60s"))
     time.sleep(0.1)
     begin = time.monotonic()
-    server.stop()
+    assert server.stop() == 0
     assert time.monotonic() - begin < 10
     thread.join(10)
+    problem(answers[0], 503)
 
 
 # ---- the same request again ----

@@ -3,7 +3,7 @@ import csv
 
 import pytest
 
-from wire import Wire, numbered, read_jsonl, until, write_jsonl
+from wire import Wire, numbered, read_jsonl, write_jsonl
 
 
 @pytest.fixture
@@ -583,19 +583,10 @@ def test_jobs_of_a_killed_server(wire, server):
     wire.start("j", "in.jsonl", "out.jsonl", token="t")
     items = wire.serve("j", 10, token="t")
     wire.give("j", items[:4], token="t")
-    old = server.server_pid
     server.kill_server()
-    until(lambda: server.server_pid != old, what="a new server")
-    until(lambda: answers(wire), what="an answer")
     assert counts(wire, "j") == (0, 4)
     assert wire.post("/serve", job_name="j").status == 403
     wire.give("j", items[:6], token="t")
     assert [i for i, _ in wire.serve("j", 100, token="t")] == list(range(6, 30))
     assert [row["n"] for row in read_jsonl(server.cwd / "out.jsonl")] == list(range(6))
 
-
-def answers(wire):
-    try:
-        return wire.get("/livez").status == 200
-    except OSError:
-        return False

@@ -5,7 +5,6 @@ import http.client
 import io
 import json
 import socket
-import time
 from urllib.parse import urlencode, urlsplit
 
 TIMEOUT_S = 30
@@ -154,17 +153,6 @@ class _Replay:
 
     def makefile(self, mode):
         return self.reader
-
-
-def until(condition, timeout=TIMEOUT_S, what="the condition"):
-    """The first true value of condition()."""
-    end = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"{what} did not come true in {timeout} s"
-        time.sleep(0.02)
 
 
 def write_jsonl(path, rows):
