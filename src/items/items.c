@@ -21,8 +21,8 @@ void tt_items_set(tt_items *items, tt_job *j)
 {
     void *old = NULL;
     pthread_mutex_lock(&items->lock);
-    if (!tt_map_put(&items->by_name, tt_str_of(j->def.name), j, &old))
-        tt_assert(!"memory for one more job");
+    bool has_room = tt_map_put(&items->by_name, tt_str_of(j->def.name), j, &old);
+    tt_assert(has_room);
     pthread_mutex_unlock(&items->lock);
     tt_job_unref(old);
 }
