@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/str.h"
 
 /* The plain calls. open is variadic in libc, so every row gets a thin function of its own type. */
 static int real_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
+static int real_openat2(int dir, const char *path, const void *how, size_t size) { return (int)syscall(SYS_openat2, dir, path, how, size); }
 static ssize_t real_read(int fd, void *buf, size_t n) { return read(fd, buf, n); }
 static ssize_t real_pread(int fd, void *buf, size_t n, off_t at) { return pread(fd, buf, n, at); }
 static ssize_t real_write(int fd, const void *buf, size_t n) { return write(fd, buf, n); }
@@ -112,6 +114,7 @@ static const struct {
 } what_rows[] = {
     {"EIO", WHAT_ERRNO, EIO},       {"ENOSPC", WHAT_ERRNO, ENOSPC}, {"ENOMEM", WHAT_ERRNO, ENOMEM},
     {"EACCES", WHAT_ERRNO, EACCES}, {"EMFILE", WHAT_ERRNO, EMFILE}, {"EDQUOT", WHAT_ERRNO, EDQUOT},
+    {"ENOSYS", WHAT_ERRNO, ENOSYS},
     {"short", WHAT_SHORT, ENOSPC},  {"kill", WHAT_KILL, EIO},
 };
 

@@ -1,42 +1,27 @@
 #include "data/reader.h"
 
+#include "data/csv.h"
+#include "data/extension.h"
 #include "data/json.h"
 #include "data/reader_impl.h"
 
 /* To add a reader: write reader_x.c with a row like theirs, declare the row in reader_impl.h, and add it here. */
-static const tt_reader_row *const rows[] = {&tt_reader_jsonl};
-static const char *const kinds[] = {"JsonlReader", NULL};
+static const tt_reader_row *const rows[] = {&tt_reader_jsonl, &tt_reader_csv};
+static const char *const kinds[] = {"JsonlReader", "CsvReader", NULL};
 
 static const uint64_t default_item_bytes = 8u << 20;
 static const uint64_t max_item_bytes = 512u << 20; /* so that the offsets in a loaded block fit */
 
 const char *const *tt_reader_kinds(void) { return kinds; }
 
-static bool has_extension(tt_str path, const tt_reader_row *row)
-{
-    for (const char *const *extension = row->extensions; *extension; extension++)
-        if (path.len >= strlen(*extension) && tt_str_eq_nocase(tt_str_slice(path, path.len - strlen(*extension), path.len), tt_str_of(*extension)))
-            return true;
-    return false;
-}
-
-static tt_str without_packing(tt_str path)
-{
-    static const char *const packings[] = {".gz", ".zst"};
-    for (size_t i = 0; i < TT_COUNT(packings); i++)
-        if (tt_str_ends(path, tt_str_of(packings[i])))
-            return tt_str_slice(path, 0, path.len - strlen(packings[i]));
-    return path;
-}
-
 static tt_rc find_row(const tt_reader_spec *spec, const tt_reader_row **ret, tt_err *err)
 {
     for (size_t i = 0; i < TT_COUNT(rows); i++)
-        if (spec->kind.len ? tt_str_is(spec->kind, rows[i]->kind) : has_extension(without_packing(tt_str_of(spec->paths[0])), rows[i]))
+        if (spec->kind.len ? tt_str_is(spec->kind, rows[i]->kind) : tt_has_extension(tt_str_of(spec->paths[0]), rows[i]->extensions))
             return *ret = rows[i], TT_OK;
     if (spec->kind.len)
-        return tt_fail(err, TT_INVALID, "unknown reader `%.*s`: there is JsonlReader", TT_STR_ARG(tt_str_slice(spec->kind, 0, 100)));
-    return tt_fail(err, TT_INVALID, "the name of `%s` does not say how to read it: name a reader, JsonlReader", spec->paths[0]);
+        return tt_fail(err, TT_INVALID, "unknown reader `%.*s`: there are JsonlReader and CsvReader", TT_STR_ARG(tt_str_slice(spec->kind, 0, 100)));
+    return tt_fail(err, TT_INVALID, "the name of `%s` does not say how to read it: name a reader, JsonlReader or CsvReader", spec->paths[0]);
 }
 
 typedef struct {
@@ -74,12 +59,15 @@ static tt_rc parse_options(tt_str text, tt_reader_options *ret, tt_err *err)
     json_error_t fault;
     json_t *root = json_loadb(text.ptr, text.len, 0, &fault);
     tt_rc rc = json_is_object(root) ? TT_OK : tt_fail(err, TT_INVALID, "the reader's options are not a JSON object");
+    const json_t *separator = json_object_get(root, "separator");
     for (size_t i = 0; rc == TT_OK && i < TT_COUNT(option_rows); i++) {
         const json_t *value = json_object_get(root, option_rows[i].member);
         bool repeated = i && strcmp(option_rows[i].member, option_rows[i - 1].member) == 0;
         if (value && !json_is_null(value) && !repeated)
             rc = apply_word(ret, option_rows[i].member, value, err);
     }
+    if (rc == TT_OK && separator && !json_is_null(separator))
+        rc = tt_csv_separator(json_string_value(separator), &ret->separator, err);
     json_decref(root);
     return rc;
 }

@@ -9,24 +9,6 @@ static void close_jsonl(tt_reader *r) {}
 static bool plans_first(const tt_reader *r) { return false; }
 static void add_state(const tt_reader *r, json_t *out) {}
 
-/* A line that is longer than a block: over its bytes to behind its end, holding none of them. */
-static tt_rc stream_long_line(tt_window *w, tt_err *err)
-{
-    for (;;) {
-        const char *end = tt_window_end(w);
-        const char *at = tt_line_end(tt_window_start(w), end);
-        bool undecided = at < end && *at == '\r' && end - at == 1 && !w->eof;
-        w->pos = (size_t)(at - w->bytes);
-        if (at < end && !undecided) {
-            w->pos = (size_t)(tt_line_past(at, end) - w->bytes);
-            return TT_OK;
-        }
-        if (w->eof)
-            return TT_OK;
-        TT_TRY(tt_window_fill(w, TT_BLOCK_BYTES, err));
-    }
-}
-
 /* Whole lines from the window's position on, up to the limits of a block. count 0: the first line is longer than a block. */
 static tt_rc delimit(tt_window *w, tt_block *b, tt_err *err)
 {
@@ -62,7 +44,7 @@ static tt_rc next_in_file(tt_reader *r, tt_block *b, tt_err *err)
     TT_TRY(delimit(w, b, err));
     if (b->count || tt_window_left(w) == 0)
         return TT_OK;
-    TT_TRY(stream_long_line(w, err));
+    TT_TRY(tt_window_to_next_line(w, TT_BLOCK_BYTES, err));
     b->count = 1;
     b->length_bytes = tt_window_offset(w) - b->offset;
     return TT_OK;

@@ -1,6 +1,7 @@
 #include "data/window.h"
 
 #include "base/mem.h"
+#include "data/lines.h"
 
 void tt_window_deinit(tt_window *w)
 {
@@ -41,4 +42,20 @@ tt_rc tt_window_fill(tt_window *w, size_t room, tt_err *err)
     w->len += got;
     w->eof = w->len < w->cap;
     return TT_OK;
+}
+
+tt_rc tt_window_to_next_line(tt_window *w, size_t room, tt_err *err)
+{
+    for (;;) {
+        const char *end = tt_window_end(w), *at = tt_line_end(tt_window_start(w), end);
+        bool undecided = at < end && end - at == 1 && *at == '\r' && !w->eof;
+        w->pos = (size_t)(at - w->bytes);
+        if (at < end && !undecided) {
+            w->pos = (size_t)(tt_line_past(at, end) - w->bytes);
+            return TT_OK;
+        }
+        if (w->eof)
+            return TT_OK;
+        TT_TRY(tt_window_fill(w, room, err));
+    }
 }

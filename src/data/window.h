@@ -19,6 +19,9 @@ void tt_window_seek(tt_window *w, tt_source *source, uint64_t offset);
 /* Drop what is done with and read on until room bytes from pos on are here, or the file ends. */
 tt_rc tt_window_fill(tt_window *w, size_t room, tt_err *err) TT_MUST_CHECK;
 
+/* On to behind the next line end, or to the end of the file, however far that is; room bytes are held at most. */
+tt_rc tt_window_to_next_line(tt_window *w, size_t room, tt_err *err) TT_MUST_CHECK;
+
 static inline const char *tt_window_start(const tt_window *w) { return w->bytes + w->pos; }
 static inline const char *tt_window_end(const tt_window *w) { return w->bytes + w->len; }
 static inline size_t tt_window_left(const tt_window *w) { return w->len - w->pos; }

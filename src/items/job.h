@@ -148,7 +148,7 @@ void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
 void tt_leases_void(tt_job *j);
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
 
-enum { TT_PAGE_READER_STATE = -2 }; /* the page that keeps what tt_reader_state gave */
+#define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */
 
 /* commit.c. */
 extern const tt_participant tt_job_participant;

@@ -18,9 +18,7 @@ enum {
     DEFAULT_MAX_GROUP = 1024,
     LAZY_MS = 200,            /* rows of lazy changes are committed at most this late */
     LEASE_SHIFT = 40,         /* a lease is epoch << 40 | count: years of claims before one epoch meets the next */
-    IDLE_FRAMES = 1000,       /* WAL frames (4 KiB each) from which an idle writer checkpoints ... */
-    IDLE_MS = 20,             /* ... after this long without a change, */
-    FULL_FRAMES = 4000,       /* and from which it does so between two groups */
+    IDLE_MS = 20,             /* without a change: a good time for a checkpoint */
 };
 
 /* An error that lives until its group ends. */
@@ -288,7 +286,7 @@ static int64_t own_deadline(const tt_ledger *l, int64_t now_ms)
 {
     if (l->txn.open)
         return l->txn.opened_ms + LAZY_MS;
-    return frames_to_copy(&l->txn) >= IDLE_FRAMES ? now_ms + IDLE_MS : INT64_MAX;
+    return frames_to_copy(&l->txn) >= l->txn.idle_frames ? now_ms + IDLE_MS : INT64_MAX;
 }
 
 /* Up to max_group changes, as a list. NULL: the deadline came, or (*ret_stop) it is time to end. */
@@ -327,7 +325,7 @@ static void *writer_main(void *arg)
             run_group(l, group);
         else if (!stop)
             checkpoint(l);
-        if (!l->txn.open && frames_to_copy(&l->txn) >= FULL_FRAMES)
+        if (!l->txn.open && frames_to_copy(&l->txn) >= l->txn.full_frames)
             checkpoint(l);
     }
     return NULL;

@@ -166,6 +166,16 @@ tt_rc tt_handover_make(const tt_options *o, tt_handover *ret, tt_err *err)
     return rc;
 }
 
+tt_rc tt_handover_lock(const tt_options *o, tt_handover *ret, tt_err *err)
+{
+    tt_handover h = {.lock_fd = -1, .ready_fd = -1};
+    const char *dir = tt_option_str(o, "data").ptr;
+    TT_TRY(make_dir(dir, err));
+    TT_TRY(lock_dir(dir, &h.lock_fd, err));
+    *ret = h;
+    return TT_OK;
+}
+
 /* ---- from process to process ---- */
 
 /* "PID:COUNT" of our own parent. */
@@ -222,7 +232,7 @@ void tt_handover_ready(tt_handover *h)
 
 void tt_handover_close(tt_handover *h)
 {
-    for (size_t i = 0; i < h->count; i++)
+    for (size_t i = 0; i < h->count && !h->is_given; i++)
         close(h->fds[i]);
     if (h->is_owner && h->count > 0)
         unlink(h->socket_path);

@@ -16,11 +16,14 @@ typedef struct {
     int ready_fd;    /* -1: no supervisor waits */
     int *fds;        /* listening sockets, fds[0] is DIR/tutti.sock */
     size_t count;
+    bool is_given;   /* the sockets belong to the HTTP server now, which closes them */
 } tt_handover;
 
 /* Create the directory (0700) when missing, lock it, bind server.listen (or take systemd's sockets) and DIR/tutti.sock (0600).
  * TT_LOCKED names the process that has the directory; TT_DENIED refuses an open address without a token; TT_CONFLICT: address in use. */
 tt_rc tt_handover_make(const tt_options *o, tt_handover *ret, tt_err *err) TT_MUST_CHECK;
+/* Only the directory and its lock, without sockets: for a command that finds no server running. */
+tt_rc tt_handover_lock(const tt_options *o, tt_handover *ret, tt_err *err) TT_MUST_CHECK;
 /* For a server: what its supervisor gave, else as tt_handover_make. */
 tt_rc tt_handover_take(const tt_options *o, tt_handover *ret, tt_err *err) TT_MUST_CHECK;
 /* The server serves: tells the supervisor, or (alone) systemd and standard output. */

@@ -210,7 +210,7 @@ bool tt_access_host_ok(const tt_server *s, tt_str host);
 
 typedef struct {
     _Atomic uint64_t connections_total, request_body_bytes, response_body_bytes, unknown_parameters, suspended_total;
-    _Atomic int64_t connections, requests_running;
+    _Atomic int64_t connections, requests_running; /* running: until the connection is through with it */
 } tt_server_stats;
 
 void tt_metrics_count(tt_req *req, int64_t elapsed_us);
@@ -262,6 +262,7 @@ struct tt_server {
     TT_VEC(tt_str) hosts;         /* allowed_hosts, lower case, owned */
     TT_VEC(struct in6_addr) bound;
     bool bound_any;
+    bool quiet;                   /* listens no more */
     TT_VEC(tt_entry *) entries;
     tt_map static_paths;          /* path -> tt_path */
     TT_VEC(tt_path *) patterns;   /* paths with braces */

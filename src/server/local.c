@@ -3,8 +3,10 @@
 
 static void release(tt_req *req)
 {
+    tt_server *s = req->server;
     req->body.view = (tt_str){0}; /* the caller's */
     tt_req_unref(req);
+    atomic_fetch_sub(&s->stats.requests_running, 1);
 }
 
 tt_rc tt_server_local_call(tt_server *s, const char *method, const char *target, tt_str body, int *ret_status, tt_buf *ret_body, tt_err *err)

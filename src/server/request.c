@@ -69,7 +69,6 @@ void tt_req_unref(tt_req *req)
     tt_vec_deinit(&req->query_pairs);
     tt_arena_deinit(&req->arena);
     free(req);
-    atomic_fetch_sub_explicit(&s->stats.requests_running, 1, memory_order_relaxed);
     if (was_cut)
         tt_server_unref(s);
 }
@@ -357,6 +356,7 @@ void tt_http_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
     if (s->options.access_log)
         log_access(req, elapsed_us);
     tt_req_unref(req);
+    atomic_fetch_sub(&s->stats.requests_running, 1);
 }
 
 /* ---- what handlers ask ---- */

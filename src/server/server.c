@@ -173,7 +173,7 @@ static struct MHD_Daemon *start_daemon(tt_server *s, int fd)
     const tt_server_options *o = &s->options;
     struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, o->threads, NULL}, {MHD_OPTION_END, 0, NULL}};
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    enum { CONNECTION_MEMORY_BYTES = 128 * 1024, CONNECTION_GROWTH_BYTES = 16 * 1024 };
+    enum { CONNECTION_MEMORY_BYTES = 64 * 1024, CONNECTION_GROWTH_BYTES = 16 * 1024 };
     return MHD_start_daemon(flags, 0, NULL, NULL, tt_http_access, s, MHD_OPTION_EXTERNAL_LOGGER, log_library, s, MHD_OPTION_LISTEN_SOCKET, fd,
                             MHD_OPTION_CONNECTION_LIMIT, o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_timeout_s,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
@@ -217,13 +217,12 @@ tt_rc tt_server_start(tt_server *s, tt_err *err)
 
 /* ---- ending ---- */
 
+/* The sockets stay open until the daemons' threads have let go of them; whoever connects meanwhile waits for our successor. */
 static void stop_listening(tt_server *s)
 {
-    for (size_t i = 0; i < s->daemon_count; i++)
-        if (s->fds[i] >= 0 && MHD_quiesce_daemon(s->daemons[i]) != MHD_INVALID_SOCKET) {
-            close(s->fds[i]);
-            s->fds[i] = -1;
-        }
+    for (size_t i = 0; i < s->daemon_count && !s->quiet; i++)
+        MHD_quiesce_daemon(s->daemons[i]);
+    s->quiet = true;
 }
 
 void tt_server_drain(tt_server *s, int64_t grace_ms)
@@ -294,13 +293,12 @@ void tt_server_free(tt_server *s)
     stop_listening(s);
     wake_all(s);
     /* the woken ones get their 503 out before the connections are closed */
-    for (int64_t end_ms = tt_mono_ms() + LAST_WORDS_MS; tt_mono_ms() < end_ms && atomic_load(&s->stats.requests_running) > (int64_t)atomic_load(&s->refs) - 1;)
+    for (int64_t end_ms = tt_mono_ms() + LAST_WORDS_MS; tt_mono_ms() < end_ms && atomic_load(&s->stats.requests_running) > 0;)
         usleep(1000);
     for (size_t i = 0; i < s->daemon_count; i++)
         MHD_stop_daemon(s->daemons[i]);
     for (size_t i = 0; i < s->options.listen_count; i++)
-        if (s->fds[i] >= 0)
-            close(s->fds[i]);
+        close(s->fds[i]);
     tt_linger_free(s->linger);
     s->linger = NULL;
     tt_server_unref(s);

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <unistd.h>
 
 #include "data/json.h"
@@ -248,4 +249,243 @@ Test(reader, the_name_says_the_kind)
     cr_assert_eq(tt_reader_open(&(tt_reader_spec){.kind = TT_STR("XReader"), .paths = in.paths, .path_count = 1}, &in.reader, &in.err), TT_INVALID);
     cr_assert_str_eq(tt_reader_kinds()[0], "JsonlReader");
     teardown(&in);
+}
+
+Test(csv, one_type_per_column_for_the_whole_input)
+{
+    inputs in;
+    setup(&in);
+    add_file(&in, "a.csv", TT_STR("\xEF\xBB\xBFi,big,dec,b,zero,inf,mixed,t,gap\r\n"
+                                  "1,123456789012345678901234567890,.5,true,007,1,1,x,1\r\n\r\n"
+                                  "-0,0,5.,FALSE,1,inf,true,\"a \"\"b\"\"\nc\",\r\n"));
+    add_file(&in, "b.csv", TT_STR("i,big,dec,b,zero,inf,mixed,t,gap\n3,4,-1.5e+3,True,2,2,2, y ,-2\n"));
+    cr_assert_eq(open_inputs(&in, NULL), TT_OK, "%s", in.err.text);
+    cr_assert(tt_reader_plans_first(in.reader));
+    tt_reader_close(in.reader);
+    in.reader = NULL;
+    const char *items = "[0,[1,123456789012345678901234567890,0.5,true,\"007\",\"1\",\"1\",\"x\",1]],"
+                        "[1,[-0,0,5.0,false,\"1\",\"inf\",\"true\",\"a \\\"b\\\"\\nc\",null]],"
+                        "[2,[3,4,-1.5e+3,true,\"2\",\"2\",\"2\",\" y \",-2]],";
+    expect(&in, NULL, items, "");
+    cr_assert(tt_str_is(tt_reader_header(in.reader), "[\"i\",\"big\",\"dec\",\"b\",\"zero\",\"inf\",\"mixed\",\"t\",\"gap\"]"));
+    cr_assert(!tt_reader_plans_first(in.reader));
+
+    /* After a restart blocks load without a plan. */
+    blocks list = plan(&in);
+    TT_BUF_AUTO tt_buf got = {0}, bads = {0};
+    tt_reader_state(in.reader, &in.state);
+    cr_assert_eq(open_inputs(&in, NULL), TT_OK, "%s", in.err.text);
+    cr_assert(!tt_reader_plans_first(in.reader));
+    load_all(&in, &list, &got, &bads);
+    cr_assert_str_eq(tt_buf_cstr(&got), items);
+    tt_vec_deinit(&list);
+    teardown(&in);
+}
+
+Test(csv, text_and_missing_values)
+{
+    inputs in;
+    setup(&in);
+    add_file(&in, "a.csv", TT_STR("a,b\n1,\nNA,\"\"\n2,x\n"));
+    expect(&in, "{\"types\":\"text\"}", "[0,[\"1\",null]],[1,[\"NA\",\"\"]],[2,[\"2\",\"x\"]],", "");
+    cr_assert(!tt_reader_plans_first(in.reader));
+    expect(&in, NULL, "[0,[\"1\",null]],[1,[\"NA\",\"\"]],[2,[\"2\",\"x\"]],", "");
+    expect(&in, "{\"na\":\"null\"}", "[0,[1,null]],[1,[null,null]],[2,[2,\"x\"]],", "");
+    expect(&in, "{\"na\":\"keep\"}", "[0,[\"1\",\"\"]],[1,[\"NA\",\"\"]],[2,[\"2\",\"x\"]],", "");
+    cr_assert_eq(open_inputs(&in, "{\"na\":\"maybe\"}"), TT_INVALID);
+    cr_assert(strstr(in.err.text, "`na` cannot be `maybe`"), "%s", in.err.text);
+    teardown(&in);
+}
+
+Test(csv, rows_that_do_not_fit)
+{
+    inputs in;
+    setup(&in);
+    add_file(&in, "a.csv", TT_STR("a,b\n1,2\n3\n\n4,5,6\n\"x\ny\",\xFF\n7,8\n\"open,9\n10,11\n"));
+    expect(&in, NULL, "[0,[1,2]],[4,[7,8]],[6,[10,11]],",
+           "1 line 3 at 8: the row has 1 cells, the header 2: 3\n"
+           "2 line 5 at 11: the row has 3 cells, the header 2: 4,5,6\n"
+           "3 line 6 at 17: the row is not UTF-8: \"x\ny\",\xFF\n"
+           "5 line 9 at 29: a quote is opened and not closed: \"open,9\n");
+    in.max_item_bytes = 8;
+    expect(&in, NULL, "[0,[1,2]],[4,[7,8]],[6,[10,11]],",
+           "1 line 3 at 8: the row has 1 cells, the header 2: 3\n"
+           "2 line 5 at 11: the row has 3 cells, the header 2: 4,5,6\n"
+           "3 line 6 at 17: the row is not UTF-8: \"x\ny\",\xFF\n"
+           "5 line 9 at 29: a quote is opened and not closed: \"open,9\n");
+    in.max_item_bytes = 4;
+    expect(&in, NULL, "[0,[1,2]],[5,[7,8]],",
+           "1 line 3 at 8: the row has 1 cells, the header 2: 3\n"
+           "2 line 5 at 11: the row is longer than 4 bytes: 4,5,6\n"
+           "3 line 6 at 17: a quote is opened and not closed: \"x\n"
+           "4 line 7 at 20: the row is not UTF-8: y\",\xFF\n"
+           "6 line 9 at 29: a quote is opened and not closed: \"open,9\n"
+           "7 line 10 at 37: the row is longer than 4 bytes: 10,11\n");
+    teardown(&in);
+}
+
+Test(csv, separators)
+{
+    inputs in;
+    setup(&in);
+    add_file(&in, "a.csv", TT_STR("\n\"a,x\";b;c\n1;2,5;3\n"));
+    expect(&in, NULL, "[0,[1,\"2,5\",3]],", "");
+    expect(&in, "{\"separator\":\",\"}", "", "0 line 3 at 11: the row has 2 cells, the header 1: 1;2,5;3\n");
+    cr_assert_eq(open_inputs(&in, "{\"separator\":\"\\n\"}"), TT_INVALID);
+    cr_assert_eq(open_inputs(&in, "{\"separator\":\"ab\"}"), TT_INVALID);
+    teardown(&in);
+    setup(&in);
+    add_file(&in, "a.tsv", TT_STR("a\tb\n\t2"));
+    expect(&in, NULL, "[0,[null,2]],", "");
+    teardown(&in);
+}
+
+Test(csv, what_cannot_be_opened_is_named)
+{
+    static const struct { const char *bytes, *sentence; } cases[] = {
+        {"", "is empty: a CSV file needs a header line"}, {"\n \r\n", "is empty"}, {"\"a,b\n1,2\n", "is a quote not closed?"}, {"a,\xFF\n", "is not UTF-8 text (column 2)"},
+    };
+    for (size_t i = 0; i < TT_COUNT(cases); i++) {
+        inputs in;
+        setup(&in);
+        add_file(&in, "a.csv", tt_str_of(cases[i].bytes));
+        cr_assert_eq(open_inputs(&in, NULL), TT_INVALID, "%s", cases[i].bytes);
+        cr_assert(strstr(in.err.text, cases[i].sentence) && strstr(in.err.text, "a.csv"), "%s", in.err.text);
+        teardown(&in);
+    }
+    inputs in;
+    setup(&in);
+    add_file(&in, "a.csv", TT_STR("a,b\n1,2\n"));
+    add_file(&in, "b.csv", TT_STR("a,c\n1,2\n"));
+    cr_assert_eq(open_inputs(&in, NULL), TT_INVALID);
+    cr_assert(strstr(in.err.text, "b.csv"), "%s", in.err.text);
+    teardown(&in);
+    setup(&in);
+    add_file(&in, "a.csv", TT_STR("a,b"));
+    expect(&in, NULL, "", "");
+    teardown(&in);
+}
+
+Test(csv, types_need_the_whole_plan)
+{
+    inputs in;
+    setup(&in);
+    add_file(&in, "a.csv", TT_STR("a\n1\n2\n"));
+    cr_assert_eq(open_inputs(&in, NULL), TT_OK);
+    tt_block b = {0}, next;
+    tt_loaded *l;
+    cr_assert_eq(tt_reader_next_block(in.reader, &b, &b, &in.err), TT_OK);
+    cr_assert_eq(tt_reader_load(in.reader, &b, &l, &in.err), TT_CONFLICT);
+    tt_reader_state(in.reader, &in.state);
+    cr_assert_eq(open_inputs(&in, NULL), TT_OK);
+    cr_assert_eq(tt_reader_next_block(in.reader, &b, &next, &in.err), TT_CONFLICT);
+    blocks list = plan(&in);
+    cr_assert_eq(list.len, 1u);
+    cr_assert_eq(tt_reader_load(in.reader, &b, &l, &in.err), TT_OK);
+    tt_loaded_unref(l);
+    tt_vec_deinit(&list);
+    teardown(&in);
+}
+
+/* Many blocks, rows longer than a block, an open quote in the middle; also planned anew from every block on. */
+Test(csv, blocks_and_long_rows)
+{
+    inputs in;
+    setup(&in);
+    in.max_item_bytes = 2 << 20;
+    TT_BUF_AUTO tt_buf text = {0}, expected = {0}, got = {0}, bads = {0};
+    tt_buf_cstr_put(&text, "a,b\r\n");
+    for (unsigned i = 0; i < 20000; i++) {
+        size_t size = i == 7000 ? 1500000 : i == 9000 ? 3000000 : i % 60;
+        tt_buf_printf(&text, "%u,%s%0*d%s\r\n%s", i, i % 3 ? "\"a\n\"\"" : "", (int)size + 1, 0, i % 3 ? "\"" : "", i % 10 ? "" : "\r\n");
+        if (i == 9000)
+            continue;
+        tt_buf_printf(&expected, "[%u,[\"%u\",\"%s%0*d\"]],", i, i, i % 3 ? "a\\n\\\"" : "", (int)size + 1, 0);
+    }
+    add_file(&in, "a.csv", tt_buf_view(&text));
+    cr_assert_eq(open_inputs(&in, "{\"types\":\"text\"}"), TT_OK);
+    blocks list = plan(&in);
+    cr_assert_gt(list.len, 5u);
+    load_all(&in, &list, &got, &bads);
+    cr_assert(tt_str_eq(tt_buf_view(&got), tt_buf_view(&expected)), "%zu against %zu", got.len, expected.len);
+    cr_assert(strstr(tt_buf_cstr(&bads), "the row is too long"), "%s", tt_buf_cstr(&bads));
+    tt_reader_state(in.reader, &in.state);
+    for (size_t i = 0; i + 1 < list.len; i++) {
+        tt_block next;
+        cr_assert_eq(open_inputs(&in, "{\"types\":\"text\"}"), TT_OK);
+        cr_assert_eq(tt_reader_next_block(in.reader, &list.ptr[i], &next, &in.err), TT_OK);
+        cr_assert(memcmp(&next, &list.ptr[i + 1], sizeof next) == 0, "block %zu", i);
+    }
+    tt_vec_deinit(&list);
+    teardown(&in);
+}
+
+static void compare_with_answer(const char *name, const char *csv, const char *answer)
+{
+    TT_BUF_AUTO tt_buf bytes = {0}, wanted = {0}, items = {0}, bads = {0}, got = {0};
+    inputs in;
+    setup(&in);
+    cr_assert(read_whole(csv, &bytes) && read_whole(answer, &wanted));
+    add_file(&in, "a.csv", tt_buf_view(&bytes));
+    cr_assert_eq(open_inputs(&in, "{\"types\":\"text\"}"), TT_OK, "%s: %s", name, in.err.text);
+    blocks list = plan(&in);
+    load_all(&in, &list, &items, &bads);
+    tt_buf_printf(&got, "[%.*s]", items.len ? (int)items.len - 1 : 0, items.ptr ? items.ptr : "");
+    json_t *rows = json_loadb(got.ptr, got.len, 0, NULL), *objects = json_loadb(wanted.ptr, wanted.len, 0, NULL);
+    json_t *header = json_loadb(tt_reader_header(in.reader).ptr, tt_reader_header(in.reader).len, 0, NULL);
+    cr_assert_eq(json_array_size(rows), json_array_size(objects), "%s", name);
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        for (size_t k = 0; k < json_array_size(header); k++) {
+            const json_t *want = json_object_get(json_array_get(objects, i), json_string_value(json_array_get(header, k)));
+            cr_assert(json_equal(json_array_get(json_array_get(json_array_get(rows, i), 1), k), want), "%s row %zu column %zu", name, i, k);
+        }
+    json_decref(rows);
+    json_decref(objects);
+    json_decref(header);
+    tt_vec_deinit(&list);
+    teardown(&in);
+}
+
+Test(csv, spectrum_gives_its_own_answers)
+{
+    char dir[4096], csv[4700], answer[4700];
+    if (!shared_path("csv/csv-spectrum", dir))
+        cr_skip_test("no csv-spectrum");
+    /* Not location_coordinates: its answer is of another file. */
+    static const char *const names[] = {"comma_in_quotes", "empty", "empty_crlf", "escaped_quotes", "json", "newlines",
+                                        "newlines_crlf", "quotes_and_newlines", "simple", "simple_crlf", "utf8"};
+    for (size_t i = 0; i < TT_COUNT(names); i++) {
+        snprintf(csv, sizeof csv, "%s/csvs/%s.csv", dir, names[i]);
+        snprintf(answer, sizeof answer, "%s/json/%s.json", dir, names[i]);
+        compare_with_answer(names[i], csv, answer);
+    }
+}
+
+/* Whatever the bytes: no crash, and every item is JSON. */
+Test(csv, hostile_files)
+{
+    char dir[4096], path[4700];
+    if (!shared_path("csv/arrow-testing-csv/fuzzing", dir))
+        cr_skip_test("no fuzzing corpus");
+    DIR *d = opendir(dir);
+    for (struct dirent *e; (e = readdir(d));) {
+        TT_BUF_AUTO tt_buf bytes = {0}, items = {0}, bads = {0};
+        inputs in;
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (e->d_name[0] == '.' || !read_whole(path, &bytes))
+            continue;
+        setup(&in);
+        add_file(&in, "a.csv", tt_buf_view(&bytes));
+        if (open_inputs(&in, NULL) == TT_OK) {
+            blocks list = plan(&in);
+            load_all(&in, &list, &items, &bads);
+            tt_json_opts opts = {.strict = true};
+            tt_json_fault fault;
+            for (const char *p = items.ptr, *end = p + items.len; p < end; p++)
+                cr_assert((p = tt_json_skip(p, end, &opts, &fault)) && *p == ',', "%s: %s", e->d_name, fault.reason);
+            tt_vec_deinit(&list);
+        }
+        teardown(&in);
+    }
+    closedir(d);
 }

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -91,7 +92,7 @@ static void later(void *arg)
 }
 static void answer_later(tt_req *req) { tt_pool_run(pool, later, req); }
 
-static tt_req *volatile kept;
+static tt_req *_Atomic kept;
 static void keep(tt_req *req) { kept = req; }
 
 static void count_release(void *arg) { atomic_fetch_add((atomic_uint *)arg, 1); }
@@ -105,7 +106,7 @@ static void answer_iov(tt_req *req)
     tt_req_answer_iov(req, 200, "application/json", iov, n, count_release, &releases);
 }
 
-static tt_stream *volatile live_stream;
+static tt_stream *_Atomic live_stream;
 static void start_stream(tt_req *req) { live_stream = tt_req_stream(req, 200, "text/event-stream"); }
 static void count_up(void *arg)
 {
@@ -539,4 +540,760 @@ Test(server, bodies_over_the_limit, .init = start, .fini = stop, .timeout = 60)
     cr_expect_lt(tt_mono_ms() - from_ms, 2000);
     cr_expect_eq(ask_text("POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")->status, 413);
     cr_expect_eq(server->body_memory_bytes, 0);
+}
+
+Test(server, bodies_that_lie_or_drip, .timeout = 60)
+{
+    start_with((tt_server_options){.idle_timeout_s = 1});
+    tt_buf in = {0};
+    static answer a;
+    /* half a body, half a header, nothing at all: closed after the idle time */
+    static const char *const halves[] = {
+        "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf", "GET /v1/public HTTP/1.1\r\nHost: local", "G", "",
+        "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf",
+    };
+    int fds[TT_COUNT(halves)];
+    for (size_t i = 0; i < TT_COUNT(halves); i++) {
+        fds[i] = dial();
+        put_text(fds[i], halves[i]);
+    }
+    expect(ask("POST", "/v1/echo", NULL, "meanwhile"), 200, "meanwhile");
+    for (size_t i = 0; i < TT_COUNT(halves); i++) {
+        int64_t from_ms = tt_mono_ms();
+        tt_buf_clear(&in);
+        get_answer(fds[i], &in, &a);
+        cr_expect(a.status == 0 || a.status == 408, "%zu: %d", i, a.status);
+        cr_expect_lt(tt_mono_ms() - from_ms, 8000);
+        close(fds[i]);
+    }
+    /* more than was declared: the rest is the next request, and not a good one */
+    int fd = dial();
+    tt_buf_clear(&in);
+    put_text(fd, "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi-and-more\r\n\r\n");
+    get_answer(fd, &in, &a);
+    expect(&a, 200, "hi");
+    get_answer(fd, &in, &a);
+    cr_expect(a.status == 0 || a.status == 400, "%d", a.status);
+    close(fd);
+    cr_expect_eq(ask_text("POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n")->status, 400);
+    cr_expect_eq(ask_text("POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5x\r\n\r\nhello")->status, 400);
+    cr_expect_eq(ask_text("POST /v1/echo HTTP/1.1\r\nContent-Length: 0\r\n\r\n")->status, 403, "no Host");
+    cr_expect_eq(ask_text("BROKEN\r\n\r\n")->status / 100 * 100, ask_text("BROKEN\r\n\r\n")->status ? 400 : 0);
+    cr_expect_eq(ask("POST", "/v1/later?x=1", NULL, "a body")->status, 400);
+    cr_expect_eq(ask("GET", "/v1/public", NULL, NULL)->status, 200);
+    for (int i = 0; i < 200 && server->body_memory_bytes; i++)
+        usleep(10000);
+    cr_expect_eq(server->body_memory_bytes, 0);
+    stop();
+    tt_buf_deinit(&in);
+}
+
+Test(server, the_spool_may_be_full, .init = start, .fini = stop)
+{
+    static const char *const faults[] = {"write:1:ENOSPC", "write:2+:short,write:3+:ENOSPC", "open:1+:ENOSPC"};
+    for (size_t i = 0; i < TT_COUNT(faults); i++) {
+        cr_assert_eq(tt_sys_fault_arm(faults[i], NULL), TT_OK);
+        answer *a = send_body("/v1/measure", 3 << 20, i == 1, NULL);
+        cr_expect_eq(a->status, 507, "%s: %d", faults[i], a->status);
+        cr_expect_not_null(strstr(body_of(a), "No space left on device"));
+        cr_assert_eq(tt_sys_fault_arm(NULL, NULL), TT_OK);
+        cr_expect_eq(server->spool_bytes, 0);
+        expect(send_body("/v1/measure", 3 << 20, false, NULL), 200, expected_measure(3 << 20));
+    }
+    server->spool_bytes = server->options.body_limit_bytes * 16; /* as if others held it all */
+    answer *a = send_body("/v1/measure", 3 << 20, false, NULL);
+    cr_expect_eq(a->status, 503);
+    cr_expect_str_eq(header_of(a, "Retry-After"), "1");
+    server->spool_bytes = 0;
+    server->body_memory_bytes = 32 << 20; /* memory is used up: smaller bodies go to the spool, small ones do not */
+    expect(send_body("/v1/measure", 100000, false, NULL), 200, expected_measure(100000));
+    expect(send_body("/v1/measure", 1000, true, NULL), 200, expected_measure(1000));
+    cr_expect_eq(server->body_memory_bytes, 32 << 20);
+}
+
+/* ---- answers from elsewhere ---- */
+
+Test(server, async_answers, .init = start, .fini = stop, .timeout = 100)
+{
+    enum { CONNECTIONS = 8, ROUNDS = 1250 };
+    tt_buf in[CONNECTIONS] = {0};
+    int fds[CONNECTIONS];
+    static answer a;
+    for (int c = 0; c < CONNECTIONS; c++)
+        fds[c] = dial();
+    for (int r = 0; r < ROUNDS; r++) {
+        char text[128], want[32];
+        for (int c = 0; c < CONNECTIONS; c++) {
+            snprintf(text, sizeof text, "POST /v1/later?x=%d-%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", r, c);
+            put_text(fds[c], text);
+        }
+        for (int c = 0; c < CONNECTIONS; c++) {
+            snprintf(want, sizeof want, "%d-%d", r, c);
+            get_answer(fds[c], &in[c], &a);
+            cr_assert_eq(a.status, 200);
+            cr_assert_str_eq(body_of(&a), want);
+        }
+    }
+    for (int c = 0; c < CONNECTIONS; c++) {
+        close(fds[c]);
+        tt_buf_deinit(&in[c]);
+    }
+}
+
+Test(server, pipelined_requests_are_answered_in_order, .init = start, .fini = stop)
+{
+    enum { REQUESTS = 50 };
+    TT_BUF_AUTO tt_buf out = {0};
+    TT_BUF_AUTO tt_buf in = {0};
+    static answer a;
+    for (int i = 0; i < REQUESTS; i++)
+        tt_buf_printf(&out, "POST /v1/later?x=%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\nPOST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n%02d", i, i);
+    int fd = dial();
+    put(fd, out.ptr, out.len);
+    for (int i = 0; i < REQUESTS; i++) {
+        char want[8];
+        snprintf(want, sizeof want, "%d", i);
+        get_answer(fd, &in, &a);
+        expect(&a, 200, want);
+        snprintf(want, sizeof want, "%02d", i);
+        get_answer(fd, &in, &a);
+        expect(&a, 200, want);
+    }
+    close(fd);
+}
+
+Test(server, a_client_may_leave_while_its_request_sleeps, .init = start, .fini = stop)
+{
+    for (int i = 0; i < 50; i++) {
+        int fd = dial();
+        put_text(fd, "POST /v1/keep HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        while (!kept)
+            usleep(100);
+        tt_req *req = kept;
+        kept = NULL;
+        struct linger reset = {.l_onoff = 1};
+        if (i % 2)
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        close(fd);
+        tt_req_errorf(req, TT_CONFLICT, "too late");
+    }
+    expect(ask("POST", "/v1/echo", NULL, "still here"), 200, "still here");
+    for (int i = 0; i < 500 && server->stats.requests_running; i++)
+        usleep(10000);
+    cr_expect_eq(server->stats.requests_running, 0);
+}
+
+Test(server, stopping_answers_those_who_wait, .init = start)
+{
+    tt_buf in = {0};
+    static answer a;
+    int fd = dial(), stream_fd = dial();
+    put_text(stream_fd, "GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    put_text(fd, "POST /v1/keep HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    while (!kept || !live_stream)
+        usleep(100);
+    tt_server_drain(server, 50);
+    cr_expect_not(tt_stream_write(live_stream, TT_STR("more")));
+    tt_server_free(server);
+    get_answer(fd, &in, &a);
+    cr_expect_eq(a.status, 503);
+    cr_expect_str_eq(header_of(&a, "Retry-After"), "1");
+    tt_buf_clear(&in);
+    get_answer(stream_fd, &in, &a);
+    cr_expect_eq(a.status, 200);
+    tt_stream_end(live_stream);
+    tt_buf late = {0};
+    tt_buf_cstr_put(&late, "an answer after the end");
+    tt_req_answer(kept, 200, "text/plain", &late); /* frees the request and the last of the server */
+    close(fd);
+    close(stream_fd);
+    tt_buf_deinit(&in);
+    tt_pool_free(pool);
+    rmdir(spool);
+}
+
+Test(server, draining_refuses_changes, .init = start, .fini = stop)
+{
+    int fd = dial();
+    TT_BUF_AUTO tt_buf in = {0};
+    static answer a;
+    put_text(fd, "GET /v1/public HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    get_answer(fd, &in, &a);
+    cr_expect_eq(a.status, 200);
+    tt_server_drain(server, 1000);
+    put_text(fd, "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi");
+    get_answer(fd, &in, &a);
+    cr_expect_eq(a.status, 503);
+    cr_expect_str_eq(header_of(&a, "Retry-After"), "1");
+    put_text(fd, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    get_answer(fd, &in, &a);
+    cr_expect_eq(a.status, 503);
+    put_text(fd, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    get_answer(fd, &in, &a);
+    cr_expect_eq(a.status, 200);
+    close(fd);
+    fd = dial(); /* waits in the queue of the socket, for a successor */
+    put_text(fd, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    cr_expect_eq(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 200), 0);
+    close(fd);
+}
+
+Test(server, vectors_are_released_once, .init = start, .fini = stop, .timeout = 60)
+{
+    unsigned want = 0;
+    answer *a = ask("GET", "/v1/iov?n=64&size=1000", NULL, NULL);
+    want++;
+    cr_expect_eq(a->status, 200);
+    cr_expect_eq(a->body.len, 64000);
+    cr_expect_eq(memcmp(a->body.ptr + 63000, big_block + 63, 1000), 0);
+    static const char *const shapes[] = {"n=0", "n=1&size=0", "n=3&size=0", "n=1&size=10", "n=64&size=900000"};
+    for (size_t i = 0; i < TT_COUNT(shapes); i++) {
+        char target[64];
+        snprintf(target, sizeof target, "/v1/iov?%s", shapes[i]);
+        cr_expect_eq(ask("GET", target, NULL, NULL)->status, 200);
+        cr_expect_eq(ask("HEAD", target, "Connection: close\r\n", NULL)->status, 200);
+        want += 2;
+    }
+    for (int i = 0; i < 20; i++, want++) { /* clients that leave in the middle of 57 MB */
+        int fd = dial();
+        put_text(fd, "GET /v1/iov?n=64&size=900000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        char some[1000];
+        cr_expect_gt(recv(fd, some, sizeof some, 0), 0);
+        close(fd);
+    }
+    for (int i = 0; i < 500 && releases < want; i++)
+        usleep(10000);
+    usleep(20000);
+    cr_expect_eq(releases, want, "%u of %u", releases, want);
+}
+
+/* ---- streams ---- */
+
+Test(server, streams_arrive_whole, .init = start, .fini = stop)
+{
+    for (int round = 0; round < 50; round++) {
+        answer *a = ask("GET", "/v1/numbers", NULL, NULL);
+        cr_assert_eq(a->status, 200);
+        cr_assert_str_eq(header_of(a, "Content-Type"), "text/event-stream");
+        TT_BUF_AUTO tt_buf want = {0};
+        for (int i = 0; i < 100; i++)
+            tt_buf_printf(&want, "data: %d\n\n", i);
+        cr_assert_str_eq(body_of(a), tt_buf_cstr(&want));
+    }
+    cr_expect_eq(ask("HEAD", "/v1/numbers", "Connection: close\r\n", NULL)->status, 200);
+}
+
+static int open_stream(void)
+{
+    int fd = dial();
+    live_stream = NULL;
+    put_text(fd, "GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    while (!live_stream)
+        usleep(100);
+    return fd;
+}
+
+Test(server, streams_arrive_at_once_and_end_with_the_client, .init = start, .fini = stop)
+{
+    char bytes[4096];
+    int fd = open_stream();
+    cr_expect(tt_stream_write(live_stream, TT_STR("data: 1\n\n")));
+    size_t have = 0;
+    while (!have || !memmem(bytes, have, "data: 1\n\n", 9)) {
+        ssize_t n = recv(fd, bytes + have, sizeof bytes - have, 0);
+        cr_assert_gt(n, 0);
+        have += (size_t)n;
+    }
+    close(fd);
+    int writes = 0;
+    while (tt_stream_write(live_stream, TT_STR("data: 2\n\n")) && writes++ < 1000)
+        usleep(1000);
+    cr_expect_lt(writes, 1000);
+    tt_stream_end(live_stream);
+}
+
+Test(server, a_slow_reader_is_cut_off, .init = start, .fini = stop)
+{
+    int fd = open_stream(), writes = 0;
+    while (tt_stream_write(live_stream, (tt_str){big_block, 65536}) && writes++ < 10000)
+        ;
+    cr_expect_lt(writes, 10000);
+    cr_expect_not(tt_stream_write(live_stream, TT_STR("x")));
+    tt_stream_end(live_stream);
+    for (int i = 0; i < 500 && server->stats.requests_running; i++)
+        usleep(10000);
+    cr_expect_eq(server->stats.requests_running, 0);
+    close(fd);
+}
+
+/* ---- many connections ---- */
+
+Test(server, a_thousand_idle_sockets, .init = start, .fini = stop, .timeout = 100)
+{
+    enum { IDLE = 1000 };
+    static int fds[IDLE];
+    tt_buf in = {0};
+    static answer a;
+    for (int i = 0; i < IDLE; i++) {
+        fds[i] = dial();
+        if (i % 2) {
+            put_text(fds[i], "GET /v1/public HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            get_answer(fds[i], &in, &a);
+            cr_assert_eq(a.status, 200);
+        }
+    }
+    for (int i = 0; i < 300; i++)
+        expect(ask("POST", "/v1/later?x=y", NULL, NULL), 200, "y");
+    cr_expect_geq(server->stats.connections, IDLE);
+    for (int i = 0; i < IDLE; i++) {
+        put_text(fds[i], "GET /v1/public HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        get_answer(fds[i], &in, &a);
+        cr_assert_eq(a.status, 200);
+        close(fds[i]);
+    }
+    tt_buf_deinit(&in);
+}
+
+Test(server, beyond_the_connection_limit_clients_wait, .timeout = 60)
+{
+    start_with((tt_server_options){.max_connections = 8});
+    int fds[24];
+    tt_buf in = {0};
+    static answer a;
+    for (size_t i = 0; i < TT_COUNT(fds); i++) {
+        fds[i] = dial();
+        put_text(fds[i], "GET /v1/public HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    }
+    for (size_t i = 0; i < TT_COUNT(fds); i++) {
+        tt_buf_clear(&in);
+        get_answer(fds[i], &in, &a);
+        cr_expect_eq(a.status, 200);
+        close(fds[i]);
+    }
+    stop();
+    tt_buf_deinit(&in);
+}
+
+/* ---- access ---- */
+
+static int status_of(const char *method, const char *target, const char *headers) { return ask(method, target, headers, NULL)->status; }
+
+static int status_with_host(const char *method, const char *target, const char *host_line, const char *more)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "%s %s HTTP/1.1\r\n%s%sContent-Length: 0\r\n\r\n", method, target, host_line, more);
+    return ask_text(text)->status;
+}
+
+Test(server, host_must_be_ours)
+{
+    tt_str allowed[] = {TT_STR("tutti.example"), TT_STR("box:5005")};
+    start_with((tt_server_options){.allowed_hosts = allowed, .allowed_host_count = 2});
+    static const struct { const char *host; int status; } rows[] = {
+        {"Host: 127.0.0.1", 200}, {"Host: 127.0.0.1:1", 200}, {"Host: localhost:5005", 200}, {"Host: LOCALHOST", 200}, {"Host: a.localhost", 200}, {"Host: [::1]:5005", 200},
+        {"Host: 127.9.9.9", 200}, {"Host: tutti.example:80", 200}, {"Host: Tutti.Example", 200}, {"Host: box:5005", 200}, {"Host: box:5006", 403},
+        {"Host: evil.example", 403}, {"Host: localhost.evil.example", 403}, {"Host: evil-localhost", 403}, {"Host: 127.0.0.1.evil.example", 403},
+        {"Host: 10.0.0.1", 403}, {"Host: [fd00::1]", 403}, {"Host: [::1", 403}, {"Host: 0x7f.1", 403}, {"Host: 2130706433", 403}, {"Host: localhost@evil", 403}, {"Host: .localhost", 403},
+    };
+    for (size_t i = 0; i < TT_COUNT(rows); i++) {
+        char line[128];
+        snprintf(line, sizeof line, "%s\r\n", rows[i].host);
+        int status = status_with_host("GET", "/livez", line, "");
+        cr_expect_eq(status, rows[i].status, "%s: %d", rows[i].host, status);
+        cr_expect_eq(status_with_host("GET", "/no/such", line, ""), rows[i].status == 200 ? 404 : 403, "%s", rows[i].host);
+    }
+    cr_expect_eq(ask_text("GET /livez HTTP/1.0\r\n\r\n")->status, 200);
+    cr_expect_eq(ask_text("GET http://evil.example/livez HTTP/1.1\r\nHost: evil.example\r\n\r\n")->status, 403);
+    cr_expect_eq(ask_text("GET http://127.0.0.1/livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")->status, 200);
+    stop();
+}
+
+Test(server, pages_of_other_sites_change_nothing, .init = start, .fini = stop)
+{
+    static const struct { const char *headers; bool passes; } rows[] = {
+        {"", true}, {"Origin: http://localhost:5\r\n", true}, {"Origin: https://LOCALHOST:5\r\n", true}, {"Origin: http://localhost\r\n", false},
+        {"Origin: http://evil.example\r\n", false}, {"Origin: null\r\n", false}, {"Origin: \r\n", false}, {"Origin: localhost:5\r\n", false},
+        {"Origin: http://localhost:5.evil.example\r\n", false}, {"Origin: http://localhost:5@evil.example\r\n", false}, {"Origin: file://\r\n", false},
+        {"Sec-Fetch-Site: cross-site\r\n", false}, {"Sec-Fetch-Site: same-site\r\n", false}, {"Sec-Fetch-Site: same-origin\r\n", true}, {"Sec-Fetch-Site: none\r\n", true},
+        {"Referer: http://localhost:5/docs\r\n", true}, {"Referer: http://evil.example/localhost:5/\r\n", false},
+    };
+    for (size_t i = 0; i < TT_COUNT(rows); i++) {
+        unsigned before = handled;
+        cr_expect_eq(status_with_host("GET", "/purge", "Host: localhost:5\r\n", rows[i].headers), rows[i].passes ? 200 : 403, "GET /purge, %s", rows[i].headers);
+        cr_expect_eq(status_with_host("DELETE", "/v1/things/x", "Host: localhost:5\r\n", rows[i].headers), rows[i].passes ? 200 : 403, "DELETE, %s", rows[i].headers);
+        cr_expect_eq(handled - before, rows[i].passes ? 2 : 0);
+        cr_expect_eq(status_with_host("GET", "/v1/things/x", "Host: localhost:5\r\n", rows[i].headers), 200, "reading, %s", rows[i].headers);
+    }
+}
+
+/* Every row of a table: without, with a wrong, with the right token; near and far. */
+static void check_tokens(bool near)
+{
+    static const struct { tt_access access; bool near_none, near_wrong, far_none, far_wrong; } rules[] = {
+        {TT_ACCESS_PUBLIC, true, true, true, true},    {TT_ACCESS_READ, false, false, false, false},  {TT_ACCESS_JOB, true, true, false, true},
+        {TT_ACCESS_OPERATOR, false, false, false, false}, {TT_ACCESS_ADMIN, false, false, false, false}, {TT_ACCESS_WORKER, false, false, false, false},
+    };
+    for (const tt_route *row = test_routes; row->method; row++) {
+        char target[128];
+        int refused = row->dialect == TT_DIALECT_PLANCHET ? 403 : 401;
+        if (row->handler == keep || row->handler == start_stream)
+            continue;
+        snprintf(target, sizeof target, "%.*s%s", (int)strcspn(row->path, "{"), row->path, strchr(row->path, '{') ? "x" : "");
+        bool none = near ? rules[row->access].near_none : rules[row->access].far_none, wrong = near ? rules[row->access].near_wrong : rules[row->access].far_wrong;
+        cr_expect_eq(status_of(row->method, target, NULL) != refused, none, "%s %s without token", row->method, target);
+        cr_expect_eq(status_of(row->method, target, "Authorization: Bearer wrong\r\n") != refused, wrong, "%s %s with a wrong token", row->method, target);
+        cr_expect_neq(status_of(row->method, target, "Authorization: Bearer s3cret\r\n"), refused, "%s %s with the token", row->method, target);
+        char with_token[160];
+        snprintf(with_token, sizeof with_token, "%s?token=s3cret", target);
+        cr_expect_neq(status_of(row->method, with_token, NULL), refused, "%s %s with the token in the query", row->method, target);
+        cr_expect_eq(status_of(row->method, with_token, "Authorization: Bearer wrong\r\n") != refused, wrong, "the header stands before the query");
+    }
+}
+
+Test(server, every_route_checks_its_token, .timeout = 60)
+{
+    start_with((tt_server_options){.master_token = TT_STR("s3cret")});
+    check_tokens(true);
+    expect(ask("GET", "/purge", NULL, NULL), 403, "{\"detail\":\"Wrong or missing master authentication token\"}");
+    expect(ask("GET", "/report?job_name=a", NULL, NULL), 403, "{\"detail\":\"Wrong or missing authentication token\"}");
+    cr_expect_str_eq(header_of(ask("GET", "/v1/things/x", NULL, NULL), "WWW-Authenticate"), "Bearer realm=\"tutti\"");
+    cr_expect_not_null(strstr(body_of(ask("POST", "/serve?job_name=a&token=j", NULL, NULL)), "\"scope\":1,\"near\":true,\"token\":\"j\""));
+    cr_expect_eq(status_of("GET", "/metrics", NULL), 401);
+    cr_expect_eq(status_of("GET", "/health", NULL), 200);
+    /* a refused body is not read, and the refusal arrives */
+    cr_expect_eq(send_body("/v1/echo", 50 << 20, false, NULL)->status, 401);
+    cr_expect_eq(status_with_host("GET", "/livez", "Host: evil.example\r\n", "Authorization: Bearer s3cret\r\n"), 200);
+    stop();
+}
+
+static tt_peer_kind forced_kind;
+static tt_peer peer_for_test(void) { return (tt_peer){.kind = forced_kind, .text = "far"}; }
+
+/* The access check itself, for peers that a test cannot be. */
+static int admitted_as(const char *method, const char *target, tt_peer_kind kind, tt_scope *ret_scope, bool *ret_near)
+{
+    tt_buf sink = {0};
+    tt_local local = {.lock = PTHREAD_MUTEX_INITIALIZER, .done_cond = PTHREAD_COND_INITIALIZER, .body = &sink};
+    tt_req *req = tt_req_new(server, tt_str_of(target));
+    forced_kind = kind;
+    req->local = &local;
+    req->peer = peer_for_test();
+    req->method = tt_str_of(method);
+    req->http10 = true; /* no Host */
+    bool ok = tt_req_admit(req);
+    *ret_scope = req->scope;
+    *ret_near = tt_req_is_near(req);
+    int status = ok ? 200 : local.status;
+    tt_req_unref(req);
+    tt_buf_deinit(&sink);
+    return status;
+}
+
+Test(server, scopes_by_peer)
+{
+    tt_scope scope;
+    bool near;
+    start_with((tt_server_options){.master_token = TT_STR("s3cret")});
+    cr_expect_eq(admitted_as("POST", "/serve", TT_PEER_REMOTE, &scope, &near), 403);
+    cr_expect_eq(admitted_as("POST", "/serve?token=", TT_PEER_REMOTE, &scope, &near), 403);
+    cr_expect_eq(admitted_as("POST", "/serve?token=j", TT_PEER_REMOTE, &scope, &near), 200);
+    cr_expect(scope == TT_SCOPE_JOB && !near);
+    cr_expect_eq(admitted_as("GET", "/v1/things/x?token=j", TT_PEER_REMOTE, &scope, &near), 401);
+    cr_expect_eq(admitted_as("GET", "/v1/things/x?token=s3cret", TT_PEER_REMOTE, &scope, &near), 200);
+    cr_expect_eq(scope, TT_SCOPE_ADMIN);
+    cr_expect_eq(admitted_as("POST", "/v1/worker", TT_PEER_SAME_USER, &scope, &near), 200);
+    cr_expect_eq(admitted_as("POST", "/v1/worker", TT_PEER_UNIX, &scope, &near), 401);
+    cr_expect_eq(admitted_as("POST", "/v1/worker", TT_PEER_TRUSTED, &scope, &near), 401);
+    cr_expect_eq(admitted_as("POST", "/serve", TT_PEER_TRUSTED, &scope, &near), 200);
+    cr_expect_eq(scope, TT_SCOPE_JOB);
+    stop();
+    start_with((tt_server_options){0});
+    cr_expect_eq(admitted_as("GET", "/purge", TT_PEER_REMOTE, &scope, &near), 403);
+    cr_expect_eq(admitted_as("GET", "/livez", TT_PEER_REMOTE, &scope, &near), 200);
+    cr_expect_eq(admitted_as("POST", "/serve", TT_PEER_REMOTE, &scope, &near), 403);
+    cr_expect_eq(admitted_as("GET", "/purge", TT_PEER_TRUSTED, &scope, &near), 200);
+    cr_expect_eq(admitted_as("GET", "/purge", TT_PEER_UNIX, &scope, &near), 200);
+    stop();
+}
+
+Test(server, networks)
+{
+    static const struct { const char *cidr, *address; bool inside; } rows[] = {
+        {"10.0.0.0/8", "10.255.0.1", true}, {"10.0.0.0/8", "11.0.0.1", false}, {"192.168.1.128/25", "192.168.1.127", false}, {"192.168.1.128/25", "192.168.1.200", true},
+        {"0.0.0.0/0", "8.8.8.8", true}, {"0.0.0.0/0", "fd00::1", false}, {"fd00::/8", "fdff::1", true}, {"fd00::/8", "fe00::1", false}, {"::/0", "10.0.0.1", true},
+        {"1.2.3.4", "1.2.3.4", true}, {"1.2.3.4", "1.2.3.5", false}, {"fe80::/10", "febf::1", true}, {"fe80::/10", "fec0::1", false}, {"10.0.0.0/8", "::ffff:10.1.1.1", true},
+    };
+    for (size_t i = 0; i < TT_COUNT(rows); i++) {
+        tt_cidr cidr;
+        struct in6_addr addr;
+        cr_assert_eq(tt_cidr_parse(tt_str_of(rows[i].cidr), &cidr, NULL), TT_OK);
+        cr_assert(tt_addr_parse(tt_str_of(rows[i].address), &addr));
+        cr_expect_eq(tt_cidr_holds(&cidr, &addr), rows[i].inside, "%s in %s", rows[i].address, rows[i].cidr);
+    }
+    static const char *const bad[] = {"", "/8", "10.0.0.0/33", "10.0.0.0/", "fd00::/129", "10.0.0/8", "x", "10.0.0.0/8/8", "10.0.0.0/-1"};
+    tt_cidr cidr;
+    for (size_t i = 0; i < TT_COUNT(bad); i++)
+        cr_expect_eq(tt_cidr_parse(tt_str_of(bad[i]), &cidr, NULL), TT_INVALID, "%s", bad[i]);
+}
+
+Test(server, the_unix_socket_knows_its_peer)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    char dir[] = "/tmp/test_server_un.XXXXXX";
+    snprintf(un.sun_path, sizeof un.sun_path, "%s/s", mkdtemp(dir));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    tt_buf in = {0};
+    static answer a;
+    tt_err err = {0};
+    cr_assert_eq(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
+    cr_assert_eq(listen(fd, 16), 0);
+    tt_server_options o = {.listen_fds = &fd, .listen_count = 1, .threads = 1, .master_token = TT_STR("s3cret")};
+    cr_assert_eq(tt_server_new(&o, &server, &err), TT_OK, "%s", err.text);
+    tt_server_add_routes(server, test_routes, NULL);
+    cr_assert_eq(tt_server_start(server, &err), TT_OK, "%s", err.text);
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(client, (struct sockaddr *)&un, sizeof un), 0);
+    put_text(client, "POST /serve?job_name=a HTTP/1.1\r\nHost: anything\r\nContent-Length: 0\r\n\r\n");
+    get_answer(client, &in, &a);
+    cr_expect_eq(a.status, 200);
+    cr_expect_not_null(strstr(body_of(&a), "\"scope\":4"));
+    put_text(client, "POST /v1/measure HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n");
+    char *bytes = calloc(1, 2000000);
+    put(client, bytes, 2000000);
+    get_answer(client, &in, &a);
+    cr_expect_eq(a.status, 413, "without a spool directory a large body is refused, got %d", a.status);
+    free(bytes);
+    close(client);
+    tt_server_free(server);
+    tt_buf_deinit(&in);
+    unlink(un.sun_path);
+    rmdir(dir);
+}
+
+Test(server, tokens_are_compared_by_hash)
+{
+    char hash[TT_TOKEN_HASH_TEXT];
+    tt_token_hash(TT_STR("abc"), hash);
+    cr_expect_eq(strlen(hash), 64);
+    cr_expect(tt_token_matches(TT_STR("abc"), hash));
+    cr_expect_not(tt_token_matches(TT_STR("abd"), hash));
+    cr_expect_not(tt_token_matches(TT_STR(""), hash));
+    cr_expect_not(tt_token_matches((tt_str){0}, hash));
+    cr_expect_not(tt_token_matches(TT_STR("abc"), "short"));
+    cr_expect_not(tt_token_matches(TT_STR("abc"), NULL));
+}
+
+/* ---- our own routes ---- */
+
+static void write_family(void *arg, tt_buf *out) { tt_buf_printf(out, "# TYPE %s gauge\n%s 1\n", (const char *)arg, (const char *)arg); }
+static bool ready_part = true;
+static bool health_part(void *arg, json_t *object)
+{
+    json_object_set_new(object, "Redis status", json_string(ready_part ? "Online" : "Offline"));
+    return ready_part;
+}
+
+Test(server, metrics_and_health, .init = start, .fini = stop)
+{
+    static char family[] = "tutti_mine";
+    tt_server_add_metrics(server, write_family, family);
+    tt_server_add_health(server, health_part, NULL);
+    cr_expect_eq(ask("POST", "/v1/echo", NULL, "12345")->status, 200);
+    cr_expect_eq(ask("GET", "/no/such", NULL, NULL)->status, 404);
+    cr_expect_eq(ask("HEAD", "/livez", "Connection: close\r\n", NULL)->status, 200);
+    for (int i = 0; i < 100 && server->stats.requests_running; i++)
+        usleep(1000);
+    answer *a = ask("GET", "/metrics", NULL, NULL);
+    static const char *const lines[] = {
+        "tutti_http_requests_total{route=\"/v1/echo\",method=\"POST\",status=\"200\"} 1\n", "tutti_http_requests_total{route=\"none\",method=\"any\",status=\"404\"} 1\n",
+        "tutti_http_requests_total{route=\"/livez\",method=\"HEAD\",status=\"200\"} 1\n", "tutti_http_request_duration_seconds_bucket{route=\"/v1/echo\",method=\"POST\",le=\"+Inf\"} 1\n",
+        "tutti_http_request_duration_seconds_count{route=\"/v1/echo\",method=\"POST\"} 1\n", "tutti_http_request_body_bytes_total 5\n", "\ntutti_mine 1\n# EOF\n",
+    };
+    for (size_t i = 0; i < TT_COUNT(lines); i++)
+        cr_expect_not_null(strstr(body_of(a), lines[i]), "%s", lines[i]);
+    cr_expect_not_null(strstr(header_of(a, "Content-Type"), "application/openmetrics-text"));
+    cr_expect_not_null(strstr(body_of(ask("GET", "/health", NULL, NULL)), "\"Redis status\":\"Online\""));
+    cr_expect_eq(ask("GET", "/readyz", NULL, NULL)->status, 200);
+    ready_part = false;
+    cr_expect_eq(ask("GET", "/readyz", NULL, NULL)->status, 503);
+    cr_expect_eq(ask("GET", "/healthz", NULL, NULL)->status, 503);
+    cr_expect_eq(ask("GET", "/health", NULL, NULL)->status, 200);
+    cr_expect_eq(ask("GET", "/livez", NULL, NULL)->status, 200);
+}
+
+Test(server, describes_every_route, .init = start, .fini = stop)
+{
+    json_t *api = json_loads(body_of(ask("GET", "/openapi.json", NULL, NULL)), 0, NULL), *paths = json_object_get(api, "paths");
+    cr_assert_not_null(api);
+    answer *docs = ask("GET", "/docs", NULL, NULL);
+    for (const tt_route *row = test_routes; row->method; row++) {
+        char method[16] = "";
+        for (size_t i = 0; row->method[i]; i++)
+            method[i] = (char)tolower((unsigned char)row->method[i]);
+        cr_expect_not_null(json_object_get(json_object_get(paths, row->path), method), "%s %s", row->method, row->path);
+        cr_expect_not_null(strstr(body_of(docs), row->path));
+    }
+    cr_expect_str_eq(json_string_value(json_object_get(api, "openapi")), "3.1.0");
+    cr_expect_eq(json_integer_value(json_object_get(json_object_get(json_array_get(json_object_get(json_object_get(json_object_get(paths, "/v1/things/{name}"), "get"), "parameters"), 1), "schema"), "default")), 7);
+    json_decref(api);
+    answer *page = ask("GET", "/", NULL, NULL);
+    cr_expect_eq(page->status, 200);
+    cr_expect_not_null(strstr(header_of(page, "Content-Security-Policy"), "default-src 'none'"));
+    cr_expect_not_null(strstr(header_of(page, "Content-Security-Policy"), "script-src 'sha256-"));
+    cr_expect_null(strstr(body_of(page), "://"));
+    cr_expect_null(strstr(header_of(ask("GET", "/docs", NULL, NULL), "Content-Security-Policy"), "script-src"));
+}
+
+Test(server, calls_inside_the_process)
+{
+    tt_server_options o = {.threads = 1};
+    tt_err err = {0};
+    int status = 0;
+    TT_BUF_AUTO tt_buf body = {0};
+    cr_assert_eq(tt_pool_new(1, "test", &pool, &err), TT_OK);
+    cr_assert_eq(tt_server_new(&o, &server, &err), TT_OK);
+    tt_server_add_routes(server, test_routes, NULL);
+    static const struct { const char *method, *target, *body; int status; const char *want; } rows[] = {
+        {"POST", "/v1/echo", "hello", 200, "hello"}, {"POST", "/v1/later?x=y", "", 200, "y"}, {"GET", "/purge", "", 200, "null"}, {"GET", "/nothing", "", 404, "{\"detail\":\"Not Found\"}"},
+        {"POST", "/receive?job_name=a&overwrite=1", "[[1,2]]", 200, "[[1,2]]"}, {"GET", "/v1/iov?n=2&size=3", "", 200, ""}, {"GET", "/v1/iov?n=0", "", 200, ""},
+    };
+    for (size_t i = 0; i < TT_COUNT(rows); i++) {
+        tt_buf_clear(&body);
+        cr_assert_eq(tt_server_local_call(server, rows[i].method, rows[i].target, tt_str_of(rows[i].body), &status, &body, &err), TT_OK);
+        cr_expect_eq(status, rows[i].status, "%s: %d", rows[i].target, status);
+        if (*rows[i].want)
+            cr_expect_str_eq(tt_buf_cstr(&body), rows[i].want);
+    }
+    cr_expect_eq(releases, 2);
+    tt_buf_clear(&body);
+    cr_assert_eq(tt_server_local_call(server, "GET", "/v1/numbers", TT_STR(""), &status, &body, &err), TT_OK);
+    cr_expect_eq(body.len, 10 * 9 + 90 * 10);
+    tt_server_free(server);
+    tt_pool_free(pool);
+}
+
+Test(server, a_table_with_a_mistake_does_not_start)
+{
+    static const tt_param bad_default[] = {{"n", TT_PARAM_INT, .default_text = "many"}, {0}};
+    static const tt_route tables[][2] = {
+        {ROW("GET", "/livez", PLAIN, PUBLIC, NONE, say_null, .params = NULL), {0}}, {ROW("GET", "no-slash", PLAIN, PUBLIC, NONE, say_null, .params = NULL), {0}},
+        {ROW("GET", "/a//b", PLAIN, PUBLIC, NONE, say_null, .params = NULL), {0}}, {ROW("GET", "/n", PLAIN, PUBLIC, NONE, say_null, .params = bad_default), {0}},
+    };
+    for (size_t i = 0; i < TT_COUNT(tables); i++) {
+        tt_server_options o = {.threads = 1};
+        tt_err err = {0};
+        tt_server *s;
+        cr_assert_eq(tt_server_new(&o, &s, &err), TT_OK);
+        tt_server_add_routes(s, tables[i], NULL);
+        cr_expect_neq(tt_server_start(s, &err), TT_OK);
+        cr_expect_neq(err.text[0], 0);
+        tt_server_free(s);
+    }
+}
+
+Test(server, the_access_log_has_no_token)
+{
+    int pipe_fds[2], old = dup(STDERR_FILENO);
+    char text[4096] = "";
+    start_with((tt_server_options){.access_log = true});
+    tt_log_setup(TT_LOG_INFO, TT_LOG_LOGFMT);
+    cr_assert_eq(pipe(pipe_fds), 0);
+    dup2(pipe_fds[1], STDERR_FILENO);
+    ask("POST", "/serve?job_name=books&token=hush", "X-Request-Id: abc\r\n", NULL);
+    for (int i = 0; i < 1000 && server->stats.requests_running; i++)
+        usleep(1000);
+    dup2(old, STDERR_FILENO);
+    close(pipe_fds[1]);
+    cr_assert_gt(read(pipe_fds[0], text, sizeof text - 1), 0);
+    cr_expect_null(strstr(text, "hush"));
+    cr_expect_not_null(strstr(text, "msg=request method=POST path=/serve status=200 ms="), "%s", text);
+    cr_expect_not_null(strstr(text, "request_id=abc job=books"), "%s", text);
+    stop();
+}
+
+/* ---- a load check for people: TUTTI_LOAD=1 test_server --filter 'load_*' prints figures, fails on nothing but wrong answers ---- */
+
+typedef struct {
+    const char *head;
+    size_t body_size;
+    int64_t end_ms;
+    uint64_t answers;
+} load;
+
+static void *load_connection(void *arg)
+{
+    load *l = arg;
+    tt_buf in = {0}, out = {0};
+    static _Thread_local answer a;
+    int fd = dial();
+    tt_buf_printf(&out, "%s\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n", l->head, l->body_size);
+    tt_buf_reserve(&out, l->body_size);
+    memset(out.ptr + out.len, 'x', l->body_size);
+    out.len += l->body_size;
+    while (tt_mono_ms() < l->end_ms) {
+        put(fd, out.ptr, out.len);
+        get_answer(fd, &in, &a);
+        cr_assert_eq(a.status, 200);
+        l->answers++;
+    }
+    close(fd);
+    return NULL;
+}
+
+/* CPU seconds of libmicrohttpd's threads. */
+static double server_cpu_s(void)
+{
+    uint64_t ns = 0;
+    DIR *dir = opendir("/proc/self/task");
+    for (struct dirent *e; (e = readdir(dir));) {
+        char path[300], name[32] = "";
+        unsigned long run = 0;
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+        FILE *f = fopen(path, "r");
+        if (f && fgets(name, sizeof name, f) && strncmp(name, "MHD", 3) == 0) {
+            fclose(f);
+            snprintf(path, sizeof path, "/proc/self/task/%s/schedstat", e->d_name);
+            f = fopen(path, "r");
+            ns += f && fscanf(f, "%lu", &run) == 1 ? run : 0;
+        }
+        if (f)
+            fclose(f);
+    }
+    closedir(dir);
+    return (double)ns / 1e9;
+}
+
+static void run_load(const char *what, const char *head, size_t body_size, unsigned connections)
+{
+    pthread_t threads[16];
+    load loads[16];
+    struct rusage before, after;
+    int64_t from_ms = tt_mono_ms();
+    double cpu_s = server_cpu_s();
+    getrusage(RUSAGE_SELF, &before);
+    for (unsigned i = 0; i < connections; i++) {
+        loads[i] = (load){head, body_size, from_ms + 3000, 0};
+        pthread_create(&threads[i], NULL, load_connection, &loads[i]);
+    }
+    uint64_t answers = 0;
+    for (unsigned i = 0; i < connections; i++) {
+        pthread_join(threads[i], NULL);
+        answers += loads[i].answers;
+    }
+    getrusage(RUSAGE_SELF, &after);
+    double s = (double)(tt_mono_ms() - from_ms) / 1000;
+    cpu_s = server_cpu_s() - cpu_s;
+    printf("%-28s %8.0f requests/s %6.2f GB/s body; per server core: %8.0f requests/s %6.2f GB/s; max RSS %ld KiB, minor faults %ld\n", what,
+           (double)answers / s, (double)answers * (double)body_size / s / 1e9, (double)answers / cpu_s, (double)answers * (double)body_size / cpu_s / 1e9,
+           after.ru_maxrss, after.ru_minflt - before.ru_minflt);
+}
+
+Test(load, figures, .init = start, .fini = stop, .timeout = 120)
+{
+    if (!getenv("TUTTI_LOAD"))
+        cr_skip("set TUTTI_LOAD=1 for figures");
+    run_load("small, at once", "GET /v1/public HTTP/1.1", 0, 4);
+    run_load("small, from another thread", "POST /v1/later?x=1 HTTP/1.1", 0, 4);
+    run_load("200-KB bodies", "POST /v1/swallow HTTP/1.1", 200000, 4);
+    run_load("4-MB bodies (spooled)", "POST /v1/swallow HTTP/1.1", 4000000, 4);
 }

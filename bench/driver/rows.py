@@ -1,0 +1,307 @@
+"""The rows of the benchmark table.
+
+A row is a function that takes the context and gives result lines; ROWS at the end says which belong to which area. A line:
+row, mode, ours and peer (numbers in the row's unit), ratio, target in words, met (True, False, or None where nothing could
+be said), and the medians behind it. To add a row: write its function and name it in ROWS.
+"""
+import statistics
+import subprocess
+import time
+
+from . import servers
+from .tools import BenchError, MemorySampler, run_json, tree_cpu_s
+
+KIB_PER_MIB = 1024
+
+# What the original is reported to do. A stand-in that is slower than that is judged as if it did the lower figure.
+ORIGINAL_LOW_PER_S, ORIGINAL_HIGH_PER_S = 2_400, 8_000
+
+
+def line(row, mode, unit, ours=None, peer=None, peer_name="", ratio=None, target="", met=None, **extra):
+    return {"row": row, "mode": mode, "unit": unit, "ours": ours, "peer": peer, "peer_name": peer_name,
+            "ratio": ratio, "target": target, "met": met, **extra}
+
+
+def divide(above, below):
+    return above / below if above and below else None
+
+
+def at_least(value, bound):
+    return None if value is None else value >= bound
+
+
+def below(value, bound):
+    return None if value is None else value < bound
+
+
+# One run of one service.
+
+def verified(context, input_path, output):
+    proof = run_json([str(context.probe), "verify", str(input_path), str(output)])
+    if not proof["same"]:
+        raise BenchError(f"the output differs: {proof['input_lines']} lines in, {proof['output_lines']} out")
+
+
+def drain_command(context, placement, service, peer, options):
+    command = [str(context.load), "--address", service.address, "--peer", peer]
+    for pid in service.pids:
+        command += ["--server-pid", str(pid)]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    return placement.client(command)
+
+
+def drain_http(context, placement, service_class, item_count, batch, connections, sample_s=1.0):
+    """Starts a service and a job, drains the job with the light client, and proves the output.
+
+    Reading the memory of a process tree costs a few ms, so it is read often only where memory is the question.
+    """
+    input_path = context.lines(item_count)
+    with service_class(context, placement) as service:
+        begun = time.monotonic()
+        output = service.start_job("bench", input_path)
+        start_s = time.monotonic() - begun
+        command = drain_command(context, placement, service, "items", {"batch": batch, "connections": connections})
+        with MemorySampler(service.pids[0], sample_s) as memory:
+            result = run_json(command)
+        verified(context, input_path, output)
+    return dict(result, start_job_s=start_s, memory_kib=memory.peak)
+
+
+def drain_queue(context, placement, service_class, item_count, batch, connections):
+    peer = service_class.name.split()[0]
+    options = {"batch": batch, "connections": connections, "input": context.lines(item_count)}
+    with service_class(context, placement) as service:
+        result = run_json(drain_command(context, placement, service, peer, options))
+    if result["items"] != item_count:
+        raise BenchError(f"{service_class.name}: {result['items']} of {item_count} items")
+    return result
+
+
+def drain_real_client(context, placement, service_class, item_count, batch, clients=2):
+    """The same job, with `clients` processes of the real Python client."""
+    input_path = context.lines(item_count)
+    with service_class(context, placement) as service:
+        output = service.start_job("bench", input_path)
+        before_s = [tree_cpu_s(pid) for pid in service.pids]
+        begun = time.monotonic()
+        command = [str(context.python), str(servers.BENCH_DIR / "real_client.py"), f"http://{service.address}", "bench",
+                   str(batch)]
+        workers = [subprocess.Popen(placement.client(command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                   for _ in range(clients)]
+        errors = [worker.communicate()[1].decode() for worker in workers]
+        seconds = time.monotonic() - begun
+        used_s = [tree_cpu_s(pid) - before for pid, before in zip(service.pids, before_s)]
+        if any(worker.returncode for worker in workers):
+            raise BenchError(f"the real client failed: {''.join(errors)[-300:]}")
+        verified(context, input_path, output)
+    return {"items": item_count, "items_per_s": item_count / seconds, "server_cpu_s": used_s,
+            "server_cpu_us_per_item": used_s[0] * 1e6 / item_count,
+            "server_and_store_cpu_us_per_item": sum(used_s) * 1e6 / item_count}
+
+
+# Several rounds of several services.
+
+def pick(result, path):
+    for step in path.split("."):
+        result = result[step]
+    return result
+
+
+def rounds(context, placement, contenders):
+    """Runs the contenders in turn, round after round; gives {name: [results]} of those that ran."""
+    results, failed = {}, set()
+    for number in range(context.rounds):
+        for service_class, run in contenders:
+            name = service_class.name
+            if name in failed:
+                continue
+            context.say(f"{placement.name} round {number + 1}/{context.rounds}: {name}")
+            try:
+                results.setdefault(name, []).append(run(service_class))
+            except (BenchError, OSError, subprocess.SubprocessError) as fault:
+                context.fault(f"{name} ({placement.name}): {fault}")
+                failed.add(name)
+    return results
+
+
+def median(results, name, path):
+    values = [pick(result, path) for result in results.get(name, [])]
+    return statistics.median(values) if values else None
+
+
+def available(context, *contenders):
+    """Leaves out what cannot run here, and says so once."""
+    kept = []
+    for service_class, run in contenders:
+        reason = servers.missing(service_class, context)
+        if reason:
+            context.note(f"{service_class.name} left out: {reason}")
+        else:
+            kept.append((service_class, run))
+    return kept
+
+
+# The rows.
+
+def throughput(context):
+    """Batch 1000 over 4 connections, against queues that also sync to the disk."""
+    size = context.size
+    lines = []
+    peers = [(servers.Beanstalkd, size.beanstalkd), (servers.BeanstalkdRelaxed, size.beanstalkd_relaxed),
+             (servers.RedisStreams, size.redis), (servers.RedisStreamsRelaxed, size.redis)]
+    for placement in context.placements:
+        contenders = [(servers.Tutti, lambda cls: drain_http(context, placement, cls, size.items, 1000, 4))]
+        contenders += [(cls, lambda cls, count=count: drain_queue(context, placement, cls, count, 1000, 4))
+                       for cls, count in peers]
+        results = rounds(context, placement, available(context, *contenders))
+        ours = median(results, "tutti", "items_per_s")
+        lines.append(line("items 1000 x 4", placement.name, "items/s", ours, target=">= 1,000,000",
+                          met=at_least(ours, 1_000_000), results=results.get("tutti")))
+        for cls, _ in peers:
+            peer = median(results, cls.name, "items_per_s")
+            lines.append(line("items 1000 x 4", placement.name, "items/s", ours, peer, cls.name, divide(ours, peer),
+                              durability=cls.durability, results=results.get(cls.name)))
+    return lines
+
+
+def against_planchet(context):
+    """Batch 100 over 4 connections, the same light client on both."""
+    size, lines = context.size, []
+    for placement in context.placements:
+        results = rounds(context, placement, available(
+            context,
+            (servers.Tutti, lambda cls: drain_http(context, placement, cls, size.items_small, 100, 4)),
+            (servers.PlanchetStandin, lambda cls: drain_http(context, placement, cls, size.planchet, 100, 4))))
+        ours, peer = (median(results, name, "items_per_s") for name in ("tutti", "planchet stand-in"))
+        judged = divide(ours, max(peer, ORIGINAL_LOW_PER_S)) if peer else None
+        lines.append(line("items 100 x 4", placement.name, "items/s", ours, peer, "planchet stand-in",
+                          divide(ours, peer), ">= 100 x", at_least(judged, 100), judged_ratio=judged,
+                          ratio_to_original_best=divide(ours, ORIGINAL_HIGH_PER_S), results=results))
+        lines.append(serve_p99(placement, "serve p99, 100 x 4", results))
+    return lines
+
+
+def serve_p99(placement, row, results):
+    ours, peer = (median(results, name, "serve_ms.p99") for name in ("tutti", "planchet stand-in"))
+    return line(row, placement.name, "ms", ours, peer, "planchet stand-in" if peer else "", divide(peer, ours),
+                "< 20 ms", below(ours, 20), results=results)
+
+
+def many_connections(context):
+    """A serve's latency while 64 connections take and send."""
+    size, lines = context.size, []
+    for placement in context.placements:
+        contenders = [(servers.Tutti, lambda cls: drain_http(context, placement, cls, size.items_small, 100, 64))]
+        if size.planchet_many:
+            contenders.append((servers.PlanchetStandin,
+                               lambda cls: drain_http(context, placement, cls, size.planchet_many, 100, 64)))
+        results = rounds(context, placement, available(context, *contenders))
+        lines.append(serve_p99(placement, "serve p99, 100 x 64", results))
+    return lines
+
+
+def real_client(context):
+    """The real Python client on both sides: what an item costs the server."""
+    size, lines = context.size, []
+    if not context.python.exists():
+        context.note("real client left out: no .venv-bench (script/bench makes it)")
+        return lines
+    for placement in context.placements:
+        results = rounds(context, placement, available(
+            context,
+            (servers.Tutti, lambda cls: drain_real_client(context, placement, cls, size.real, 100)),
+            (servers.PlanchetStandin, lambda cls: drain_real_client(context, placement, cls, size.real_planchet, 100))))
+        ours, peer = (median(results, name, "server_cpu_us_per_item") for name in ("tutti", "planchet stand-in"))
+        ratio = divide(peer, ours)
+        lines.append(line("real client, server CPU", placement.name, "us/item", ours, peer, "planchet stand-in", ratio,
+                          ">= 50 x lower", at_least(ratio, 50), results=results,
+                          peer_with_store=median(results, "planchet stand-in", "server_and_store_cpu_us_per_item")))
+        ours, peer = (median(results, name, "items_per_s") for name in ("tutti", "planchet stand-in"))
+        lines.append(line("real client, rate", placement.name, "items/s", ours, peer, "planchet stand-in",
+                          divide(ours, peer)))
+    return lines
+
+
+def memory(context):
+    """The server's anonymous memory with a small and a large job."""
+    placement, peaks = context.placements[0], {}
+    if servers.missing(servers.Tutti, context):
+        return [line("memory", placement.name, "MiB RssAnon", target="< 64 MiB, flat")]
+    for count in (context.size.memory_small, context.size.memory_large):
+        context.say(f"memory: {count} items")
+        peaks[count] = drain_http(context, placement, servers.Tutti, count, 1000, 4, sample_s=0.05)
+    lines, first = [], None
+    for count, result in peaks.items():
+        anon_mib = result["memory_kib"]["RssAnon"] / KIB_PER_MIB
+        flat = first is None or anon_mib <= first * 1.25 + 4
+        lines.append(line(f"memory, {count:,} items", placement.name, "MiB RssAnon", anon_mib,
+                          target="< 64 MiB" if first is None else "< 64 MiB, flat", met=anon_mib < 64 and flat,
+                          high_water_mib=result["memory_kib"]["VmHWM"] / KIB_PER_MIB, result=result))
+        first = first or anon_mib
+    return lines
+
+
+def first_batch_ms(service):
+    """Starts the killed service again; the time from exec to a batch in hand. Sends the batch back, too."""
+    begun = time.monotonic()
+    service.start()
+    batch = service.request("POST", "/serve?job_name=bench&batch_size=1000")
+    took_ms = (time.monotonic() - begun) * 1000
+    if batch.strip() == b"[]":
+        raise BenchError("nothing was served after the restart")
+    service.request("POST", "/receive?job_name=bench&overwrite=false", batch)
+    return took_ms
+
+
+def kill_in_the_middle(context, placement, service, received_count):
+    """Drains in the background until that many items are received, then kills the whole service."""
+    client = subprocess.Popen(drain_command(context, placement, service, "items", {"batch": 1000, "connections": 4}),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while client.poll() is None and service.report("bench")["received"] < received_count:
+        time.sleep(0.02)
+    if client.poll() is not None:
+        raise BenchError("the job ended before the kill")
+    service.kill()
+    client.wait()
+
+
+def resume(context):
+    """kill -9 of everything in the middle of a job, three times; the output is proven at the end."""
+    placement, count = context.placements[0], context.size.resume
+    row = f"resume, {count:,} items"
+    if servers.missing(servers.Tutti, context):
+        return [line(row, placement.name, "ms", target="< 100 ms")]
+    input_path, times_ms = context.lines(count), []
+    with servers.Tutti(context, placement) as service:
+        output = service.start_job("bench", input_path)
+        for share in (0.25, 0.5, 0.75):
+            context.say(f"resume: kill at {share:.0%}")
+            kill_in_the_middle(context, placement, service, int(count * share))
+            times_ms.append(first_batch_ms(service))
+        run_json(drain_command(context, placement, service, "items", {"batch": 1000, "connections": 4}))
+        verified(context, input_path, output)
+    slowest = max(times_ms)
+    return [line(row, placement.name, "ms", statistics.median(times_ms), target="< 100 ms", met=below(slowest, 100),
+                 times_ms=times_ms)]
+
+
+def program_start(context):
+    """Spawn and wait, 50 times, beside the same for `true`."""
+    def spawn(*command):
+        return run_json([str(context.probe), "spawn", "50", *command])["p50"]
+
+    base = spawn("true")
+    have = servers.missing(servers.Tutti, context) is None
+    lines = []
+    for arguments in (["--help"], ["completion", "bash"]):
+        ours = spawn(str(context.tutti), *arguments) if have else None
+        lines.append(line("start: tutti " + " ".join(arguments), "plain", "ms", ours, base, "true", divide(ours, base),
+                          "< 20 ms", below(ours, 20)))
+    return lines
+
+
+ROWS = {
+    "items": [throughput, against_planchet, many_connections, real_client, memory, resume],
+    "start": [program_start],
+}

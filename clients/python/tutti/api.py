@@ -1,0 +1,187 @@
+"""One method per route of a job: what travels, typed, without any batching or threads.
+
+`tutti.Job` is the comfortable way; this is for programs that keep the accounts themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypedDict
+from uuid import uuid4
+
+from . import errors
+from ._http import Query, Reply, Transport
+from ._wire import dumps, duration, job_path
+
+
+class JobInfo(TypedDict, total=False):
+    """A job as the server describes it; a newer server may tell more."""
+
+    name: str
+    status: str
+    mode: str
+    reader: Optional[str]
+    writer: Optional[str]
+    input: List[str]
+    output: Optional[str]
+    total: Optional[int]
+    received: int
+    served: int
+    errors: int
+    dead: int
+    pending: Optional[int]
+    rate: float
+    eta_s: Optional[float]
+    duplicates: int
+    output_bytes: int
+    oldest_lease_ms: Optional[int]
+    workers: List[Dict[str, Any]]
+    created: str
+    detail: Optional[str]
+
+
+class ItemError(TypedDict, total=False):
+    """An item that ended in error."""
+
+    id: int
+    state: str
+    reason: str
+    attempts: int
+    worker: Optional[str]
+    time: str
+
+
+class Failure(TypedDict):
+    """What `JobApi.fail` reports of one item."""
+
+    id: int
+    reason: str
+    final: bool
+
+
+class Batch(NamedTuple):
+    """An answer to a claim.  ``lease`` is None when nothing has to come back."""
+
+    lease: Optional[str]
+    lease_s: float
+    status: str
+    items: List[Tuple[int, Any]]
+    size_bytes: int
+
+
+class Received(NamedTuple):
+    """What became of the results of one request."""
+
+    accepted: int
+    duplicate: int
+    unknown: int
+
+
+class Calls:
+    """Requests that raise for errors and answer parsed JSON."""
+
+    def __init__(self, transport: Transport, token: Optional[str]) -> None:
+        if token is not None and ("\r" in token or "\n" in token):
+            raise ValueError("a token cannot hold line breaks")
+        self.transport = transport
+        self.token = token
+
+    def with_token(self, token: Optional[str]) -> "Calls":
+        return self if token is None else Calls(self.transport, token)
+
+    def reply(self, method: str, path: str, *, query: Query = (), body: Optional[bytes] = None, harmless: bool,
+              timeout_s: Optional[float] = None, wait_s: float = 0.0,
+              cancel: Optional[threading.Event] = None) -> Reply:
+        """The answer if it is a success (2xx); everything else is raised."""
+        reply = self.transport.request(method, path, query=query, body=body, token=self.token, harmless=harmless,
+                                       timeout_s=timeout_s, wait_s=wait_s, cancel=cancel)
+        if not 200 <= reply.status < 300:
+            raise errors.from_reply(reply.status, reply.headers, reply.body)
+        return reply
+
+    def json(self, method: str, path: str, *, query: Query = (), body: Optional[bytes] = None, harmless: bool,
+             timeout_s: Optional[float] = None) -> Any:
+        return parsed(self.reply(method, path, query=query, body=body, harmless=harmless, timeout_s=timeout_s))
+
+
+def parsed(reply: Reply) -> Any:
+    """The JSON of an answer."""
+    try:
+        return json.loads(reply.body)
+    except (ValueError, RecursionError) as e:
+        raise errors.ServerError("the answer cannot be read as JSON: %s" % e, status=reply.status,
+                                 code="bad_answer", request_id=reply.headers.get("x-request-id")) from e
+
+
+class JobApi:
+    """The routes of one job.  Any thread, any process."""
+
+    def __init__(self, calls: Calls, name: str) -> None:
+        self.name = name
+        self._calls = calls
+        job_path(name)
+
+    def info(self, *, timeout_s: Optional[float] = None) -> JobInfo:
+        info: JobInfo = self._calls.json("GET", job_path(self.name), harmless=True, timeout_s=timeout_s)
+        return info
+
+    def claim(self, n: int, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
+              request_id: Optional[str] = None, cancel: Optional[threading.Event] = None) -> Batch:
+        """Up to ``n`` items.  With the same request id a repeated claim answers the same batch,
+        so that a lost answer costs nothing; without one, one is made."""
+        query = [("n", str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)), ("worker", worker),
+                 ("request_id", request_id or uuid4().hex)]
+        reply = self._calls.reply("POST", job_path(self.name, "claim"), query=query, body=b"", harmless=True,
+                                  wait_s=wait_s, cancel=cancel)
+        said = parsed(reply)
+        return Batch(said.get("lease"), (said.get("lease_ms") or 0) / 1000, said["status"],
+                     [(pair[0], pair[1]) for pair in said["items"]], len(reply.body))
+
+    def results(self, encoded: Sequence[Tuple[int, bytes]], *, lease: Optional[str] = None,
+                timeout_s: Optional[float] = None) -> Received:
+        """Results as pairs of id and JSON.  The first result of an item wins, so repeating is harmless."""
+        body = b"[" + b",".join([b"[%d,%s]" % pair for pair in encoded]) + b"]"
+        said = self._calls.json("POST", job_path(self.name, "results"), query=[("lease", lease)], body=body,
+                                harmless=True, timeout_s=timeout_s)
+        return Received(said.get("accepted", 0), said.get("duplicate", 0), said.get("unknown", 0))
+
+    def fail(self, failures: Sequence[Failure], *, lease: str, timeout_s: Optional[float] = None) -> None:
+        """Report failed items; raises LeaseLost when the lease is gone."""
+        self._leased("fail", lease, dumps(list(failures)), timeout_s)
+
+    def renew(self, *, lease: str, timeout_s: Optional[float] = None) -> float:
+        """Keep a lease; answers its length in seconds, raises LeaseLost when it is gone."""
+        said = self._leased("renew", lease, b"", timeout_s)
+        return float(said["lease_ms"]) / 1000
+
+    def release(self, ids: Optional[Sequence[int]] = None, *, lease: str, timeout_s: Optional[float] = None) -> None:
+        """Give items back (None: all of the lease); raises LeaseLost when it is gone."""
+        self._leased("release", lease, b"" if ids is None else dumps(list(ids)), timeout_s)
+
+    def _leased(self, verb: str, lease: str, body: bytes, timeout_s: Optional[float]) -> Any:
+        try:
+            return self._calls.json("POST", job_path(self.name, verb), query=[("lease", lease)], body=body,
+                                    harmless=True, timeout_s=timeout_s)
+        except errors.LeaseLost:
+            raise
+        except errors.Conflict as e:
+            raise errors.LeaseLost(e.detail, status=e.status, code=e.code, hint=e.hint,
+                                   request_id=e.request_id) from None
+
+    def errors(self, *, limit: int = 1000, after: Optional[int] = None) -> Tuple[List[ItemError], Optional[int]]:
+        """One page of failed items, and where the next page starts."""
+        query = [("limit", str(limit)), ("after", None if after is None else str(after))]
+        said = self._calls.json("GET", job_path(self.name, "errors"), query=query, harmless=True)
+        return said["errors"], said.get("next")
+
+    def retry(self, ids: Optional[Sequence[int]] = None) -> int:
+        body = dumps({"ids": list(ids)}) if ids is not None else b""
+        return int(self._calls.json("POST", job_path(self.name, "retry"), body=body, harmless=False)["retried"])
+
+    def clean(self, *, output: bool = False) -> None:
+        self._calls.json("POST", job_path(self.name, "clean"), query=[("output", str(output).lower())], body=b"",
+                         harmless=False)
+
+    def delete(self) -> None:
+        self._calls.json("DELETE", job_path(self.name), harmless=False)

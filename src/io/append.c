@@ -1,0 +1,544 @@
+#include "io/append.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/sys.h"
+#include "io/fd.h"
+
+enum { TAIL_BYTES = 4096, BUFFER_MIN = 64 << 10, BUFFER_MAX = 1 << 20, OPEN_TRIES = 8, MAX_GENERATIONS = 1000 * 1000 };
+
+/* The last bytes of a file, so that a mark costs no reads. */
+typedef struct {
+    size_t len;
+    char bytes[TAIL_BYTES];
+} tail;
+
+/* What stands behind the committed length:
+ *
+ *             put          flush ok        flush failed    commit     rollback
+ *   CLEAN     STAGED       CLEAN           FAILED (cut)    CLEAN      CLEAN
+ *   STAGED    STAGED (1)   FLUSHED         FAILED          -          CLEAN
+ *   FLUSHED   STAGED       FLUSHED         FAILED          CLEAN      CLEAN
+ *   FAILED    FAILED       -               FAILED          -          CLEAN
+ *
+ * (1) or FAILED, when the buffer was full and could not be written: the error waits for flush.
+ * A rollback whose cut fails leaves cut_due beside the state: whatever writes next cuts first. */
+typedef enum { CLEAN, STAGED, FLUSHED, FAILED } state;
+
+struct tt_append {
+    int fd;
+    int dirfd;          /* of the file's directory, readable */
+    char *path;
+    const char *name;   /* inside path */
+    uint64_t dev, ino;
+
+    state state;
+    uint64_t committed; /* length that the ledger knows */
+    uint64_t staged;    /* bytes behind it: those written, then those in buf (unless FAILED) */
+    uint64_t written;
+    uint64_t reach;     /* no write of ours went beyond this offset since the file was last known to end at committed */
+    bool cut_due;
+    bool unsynced;      /* written since the last sync */
+    char *buf;
+    size_t buf_len, buf_cap;
+    tail committed_tail, staged_tail; /* of the committed length; of committed + written */
+    tt_err error;       /* why FAILED */
+};
+
+static void check(const tt_append *a)
+{
+    tt_assert(a->state == FAILED || a->staged == a->written + a->buf_len);
+    tt_assert(a->state != CLEAN || a->staged == 0);
+    tt_assert(a->state != FLUSHED || (a->staged > 0 && a->buf_len == 0));
+    tt_assert((a->state == FAILED) == (a->error.code != TT_OK));
+    tt_assert(!a->cut_due || a->written == 0);
+}
+
+static void tail_push(tail *t, const char *ptr, size_t len)
+{
+    if (len >= TAIL_BYTES) {
+        memcpy(t->bytes, ptr + len - TAIL_BYTES, TAIL_BYTES);
+        t->len = TAIL_BYTES;
+        return;
+    }
+    size_t keep = t->len < TAIL_BYTES - len ? t->len : TAIL_BYTES - len;
+    memmove(t->bytes, t->bytes + t->len - keep, keep);
+    memcpy(t->bytes + keep, ptr, len);
+    t->len = keep + len;
+}
+
+static uint64_t tail_hash(const tail *t) { return XXH3_64bits(t->bytes, t->len); }
+
+/* The path of a name in the file's directory that stays right when the directory is moved. */
+typedef struct { char text[64 + NAME_MAX]; } at_dir;
+static at_dir beside(const tt_append *a, const char *name)
+{
+    at_dir path;
+    snprintf(path.text, sizeof path.text, "/proc/self/fd/%d/%s", a->dirfd, name);
+    return path;
+}
+
+/* --- is the file still as we left it? --- */
+
+static tt_rc gone(const tt_append *a, const char *how, tt_err *err)
+{
+    return tt_fail(err, TT_CONFLICT, "the output '%.256s' was %s while a job writes to it: put it back, or start the job's output anew", a->path, how);
+}
+
+typedef enum { NAME_OURS, NAME_FREE, NAME_OTHER } whose;
+static whose whose_name(const tt_append *a)
+{
+    struct stat st;
+    if (fstatat(a->dirfd, a->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? NAME_FREE : NAME_OTHER;
+    return st.st_dev == a->dev && st.st_ino == a->ino ? NAME_OURS : NAME_OTHER;
+}
+
+/* The file has to end where our last write ended; otherwise somebody else writes to it. */
+static tt_rc check_length(const tt_append *a, tt_err *err)
+{
+    struct stat st;
+    if (fstat(a->fd, &st) != 0)
+        return tt_fail_errno(err, errno, "cannot look at '%.256s'", a->path);
+    if (st.st_nlink == 0)
+        return gone(a, "deleted", err);
+    uint64_t size = (uint64_t)st.st_size, wanted = a->committed + a->written;
+    if (size == wanted)
+        return TT_OK;
+    return tt_fail(err, TT_CONFLICT, "the output '%.256s' has %ju bytes instead of %ju: something else has %s it; restore that length to go on",
+        a->path, (uintmax_t)size, (uintmax_t)wanted, size > wanted ? "appended to" : "cut");
+}
+
+/* Back to the committed length; takes away nothing but our own bytes, and adds none. */
+static tt_rc cut(tt_append *a, tt_err *err)
+{
+    struct stat st;
+    if (fstat(a->fd, &st) != 0)
+        return tt_fail_errno(err, errno, "cannot look at '%.256s'", a->path);
+    uint64_t size = (uint64_t)st.st_size;
+    if (size < a->committed || size > a->reach)
+        return tt_fail(err, TT_CONFLICT, "the output '%.256s' has %ju bytes, not between %ju and %ju as tutti left it: something else has changed it",
+            a->path, (uintmax_t)size, (uintmax_t)a->committed, (uintmax_t)a->reach);
+    if (size > a->committed && tt_sys.ftruncate(a->fd, (off_t)a->committed) != 0)
+        return tt_fail_errno(err, errno, "cannot cut '%.256s' back to %ju bytes", a->path, (uintmax_t)a->committed);
+    a->cut_due = false;
+    a->reach = a->committed;
+    return TT_OK;
+}
+
+/* --- staging --- */
+
+static tt_rc write_out(tt_append *a, const char *ptr, size_t len, tt_err *err)
+{
+    if (a->cut_due)
+        TT_TRY(cut(a, err));
+    TT_TRY(check_length(a, err));
+    uint64_t at = a->committed + a->written;
+    a->reach = at + len;
+    a->unsynced = true;
+    int failed = tt_fd_write_at(a->fd, at, ptr, len);
+    if (failed)
+        return tt_fail_errno(err, failed, "cannot write to '%.256s' at byte %ju", a->path, (uintmax_t)at);
+    a->written += len;
+    tail_push(&a->staged_tail, ptr, len);
+    return TT_OK;
+}
+
+static tt_rc write_buffer(tt_append *a, tt_err *err)
+{
+    if (a->buf_len == 0)
+        return TT_OK;
+    TT_TRY(write_out(a, a->buf, a->buf_len, err));
+    a->buf_len = 0;
+    return TT_OK;
+}
+
+/* Makes room for len bytes in the buffer; false when it would grow beyond its bound, or memory is out. */
+static bool make_room(tt_append *a, size_t len)
+{
+    size_t need = a->buf_len + len, cap = a->buf_cap ? a->buf_cap : BUFFER_MIN;
+    if (need <= a->buf_cap)
+        return true;
+    if (len > BUFFER_MAX || need > BUFFER_MAX)
+        return false;
+    while (cap < need)
+        cap *= 2;
+    char *grown = tt_realloc(a->buf, cap);
+    if (!grown)
+        return false;
+    a->buf = grown;
+    a->buf_cap = cap;
+    return true;
+}
+
+static void to_buffer(tt_append *a, const void *ptr, size_t len)
+{
+    memcpy(a->buf + a->buf_len, ptr, len);
+    a->buf_len += len;
+}
+
+static tt_rc put_through(tt_append *a, const char *ptr, size_t len, tt_err *err)
+{
+    TT_TRY(write_buffer(a, err));
+    for (; len > BUFFER_MAX; ptr += BUFFER_MAX, len -= BUFFER_MAX)
+        TT_TRY(write_out(a, ptr, BUFFER_MAX, err));
+    if (!make_room(a, len))
+        return write_out(a, ptr, len, err);
+    to_buffer(a, ptr, len);
+    return TT_OK;
+}
+
+void tt_append_put(tt_append *a, const void *ptr, size_t len)
+{
+    check(a);
+    if (len == 0)
+        return;
+    a->staged += len;
+    if (a->state == FAILED)
+        return;
+    a->state = STAGED;
+    if (make_room(a, len))
+        to_buffer(a, ptr, len);
+    else if (put_through(a, ptr, len, &a->error) != TT_OK)
+        a->state = FAILED;
+}
+
+static tt_rc flush(tt_append *a, bool sync, tt_err *err)
+{
+    if (a->cut_due)
+        TT_TRY(cut(a, err));
+    if (a->state == STAGED) {
+        TT_TRY(write_buffer(a, err));
+        TT_TRY(check_length(a, err));
+        if (whose_name(a) != NAME_OURS)
+            return gone(a, "moved or replaced", err);
+    }
+    if (sync && a->unsynced) {
+        if (tt_sys.fdatasync(a->fd) != 0)
+            return tt_fail_errno(err, errno, "cannot sync '%.256s'", a->path);
+        a->unsynced = false;
+    }
+    return TT_OK;
+}
+
+tt_rc tt_append_flush(tt_append *a, bool sync, tt_append_mark *ret, tt_err *err)
+{
+    check(a);
+    if (a->state != FAILED && flush(a, sync, &a->error) != TT_OK)
+        a->state = FAILED;
+    if (a->state == FAILED)
+        return tt_err_set(err, a->error.file, a->error.line, a->error.code, "%s", a->error.text);
+    if (a->state == STAGED)
+        a->state = FLUSHED;
+    ret->length_bytes = a->committed + a->written;
+    ret->tail_hash = tail_hash(&a->staged_tail);
+    return TT_OK;
+}
+
+void tt_append_commit(tt_append *a)
+{
+    check(a);
+    tt_assert(a->state == FLUSHED || a->state == CLEAN);
+    if (a->state == CLEAN)
+        return;
+    a->committed += a->written;
+    a->reach = a->committed;
+    a->committed_tail = a->staged_tail;
+    a->staged = a->written = 0;
+    a->state = CLEAN;
+}
+
+tt_rc tt_append_rollback(tt_append *a, tt_err *err)
+{
+    check(a);
+    if (a->state != CLEAN)
+        a->staged_tail = a->committed_tail;
+    a->staged = a->written = 0;
+    a->buf_len = 0;
+    a->error.code = TT_OK;
+    a->state = CLEAN;
+    a->cut_due = a->reach > a->committed;
+    return a->cut_due ? cut(a, err) : TT_OK;
+}
+
+/* --- opening and closing --- */
+
+const char *tt_append_path(const tt_append *a) { return a->path; }
+uint64_t tt_append_length(const tt_append *a) { return a->committed; }
+uint64_t tt_append_staged(const tt_append *a) { return a->staged; }
+
+void tt_append_id(const tt_append *a, uint64_t *ret_dev, uint64_t *ret_ino)
+{
+    *ret_dev = a->dev;
+    *ret_ino = a->ino;
+}
+
+static void dispose(tt_append *a)
+{
+    tt_fd_close(&a->fd);
+    tt_fd_close(&a->dirfd);
+    free(a->path);
+    free(a->buf);
+    free(a);
+}
+
+void tt_append_close(tt_append *a)
+{
+    if (!a)
+        return;
+    (void)tt_append_rollback(a, NULL); /* what cannot be cut off now is cut off by resume */
+    dispose(a);
+}
+
+/* Locks the open file fd (the lock belongs to fd, not to the process) and takes down which file it is. */
+static tt_rc lock_file(int fd, const char *path, struct stat *ret, tt_err *err)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return errno == EWOULDBLOCK ? tt_fail(err, TT_LOCKED, "the output '%.256s' is in use by another job or process", path)
+                                    : tt_fail_errno(err, errno, "cannot lock '%.256s'", path);
+    return fstat(fd, ret) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot look at '%.256s'", path);
+}
+
+static tt_rc open_dir(tt_append *a, const tt_roots *roots, tt_err *err)
+{
+    TT_FD_AUTO int handle = -1; /* O_PATH: not to be synced */
+    tt_str name;
+    TT_TRY(tt_roots_open_parent(roots, tt_str_of(a->path), &handle, &name, NULL, err));
+    a->name = name.ptr; /* the end of a->path, so it ends with NUL */
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
+    a->dirfd = tt_sys.open(link, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    return a->dirfd < 0 ? tt_fail_errno(err, errno, "cannot open the directory of '%.256s'", a->path) : TT_OK;
+}
+
+static tt_rc sync_dir(const tt_append *a, tt_err *err)
+{
+    return tt_sys.fsync(a->dirfd) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot sync the directory of '%.256s'", a->path);
+}
+
+/* *ret is to be disposed of by the caller on failure as well. */
+static tt_rc open_once(const tt_roots *roots, tt_str path, int flags, tt_append **ret, uint64_t *ret_size, tt_err *err)
+{
+    tt_append *a = *ret = TT_NEW(tt_append);
+    struct stat st;
+    a->fd = a->dirfd = -1;
+    TT_TRY(tt_roots_open(roots, path, O_RDWR | flags, 0666, &a->fd, &a->path, err));
+    TT_TRY(open_dir(a, roots, err));
+    TT_TRY(lock_file(a->fd, a->path, &st, err));
+    a->dev = st.st_dev;
+    a->ino = st.st_ino;
+    *ret_size = (uint64_t)st.st_size;
+    return TT_OK;
+}
+
+/* Between opening and locking, the one who had the lock may have given the name to another file: then again. */
+static tt_rc open_output(const tt_roots *roots, tt_str path, int flags, tt_append **ret, uint64_t *ret_size, tt_err *err)
+{
+    for (int i = 0; i < OPEN_TRIES; i++) {
+        tt_append *a = NULL;
+        tt_rc rc = open_once(roots, path, flags, &a, ret_size, err);
+        if (rc == TT_OK && whose_name(a) == NAME_OURS) {
+            *ret = a;
+            return TT_OK;
+        }
+        dispose(a);
+        if (rc != TT_OK)
+            return rc;
+    }
+    return tt_fail(err, TT_LOCKED, "the output '%.*s' is being replaced by something else", TT_STR_ARG(tt_str_slice(path, 0, 256)));
+}
+
+/* The file ends (for us) at length; its last bytes are read. */
+static tt_rc start_at(tt_append *a, uint64_t length, tt_err *err)
+{
+    size_t want = length < TAIL_BYTES ? (size_t)length : TAIL_BYTES, len = 0;
+    int failed = tt_fd_read_at(a->fd, length - want, a->committed_tail.bytes, want, &len);
+    if (failed || len < want)
+        return tt_fail_errno(err, failed ? failed : EIO, "cannot read the end of '%.256s'", a->path);
+    a->committed_tail.len = len;
+    a->staged_tail = a->committed_tail;
+    a->committed = a->reach = length;
+    return TT_OK;
+}
+
+static tt_rc end_last_line(tt_append *a, tt_err *err)
+{
+    const tail *t = &a->committed_tail;
+    tt_append_mark mark;
+    if (t->len == 0 || t->bytes[t->len - 1] == '\n')
+        return TT_OK;
+    tt_append_put(a, "\n", 1);
+    TT_TRY(tt_append_flush(a, true, &mark, err));
+    tt_append_commit(a);
+    return TT_OK;
+}
+
+static tt_rc begin(tt_append *a, tt_append_mode mode, uint64_t size, tt_err *err)
+{
+    TT_TRY(sync_dir(a, err));
+    if (mode == TT_APPEND_TRUNCATE && size > 0) {
+        if (tt_sys.ftruncate(a->fd, 0) != 0)
+            return tt_fail_errno(err, errno, "cannot empty '%.256s'", a->path);
+        size = 0;
+    }
+    TT_TRY(start_at(a, size, err));
+    return end_last_line(a, err);
+}
+
+tt_rc tt_append_create(const tt_roots *roots, tt_str path, tt_append_mode mode, tt_append **ret, tt_err *err)
+{
+    tt_append *a = NULL;
+    uint64_t size;
+    TT_TRY(open_output(roots, path, O_CREAT, &a, &size, err));
+    tt_rc rc = begin(a, mode, size, err);
+    if (rc == TT_OK)
+        *ret = a;
+    else
+        tt_append_close(a);
+    return rc;
+}
+
+/* Checks before anything is changed. */
+static tt_rc continue_at(tt_append *a, const tt_append_mark *recorded, uint64_t size, tt_err *err)
+{
+    if (size < recorded->length_bytes)
+        return tt_fail(err, TT_CONFLICT, "the output '%.256s' has only %ju of the %ju bytes that were written: put the whole file back, or start the job anew",
+            a->path, (uintmax_t)size, (uintmax_t)recorded->length_bytes);
+    TT_TRY(start_at(a, recorded->length_bytes, err));
+    if (tail_hash(&a->committed_tail) != recorded->tail_hash)
+        return tt_fail(err, TT_CONFLICT, "the output '%.256s' is not the file that was written: the bytes before position %ju differ; put that file back, or start the job anew",
+            a->path, (uintmax_t)recorded->length_bytes);
+    a->reach = size;
+    TT_TRY(cut(a, err));
+    return sync_dir(a, err); /* whoever made it may have died before that */
+}
+
+tt_rc tt_append_resume(const tt_roots *roots, tt_str path, const tt_append_mark *recorded, tt_append **ret, tt_err *err)
+{
+    tt_append *a = NULL;
+    uint64_t size, length = recorded->length_bytes;
+    tt_rc rc = open_output(roots, path, length ? 0 : O_CREAT, &a, &size, err);
+    if (rc == TT_NOT_FOUND && length)
+        return tt_fail(err, TT_CONFLICT, "the output '%.*s' is missing, %ju bytes were written to it: put it back, or start the job anew",
+            TT_STR_ARG(tt_str_slice(path, 0, 256)), (uintmax_t)length);
+    TT_TRY(rc);
+    rc = continue_at(a, recorded, size, err);
+    if (rc == TT_OK) {
+        *ret = a;
+        return TT_OK;
+    }
+    a->reach = a->committed; /* not even a failed cut is tried again */
+    tt_append_close(a);
+    return rc;
+}
+
+/* --- putting the file aside, deleting it --- */
+
+/* Makes an empty file under the first free name `<name>.1`, `.2`, ...: that name is nobody else's then. */
+static tt_rc reserve_name(const tt_append *a, char ret[NAME_MAX + 1], tt_err *err)
+{
+    for (int i = 1; i <= MAX_GENERATIONS; i++) {
+        if (snprintf(ret, NAME_MAX + 1, "%s.%d", a->name, i) > NAME_MAX)
+            return tt_fail(err, TT_INVALID, "'%.256s' cannot be put aside as '%.256s': the name is too long", a->path, ret);
+        int fd = tt_sys.open(beside(a, ret).text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0 && errno == EEXIST)
+            continue;
+        tt_rc rc = fd < 0 ? tt_fail_errno(err, errno, "cannot put '%.256s' aside as '%.256s'", a->path, ret) : TT_OK;
+        tt_fd_close(&fd);
+        return rc;
+    }
+    return tt_fail(err, TT_EXISTS, "'%.256s' cannot be put aside: %d older files lie beside it", a->path, MAX_GENERATIONS);
+}
+
+static tt_rc new_file(const tt_append *a, int *ret_fd, struct stat *ret, tt_err *err)
+{
+    TT_FD_AUTO int fd = tt_sys.open(beside(a, a->name).text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return tt_fail_errno(err, errno, "cannot create '%.256s' anew", a->path);
+    tt_rc rc = lock_file(fd, a->path, ret, err);
+    if (rc == TT_OK)
+        rc = sync_dir(a, err);
+    if (rc == TT_OK)
+        *ret_fd = tt_fd_take(&fd);
+    else
+        tt_sys.unlink(beside(a, a->name).text);
+    return rc;
+}
+
+/* The old file goes to the reserved name; back again when no new one can be made. */
+static tt_rc swap_file(tt_append *a, const char *old_name, int *ret_fd, struct stat *ret, tt_err *err)
+{
+    if (tt_sys.rename(beside(a, a->name).text, beside(a, old_name).text) != 0) {
+        tt_rc rc = tt_fail_errno(err, errno, "cannot put '%.256s' aside as '%.256s'", a->path, old_name);
+        tt_sys.unlink(beside(a, old_name).text);
+        return rc;
+    }
+    tt_rc rc = new_file(a, ret_fd, ret, err);
+    if (rc != TT_OK && whose_name(a) == NAME_FREE)
+        (void)tt_sys.rename(beside(a, old_name).text, beside(a, a->name).text); /* else flush reports that the file is gone */
+    return rc;
+}
+
+static void go_on_with(tt_append *a, int fd, const struct stat *st)
+{
+    tt_fd_close(&a->fd);
+    a->fd = fd;
+    a->dev = st->st_dev;
+    a->ino = st->st_ino;
+    a->committed = a->reach = 0;
+    a->committed_tail.len = a->staged_tail.len = 0;
+    a->unsynced = false;
+}
+
+tt_rc tt_append_new_generation(tt_append *a, char **ret_old, tt_err *err)
+{
+    TT_TRY(tt_append_rollback(a, err));
+    whose name = whose_name(a);
+    if (name == NAME_OTHER)
+        return gone(a, "moved or replaced", err);
+    if (a->unsynced && tt_sys.fdatasync(a->fd) != 0)
+        return tt_fail_errno(err, errno, "cannot sync '%.256s'", a->path);
+    int fd = -1;
+    struct stat st;
+    char old_name[NAME_MAX + 1], *old = NULL;
+    if (name == NAME_FREE) /* deleted by somebody: nothing to put aside */
+        TT_TRY(new_file(a, &fd, &st, err));
+    else {
+        TT_TRY(reserve_name(a, old_name, err));
+        TT_TRY(swap_file(a, old_name, &fd, &st, err));
+        TT_BUF_AUTO tt_buf path = {0};
+        tt_buf_printf(&path, "%.*s%s", (int)(a->name - a->path), a->path, old_name);
+        old = tt_dup_cstr(tt_buf_cstr(&path));
+    }
+    go_on_with(a, fd, &st);
+    *ret_old = old;
+    return TT_OK;
+}
+
+static tt_rc delete_file(tt_append *a, tt_err *err)
+{
+    switch (whose_name(a)) {
+    case NAME_OTHER:
+        return tt_fail(err, TT_CONFLICT, "'%.256s' is not deleted: another file has taken the place of the output", a->path);
+    case NAME_OURS:
+        if (tt_sys.unlink(beside(a, a->name).text) != 0)
+            return tt_fail_errno(err, errno, "cannot delete '%.256s'", a->path);
+        break;
+    case NAME_FREE:
+        break;
+    }
+    return sync_dir(a, err);
+}
+
+tt_rc tt_append_remove(tt_append *a, tt_err *err)
+{
+    tt_rc rc = delete_file(a, err);
+    tt_append_close(a);
+    return rc;
+}

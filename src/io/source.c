@@ -1,0 +1,278 @@
+#include "io/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/sys.h"
+#include "io/fd.h"
+#include "io/fingerprint.h"
+#include "io/unpack.h"
+
+enum { IN_BYTES = 128 << 10, OUT_BYTES = 256 << 10, SPOOL_NAME_TRIES = 16 };
+
+/* The unpacking of one file. Only the thread that has set source.busy touches it, and without the mutex, so that
+ * readers of what is unpacked already never wait for the unpacker. */
+typedef struct {
+    const tt_unpacker *row;
+    void *state;
+    unsigned char *in, *out;
+    tt_unpack_io io;       /* io.in lies within in, io.out within out */
+    uint64_t in_at;        /* of the file: where the next input comes from */
+    bool in_eof;
+    bool done;             /* nothing more comes */
+    tt_err failure;        /* of the data, for good; TT_OK: none */
+} unpacking;
+
+struct tt_source {
+    char *path;
+    int fd;
+    int spool_fd;          /* -1: a plain file */
+    unpacking u;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t moved;  /* busy ended */
+    bool busy;             /* a thread unpacks */
+    uint64_t unpacked;     /* bytes in the spool; changed by the busy thread only */
+    bool done;             /* all is in the spool */
+    tt_err failure;        /* nothing can follow what is in the spool; TT_OK: none */
+};
+
+/* A file system without O_TMPFILE (NFS, some overlays) gets a name for a moment. */
+static int open_named_spool(const char *dir)
+{
+    for (int i = 0; i < SPOOL_NAME_TRIES; i++) {
+        uint64_t random;
+        if (getrandom(&random, sizeof random, 0) != sizeof random)
+            return -1;
+        TT_BUF_AUTO tt_buf path = {0};
+        tt_buf_printf(&path, "%s/spool-%016jx", dir, (uintmax_t)random);
+        int fd = tt_sys.open(tt_buf_cstr(&path), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0 && tt_sys.unlink(tt_buf_cstr(&path)) != 0)
+            tt_fd_close(&fd);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+    }
+    return -1;
+}
+
+static int open_spool(const char *dir)
+{
+    int fd = tt_sys.open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
+        fd = open_named_spool(dir);
+    return fd;
+}
+
+static tt_rc start_unpacking(tt_source *s, const tt_unpacker *row, const char *spool_dir, tt_err *err)
+{
+    s->spool_fd = open_spool(spool_dir);
+    if (s->spool_fd < 0)
+        return tt_fail_errno(err, errno, "cannot unpack '%.256s': no spool file in '%.256s'", s->path, spool_dir);
+    unpacking *u = &s->u;
+    u->row = row;
+    u->in = tt_malloc(IN_BYTES);
+    u->out = tt_malloc(OUT_BYTES);
+    u->state = row->start();
+    if (!u->in || !u->out || !u->state)
+        return tt_fail(err, TT_NOMEM, "no memory to unpack '%.256s'", s->path);
+    u->io = (tt_unpack_io){.in = u->in, .out = u->out, .out_len = OUT_BYTES};
+    return TT_OK;
+}
+
+static void stop_unpacking(unpacking *u)
+{
+    if (u->state)
+        u->row->stop(u->state);
+    u->state = NULL;
+    free(u->in);
+    free(u->out);
+    u->in = u->out = NULL;
+}
+
+tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, tt_source **ret, tt_err *err)
+{
+    TT_FD_AUTO int fd = -1;
+    char *real = NULL;
+    TT_TRY(tt_roots_open(roots, path, O_RDONLY, 0, &fd, &real, err));
+    tt_source *s = TT_NEW(tt_source);
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->moved, NULL);
+    s->path = real;
+    s->fd = tt_fd_take(&fd);
+    s->spool_fd = -1;
+    unsigned char head[TT_UNPACK_MAGIC];
+    size_t len = 0;
+    int failed = tt_fd_read_at(s->fd, 0, head, sizeof head, &len);
+    const tt_unpacker *row = failed ? NULL : tt_unpacker_find(head, len);
+    tt_rc rc = failed ? tt_fail_errno(err, failed, "cannot read '%.256s'", s->path) : TT_OK;
+    if (row)
+        rc = start_unpacking(s, row, spool_dir, err);
+    if (rc == TT_OK)
+        *ret = s;
+    else
+        tt_source_close(s);
+    return rc;
+}
+
+void tt_source_close(tt_source *s)
+{
+    if (!s)
+        return;
+    stop_unpacking(&s->u);
+    tt_fd_close(&s->spool_fd);
+    tt_fd_close(&s->fd);
+    pthread_cond_destroy(&s->moved);
+    pthread_mutex_destroy(&s->mutex);
+    free(s->path);
+    free(s);
+}
+
+const char *tt_source_path(const tt_source *s) { return s->path; }
+bool tt_source_is_packed(const tt_source *s) { return s->spool_fd >= 0; }
+
+static tt_rc refill(tt_source *s, tt_err *err)
+{
+    unpacking *u = &s->u;
+    size_t len = 0;
+    int failed = tt_fd_read_at(s->fd, u->in_at, u->in, IN_BYTES, &len);
+    if (failed)
+        return tt_fail_errno(err, failed, "cannot read '%.256s' at byte %ju", s->path, (uintmax_t)u->in_at);
+    u->in_at += len;
+    u->in_eof = len < IN_BYTES;
+    u->io.in = u->in;
+    u->io.in_len = len;
+    return TT_OK;
+}
+
+static tt_rc damaged(tt_source *s, tt_rc code, const char *why, tt_err *err)
+{
+    uint64_t at = s->u.in_at - s->u.io.in_len;
+    uint64_t good = s->unpacked + (size_t)(s->u.io.out - s->u.out);
+    return tt_fail(err, code, "'%.256s' cannot be unpacked (%s) at byte %ju, behind %ju unpacked bytes: %s",
+        s->path, s->u.row->name, (uintmax_t)at, (uintmax_t)good, why);
+}
+
+/* Unpacks until out is full, the file ends, or its data turn out to be damaged (kept in u->failure; what came before is good). */
+static tt_rc fill_out(tt_source *s, tt_err *err)
+{
+    unpacking *u = &s->u;
+    while (u->io.out_len && !u->done && u->failure.code == TT_OK) {
+        if (!u->io.in_len && !u->in_eof)
+            TT_TRY(refill(s, err));
+        if (!u->io.in_len && u->in_eof && u->io.complete) {
+            u->done = true;
+            break;
+        }
+        size_t in_before = u->io.in_len, out_before = u->io.out_len;
+        tt_rc rc = u->row->step(u->state, &u->io);
+        bool stuck = in_before == u->io.in_len && out_before == u->io.out_len && !u->io.complete;
+        if (rc != TT_OK)
+            (void)damaged(s, rc, u->io.why, &u->failure);
+        else if (stuck)
+            (void)damaged(s, TT_CORRUPT, u->in_eof ? "the file is cut off" : "the data lead nowhere", &u->failure);
+    }
+    return TT_OK;
+}
+
+/* One round: some output, and its way into the spool. After a failure that may pass (disk full) the next round goes on where this one stopped. */
+static tt_rc unpack_round(tt_source *s, size_t *ret_len, tt_err *err)
+{
+    unpacking *u = &s->u;
+    TT_TRY(fill_out(s, err));
+    size_t len = OUT_BYTES - u->io.out_len;
+    int failed = tt_fd_write_at(s->spool_fd, s->unpacked, u->out, len);
+    if (failed)
+        return tt_fail_errno(err, failed, "cannot unpack '%.256s': the spool file, at byte %ju", s->path, (uintmax_t)s->unpacked);
+    u->io.out = u->out;
+    u->io.out_len = OUT_BYTES;
+    *ret_len = len;
+    return TT_OK;
+}
+
+/* With the mutex held; lets go of it while it unpacks. */
+static tt_rc unpack_more(tt_source *s, tt_err *err)
+{
+    size_t len = 0;
+    s->busy = true;
+    pthread_mutex_unlock(&s->mutex);
+    tt_rc rc = unpack_round(s, &len, err);
+    pthread_mutex_lock(&s->mutex);
+    s->busy = false;
+    if (rc == TT_OK) {
+        s->unpacked += len;
+        s->done = s->u.done;
+        s->failure = s->u.failure;
+        if (s->done || s->failure.code != TT_OK)
+            stop_unpacking(&s->u);
+    }
+    pthread_cond_broadcast(&s->moved);
+    return rc;
+}
+
+/* Until the spool has the bytes before end, or all there are. */
+static tt_rc unpack_to(tt_source *s, uint64_t end, tt_err *err)
+{
+    tt_rc rc = TT_OK;
+    pthread_mutex_lock(&s->mutex);
+    while (rc == TT_OK && s->unpacked < end && !s->done) {
+        if (s->failure.code != TT_OK)
+            rc = tt_err_set(err, s->failure.file, s->failure.line, s->failure.code, "%s", s->failure.text);
+        else if (s->busy)
+            pthread_cond_wait(&s->moved, &s->mutex);
+        else
+            rc = unpack_more(s, err);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+tt_rc tt_source_read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t *ret_len, tt_err *err)
+{
+    bool packed = tt_source_is_packed(s);
+    if (packed)
+        TT_TRY(unpack_to(s, cap > UINT64_MAX - at ? UINT64_MAX : at + cap, err));
+    size_t len = 0;
+    int failed = tt_fd_read_at(packed ? s->spool_fd : s->fd, at, buf, cap, &len);
+    if (failed)
+        return tt_fail_errno(err, failed, "cannot read '%.256s' at byte %ju", s->path, (uintmax_t)at);
+    *ret_len = len;
+    return TT_OK;
+}
+
+bool tt_source_size(tt_source *s, uint64_t *ret_bytes)
+{
+    if (!tt_source_is_packed(s)) {
+        struct stat st;
+        bool known = fstat(s->fd, &st) == 0;
+        if (known)
+            *ret_bytes = (uint64_t)st.st_size;
+        return known;
+    }
+    pthread_mutex_lock(&s->mutex);
+    bool known = s->done;
+    if (known)
+        *ret_bytes = s->unpacked;
+    pthread_mutex_unlock(&s->mutex);
+    return known;
+}
+
+tt_rc tt_source_fingerprint(tt_source *s, tt_fingerprint *ret, tt_err *err)
+{
+    int failed = tt_fingerprint_of(s->fd, ret);
+    return failed ? tt_fail_errno(err, failed, "cannot read '%.256s'", s->path) : TT_OK;
+}
+
+tt_rc tt_source_unchanged(tt_source *s, const tt_fingerprint *recorded, tt_err *err)
+{
+    struct stat st;
+    if (fstat(s->fd, &st) != 0)
+        return tt_fail_errno(err, errno, "cannot look at '%.256s'", s->path);
+    if ((uint64_t)st.st_size == recorded->size_bytes && tt_mtime_ns(&st) == recorded->mtime_ns)
+        return TT_OK;
+    return tt_fail(err, TT_CONFLICT, "the input '%.256s' was changed while it was read: put the old file back, or start a new job", s->path);
+}

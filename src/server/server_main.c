@@ -1,0 +1,230 @@
+#include "server/server_main.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/notify.h"
+#include "base/signals.h"
+#include "server/handover.h"
+#include "server/items_calls.h"
+
+struct tt_house {
+    const tt_options *options;
+    tt_handover handover;
+    char *spool_dir;
+    tt_roots *roots;
+    tt_ledger *ledger;
+    tt_watches *watches;
+    tt_timers *timers;
+    tt_pool *pool;
+    tt_items *items;
+    tt_items_area area;
+    tt_server *server;
+};
+
+enum { POOL_THREADS = 3 };
+
+/* ---- opening, floor by floor ---- */
+
+static tt_rc make_dir(const char *path, tt_err *err)
+{
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return tt_fail_errno(err, errno, "cannot make the directory `%s`", path);
+    return TT_OK;
+}
+
+static tt_rc open_roots(tt_house *h, tt_err *err)
+{
+    const tt_str *list;
+    char here[4096];
+    size_t count = tt_option_list(h->options, "server.roots", &list);
+    tt_str usual[2] = {{0}, tt_option_str(h->options, "data")};
+    if (count)
+        return tt_roots_new(list, count, &h->roots, err);
+    if (!getcwd(here, sizeof here))
+        return tt_fail_errno(err, errno, "cannot tell the current directory: name the job directories with --root");
+    usual[0] = tt_str_of(here);
+    return tt_roots_new(usual, 2, &h->roots, err);
+}
+
+static tt_rc open_ledger(tt_house *h, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf path = {0}, spool = {0};
+    tt_str data = tt_option_str(h->options, "data");
+    tt_buf_printf(&spool, "%.*s/cache", TT_STR_ARG(data));
+    tt_buf_printf(&path, "%.*s/ledger.db", TT_STR_ARG(data));
+    TT_TRY(make_dir(tt_buf_cstr(&spool), err));
+    h->spool_dir = tt_dup_cstr(tt_buf_cstr(&spool));
+    tt_ledger_options options = {.path = tt_buf_cstr(&path), .relaxed = tt_str_is(tt_option_str(h->options, "ledger.durability"), "relaxed")};
+    return tt_ledger_open(&options, &h->ledger, err);
+}
+
+static tt_rc open_items(tt_house *h, tt_err *err)
+{
+    const tt_options *o = h->options;
+    tt_items_options options = {
+        .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = h->roots, .spool_dir = h->spool_dir,
+        .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
+        .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
+        .token_matches = tt_token_matches, .token_hash = tt_token_hash,
+    };
+    TT_TRY(tt_items_open(&options, &h->items, err));
+    h->area = (tt_items_area){h->items, h->pool, h->watches, h->timers, h->ledger, tt_option_int(o, "items.token_lease")};
+    return TT_OK;
+}
+
+/* The tables of all areas. To add an area: add its table here. */
+static void add_areas(tt_house *h)
+{
+    tt_server_add_routes(h->server, tt_items_routes, &h->area);
+    tt_server_add_routes(h->server, tt_jobs_routes, &h->area);
+    tt_server_add_metrics(h->server, tt_items_write_metrics, &h->area);
+    tt_server_add_health(h->server, tt_items_health, &h->area);
+}
+
+static tt_rc open_server(tt_house *h, tt_err *err)
+{
+    const tt_options *o = h->options;
+    tt_server_options options = {
+        .listen_fds = h->handover.fds, .listen_count = h->handover.count,
+        .threads = (unsigned)tt_option_int(o, "server.threads"), .max_connections = (unsigned)tt_option_int(o, "server.max_connections"),
+        .idle_timeout_s = (unsigned)(tt_option_int(o, "server.idle_timeout") / 1000),
+        .body_limit_bytes = (uint64_t)tt_option_int(o, "limits.body"), .spool_dir = h->spool_dir,
+        .master_token = tt_option_str(o, "server.token"), .insecure = tt_option_bool(o, "server.insecure"),
+        .access_log = tt_option_bool(o, "server.access_log"),
+    };
+    options.trust_count = tt_option_list(o, "server.trust", &options.trust_cidrs);
+    options.allowed_host_count = tt_option_list(o, "server.allowed_hosts", &options.allowed_hosts);
+    TT_TRY(tt_server_new(&options, &h->server, err));
+    h->handover.is_given = true;
+    add_areas(h);
+    return TT_OK;
+}
+
+static tt_rc open_floors(tt_house *h, tt_err *err)
+{
+    TT_TRY(open_roots(h, err));
+    TT_TRY(open_ledger(h, err));
+    h->watches = tt_watches_new();
+    TT_TRY(tt_timers_new(&h->timers, err));
+    TT_TRY(tt_pool_new(POOL_THREADS, "pool", &h->pool, err));
+    TT_TRY(open_items(h, err));
+    return open_server(h, err);
+}
+
+/* Large blocks come and go all the time: kept in few heaps instead of mapped anew each time, and given back when much is free. */
+static void tune_malloc(void)
+{
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 8 << 20);
+}
+
+static tt_rc open_house(const tt_options *options, tt_rc (*handover)(const tt_options *, tt_handover *, tt_err *), tt_house **ret, tt_err *err)
+{
+    tt_house *h = TT_NEW(tt_house);
+    h->options = options;
+    h->handover = (tt_handover){.lock_fd = -1, .ready_fd = -1};
+    tune_malloc();
+    tt_rc rc = handover(options, &h->handover, err);
+    if (rc == TT_OK)
+        rc = open_floors(h, err);
+    if (rc != TT_OK) {
+        tt_house_close(h);
+        return rc;
+    }
+    *ret = h;
+    return TT_OK;
+}
+
+tt_rc tt_house_open(const tt_options *options, tt_house **ret, tt_err *err) { return open_house(options, tt_handover_take, ret, err); }
+tt_rc tt_house_open_alone(const tt_options *options, tt_house **ret, tt_err *err) { return open_house(options, tt_handover_lock, ret, err); }
+tt_server *tt_house_server(tt_house *h) { return h->server; }
+
+void tt_house_close(tt_house *h)
+{
+    if (!h)
+        return;
+    tt_server_free(h->server);
+    if (h->items)
+        tt_items_stop(h->items);
+    tt_pool_free(h->pool);
+    tt_items_close(h->items);
+    tt_ledger_close(h->ledger);
+    tt_timers_free(h->timers);
+    tt_watches_free(h->watches);
+    tt_roots_free(h->roots);
+    tt_handover_close(&h->handover);
+    free(h->spool_dir);
+    free(h);
+}
+
+/* ---- the process ---- */
+
+static int log_failure(const tt_err *err)
+{
+    tt_log_error("the server cannot start", TT_F_CSTR("error", err->text));
+    return tt_rc_exit(err->code);
+}
+
+/* Until TERM or INT; the others are dealt with on the way. */
+static void wait_for_end(int signal_fd)
+{
+    int64_t watchdog_ms = tt_notify_watchdog_ms();
+    for (;;) {
+        struct pollfd p = {.fd = signal_fd, .events = POLLIN};
+        poll(&p, 1, watchdog_ms > 0 ? (int)watchdog_ms : -1);
+        if (watchdog_ms > 0)
+            tt_notify("WATCHDOG=1");
+        for (int signal; (signal = tt_signals_next(signal_fd));) {
+            if (signal == SIGTERM || signal == SIGINT)
+                return;
+            tt_signals_change_log_level(signal);
+        }
+    }
+}
+
+static void *end_at_once(void *arg)
+{
+    for (struct pollfd p = {.fd = *(int *)arg, .events = POLLIN};; ) {
+        poll(&p, 1, -1);
+        int signal = tt_signals_next(p.fd);
+        if (signal == SIGTERM || signal == SIGINT)
+            _exit(128 + signal);
+    }
+}
+
+int tt_server_main(const tt_options *options)
+{
+    tt_err err = {0};
+    tt_house *h = NULL;
+    sigset_t signals;
+    int signal_fd;
+    pthread_t second;
+    int64_t started_ms = tt_mono_ms();
+    tt_log_set_process("server");
+    tt_signals_usual(&signals);
+    if (tt_signals_open(&signals, &signal_fd, &err) != TT_OK || tt_house_open(options, &h, &err) != TT_OK)
+        return log_failure(&err);
+    if (tt_server_start(h->server, &err) != TT_OK) {
+        tt_house_close(h);
+        return log_failure(&err);
+    }
+    tt_handover_ready(&h->handover);
+    tt_log_info("serving", TT_F_INT("start_ms", tt_mono_ms() - started_ms));
+    wait_for_end(signal_fd);
+    tt_notify("STOPPING=1");
+    tt_log_info("draining");
+    if (pthread_create(&second, NULL, end_at_once, &signal_fd) == 0)
+        pthread_detach(second);
+    tt_server_drain(h->server, tt_option_int(options, "shutdown.grace"));
+    tt_house_close(h);
+    tt_log_info("stopped");
+    return 0;
+}

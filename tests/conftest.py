@@ -1,0 +1,59 @@
+"""Fixtures for all tests of the whole program: `tutti` starts it, `shared` finds the corpora beside the project."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import pytest
+from tutti_process import ROOT, Tutti, binary
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests marked `long` as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="only with script/test --long"))
+
+
+@pytest.fixture
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """For tests that do more rounds with script/test --long."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture
+def tutti(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Tutti]]:
+    """tutti(args=[...], env={...}, workers=0, start=True) -> Tutti, each in a fresh directory; ended and checked after the test."""
+    assert binary().exists(), "no program at %s: run script/build, or set TUTTI_BIN" % binary()
+    made: List[Tutti] = []
+
+    def make(*, start: bool = True, **options: Any) -> Tutti:
+        made.append(Tutti(tmp_path / ("t%d" % len(made)), **options))
+        made[-1].cwd.mkdir()
+        return made[-1].start() if start else made[-1]
+
+    yield make
+    faults = []
+    for one in made:
+        try:
+            one.finish()
+        except AssertionError as fault:
+            faults.append(str(fault))
+        if one.log():
+            request.node.add_report_section("teardown", "log of %s" % one.cwd.name, one.log()[-50000:])
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of corpora beside the project (TUTTI_SHARED/data, ../shared/data, ../../shared/data); skips where there is none."""
+    tops = [os.environ.get("TUTTI_SHARED"), ROOT.parent / "shared", ROOT.parent.parent / "shared"]
+    for top in tops:
+        if top and (Path(top) / "data").is_dir():
+            return Path(top) / "data"
+    pytest.skip("no shared data beside the project (set TUTTI_SHARED)")
