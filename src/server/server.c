@@ -155,7 +155,8 @@ static struct MHD_Daemon *start_daemon(tt_server *s, int fd)
     const tt_server_options *o = &s->options;
     struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, o->threads, NULL}, {MHD_OPTION_END, 0, NULL}};
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    enum { CONNECTION_MEMORY_BYTES = 64 * 1024, CONNECTION_GROWTH_BYTES = 16 * 1024 };
+    /* Half of it is what one read can take. Beyond 32 KiB it is mapped and goes back with the connection; an idle connection holds it all. */
+    enum { CONNECTION_MEMORY_BYTES = 48 * 1024, CONNECTION_GROWTH_BYTES = 16 * 1024 };
     return MHD_start_daemon(flags, 0, NULL, NULL, tt_http_access, s, MHD_OPTION_EXTERNAL_LOGGER, log_library, s, MHD_OPTION_LISTEN_SOCKET, fd,
                             MHD_OPTION_CONNECTION_LIMIT, o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_timeout_s,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
