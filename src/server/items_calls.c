@@ -20,7 +20,7 @@ bool tt_items_may_use(tt_req *req, tt_str job_name)
     tt_err err = {0};
     if (tt_req_is_master(req))
         return true;
-    tt_rc rc = tt_items_check_token(tt_items_area_of(req)->items, job_name, tt_req_token(req), &err);
+    tt_rc rc = tt_items_check_token(tt_items_area_of(req)->items, job_name, tt_req_token(req), tt_req_is_near(req), &err);
     if (rc != TT_OK)
         tt_req_error(req, rc, &err);
     return rc == TT_OK;
