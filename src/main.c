@@ -6,6 +6,7 @@
 #include "cli/cmds.h"
 #include "server/server_main.h"
 #include "server/supervisor.h"
+#include "server/worker_main.h"
 
 /* ---- the processes of the server's room ---- */
 
@@ -38,6 +39,17 @@ static int server(tt_cli *cli)
     tt_err err = {0};
     tt_options *options;
     return prepare(cli, &options, &err) == TT_OK ? tt_server_main(options) : tt_cli_fail(cli, &err);
+}
+
+static int worker(tt_cli *cli)
+{
+    tt_err err = {0};
+    tt_options *options;
+    if (prepare(cli, &options, &err) != TT_OK)
+        return tt_cli_fail(cli, &err);
+    /* Views of arguments and of the environment: NUL-ended. */
+    return tt_worker_main(options, &(tt_worker_args){.name = tt_cli_flag(cli, "--name").ptr, .server = tt_cli_flag(cli, "--server").ptr,
+                                                     .queues = tt_cli_flag(cli, "--queue").ptr});
 }
 
 /* The routes inside this process, for a command that finds no server: opened by the first call, closed at the end of main. */
@@ -92,6 +104,11 @@ static const tt_flag pull_flags[] = {
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
     {NULL},
 };
+static const tt_flag worker_flags[] = {
+    {"--name", NULL, "NAME", .help = "its name in lists; host and process when not given"},
+    {"--queue", NULL, "A,B", .help = "the queues it serves, in this order; default: default"},
+    {NULL},
+};
 static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
@@ -103,6 +120,8 @@ static const tt_command commands[] = {
      .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.",
      .example = "tutti up --data ./data --listen 127.0.0.1:5005"},
     {NULL, "server", "Start the server alone.", .options = every_setting, .fn = server},
+    {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = every_setting, .fn = worker,
+     .example = "tutti worker --queue default"},
     {NULL, "doctor", "Check this machine, the data directory and the server.", .fn = tt_cmd_doctor, .needs_server = true,
      .details = "Exits with 1 when a check fails."},
     {NULL, "version", "Show the version, the compiler and the system.", .fn = tt_cmd_version},
@@ -120,7 +139,7 @@ static const tt_command commands[] = {
     {"job", "report", "Show the report that older clients know.", .operands = one_job, .fn = tt_cmd_job_report},
     {"job", "errors", "List items that are in error or dead, and why.", .flags = errors_flags, .operands = one_job, .fn = tt_cmd_job_errors},
     {"job", "retry", "Hand out items in error once more.", .flags = retry_flags, .operands = one_job, .fn = tt_cmd_job_retry},
-    {"job", "clean", "Forget what is known of the job's items.", .flags = clean_flags, .operands = one_job, .fn = tt_cmd_job_clean},
+    {"job", "clean", "Give back what is in flight; with --output, delete the output as well.", .flags = clean_flags, .operands = one_job, .fn = tt_cmd_job_clean},
     {"job", "delete", "Delete a job; its output stays.", .operands = one_job, .fn = tt_cmd_job_delete},
     {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = one_job, .fn = tt_cmd_job_pull, .needs_server = true,
      .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",

@@ -4,13 +4,15 @@
 #include "cli/output.h"
 
 /* Columns, and the member of a worker that each shows. */
-static const char *const headings[] = {"NAME", ">PID", "STATE", "TASK", NULL};
-static const char *const members[] = {"name", "pid", "state", "task"};
+static const char *const headings[] = {"NAME", ">PID", "CONSUMING", "TASK", ">DONE", ">FAILED", NULL};
+static const char *const members[] = {"worker", "pid", "consuming", "kind", "done", "failed"};
 
 static void put_member(tt_table *t, const json_t *value)
 {
     if (json_is_integer(value))
         tt_table_int(t, json_integer_value(value));
+    else if (json_is_boolean(value))
+        tt_table_cell(t, json_is_true(value) ? TT_STR("yes") : TT_STR("no"));
     else
         tt_table_cell(t, json_is_string(value) ? (tt_str){json_string_value(value), json_string_length(value)} : (tt_str){0});
 }

@@ -36,7 +36,7 @@ struct tt_ledger {
     pthread_mutex_t lock;        /* guards down to health */
     pthread_cond_t wake;         /* the writer's; monotonic clock */
     tt_change *first, **last;    /* submitted, oldest first */
-    bool stopping;
+    bool stopping, ended;        /* closing; the writer has taken its last group */
     int64_t queued_ms;           /* since when first is not NULL (at the latest) */
     int64_t group_ms;            /* since when the present group waits; 0: no group */
     tt_ledger_health health;
@@ -309,7 +309,7 @@ static tt_change *take_group(tt_ledger *l, bool *ret_stop)
         if (!l->first)
             l->last = &l->first;
     }
-    *ret_stop = !group && l->stopping;
+    l->ended = *ret_stop = !group && l->stopping;
     pthread_mutex_unlock(&l->lock);
     return group;
 }
@@ -336,7 +336,7 @@ void tt_ledger_submit(tt_ledger *l, tt_change *c)
     tt_assert(c->done);
     c->next = NULL;
     pthread_mutex_lock(&l->lock);
-    tt_assert(!l->stopping);
+    tt_assert(!l->ended);
     if (!l->first) {
         l->queued_ms = tt_mono_ms();
         pthread_cond_signal(&l->wake);

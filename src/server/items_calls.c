@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "ledger/schema.h"
+
 static bool is_older(const tt_req *req) { return tt_req_route(req)->dialect == TT_DIALECT_PLANCHET; }
 
 void tt_items_error(tt_req *req, tt_rc rc, const tt_err *err)
@@ -18,7 +20,7 @@ bool tt_items_may_use(tt_req *req, tt_str job_name)
     tt_err err = {0};
     if (tt_req_is_master(req))
         return true;
-    tt_rc rc = tt_items_check_token(tt_items_area_of(req)->items, job_name, tt_req_token(req), &err);
+    tt_rc rc = tt_items_check_token(tt_items_area_of(req)->items, job_name, tt_req_token(req), tt_req_is_near(req), &err);
     if (rc != TT_OK)
         tt_req_error(req, rc, &err);
     return rc == TT_OK;
@@ -341,7 +343,7 @@ bool tt_items_health(void *arg, json_t *object)
     json_object_set_new(object, "Number of jobs", json_integer((json_int_t)totals.jobs));
     json_object_set_new(object, "Number of finished jobs", finished);
     json_object_set_new(object, "broken_jobs", json_integer((json_int_t)totals.broken));
-    json_object_set_new(object, "ledger", json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:s}", "ok", ok, "durability", ledger.relaxed ? "relaxed" : "full",
+    json_object_set_new(object, "ledger", json_pack("{s:b,s:I,s:s,s:I,s:I,s:I,s:I,s:s}", "ok", ok, "schema", (json_int_t)tt_schema_newest(), "durability", ledger.relaxed ? "relaxed" : "full",
                                                     "groups", (json_int_t)ledger.groups, "changes", (json_int_t)ledger.changes,
                                                     "last_commit_us", (json_int_t)ledger.last_commit_us, "oldest_wait_ms",
                                                     (json_int_t)ledger.oldest_wait_ms, "last_failure", ledger.last_failure));

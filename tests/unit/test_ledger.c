@@ -37,7 +37,7 @@ static void drop_folder(void)
     rmdir(folder);
 }
 
-TestSuite(ledger, .init = make_folder, .fini = drop_folder, .timeout = 60);
+TestSuite(ledger, .init = make_folder, .fini = drop_folder, .timeout = 900);
 
 static tt_ledger *open_ledger(void)
 {
@@ -460,6 +460,29 @@ Test(ledger, lazy_changes_are_done_before_they_are_committed)
     tt_ledger_close(l);
 }
 
+static tt_ledger *follow_ledger;
+static step follow_up = {.c = {.apply = step_apply, .done = step_done}, .name = "second", .puts = true};
+
+static void submit_follow_up(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    step_done(c, rc, err);
+    tt_ledger_submit(follow_ledger, &follow_up.c);
+}
+
+Test(ledger, closing_applies_what_is_queued_and_what_follows_from_it)
+{
+    tt_ledger *l = follow_ledger = open_ledger();
+    step hold = {.c = {.apply = hold_apply, .done = step_done}};
+    step first = {.c = {.apply = step_apply, .done = submit_follow_up}, .name = "first", .puts = true};
+    tt_ledger_submit(l, &hold.c);
+    tt_ledger_submit(l, &first.c);
+    tt_ledger_close(l);
+    cr_assert(first.rc == TT_OK && follow_up.rc == TT_OK && follow_up.done_order > first.done_order);
+    l = open_ledger();
+    cr_assert(has_record(l, "first", "put") && has_record(l, "second", "put"));
+    tt_ledger_close(l);
+}
+
 Test(ledger, a_failed_commit_takes_the_group_down_and_the_next_works)
 {
     tt_ledger *l = open_ledger();
@@ -687,7 +710,7 @@ Test(ledger, every_write_may_find_a_full_disk) { fail_each("db_write", "+:ENOSPC
 Test(ledger, every_sync_may_fail) { fail_each("db_sync", ":EIO", 1); }
 Test(ledger, every_sync_may_fail_for_good) { fail_each("db_sync", "+:EIO", 1); }
 
-Test(ledger, every_allocation_may_fail, .timeout = 900)
+Test(ledger, every_allocation_may_fail)
 {
     route_sqlite_memory();
     fail_each("malloc", ":ENOMEM", getenv("TUTTI_TEST_LONG") ? 1 : 31); /* there are thousands */
