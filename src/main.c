@@ -1,38 +1,168 @@
-/* The command table; finds the command, hands it argv. */
-#include <signal.h>
-
+/* The command table: finds the command, hands it argv. To add a command: write `int fn(tt_cli *)` in the file of its noun
+ * (src/cli), and add a row here. Help, completion and manual pages come from the row. What joins the command line to the
+ * server's room stands here as well, because neither of the two knows the other. */
 #include "base/log.h"
 #include "base/sys.h"
+#include "cli/cmds.h"
 #include "server/server_main.h"
 #include "server/supervisor.h"
+#include "server/worker_main.h"
+
+/* ---- the processes of the server's room ---- */
+
+/* Settings, and a log as they want it. */
+static tt_rc prepare(tt_cli *cli, tt_options **ret, tt_err *err)
+{
+    static const char *const levels[] = {[TT_LOG_ERROR] = "error", [TT_LOG_WARN] = "warn", [TT_LOG_INFO] = "info", [TT_LOG_DEBUG] = "debug"};
+    tt_log_level level = TT_LOG_INFO;
+    TT_TRY(tt_cli_options(cli, ret, err));
+    for (size_t i = 0; i < TT_COUNT(levels); i++)
+        if (tt_str_is(tt_option_str(*ret, "log.level"), levels[i]))
+            level = (tt_log_level)i;
+    tt_log_setup(level, tt_str_is(tt_option_str(*ret, "log.format"), "json") ? TT_LOG_JSON : TT_LOG_LOGFMT);
+    return TT_OK;
+}
+
+static int up(tt_cli *cli)
+{
+    tt_err err = {0};
+    tt_options *options;
+    int code = 0;
+    tt_rc rc = prepare(cli, &options, &err);
+    if (rc == TT_OK)
+        rc = tt_supervise(&(tt_supervisor_options){.options = options}, &code, &err);
+    return rc == TT_OK ? code : tt_cli_fail(cli, &err);
+}
+
+static int server(tt_cli *cli)
+{
+    tt_err err = {0};
+    tt_options *options;
+    return prepare(cli, &options, &err) == TT_OK ? tt_server_main(options) : tt_cli_fail(cli, &err);
+}
+
+static int worker(tt_cli *cli)
+{
+    tt_err err = {0};
+    tt_options *options;
+    if (prepare(cli, &options, &err) != TT_OK)
+        return tt_cli_fail(cli, &err);
+    /* Views of arguments and of the environment: NUL-ended. */
+    return tt_worker_main(options, &(tt_worker_args){.name = tt_cli_flag(cli, "--name").ptr, .server = tt_cli_flag(cli, "--server").ptr,
+                                                     .queues = tt_cli_flag(cli, "--queue").ptr});
+}
+
+/* The routes inside this process, for a command that finds no server: opened by the first call, closed at the end of main. */
+static tt_house *house;
+
+static tt_rc call_inside(tt_cli *cli, const char *method, const char *target, tt_str body, int *ret_status, tt_buf *ret_body, tt_err *err)
+{
+    tt_options *options;
+    TT_TRY(tt_cli_options(cli, &options, err));
+    if (!house) {
+        tt_log_set_level(TT_LOG_ERROR);
+        TT_TRY(tt_house_open_alone(options, &house, err));
+    }
+    return tt_server_local_call(tt_house_server(house), method, target, body, ret_status, ret_body, err);
+}
+
+/* ---- the table ---- */
+
+#define JOB {"NAME", "the job", "job"}
+
+static const tt_operand one_job[] = {JOB, {NULL}};
+static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
+static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
+static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
+
+static const tt_flag start_flags[] = {
+    {"--input", NULL, "FILE", NULL, true, "what to read: a path or a quoted glob; several are read one after the other"},
+    {"--output", NULL, "FILE", .help = "where the results go"},
+    {"--reader", NULL, "NAME", .help = "how to read the input; by its name's ending when not given"},
+    {"--writer", NULL, "NAME", .help = "how to write the output; by its name's ending when not given"},
+    {"--mode", NULL, "MODE", .help = "read-write, read (hand out only) or write (take in only)"},
+    {"--clean-start", .help = "forget what a job of this name did, and start again"},
+    {"--cont", .help = "go on with a job of this name"},
+    {"--overwrite", .help = "write over an output that is there"},
+    {"--types", NULL, "HOW", .help = "cells of CSV: infer or text"},
+    {"--strict-json", .help = "refuse NaN and Infinity"},
+    {"--lease", NULL, "DUR", .help = "how long items stay with a worker before others may have them"},
+    {"--max-attempts", NULL, "N", .help = "how often an item is handed out before it is parked as dead"},
+    {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
+    {"--wait", .help = "wait for the end of the job"},
+    {"--follow", .help = "wait, and show progress"},
+    {NULL},
+};
+static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
+static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
+static const tt_flag pull_flags[] = {
+    {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
+    {"--batch", NULL, "N", "100", .help = "items asked for at once, without -n"},
+    {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
+    {"--worker", NULL, "NAME", .help = "the name under which the job shows these items; host and process when not given"},
+    {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
+    {NULL},
+};
+static const tt_flag worker_flags[] = {
+    {"--name", NULL, "NAME", .help = "its name in lists; host and process when not given"},
+    {"--queue", NULL, "A,B", .help = "the queues it serves, in this order; default: default"},
+    {NULL},
+};
+static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
+static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
+static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
+
+static const char *const every_setting[] = {"*", NULL};
+
+static const tt_command commands[] = {
+    {NULL, "up", "Start the server and its workers on this machine.", .options = every_setting, .fn = up,
+     .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.",
+     .example = "tutti up --data ./data --listen 127.0.0.1:5005"},
+    {NULL, "server", "Start the server alone.", .options = every_setting, .fn = server},
+    {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = every_setting, .fn = worker,
+     .example = "tutti worker --queue default"},
+    {NULL, "doctor", "Check this machine, the data directory and the server.", .fn = tt_cmd_doctor, .needs_server = true,
+     .details = "Exits with 1 when a check fails."},
+    {NULL, "version", "Show the version, the compiler and the system.", .fn = tt_cmd_version},
+    {NULL, "completion", "Print a completion script.", .flags = completion_flags, .operands = shell, .fn = tt_cmd_completion, .needs_server = true,
+     .example = "source <(tutti completion bash)"},
+    {NULL, "man", "Print a manual page.", .flags = man_flags, .operands = page, .fn = tt_cmd_man, .example = "tutti man tutti-job | man -l -"},
+
+    {"job", "list", "List all jobs.", .fn = tt_cmd_job_list},
+    {"job", "start", "Start a job.", .flags = start_flags, .operands = new_job, .fn = tt_cmd_job_start,
+     .details = "A job that is there already with the same definition is left as it is.",
+     .example = "tutti job start demo --input 'in/*.jsonl' --output out.jsonl"},
+    {"job", "show", "Show one job.", .operands = one_job, .fn = tt_cmd_job_show},
+    {"job", "watch", "Show progress until the job is complete.", .operands = one_job, .fn = tt_cmd_job_watch, .needs_server = true,
+     .details = "Exits with 3 when items ended in error. With --json, a line for each change."},
+    {"job", "report", "Show the report that older clients know.", .operands = one_job, .fn = tt_cmd_job_report},
+    {"job", "errors", "List items that are in error or dead, and why.", .flags = errors_flags, .operands = one_job, .fn = tt_cmd_job_errors},
+    {"job", "retry", "Hand out items in error once more.", .flags = retry_flags, .operands = one_job, .fn = tt_cmd_job_retry},
+    {"job", "clean", "Give back what is in flight; with --output, delete the output as well.", .flags = clean_flags, .operands = one_job, .fn = tt_cmd_job_clean},
+    {"job", "delete", "Delete a job; its output stays.", .operands = one_job, .fn = tt_cmd_job_delete},
+    {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = one_job, .fn = tt_cmd_job_pull, .needs_server = true,
+     .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",
+     .example = "tutti job pull demo -n 100 | my-program | tutti job push demo"},
+    {"job", "push", "Read results as JSON lines and hand them in.", .operands = one_job, .fn = tt_cmd_job_push, .needs_server = true,
+     .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
+                "A bad line is named by its number and left out; then the exit code is 3."},
+
+    {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
+
+    {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
+    {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},
+    {0},
+};
 
 int main(int argc, char **argv)
 {
     tt_err err = {0};
-    tt_options *o;
-    tt_option_flag flags[32];
-    size_t n = 0;
-    int code = 0;
-    for (int i = 2; i < argc; i++) {
-        char *eq = strchr(argv[i], '=');
-        if (eq) {
-            *eq = 0;
-            flags[n++] = (tt_option_flag){argv[i], eq + 1};
-        } else if (i + 1 < argc) {
-            flags[n++] = (tt_option_flag){argv[i], argv[i + 1]};
-            i++;
-        }
-    }
-    if (tt_sys_init(&err) != TT_OK || tt_options_load(flags, n, NULL, &o, &err) != TT_OK) {
-        fprintf(stderr, "tutti: %s\n", err.text);
-        return 2;
-    }
-    if (strcmp(argv[1], "server") == 0)
-        return tt_server_main(o);
-    tt_supervisor_options so = {.options = o};
-    if (tt_supervise(&so, &code, &err) != TT_OK) {
+    if (tt_sys_init(&err) != TT_OK) {
         fprintf(stderr, "tutti: %s\n", err.text);
         return tt_rc_exit(err.code);
     }
+    int code = tt_cli_main(commands, call_inside, argc, argv);
+    tt_house_close(house);
     return code;
 }

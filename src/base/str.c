@@ -205,7 +205,7 @@ static tt_rc take_quantity(tt_str *rest, const unit_row *units, size_t unit_coun
 tt_rc tt_parse_duration_ms(tt_str s, int64_t *ret_ms, tt_err *err)
 {
     tt_str rest = tt_str_trim(s);
-    double total = 0, part;
+    double total = 0, part = 0;
     do {
         if (take_quantity(&rest, duration_units, TT_COUNT(duration_units), &part, NULL) != TT_OK)
             return tt_fail(err, TT_INVALID, "`%.*s` is not a duration: write it like 30s, 15m, 2h30m or 500ms",
@@ -221,7 +221,7 @@ tt_rc tt_parse_duration_ms(tt_str s, int64_t *ret_ms, tt_err *err)
 tt_rc tt_parse_size(tt_str s, uint64_t *ret_bytes, tt_err *err)
 {
     tt_str rest = tt_str_trim(s);
-    double size;
+    double size = 0;
     if (take_quantity(&rest, size_units, TT_COUNT(size_units), &size, NULL) != TT_OK || rest.len || size > 9e18)
         return tt_fail(err, TT_INVALID, "`%.*s` is not a size: write it like 4096, 64MiB or 10MB",
                        TT_STR_ARG(tt_str_slice(s, 0, 80)));

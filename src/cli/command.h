@@ -16,7 +16,7 @@ typedef struct {
     const char *metavar;   /* NULL: a switch */
     const char *default_text;
     bool repeated;
-    const char *help;
+    const char *help;      /* NULL: hidden */
 } tt_flag;
 
 typedef struct {
@@ -33,7 +33,8 @@ typedef struct tt_command {
     const char *example;   /* may be NULL */
     const tt_flag *flags;
     const tt_operand *operands;
-    const char *const *options; /* flags of rows of the option table that this command takes ("--listen"), NULL-ended; may be NULL */
+    const char *const *options; /* flags of rows of the option table that this command takes ("--listen"; "*": every row), NULL-ended; may be NULL */
+    bool needs_server;     /* never inside this process: it waits for what other clients do */
     int (*fn)(tt_cli *cli);
 } tt_command;
 
@@ -43,6 +44,8 @@ int tt_cli_main(const tt_command *commands, tt_local_call_fn *local, int argc, c
 
 /* For commands. */
 tt_str tt_cli_flag(const tt_cli *cli, const char *name);      /* ptr NULL: not given and no default */
+/* Every value of a repeated flag: `for (size_t at = 0; tt_cli_flag_next(cli, "--input", &at, &value);)`. */
+bool tt_cli_flag_next(const tt_cli *cli, const char *name, size_t *at, tt_str *ret);
 bool tt_cli_has(const tt_cli *cli, const char *name);
 size_t tt_cli_operand_count(const tt_cli *cli);
 tt_str tt_cli_operand(const tt_cli *cli, size_t i);

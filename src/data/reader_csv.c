@@ -365,6 +365,8 @@ static tt_rc next_in_file(tt_reader *r, tt_block *b, tt_err *err)
     uint64_t line = 0;
     TT_TRY(start_of_plan(r, b, &line, err));
     tt_window_seek(&r->window, r->files[b->file_no], b->offset);
+    if (tt_window_left(&r->window) == 0)
+        TT_TRY(tt_window_fill(&r->window, TT_BLOCK_BYTES, err));
     for (bool more = true; more && b->count < TT_BLOCK_ITEMS && b->length_bytes <= TT_BLOCK_BYTES;)
         TT_TRY(add_row(r, b, &line, &more, err));
     if (b->count == 0)

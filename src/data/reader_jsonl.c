@@ -41,6 +41,8 @@ static tt_rc next_in_file(tt_reader *r, tt_block *b, tt_err *err)
     tt_window_seek(w, r->files[b->file_no], b->offset);
     if (b->offset == 0)
         tt_marks_note(&r->marks, b->file_no, b->first_id, 1);
+    if (tt_window_left(w) == 0)
+        TT_TRY(tt_window_fill(w, TT_BLOCK_BYTES, err));
     TT_TRY(delimit(w, b, err));
     if (b->count || tt_window_left(w) == 0)
         return TT_OK;
@@ -55,6 +57,7 @@ typedef struct {
     tt_loaded *out;
     char *at;      /* where the next item goes */
     const char *raw;
+    const char *line_start; /* of the line at hand, a byte order mark included */
     uint64_t line; /* of the first record, 0 unknown */
     tt_json_opts json;
 } formatter;
@@ -63,7 +66,7 @@ static tt_rc add_bad(formatter *f, uint32_t index, tt_str line, const tt_json_fa
 {
     tt_bad_record bad = {.index = index, .line = f->line ? f->line + index : 0, .text = line};
     bad.silent = fault == NULL;
-    bad.offset = f->out->block.offset + (uint64_t)(line.ptr - f->raw);
+    bad.offset = f->out->block.offset + (uint64_t)(f->line_start - f->raw);
     bad.reason = "";
     if (line.len > f->reader->max_item_bytes)
         bad.reason = tt_loaded_reason(f->out, "the line is longer than %" PRIu64 " bytes", f->reader->max_item_bytes), bad.silent = false;
@@ -122,6 +125,7 @@ static tt_rc format_lines(formatter *f, const char *p, const char *end, tt_err *
         if (p == end)
             return tt_reader_changed(f->reader, b, err);
         const char *start = p, *stop = tt_line_end(p, end);
+        f->line_start = start;
         p = stop < end ? tt_line_past(stop, end) : end;
         if (b->offset == 0 && i == 0 && stop - start >= 3 && memcmp(start, "\xEF\xBB\xBF", 3) == 0)
             start += 3;

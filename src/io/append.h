@@ -40,14 +40,16 @@ uint64_t tt_append_staged(const tt_append *a);   /* bytes put since the last com
 
 /* Stage bytes. Written through in pieces of at most 1 MiB, so memory stays bounded; an error is kept and comes out of flush. */
 void tt_append_put(tt_append *a, const void *ptr, size_t len);
-/* Write out and sync all staged bytes; *ret is the mark to record. On failure the file is as it was (the caller then calls rollback). Nothing staged: no I/O. */
+/* Write out and sync all staged bytes; *ret is the mark to record. On failure the file is as it was (the caller then calls rollback). Nothing staged
+ * (and, with sync, nothing unsynced): no I/O. TT_CONFLICT when the file was deleted, moved, cut or written to by something else. */
 tt_rc tt_append_flush(tt_append *a, bool sync, tt_append_mark *ret, tt_err *err) TT_MUST_CHECK;
 void tt_append_commit(tt_append *a);
-/* Returns the error of the cut (the next flush tries it again first). */
+/* Returns the error of the cut (the next flush tries it again first). TT_CONFLICT when something else wrote behind our bytes: those are left alone. */
 tt_rc tt_append_rollback(tt_append *a, tt_err *err);
-/* Put the whole file aside as `<path>.1`, `.2`, ... (the first free name; *ret_old gets it, the caller frees) and go on with an empty one. Synced. */
+/* Put the whole file aside as `<path>.1`, `.2`, ... (the first free name; *ret_old gets it, the caller frees) and go on with an empty one. Synced.
+ * Staged bytes are rolled back first. *ret_old is NULL when the file had been deleted. After a failure the old file is still in use. */
 tt_rc tt_append_new_generation(tt_append *a, char **ret_old, tt_err *err) TT_MUST_CHECK;
-/* Delete the file from its directory (missing is fine) and close. */
+/* Delete the file from its directory (missing is fine; another file of that name stays, TT_CONFLICT) and close, also on failure. */
 tt_rc tt_append_remove(tt_append *a, tt_err *err) TT_MUST_CHECK;
 
 #endif

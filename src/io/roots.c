@@ -245,8 +245,11 @@ tt_rc tt_roots_open(const tt_roots *roots, tt_str path, int flags, mode_t mode, 
     int status = fcntl(fd, F_GETFL);
     if (status < 0 || fcntl(fd, F_SETFL, status & ~O_NONBLOCK) < 0)
         return tt_roots_fail(roots, path, errno, err);
-    if (ret_real && !(*ret_real = real_path(fd)))
+    char *real = ret_real ? real_path(fd) : NULL;
+    if (ret_real && !real)
         return tt_roots_fail(roots, path, errno, err);
+    if (ret_real)
+        *ret_real = real;
     *ret_fd = tt_fd_take(&fd);
     return TT_OK;
 }
@@ -264,8 +267,11 @@ tt_rc tt_roots_open_parent(const tt_roots *roots, tt_str path, int *ret_dirfd, t
     TT_FD_AUTO int fd = open_in_roots(roots, parent, O_PATH | O_DIRECTORY, 0);
     if (fd < 0)
         return tt_roots_fail(roots, path, errno, err);
-    if (ret_real_dir && !(*ret_real_dir = real_path(fd)))
+    char *real = ret_real_dir ? real_path(fd) : NULL;
+    if (ret_real_dir && !real)
         return tt_roots_fail(roots, path, errno, err);
+    if (ret_real_dir)
+        *ret_real_dir = real;
     *ret_dirfd = tt_fd_take(&fd);
     *ret_name = name;
     return TT_OK;

@@ -23,7 +23,8 @@ void tt_source_close(tt_source *s);
 const char *tt_source_path(const tt_source *s); /* absolute, links resolved */
 bool tt_source_is_packed(const tt_source *s);
 /* Up to cap bytes from offset at (of the unpacked bytes); *ret_len < cap only at the end. TT_CORRUPT with the position for damaged
- * or cut-off compressed data, TT_NOSPACE when the spool is full. Retries EINTR and short reads. */
+ * or cut-off compressed data when the range reaches beyond what is good, TT_TOO_LARGE for a zstd window beyond 128 MiB, TT_NOSPACE when the spool
+ * is full (a later call goes on). Retries EINTR and short reads. */
 tt_rc tt_source_read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t *ret_len, tt_err *err) TT_MUST_CHECK;
 /* Unpacked size; false while it is not known yet. */
 bool tt_source_size(tt_source *s, uint64_t *ret_bytes);

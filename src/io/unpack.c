@@ -66,44 +66,65 @@ static void gzip_stop(void *state)
     free(g);
 }
 
-/* zstd: frames follow each other; skippable ones may stand anywhere. */
+/* zstd: frames follow each other; skippable ones may stand anywhere. The library also knows formats from before 2016, whose first
+ * byte differs: those decoders are not for foreign bytes. */
+typedef struct {
+    ZSTD_DCtx *d;
+    bool in_frame;
+} zstd;
+enum { MAGIC_FIRST = 0x28, SKIPPABLE_FIRST = 0x50 /* to 0x5f */ };
+
 static bool zstd_matches(const unsigned char *head, size_t len)
 {
-    static const unsigned char magic[4] = {0x28, 0xb5, 0x2f, 0xfd}, skippable[3] = {0x2a, 0x4d, 0x18};
-    return len >= 4 && (memcmp(head, magic, 4) == 0 || ((head[0] & 0xf0) == 0x50 && memcmp(head + 1, skippable, 3) == 0));
+    static const unsigned char magic[4] = {MAGIC_FIRST, 0xb5, 0x2f, 0xfd}, skippable[3] = {0x2a, 0x4d, 0x18};
+    return len >= 4 && (memcmp(head, magic, 4) == 0 || ((head[0] & 0xf0) == SKIPPABLE_FIRST && memcmp(head + 1, skippable, 3) == 0));
+}
+
+static void zstd_stop(void *state)
+{
+    zstd *z = state;
+    ZSTD_freeDCtx(z->d);
+    free(z);
 }
 
 static void *zstd_start(void)
 {
-    ZSTD_DCtx *d = ZSTD_createDCtx();
-    if (d && !ZSTD_isError(ZSTD_DCtx_setParameter(d, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX)))
-        return d;
-    ZSTD_freeDCtx(d);
+    zstd *z = TT_NEW(zstd);
+    z->d = ZSTD_createDCtx();
+    if (z->d && !ZSTD_isError(ZSTD_DCtx_setParameter(z->d, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX)))
+        return z;
+    zstd_stop(z);
     return NULL;
+}
+
+static tt_rc zstd_failed(tt_unpack_io *io, size_t result)
+{
+    ZSTD_ErrorCode code = ZSTD_getErrorCode(result);
+    io->why = ZSTD_getErrorName(result);
+    if (code != ZSTD_error_frameParameter_windowTooLarge)
+        return code == ZSTD_error_memory_allocation ? TT_NOMEM : TT_CORRUPT;
+    io->why = "its window is larger than 128 MiB (compress it again without --long and --ultra)";
+    return TT_TOO_LARGE;
 }
 
 static tt_rc zstd_step(void *state, tt_unpack_io *io)
 {
+    zstd *z = state;
+    if (!z->in_frame && io->in_len && *io->in != MAGIC_FIRST && (*io->in & 0xf0) != SKIPPABLE_FIRST) {
+        io->why = "no frame begins here";
+        return TT_CORRUPT;
+    }
     ZSTD_inBuffer in = {.src = io->in, .size = io->in_len};
     ZSTD_outBuffer out = {.dst = io->out, .size = io->out_len};
-    size_t result = ZSTD_decompressStream(state, &out, &in);
+    size_t result = ZSTD_decompressStream(z->d, &out, &in);
     io->in += in.pos;
     io->in_len -= in.pos;
     io->out += out.pos;
     io->out_len -= out.pos;
+    z->in_frame = result != 0;
     io->complete = result == 0;
-    if (!ZSTD_isError(result))
-        return TT_OK;
-    ZSTD_ErrorCode code = ZSTD_getErrorCode(result);
-    if (code == ZSTD_error_frameParameter_windowTooLarge) {
-        io->why = "its window is larger than 128 MiB (compress it again without --long and --ultra)";
-        return TT_TOO_LARGE;
-    }
-    io->why = ZSTD_getErrorName(result);
-    return code == ZSTD_error_memory_allocation ? TT_NOMEM : TT_CORRUPT;
+    return ZSTD_isError(result) ? zstd_failed(io, result) : TT_OK;
 }
-
-static void zstd_stop(void *state) { ZSTD_freeDCtx(state); }
 
 static const tt_unpacker rows[] = {
     {"gzip", gzip_matches, gzip_start, gzip_step, gzip_stop},

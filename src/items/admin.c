@@ -2,6 +2,7 @@
  * refused is looked at first; then the ledger changes in one commit; only then are files of an old job given up. */
 #include "items/items_inner.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -116,24 +117,52 @@ static tt_rc output_refused(const tt_definition *d, tt_err *err)
     return tt_fail(err, TT_CONFLICT, "Output path not allowed `%s`.", d->output);
 }
 
-/* No two jobs on one file. The spelling does not matter: links are resolved; the file's lock catches hard links. */
-static tt_rc check_output(tt_items *items, const tt_definition *d, const tt_job *except, tt_err *err)
+/* Where the output will lie: absolute, links resolved (the file itself may be one). */
+static tt_rc find_output(tt_items *items, const tt_definition *d, tt_buf *path, tt_err *err)
 {
-    if (!d->output || d->mode == TT_MODE_READ)
-        return TT_OK;
     int dir;
     tt_str name;
     char *real_dir = NULL;
     TT_TRY(tt_roots_open_parent(items->env.roots, tt_str_of(d->output), &dir, &name, &real_dir, err));
     close(dir);
-    TT_BUF_AUTO tt_buf path = {0};
-    tt_buf_printf(&path, "%s/%.*s", strcmp(real_dir, "/") == 0 ? "" : real_dir, TT_STR_ARG(name));
+    tt_buf_printf(path, "%s/%.*s", strcmp(real_dir, "/") == 0 ? "" : real_dir, TT_STR_ARG(name));
     free(real_dir);
-    char *resolved = realpath(tt_buf_cstr(&path), NULL); /* the file itself may be a link */
-    output_search s = {.path = resolved ? resolved : tt_buf_cstr(&path), .except = except};
-    tt_items_each(items, look_for_output, &s);
+    TT_TRY(tt_buf_check(path, err));
+    char *resolved = realpath(tt_buf_cstr(path), NULL);
+    if (resolved) {
+        tt_buf_clear(path);
+        tt_buf_cstr_put(path, resolved);
+    }
     free(resolved);
+    return tt_buf_check(path, err);
+}
+
+/* No two jobs on one file. The spelling does not matter: links are resolved; the file's lock catches hard links. */
+static tt_rc check_output(tt_items *items, const tt_definition *d, const tt_job *except, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf path = {0};
+    if (!d->output || d->mode == TT_MODE_READ)
+        return TT_OK;
+    TT_TRY(find_output(items, d, &path, err));
+    output_search s = {.path = tt_buf_cstr(&path), .except = except};
+    tt_items_each(items, look_for_output, &s);
     return s.taken ? output_refused(d, err) : TT_OK;
+}
+
+/* A job that wrote into its own input would destroy it. By inode: hard links count. */
+static tt_rc check_not_input(tt_items *items, const tt_definition *d, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf path = {0};
+    struct stat out, in;
+    if (!d->output || d->mode == TT_MODE_READ)
+        return TT_OK;
+    TT_TRY(find_output(items, d, &path, err));
+    if (stat(tt_buf_cstr(&path), &out) != 0)
+        return TT_OK;
+    for (size_t i = 0; i < d->inputs.len; i++)
+        if (stat(d->inputs.ptr[i].path, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+            return tt_fail(err, TT_CONFLICT, "Output path not allowed `%s`: it is an input of the job; name another file", d->output);
+    return TT_OK;
 }
 
 static tt_rc check_start(const tt_job_start *start, tt_err *err)
@@ -198,6 +227,8 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
     tt_rc rc = check_output(items, &j->def, old, err);
     if (rc == TT_OK)
         rc = tt_job_create_input(j, err);
+    if (rc == TT_OK)
+        rc = check_not_input(items, &j->def, err);
     /* An old job holds the file: then the new one opens it after the exchange. */
     j->fresh = old && start->clean_start;
     j->generation = old ? old->generation + 1 : 0;

@@ -294,12 +294,21 @@ static step_result step(tt_job *j, tt_claim *c)
         return wait ? STEP_WAIT : STEP_DONE;
     if (gather(j, c, &last, &have) == STEP_WAIT)
         return STEP_WAIT;
+    if (have && c->has_waited && c->is_gone && c->is_gone(c)) {
+        c->rc = tt_fail(&c->err, TT_CANCELED, "the client went away while it waited");
+        return STEP_DONE;
+    }
     if (have) {
         take(j, c, last);
         return STEP_DONE;
     }
     c->complete = tt_job_is_complete(j);
-    return c->complete || tt_mono_ms() >= c->deadline_ms ? STEP_DONE : STEP_WAIT;
+    if (c->complete || tt_mono_ms() >= c->deadline_ms)
+        return STEP_DONE;
+    if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED))
+        return STEP_WAIT;
+    c->rc = tt_fail(&c->err, TT_UNAVAILABLE, "the server is going down: try again in a moment");
+    return STEP_DONE;
 }
 
 /* ---- waiting ---- */
@@ -307,6 +316,7 @@ static step_result step(tt_job *j, tt_claim *c)
 static void park(tt_job *j, tt_claim *c)
 {
     c->next = NULL;
+    c->has_waited = true;
     *j->parked_last = c;
     j->parked_last = &c->next;
     if (c->deadline_ms > tt_mono_ms())

@@ -21,8 +21,8 @@ void tt_items_set(tt_items *items, tt_job *j)
 {
     void *old = NULL;
     pthread_mutex_lock(&items->lock);
-    if (!tt_map_put(&items->by_name, tt_str_of(j->def.name), j, &old))
-        tt_assert(!"memory for one more job");
+    bool has_room = tt_map_put(&items->by_name, tt_str_of(j->def.name), j, &old);
+    tt_assert(has_room);
     pthread_mutex_unlock(&items->lock);
     tt_job_unref(old);
 }
@@ -123,6 +123,21 @@ static void wait_for_timers(tt_timers *timers)
     while (sem_wait(&sem) != 0)
         continue;
     sem_destroy(&sem);
+}
+
+static void drain_job(void *arg, tt_job *j)
+{
+    tt_claim *done = NULL;
+    pthread_mutex_lock(&j->lock);
+    tt_claims_retry(j, &done);
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+}
+
+void tt_items_drain(tt_items *items)
+{
+    __atomic_store_n(&items->env.draining, true, __ATOMIC_RELAXED);
+    tt_items_each(items, drain_job, NULL);
 }
 
 void tt_items_stop(tt_items *items) { __atomic_store_n(&items->env.stopping, true, __ATOMIC_RELAXED); }

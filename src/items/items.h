@@ -37,6 +37,8 @@ typedef struct {
 
 /* Opens every job that the ledger knows; one that cannot be opened is broken, alone. Blocks. */
 tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err) TT_MUST_CHECK;
+/* Nobody waits for items from here on: claims that do, and later ones that would, end with TT_UNAVAILABLE. Any thread. */
+void tt_items_drain(tt_items *items);
 /* Gives all leases back (their attempt is forgiven), stores what changed. Blocks. Before the ledger closes, after the pool and timers stopped taking work. */
 /* Plans stop; call it before the pool is freed. */
 void tt_items_stop(tt_items *items);
@@ -56,6 +58,7 @@ typedef struct tt_claim {
     int64_t lease_ms;       /* 0: the job's */
     tt_str worker;          /* copied */
     tt_str request_id;      /* the same id gets the same batch while its lease lives; copied */
+    bool (*is_gone)(struct tt_claim *c); /* NULL, or: nobody waits for the answer any more; asked before a claim that waited gets items */
     void (*done)(struct tt_claim *c);
     void *arg;
     /* The answer. runs point into held blocks: `[id,value],[id,value],` each with a comma behind. */
@@ -70,6 +73,7 @@ typedef struct tt_claim {
     /* internal */
     tt_job *job;
     int64_t deadline_ms;
+    bool has_waited;
     struct tt_claim *next;
 } tt_claim;
 

@@ -39,6 +39,7 @@ typedef struct {
     uint64_t max_item_bytes;
     int64_t lease_ms;
     unsigned max_attempts;
+    bool draining;         /* atomic: the house is about to close, nobody waits for items */
     bool stopping;         /* atomic: the house closes, plans stop */
 } tt_items_env;
 

@@ -60,8 +60,8 @@ tt_lease *tt_leases_add(tt_leases *ls, tt_str worker, tt_str request_id, int64_t
 void tt_leases_end(tt_leases *ls, tt_lease *l)
 {
     ls->slots.ptr[l->slot] = NULL;
-    if (!tt_vec_push(&ls->free_slots, l->slot)) /* reserved in take_slot */
-        tt_assert(!"room for a free slot");
+    bool has_room = tt_vec_push(&ls->free_slots, l->slot); /* reserved in take_slot */
+    tt_assert(has_room);
     ls->live--;
     free_lease(l);
 }

@@ -18,9 +18,7 @@ enum {
     DEFAULT_MAX_GROUP = 1024,
     LAZY_MS = 200,            /* rows of lazy changes are committed at most this late */
     LEASE_SHIFT = 40,         /* a lease is epoch << 40 | count: years of claims before one epoch meets the next */
-    IDLE_FRAMES = 1000,       /* WAL frames (4 KiB each) from which an idle writer checkpoints ... */
-    IDLE_MS = 20,             /* ... after this long without a change, */
-    FULL_FRAMES = 4000,       /* and from which it does so between two groups */
+    IDLE_MS = 20,             /* without a change: a good time for a checkpoint */
 };
 
 /* An error that lives until its group ends. */
@@ -38,7 +36,7 @@ struct tt_ledger {
     pthread_mutex_t lock;        /* guards down to health */
     pthread_cond_t wake;         /* the writer's; monotonic clock */
     tt_change *first, **last;    /* submitted, oldest first */
-    bool stopping;
+    bool stopping, ended;        /* closing; the writer has taken its last group */
     int64_t queued_ms;           /* since when first is not NULL (at the latest) */
     int64_t group_ms;            /* since when the present group waits; 0: no group */
     tt_ledger_health health;
@@ -288,7 +286,7 @@ static int64_t own_deadline(const tt_ledger *l, int64_t now_ms)
 {
     if (l->txn.open)
         return l->txn.opened_ms + LAZY_MS;
-    return frames_to_copy(&l->txn) >= IDLE_FRAMES ? now_ms + IDLE_MS : INT64_MAX;
+    return frames_to_copy(&l->txn) >= l->txn.idle_frames ? now_ms + IDLE_MS : INT64_MAX;
 }
 
 /* Up to max_group changes, as a list. NULL: the deadline came, or (*ret_stop) it is time to end. */
@@ -311,7 +309,7 @@ static tt_change *take_group(tt_ledger *l, bool *ret_stop)
         if (!l->first)
             l->last = &l->first;
     }
-    *ret_stop = !group && l->stopping;
+    l->ended = *ret_stop = !group && l->stopping;
     pthread_mutex_unlock(&l->lock);
     return group;
 }
@@ -327,7 +325,7 @@ static void *writer_main(void *arg)
             run_group(l, group);
         else if (!stop)
             checkpoint(l);
-        if (!l->txn.open && frames_to_copy(&l->txn) >= FULL_FRAMES)
+        if (!l->txn.open && frames_to_copy(&l->txn) >= l->txn.full_frames)
             checkpoint(l);
     }
     return NULL;
@@ -338,7 +336,7 @@ void tt_ledger_submit(tt_ledger *l, tt_change *c)
     tt_assert(c->done);
     c->next = NULL;
     pthread_mutex_lock(&l->lock);
-    tt_assert(!l->stopping);
+    tt_assert(!l->ended);
     if (!l->first) {
         l->queued_ms = tt_mono_ms();
         pthread_cond_signal(&l->wake);

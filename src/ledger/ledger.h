@@ -32,7 +32,7 @@ typedef struct {
 } tt_ledger_options;
 
 tt_rc tt_ledger_open(const tt_ledger_options *options, tt_ledger **ret, tt_err *err) TT_MUST_CHECK;
-/* Applies what is queued, then closes. */
+/* Applies what is queued (and what done() of those submits), commits, then closes. */
 void tt_ledger_close(tt_ledger *ledger);
 
 typedef struct tt_participant {

@@ -29,6 +29,8 @@ struct tt_txn {
     tt_err why;
     unsigned wal_frames;          /* in the WAL after the last COMMIT */
     unsigned checkpointed_frames; /* of those, already seen by a checkpoint */
+    unsigned idle_frames;         /* so many new ones: checkpoint when nobody has asked for anything for a while */
+    unsigned full_frames;         /* so many: checkpoint after this group */
     tt_change *change;            /* being applied */
     tt_participant *participants, **last_participant; /* of this group */
 };

@@ -6,7 +6,7 @@
 
 #include "base/sys.h"
 
-static sqlite3_vfs *real; /* the unix VFS; set once by tt_vfs_register */
+static sqlite3_vfs *real; /* the unix VFS; set by tt_vfs_register */
 static sqlite3_vfs shim;
 static const tt_vfs_observer *observer;
 
@@ -14,11 +14,13 @@ static const tt_vfs_observer *observer;
 typedef struct {
     sqlite3_file base;
     const char *path; /* SQLite's, valid while open; NULL: a file that is not watched */
+    int kind;         /* what tt_sys.db_write and db_sync are told: 0 the database, 1 its WAL */
     sqlite3_file *inner;
 } shim_file;
 
 static sqlite3_file *inner(sqlite3_file *file) { return ((shim_file *)file)->inner; }
 static const char *watched(sqlite3_file *file) { return ((shim_file *)file)->path; }
+static int kind(sqlite3_file *file) { return ((shim_file *)file)->kind; }
 static const tt_vfs_observer *seen_by(void) { return __atomic_load_n(&observer, __ATOMIC_ACQUIRE); }
 
 static int fault_code(int io_code)
@@ -37,7 +39,7 @@ static int shim_read(sqlite3_file *file, void *buf, int len, sqlite3_int64 at)
 
 static int shim_write(sqlite3_file *file, const void *buf, int len, sqlite3_int64 at)
 {
-    if (watched(file) && tt_sys.db_write(0) != 0)
+    if (watched(file) && tt_sys.db_write(kind(file)) != 0)
         return fault_code(SQLITE_IOERR_WRITE);
     int code = inner(file)->pMethods->xWrite(inner(file), buf, len, at);
     if (code == SQLITE_OK && watched(file) && seen_by())
@@ -47,7 +49,7 @@ static int shim_write(sqlite3_file *file, const void *buf, int len, sqlite3_int6
 
 static int shim_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
-    if (watched(file) && tt_sys.db_write(0) != 0)
+    if (watched(file) && tt_sys.db_write(kind(file)) != 0)
         return fault_code(SQLITE_IOERR_TRUNCATE);
     int code = inner(file)->pMethods->xTruncate(inner(file), size);
     if (code == SQLITE_OK && watched(file) && seen_by())
@@ -57,7 +59,7 @@ static int shim_truncate(sqlite3_file *file, sqlite3_int64 size)
 
 static int shim_sync(sqlite3_file *file, int flags)
 {
-    if (watched(file) && tt_sys.db_sync(0) != 0)
+    if (watched(file) && tt_sys.db_sync(kind(file)) != 0)
         return fault_code(SQLITE_IOERR_FSYNC);
     int code = inner(file)->pMethods->xSync(inner(file), flags);
     if (code == SQLITE_OK && watched(file) && seen_by())
@@ -122,34 +124,40 @@ static int shim_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
     shim_file *f = (shim_file *)file;
     f->inner = (sqlite3_file *)(f + 1);
     f->path = flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL) ? name : NULL;
+    f->kind = flags & SQLITE_OPEN_WAL ? 1 : 0;
     int code = real->xOpen(real, name, f->inner, flags, ret_flags);
     f->base.pMethods = f->inner->pMethods ? &methods : NULL;
     return code;
 }
 
-static int register_code;
-
-static void register_once(void)
+static int register_shim(void)
 {
-    register_code = sqlite3_initialize();
-    real = register_code == SQLITE_OK ? sqlite3_vfs_find("unix") : NULL;
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* no mutex at each allocation; too late is no harm */
+    int code = sqlite3_initialize();
+    if (code != SQLITE_OK)
+        return code;
+    real = sqlite3_vfs_find("unix");
     if (!real)
-        return;
+        return SQLITE_NOTFOUND;
     shim = *real; /* what is not replaced works on our copy of its data */
     shim.pNext = NULL;
     shim.zName = TT_VFS_NAME;
     shim.szOsFile = (int)sizeof(shim_file) + real->szOsFile;
     shim.xOpen = shim_open;
-    register_code = sqlite3_vfs_register(&shim, 0);
+    return sqlite3_vfs_register(&shim, 0);
 }
 
 tt_rc tt_vfs_register(tt_err *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, register_once);
-    if (!real || register_code != SQLITE_OK)
-        return tt_fail(err, TT_FAILED, "cannot set up SQLite's file layer: %s", sqlite3_errstr(register_code));
-    return TT_OK;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards registered */
+    static bool registered;
+    pthread_mutex_lock(&lock);
+    int code = registered ? SQLITE_OK : register_shim();
+    registered = code == SQLITE_OK;
+    pthread_mutex_unlock(&lock);
+    if (code == SQLITE_OK)
+        return TT_OK;
+    return tt_fail(err, code == SQLITE_NOMEM ? TT_NOMEM : TT_FAILED, "cannot set up SQLite's file layer: %s", sqlite3_errstr(code));
 }
 
 void tt_vfs_observe(const tt_vfs_observer *o) { __atomic_store_n(&observer, o, __ATOMIC_RELEASE); }

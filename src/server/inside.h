@@ -9,7 +9,8 @@
  *   SUSPENDED --answer--> ANSWERED    the answering thread wakes the connection, the HTTP thread queues the response
  *   SUSPENDED ---stop---> CUT         the server stops: the client gets 503, the request lives on until its handler answers
  *
- * Locks: server->live_lock guards `suspended`, `streams` and `stopping`; a stream's own lock is taken inside it, never around it. */
+ * Locks: server->live_lock guards `suspended`, `streams` and `stopping`; a stream's own lock is taken inside it, never around it.
+ * server->connections_lock guards `connections` and is taken alone. */
 #ifndef TT_SERVER_INSIDE_H
 #define TT_SERVER_INSIDE_H
 
@@ -93,6 +94,19 @@ bool tt_addr_is_loopback(const struct in6_addr *addr);
 /* The other end of a connected socket. */
 void tt_peer_read(const tt_server *s, int fd, const struct sockaddr *addr, tt_peer *ret);
 
+/* ---- connections (connection.c) ---- */
+
+typedef struct tt_connection {
+    tt_peer peer;
+    int fd;
+    _Atomic int64_t head_since_ms; /* waits for a request's head since then; 0: is past it */
+    struct tt_connection *prev, *next;
+} tt_connection;
+
+void tt_connection_notify(void *cls, struct MHD_Connection *conn, void **socket_context, enum MHD_ConnectionNotificationCode code);
+tt_connection *tt_connection_of(struct MHD_Connection *conn); /* NULL: there was no memory for it */
+void tt_connections_end_drips(tt_server *s); /* about once a second */
+
 /* ---- bodies (body.c) ---- */
 
 typedef struct {
@@ -138,6 +152,7 @@ struct tt_req {
     tt_server *server;
     struct MHD_Connection *conn; /* NULL: local */
     tt_local *local;             /* NULL: HTTP */
+    int fd;                      /* the connection's; -1: local */
     tt_arena arena;
     tt_peer peer;
     char id[TT_REQUEST_ID_TEXT];
@@ -186,12 +201,13 @@ bool tt_req_cut(tt_req *req, int from);
 void tt_req_unlink(tt_req *req); /* out of server->suspended, with live_lock held */
 /* The answer is stored (or was put to local): hand it over. The request is out of the caller's hands. */
 void tt_req_publish(tt_req *req);
+void tt_req_add_fixed_headers(const tt_req *req, struct MHD_Response *response, const char *content_type);
 void tt_req_set_response(tt_req *req, int status, const char *content_type, struct MHD_Response *response);
 
 /* ---- parameters (params.c) ---- */
 
 tt_rc tt_params_split(tt_arena *arena, tt_str query, tt_pair_texts *ret, tt_err *err) TT_MUST_CHECK;
-/* Percent decoding into the arena; plus: `+` is a blank. What is not UTF-8 becomes U+FFFD. ptr NULL: out of memory. */
+/* Percent decoding, into the arena where something changes; plus: `+` is a blank. What is not UTF-8 becomes U+FFFD. ptr NULL: out of memory. */
 tt_str tt_params_decode(tt_arena *arena, tt_str text, bool plus);
 /* Python's integer syntax, clamped to int64_t. */
 bool tt_params_python_int(tt_str text, int64_t *ret);
@@ -219,7 +235,8 @@ void tt_metrics_write(tt_server *s, tt_buf *out);
 /* ---- refusals that close: read what the client still sends, so that it gets to read the answer (linger.c) ---- */
 
 typedef struct tt_linger tt_linger;
-tt_rc tt_linger_new(tt_linger **ret, tt_err *err) TT_MUST_CHECK;
+/* Its thread also looks for connections that drip, once a second. */
+tt_rc tt_linger_new(tt_server *s, tt_linger **ret, tt_err *err) TT_MUST_CHECK;
 void tt_linger_free(tt_linger *l);
 void tt_linger_add(tt_linger *l, int fd); /* keeps a duplicate of fd */
 
@@ -283,6 +300,8 @@ struct tt_server {
     tt_req *suspended;
     tt_stream *streams;
     bool stopping;
+    pthread_mutex_t connections_lock;
+    tt_connection *connections;
 };
 
 /* Pages and descriptions that need the whole table; once, before the first request. */

@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "ledger/schema.h"
+
 static bool is_older(const tt_req *req) { return tt_req_route(req)->dialect == TT_DIALECT_PLANCHET; }
 
 void tt_items_error(tt_req *req, tt_rc rc, const tt_err *err)
@@ -143,6 +145,8 @@ static void serve_done(tt_claim *c)
     answer_slices(call, is_older(call->req) ? TT_STR("]") : TT_STR("]}"));
 }
 
+static bool client_is_gone(tt_claim *c) { return tt_req_is_gone(((serve_call *)c->arg)->req); }
+
 void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
 {
     enum { LONGEST_WAIT_MS = 300000 };
@@ -153,7 +157,7 @@ void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
     *call = (serve_call){.req = req, .job = j, .with_lease = with_lease};
     call->claim = (tt_claim){
         .n = n, .wait_ms = wait_ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : wait_ms, .lease_ms = lease_ms,
-        .worker = tt_items_worker_name(req), .request_id = tt_req_str(req, "request_id"), .done = serve_done, .arg = call,
+        .worker = tt_items_worker_name(req), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
     };
     tt_job_claim(j, &call->claim);
 }
@@ -336,7 +340,7 @@ bool tt_items_health(void *arg, json_t *object)
     json_object_set_new(object, "Number of jobs", json_integer((json_int_t)totals.jobs));
     json_object_set_new(object, "Number of finished jobs", finished);
     json_object_set_new(object, "broken_jobs", json_integer((json_int_t)totals.broken));
-    json_object_set_new(object, "ledger", json_pack("{s:b,s:s,s:I,s:I,s:I,s:I,s:s}", "ok", ok, "durability", ledger.relaxed ? "relaxed" : "full",
+    json_object_set_new(object, "ledger", json_pack("{s:b,s:I,s:s,s:I,s:I,s:I,s:I,s:s}", "ok", ok, "schema", (json_int_t)tt_schema_newest(), "durability", ledger.relaxed ? "relaxed" : "full",
                                                     "groups", (json_int_t)ledger.groups, "changes", (json_int_t)ledger.changes,
                                                     "last_commit_us", (json_int_t)ledger.last_commit_us, "oldest_wait_ms",
                                                     (json_int_t)ledger.oldest_wait_ms, "last_failure", ledger.last_failure));

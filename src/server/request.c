@@ -2,6 +2,7 @@
 #include "server/inside.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -34,6 +35,7 @@ tt_req *tt_req_new(tt_server *s, tt_str target)
         return NULL;
     req->server = s;
     req->refs = 1;
+    req->fd = -1;
     req->started_us = tt_mono_us();
     tt_body_init(&req->body, 0, 0);
     make_id(s, req->id);
@@ -170,10 +172,13 @@ static void read_declared_size(tt_req *req)
 
 static void read_head(tt_req *req, struct MHD_Connection *conn, const char *method, const char *version)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    tt_connection *c = tt_connection_of(conn);
     req->conn = conn;
-    if (info && info->socket_context)
-        req->peer = *(const tt_peer *)info->socket_context;
+    if (c) {
+        req->peer = c->peer;
+        req->fd = c->fd;
+        atomic_store_explicit(&c->head_since_ms, 0, memory_order_relaxed);
+    }
     char *own = tt_arena_dup(&req->arena, tt_str_of(method));
     req->method = own ? tt_str_of(own) : TT_STR("?");
     req->http10 = strcmp(version, "HTTP/1.0") == 0;
@@ -208,6 +213,7 @@ static enum MHD_Result queue_cut(tt_req *req)
     req->stage = TT_STAGE_QUEUED;
     if (!gone)
         return MHD_NO;
+    tt_req_add_fixed_headers(req, gone, "text/plain; charset=utf-8"); /* only those: the rest is still the handler's */
     MHD_add_response_header(gone, "Retry-After", "1");
     enum MHD_Result result = MHD_queue_response(req->conn, 503, gone);
     MHD_destroy_response(gone);
@@ -346,6 +352,9 @@ void tt_http_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
     if (!req)
         return;
     int64_t elapsed_us = tt_mono_us() - req->started_us;
+    tt_connection *c = tt_connection_of(conn);
+    if (c)
+        atomic_store_explicit(&c->head_since_ms, tt_mono_ms(), memory_order_relaxed);
     if (req->linger)
         tt_linger_add(s->linger, MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
     if (req->stage != TT_STAGE_QUEUED)
@@ -370,6 +379,12 @@ tt_str tt_req_peer(const tt_req *req) { return tt_str_of(req->peer.text); }
 tt_str tt_req_body(const tt_req *req) { return req->body.view; }
 tt_scope tt_req_scope(const tt_req *req) { return req->scope; }
 tt_str tt_req_token(const tt_req *req) { return req->token; }
+
+bool tt_req_is_gone(const tt_req *req)
+{
+    struct pollfd p = {.fd = req->fd, .events = POLLRDHUP};
+    return req->fd >= 0 && poll(&p, 1, 0) > 0;
+}
 
 tt_str tt_req_header(const tt_req *req, const char *name)
 {
@@ -396,7 +411,9 @@ tt_str tt_req_str(const tt_req *req, const char *name)
     for (unsigned i = 0; i < req->entry->segment_count; i++)
         if (req->entry->is_brace[i] && tt_str_is(req->entry->segments[i], name))
             return req->path_values[i];
-    tt_assert(!"the route declares the parameter");
+    bool declared = false;
+    tt_assert(declared);
+    return (tt_str){0};
 }
 
 bool tt_req_has(const tt_req *req, const char *name)
@@ -416,8 +433,11 @@ bool tt_req_bool(const tt_req *req, const char *name) { return tt_req_int(req, n
 
 tt_rc tt_req_json(tt_req *req, json_t **ret, tt_err *err)
 {
+    enum { LARGEST_TREE_TEXT = 8 * 1024 * 1024 }; /* a tree takes up to sixteen times its text */
     json_error_t where;
     tt_str body = tt_req_body(req);
+    if (body.len > LARGEST_TREE_TEXT)
+        return tt_fail(err, TT_TOO_LARGE, "the body has %zu bytes, %d are allowed here: send less at a time", body.len, LARGEST_TREE_TEXT);
     bool older = tt_req_dialect(req) == TT_DIALECT_PLANCHET;
     if (!req->json && !tt_body_is_blank(body)) {
         if (tt_str_starts(body, TT_STR("\xEF\xBB\xBF")))

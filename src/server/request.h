@@ -49,6 +49,9 @@ tt_str tt_req_token(const tt_req *req);
 /* The peer is this process, a Unix or loopback socket, or in a trusted network: with scope JOB it may use a job that has no token of its own. */
 bool tt_req_is_near(const tt_req *req);
 
+/* The client closed its end: nobody would read an answer. For handlers that keep a request for long. Any thread, until the answer. */
+bool tt_req_is_gone(const tt_req *req);
+
 /* ---- answers ---- */
 void tt_req_answer(tt_req *req, int status, const char *content_type, tt_buf *body_taken);
 void tt_req_answer_static(tt_req *req, int status, const char *content_type, tt_str body);

@@ -2,7 +2,6 @@
 #include "server/inside.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <sodium.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -100,6 +99,7 @@ tt_rc tt_server_new(const tt_server_options *options, tt_server **ret, tt_err *e
     s->refs = 1;
     s->started_ms = tt_mono_ms();
     pthread_mutex_init(&s->live_lock, NULL);
+    pthread_mutex_init(&s->connections_lock, NULL);
     randombytes_buf(&s->id_salt, sizeof s->id_salt);
     copy_options(s, options);
     tt_rc rc = copy_networks(s, options, err);
@@ -138,24 +138,6 @@ tt_rc tt_server_compile(tt_server *s, tt_err *err)
 
 /* ---- starting ---- */
 
-static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_context, enum MHD_ConnectionNotificationCode code)
-{
-    tt_server *s = cls;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        free(*socket_context);
-        *socket_context = NULL;
-        atomic_fetch_sub_explicit(&s->stats.connections, 1, memory_order_relaxed);
-        return;
-    }
-    tt_peer *peer = tt_malloc(sizeof *peer);
-    if (peer)
-        tt_peer_read(s, MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
-                     MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, peer);
-    *socket_context = peer;
-    atomic_fetch_add_explicit(&s->stats.connections, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&s->stats.connections_total, 1, memory_order_relaxed);
-}
-
 /* Queries and paths are decoded by params.c and router.c, from the bytes as they came. */
 static size_t leave_escaped(void *cls, struct MHD_Connection *conn, char *text) { return strlen(text); }
 
@@ -178,16 +160,8 @@ static struct MHD_Daemon *start_daemon(tt_server *s, int fd)
                             MHD_OPTION_CONNECTION_LIMIT, o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_timeout_s,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
                             (size_t)CONNECTION_GROWTH_BYTES, MHD_OPTION_URI_LOG_CALLBACK, tt_http_uri, s, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, s,
-                            MHD_OPTION_NOTIFY_COMPLETED, tt_http_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+                            MHD_OPTION_NOTIFY_COMPLETED, tt_http_completed, s, MHD_OPTION_NOTIFY_CONNECTION, tt_connection_notify, s,
                             MHD_OPTION_ARRAY, o->threads > 1 ? pool : pool + 1, MHD_OPTION_END);
-}
-
-/* Bodies and answers of a few hundred KB come and go all the time: kept in the heap they cost no page faults. */
-static void tune_memory(void)
-{
-    mallopt(M_MMAP_THRESHOLD, 2 << 20);
-    mallopt(M_TRIM_THRESHOLD, 4 << 20);
-    mallopt(M_ARENA_MAX, 4);
 }
 
 static void raise_file_limit(void)
@@ -203,9 +177,10 @@ static void raise_file_limit(void)
 tt_rc tt_server_start(tt_server *s, tt_err *err)
 {
     TT_TRY(tt_server_compile(s, err));
-    tune_memory();
     raise_file_limit();
-    TT_TRY(tt_linger_new(&s->linger, err));
+    if (s->options.insecure && !s->has_master)
+        tt_log_warn("requests without a token may do everything", TT_F_CSTR("from", s->trust.len ? "the trusted networks" : "every network"));
+    TT_TRY(tt_linger_new(s, &s->linger, err));
     for (size_t i = 0; i < s->options.listen_count; i++) {
         s->daemons[i] = start_daemon(s, s->fds[i]);
         if (!s->daemons[i])
@@ -281,6 +256,7 @@ void tt_server_unref(tt_server *s)
     free(s->fds);
     free(s->daemons);
     pthread_mutex_destroy(&s->live_lock);
+    pthread_mutex_destroy(&s->connections_lock);
     free(s);
 }
 

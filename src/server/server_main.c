@@ -13,6 +13,7 @@
 #include "base/signals.h"
 #include "server/handover.h"
 #include "server/items_calls.h"
+#include "server/task_routes.h"
 
 struct tt_house {
     const tt_options *options;
@@ -24,7 +25,9 @@ struct tt_house {
     tt_timers *timers;
     tt_pool *pool;
     tt_items *items;
-    tt_items_area area;
+    tt_items_area items_area;
+    tt_tasks *tasks;
+    tt_task_area task_area;
     tt_server *server;
 };
 
@@ -75,17 +78,31 @@ static tt_rc open_items(tt_house *h, tt_err *err)
         .token_matches = tt_token_matches, .token_hash = tt_token_hash,
     };
     TT_TRY(tt_items_open(&options, &h->items, err));
-    h->area = (tt_items_area){h->items, h->pool, h->watches, h->timers, h->ledger, tt_option_int(o, "items.token_lease")};
+    h->items_area = (tt_items_area){h->items, h->pool, h->watches, h->timers, h->ledger, tt_option_int(o, "items.token_lease")};
     return TT_OK;
 }
+
+static tt_rc open_tasks(tt_house *h, tt_err *err)
+{
+    tt_tasks_env env = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers};
+    TT_TRY(tt_tasks_open(&env, &h->tasks, err));
+    h->task_area = (tt_task_area){h->tasks, h->ledger, h->handover.count ? tt_option_int(h->options, "workers") : 0};
+    return TT_OK;
+}
+
+static const tt_route own_routes[2];
 
 /* The tables of all areas. To add an area: add its table here. */
 static void add_areas(tt_house *h)
 {
-    tt_server_add_routes(h->server, tt_items_routes, &h->area);
-    tt_server_add_routes(h->server, tt_jobs_routes, &h->area);
-    tt_server_add_metrics(h->server, tt_items_write_metrics, &h->area);
-    tt_server_add_health(h->server, tt_items_health, &h->area);
+    tt_server_add_routes(h->server, tt_items_routes, &h->items_area);
+    tt_server_add_routes(h->server, tt_jobs_routes, &h->items_area);
+    tt_server_add_metrics(h->server, tt_items_write_metrics, &h->items_area);
+    tt_server_add_health(h->server, tt_items_health, &h->items_area);
+    tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
+    tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
+    tt_server_add_health(h->server, tt_task_health, &h->task_area);
+    tt_server_add_routes(h->server, own_routes, h);
 }
 
 static tt_rc open_server(tt_house *h, tt_err *err)
@@ -115,6 +132,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(tt_timers_new(&h->timers, err));
     TT_TRY(tt_pool_new(POOL_THREADS, "pool", &h->pool, err));
     TT_TRY(open_items(h, err));
+    TT_TRY(open_tasks(h, err));
     return open_server(h, err);
 }
 
@@ -151,7 +169,10 @@ void tt_house_close(tt_house *h)
 {
     if (!h)
         return;
+    if (h->tasks)
+        tt_tasks_drain(h->tasks);
     tt_server_free(h->server);
+    tt_tasks_close(h->tasks);
     if (h->items)
         tt_items_stop(h->items);
     tt_pool_free(h->pool);
@@ -164,6 +185,19 @@ void tt_house_close(tt_house *h)
     free(h->spool_dir);
     free(h);
 }
+
+/* ---- what the house itself answers ---- */
+
+static void answer_version(tt_req *req)
+{
+    tt_req_answer_json(req, 200, json_pack("{s:i,s:s}", "schema", 1, "version", TT_VERSION));
+}
+
+static const tt_route own_routes[] = {
+    {.method = "GET", .path = "/v1/version", .dialect = TT_DIALECT_V1, .access = TT_ACCESS_PUBLIC, .handler = answer_version,
+     .summary = "The version of this server.", .response_example = "{\"schema\":1,\"version\":\"" TT_VERSION "\"}"},
+    {0},
+};
 
 /* ---- the process ---- */
 
@@ -223,6 +257,8 @@ int tt_server_main(const tt_options *options)
     tt_log_info("draining");
     if (pthread_create(&second, NULL, end_at_once, &signal_fd) == 0)
         pthread_detach(second);
+    tt_tasks_drain(h->tasks);
+    tt_items_drain(h->items);
     tt_server_drain(h->server, tt_option_int(options, "shutdown.grace"));
     tt_house_close(h);
     tt_log_info("stopped");

@@ -351,7 +351,7 @@ static void make_children(supervisor *s)
     for (size_t i = 0; i < s->child_count; i++) {
         child *c = &s->children[i];
         *c = (child){.is_server = i == 0, .ready_fd = -1};
-        snprintf(c->name, sizeof c->name, i ? "sanjer%zu" : "server", i);
+        snprintf(c->name, sizeof c->name, i ? "sanjer%u" : "server", (unsigned)i);
     }
 }
 

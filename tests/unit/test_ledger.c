@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "ledger/pages.h"
+#include "ledger/queue.h"
 #include "ledger/records.h"
 #include "ledger/schema.h"
 #include "ledger/vfs.h"
@@ -36,7 +37,7 @@ static void drop_folder(void)
     rmdir(folder);
 }
 
-TestSuite(ledger, .init = make_folder, .fini = drop_folder, .timeout = 60);
+TestSuite(ledger, .init = make_folder, .fini = drop_folder, .timeout = 900);
 
 static tt_ledger *open_ledger(void)
 {
@@ -459,6 +460,29 @@ Test(ledger, lazy_changes_are_done_before_they_are_committed)
     tt_ledger_close(l);
 }
 
+static tt_ledger *follow_ledger;
+static step follow_up = {.c = {.apply = step_apply, .done = step_done}, .name = "second", .puts = true};
+
+static void submit_follow_up(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    step_done(c, rc, err);
+    tt_ledger_submit(follow_ledger, &follow_up.c);
+}
+
+Test(ledger, closing_applies_what_is_queued_and_what_follows_from_it)
+{
+    tt_ledger *l = follow_ledger = open_ledger();
+    step hold = {.c = {.apply = hold_apply, .done = step_done}};
+    step first = {.c = {.apply = step_apply, .done = submit_follow_up}, .name = "first", .puts = true};
+    tt_ledger_submit(l, &hold.c);
+    tt_ledger_submit(l, &first.c);
+    tt_ledger_close(l);
+    cr_assert(first.rc == TT_OK && follow_up.rc == TT_OK && follow_up.done_order > first.done_order);
+    l = open_ledger();
+    cr_assert(has_record(l, "first", "put") && has_record(l, "second", "put"));
+    tt_ledger_close(l);
+}
+
 Test(ledger, a_failed_commit_takes_the_group_down_and_the_next_works)
 {
     tt_ledger *l = open_ledger();
@@ -532,6 +556,164 @@ Test(ledger, a_reported_failure_does_not_come_back_after_a_crash)
         snprintf(copy, sizeof copy, "%s/copy.db%s", folder, ((const char *[]){"", "-wal", "-shm", "-lock"})[i]);
         unlink(copy);
     }
+}
+
+/* ---- every call fails once ---- */
+
+/* SQLite's allocations through the table of system calls; the size stands before the bytes. */
+enum { SIZE_BYTES = 16 };
+
+static void *db_malloc(int size)
+{
+    char *p = tt_sys.malloc((size_t)size + SIZE_BYTES);
+    if (!p)
+        return NULL;
+    *(int *)(void *)p = size;
+    return p + SIZE_BYTES;
+}
+
+static void db_free(void *p) { free((char *)p - SIZE_BYTES); }
+static int db_size(void *p) { return *(int *)(void *)((char *)p - SIZE_BYTES); }
+
+static void *db_realloc(void *old, int size)
+{
+    void *p = db_malloc(size);
+    if (!p)
+        return NULL;
+    memcpy(p, old, (size_t)(size < db_size(old) ? size : db_size(old)));
+    db_free(old);
+    return p;
+}
+
+static int db_roundup(int size) { return (size + 7) & ~7; }
+static int db_init(void *arg) { return (void)arg, SQLITE_OK; }
+static void db_shutdown(void *arg) { (void)arg; }
+
+typedef struct {
+    step steps[4];
+    party party;
+    tt_rc pages_rc, push_rc, claim_rc, finish_rc;
+    uint64_t task, lease;
+} outcome;
+
+static tt_rc apply_pages(void *arg, tt_txn *txn, tt_err *err)
+{
+    static char bytes[9000];
+    (void)arg;
+    for (int64_t i = TT_PAGE_HEAD; i < 4; i++)
+        TT_TRY(tt_page_put(txn, 1, i, (tt_str){bytes, sizeof bytes}, err));
+    return TT_OK;
+}
+
+static tt_rc apply_push(void *arg, tt_txn *txn, tt_err *err)
+{
+    tt_task_spec spec = {.queue = TT_STR("q"), .kind = TT_STR("k"), .payload = {(char[2000]){0}, 2000}};
+    return tt_queue_push(txn, &spec, arg, err);
+}
+
+static tt_rc apply_claim(void *arg, tt_txn *txn, tt_err *err)
+{
+    outcome *o = arg;
+    tt_arena arena = {0};
+    tt_task t;
+    tt_rc rc = tt_queue_claim(txn, (tt_str[]){TT_STR("q")}, 1, TT_STR("w"), 60000, &arena, &t, err);
+    if (rc == TT_OK)
+        o->task = t.id, o->lease = t.lease;
+    tt_arena_deinit(&arena);
+    return rc;
+}
+
+static tt_rc apply_finish(void *arg, tt_txn *txn, tt_err *err)
+{
+    outcome *o = arg;
+    return tt_queue_finish(txn, o->task, o->lease, TT_STR("done"), err);
+}
+
+static void use_everything(tt_ledger *l, outcome *o)
+{
+    step steps[] = {{.name = "f1", .puts = true}, {.name = "f2", .party = &o->party},
+                    {.name = "f3", .puts = true}, {.name = "f4", .puts = true, .fail_after_put = TT_INVALID}};
+    uint64_t id;
+    memcpy(o->steps, steps, sizeof steps);
+    run_as_group(l, o->steps, TT_COUNT(o->steps));
+    o->pages_rc = tt_ledger_run(l, apply_pages, NULL, NULL);
+    o->push_rc = tt_ledger_run(l, apply_push, &id, NULL);
+    o->claim_rc = tt_ledger_run(l, apply_claim, o, NULL);
+    o->finish_rc = o->claim_rc == TT_OK ? tt_ledger_run(l, apply_finish, o, NULL) : TT_GONE;
+}
+
+static uint64_t count_in_state(tt_ledger *l, tt_task_state state)
+{
+    tt_queue_counts counts = {0};
+    cr_assert_eq(tt_queue_count(l, TT_STR("q"), &counts, NULL), TT_OK);
+    return counts.by_state[state];
+}
+
+/* What was answered is there, what failed is not, and the file is whole. */
+static void check_outcome(const outcome *o, const char *fault)
+{
+    tt_ledger *l = open_ledger();
+    tt_buf TT_BUF_AUTO bytes = {0};
+    for (size_t i = 0; i < TT_COUNT(o->steps); i++) {
+        const step *s = &o->steps[i];
+        cr_assert_eq(has_record(l, s->party ? "party" : s->name, s->party ? "stored" : "put"), s->rc == TT_OK, "%s: %s is %s", fault,
+                     s->name, tt_rc_name(s->rc));
+    }
+    cr_assert(o->steps[3].rc != TT_OK);
+    cr_assert_eq(o->party.committed, o->steps[1].rc == TT_OK, "%s", fault);
+    cr_assert_eq(o->party.rolled_back, o->steps[1].rc != TT_OK, "%s", fault);
+    for (int64_t i = TT_PAGE_HEAD; i < 4; i++)
+        cr_assert_eq(tt_page_get(l, 1, i, &bytes, NULL), o->pages_rc == TT_OK ? TT_OK : TT_NOT_FOUND, "%s", fault);
+    cr_assert_eq(count_in_state(l, TT_TASK_FINISHED), o->finish_rc == TT_OK, "%s", fault);
+    cr_assert_eq(count_in_state(l, TT_TASK_QUEUED), o->push_rc == TT_OK && o->finish_rc != TT_OK, "%s", fault);
+    tt_ledger_close(l);
+    raw_sql("CREATE TEMP TABLE bad(x CHECK(x = 'ok')); INSERT INTO bad SELECT * FROM pragma_integrity_check");
+}
+
+/* Fail the N-th call, of opening and of everything after it, for N = 1, 1 + stride, ... until none fails. */
+static void fail_each(const char *call, const char *what, uint64_t stride)
+{
+    uint64_t hits = 1, n = 1, opened = 0, struck = 0;
+    for (; hits > 0; n += stride) {
+        char fault[64];
+        outcome o = {.party = PARTY("party")};
+        tt_ledger *l = NULL;
+        snprintf(fault, sizeof fault, "%s:%llu%s", call, (unsigned long long)n, what);
+        unlink(path);
+        cr_assert_eq(tt_sys_fault_arm(fault, NULL), TT_OK);
+        tt_rc rc = tt_ledger_open(&(tt_ledger_options){.path = path}, &l, NULL);
+        if (rc == TT_OK)
+            use_everything(l, &o);
+        hits = tt_sys_fault_hits();
+        struck += hits > 0;
+        cr_assert_eq(tt_sys_fault_arm(NULL, NULL), TT_OK);
+        if (rc == TT_OK) {
+            opened++;
+            tt_ledger_close(l);
+            check_outcome(&o, fault);
+        } else {
+            tt_ledger_close(open_ledger());
+        }
+    }
+    fprintf(stderr, "ledger: %s%s struck in %llu runs\n", call, what, (unsigned long long)struck);
+    cr_assert(struck > 5 && opened > 3, "the faults must have struck");
+}
+
+static void route_sqlite_memory(void)
+{
+    static const sqlite3_mem_methods memory = {db_malloc, db_free, db_realloc, db_size, db_roundup, db_init, db_shutdown, NULL};
+    cr_assert_eq(sqlite3_config(SQLITE_CONFIG_MALLOC, &memory), SQLITE_OK);
+}
+
+Test(ledger, every_write_may_fail) { fail_each("db_write", ":EIO", 1); }
+Test(ledger, every_write_may_find_a_full_disk) { fail_each("db_write", "+:ENOSPC", 1); }
+Test(ledger, every_sync_may_fail) { fail_each("db_sync", ":EIO", 1); }
+Test(ledger, every_sync_may_fail_for_good) { fail_each("db_sync", "+:EIO", 1); }
+
+Test(ledger, every_allocation_may_fail)
+{
+    route_sqlite_memory();
+    fail_each("malloc", ":ENOMEM", getenv("TUTTI_TEST_LONG") ? 1 : 31); /* there are thousands */
 }
 
 /* ---- open ---- */

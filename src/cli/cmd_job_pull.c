@@ -1,0 +1,117 @@
+/* `tutti job pull`: items out of a job as JSON lines. With -n one batch; without, batch after batch until the job is complete. Standard
+ * output is the brake: the next batch is claimed when the one before is written. */
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/cmds.h"
+#include "cli/give_back.h"
+#include "cli/item.h"
+#include "cli/job.h"
+#include "cli/output.h"
+
+typedef struct {
+    tt_cli *cli;
+    tt_give_back *leases;
+    tt_str count, wait, lease;
+    char worker[128];
+    bool stream;
+    bool complete;
+    size_t printed;
+} puller;
+
+static void name_worker(puller *p)
+{
+    char host[64] = "";
+    tt_str name = tt_cli_flag(p->cli, "--worker");
+    gethostname(host, sizeof host - 1);
+    if (name.ptr)
+        snprintf(p->worker, sizeof p->worker, "%.*s", TT_STR_ARG(name));
+    else
+        snprintf(p->worker, sizeof p->worker, "%s-%d", host, (int)getpid());
+}
+
+static void put_request_id(tt_buf *target)
+{
+    unsigned char bytes[16] = {0};
+    char hex[33] = "";
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+        return; /* without one: a repeated claim is a new one */
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+    tt_buf_query(target, "request_id", tt_str_of(hex));
+}
+
+static void make_target(puller *p, tt_buf *target)
+{
+    tt_job_target(p->cli, "/claim", target);
+    tt_buf_query(target, "n", p->count);
+    tt_buf_query(target, "wait", p->wait);
+    tt_buf_query(target, "worker", tt_str_of(p->worker));
+    tt_buf_query(target, "lease", p->lease);
+    put_request_id(target);
+}
+
+/* A first claim that fails is the user's mistake and told at once; later ones outlast a server that starts again. */
+static tt_rc claim(puller *p, tt_buf *answer, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0};
+    make_target(p, &target);
+    TT_TRY(tt_buf_check(&target, err));
+    tt_buf_clear(answer);
+    if (p->printed == 0)
+        return tt_cli_call(p->cli, "POST", tt_buf_cstr(&target), (tt_str){0}, answer, err);
+    return tt_job_call_patiently(p->cli, "POST", tt_buf_cstr(&target), (tt_str){0}, answer, err);
+}
+
+static tt_rc pull_batch(puller *p, tt_buf *answer, tt_buf *lines, tt_err *err)
+{
+    tt_item_batch batch;
+    size_t count;
+    TT_TRY(claim(p, answer, err));
+    TT_TRY(tt_item_batch_parse(tt_buf_view(answer), &batch, err));
+    tt_give_back_add(p->leases, batch.lease);
+    tt_buf_clear(lines);
+    TT_TRY(tt_item_batch_print(&batch, lines, &count, err));
+    TT_TRY(tt_out(p->cli, tt_buf_view(lines), err));
+    p->printed += count;
+    p->complete = batch.complete && count == 0;
+    return TT_OK;
+}
+
+static tt_rc pull_all(puller *p, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf answer = {0}, lines = {0};
+    do {
+        tt_rc rc = pull_batch(p, &answer, &lines, err);
+        if (rc != TT_OK) {
+            tt_give_back_all(p->leases);
+            return rc;
+        }
+    } while (p->stream && !p->complete);
+    if (!p->stream && p->complete)
+        return tt_fail(err, TT_NOT_FOUND, "nothing is left: job `%.*s` is complete", TT_STR_ARG(tt_cli_operand(p->cli, 0)));
+    return TT_OK;
+}
+
+static tt_rc job_pull(tt_cli *cli, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0};
+    puller p = {.cli = cli, .wait = tt_cli_flag(cli, "--wait"), .lease = tt_cli_flag(cli, "--lease")};
+    const char *where;
+    int64_t wait_ms, count;
+    p.stream = !tt_cli_has(cli, "--lines");
+    p.count = tt_cli_flag(cli, p.stream ? "--batch" : "--lines");
+    TT_TRY(tt_parse_duration_ms(p.wait, &wait_ms, err));
+    if (tt_parse_i64(p.count, &count, NULL) != TT_OK || count < 1)
+        return tt_fail(err, TT_USAGE, "`%.*s` is not a number of items: 1 or more is", TT_STR_ARG(p.count));
+    name_worker(&p);
+    tt_transport_allow_ms(cli, wait_ms);
+    TT_TRY(tt_transport_where(cli, &where, err));
+    tt_job_target(cli, "", &target);
+    p.leases = tt_give_back_start(cli, tt_buf_cstr(&target));
+    tt_rc rc = pull_all(&p, err);
+    tt_give_back_stop(p.leases);
+    return rc;
+}
+TT_CLI_COMMAND(tt_cmd_job_pull, job_pull)

@@ -1,0 +1,28 @@
+/* The commands of this room, for the table in main.c. Each is `int fn(tt_cli *)`: prints its result, returns the exit code. */
+#ifndef TT_CLI_CMDS_H
+#define TT_CLI_CMDS_H
+
+#include "cli/command.h"
+
+int tt_cmd_completion(tt_cli *cli); /* completion.c */
+int tt_cmd_man(tt_cli *cli);        /* man.c */
+
+int tt_cmd_job_list(tt_cli *cli);   /* cmd_job.c */
+int tt_cmd_job_show(tt_cli *cli);
+int tt_cmd_job_report(tt_cli *cli);
+int tt_cmd_job_errors(tt_cli *cli);
+int tt_cmd_job_retry(tt_cli *cli);
+int tt_cmd_job_clean(tt_cli *cli);
+int tt_cmd_job_delete(tt_cli *cli);
+int tt_cmd_job_start(tt_cli *cli);  /* cmd_job_start.c */
+int tt_cmd_job_watch(tt_cli *cli);  /* cmd_job_watch.c */
+int tt_cmd_job_pull(tt_cli *cli);   /* cmd_job_pull.c */
+int tt_cmd_job_push(tt_cli *cli);   /* cmd_job_push.c */
+
+int tt_cmd_config_show(tt_cli *cli); /* cmd_config.c */
+int tt_cmd_config_docs(tt_cli *cli);
+int tt_cmd_doctor(tt_cli *cli);      /* cmd_doctor.c */
+int tt_cmd_version(tt_cli *cli);     /* cmd_version.c */
+int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
+
+#endif

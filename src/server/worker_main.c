@@ -1,0 +1,236 @@
+#include "server/worker_main.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/signals.h"
+#include "io/http.h"
+#include "work/worker.h"
+
+enum { LEASE_MS = 60000, WAIT_MS = 30000, CALL_TIMEOUT_MS = 15000 };
+
+/* Two connections: one waits for work, the other, used by both of the worker's threads in turn, reports. */
+typedef struct {
+    tt_http *claims, *reports;
+    pthread_mutex_t lock;  /* guards reports */
+    char name[128];
+    const char *queues;    /* may be NULL */
+} http_transport;
+
+/* ---- calls ---- */
+
+/* The code that an error answer names; else one for its status. */
+static tt_rc code_of(int status, const json_t *problem)
+{
+    const char *code = json_string_value(json_object_get(problem, "code"));
+    for (int rc = TT_FAILED; code && rc <= TT_GONE; rc++)
+        if (strcmp(tt_rc_name((tt_rc)rc), code) == 0)
+            return (tt_rc)rc;
+    return status == 401 ? TT_UNAUTHORIZED : status == 403 ? TT_DENIED : status == 404 ? TT_NOT_FOUND
+         : status >= 500 || status == 429 ? TT_UNAVAILABLE : TT_FAILED;
+}
+
+static tt_rc explain(const char *target, int status, const json_t *problem, tt_err *err)
+{
+    const char *detail = json_string_value(json_object_get(problem, "detail"));
+    tt_rc rc = code_of(status, problem);
+    if (detail)
+        return tt_fail(err, rc, "%s", detail);
+    return tt_fail(err, rc, "%.200s was answered with status %d", target, status);
+}
+
+/* *ret (may be NULL): the answer's JSON, the caller drops it. */
+static tt_rc call(tt_http *h, const char *target, tt_str body, json_t **ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf answer = {.limit_bytes = 256 * 1024 * 1024};
+    int status;
+    TT_TRY(tt_http_call(h, "POST", target, body, NULL, &status, &answer, err));
+    json_t *root = json_loadb(answer.ptr ? answer.ptr : "", answer.len, JSON_ALLOW_NUL, NULL);
+    tt_rc rc = status >= 400 ? explain(target, status, root, err) : root ? TT_OK : tt_fail(err, TT_FAILED, "%.200s was answered with something that is not JSON", target);
+    if (rc == TT_OK && ret)
+        *ret = root;
+    else
+        json_decref(root);
+    return rc;
+}
+
+static tt_rc report(http_transport *t, const char *target, tt_str body, tt_err *err)
+{
+    pthread_mutex_lock(&t->lock);
+    tt_rc rc = call(t->reports, target, body, NULL, err);
+    pthread_mutex_unlock(&t->lock);
+    return rc;
+}
+
+static tt_rc about_task(http_transport *t, const char *verb, uint64_t id, uint64_t lease, const char *more, tt_str body, tt_err *err)
+{
+    char target[160];
+    snprintf(target, sizeof target, "/v1/tasks/%llu/%s?lease=%llu%s", (unsigned long long)id, verb, (unsigned long long)lease, more);
+    return report(t, target, body, err);
+}
+
+/* ---- the transport's table ---- */
+
+static tt_rc present(http_transport *t, const char *target, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf body = {0};
+    tt_buf_cstr_put(&body, "{\"name\":");
+    tt_buf_json_str(&body, tt_str_of(t->name));
+    tt_buf_printf(&body, ",\"pid\":%d}", (int)getpid());
+    return report(t, target, tt_buf_view(&body), err);
+}
+
+static tt_rc do_attach(void *arg, tt_err *err) { return present(arg, "/v1/workers/attach", err); }
+static tt_rc do_detach(void *arg, tt_err *err) { return present(arg, "/v1/workers/detach", err); }
+
+static tt_rc decode_payload(const json_t *task, tt_arena *arena, tt_str *ret, tt_err *err)
+{
+    const json_t *plain = json_object_get(task, "payload"), *packed = json_object_get(task, "payload_base64");
+    const json_t *text = plain ? plain : packed;
+    size_t len = json_string_length(text);
+    char *copy = tt_arena_alloc(arena, len + 1);
+    if (!copy)
+        return tt_fail(err, TT_NOMEM, "out of memory for a task's %zu bytes", len);
+    if (plain)
+        memcpy(copy, json_string_value(plain) ? json_string_value(plain) : "", len);
+    else if (!packed || sodium_base642bin((unsigned char *)copy, len + 1, json_string_value(packed), len, NULL, &len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
+        return tt_fail(err, TT_FAILED, "the server sent a task without a readable payload");
+    *ret = (tt_str){copy, len};
+    return TT_OK;
+}
+
+static tt_rc decode_task(const json_t *root, tt_arena *arena, tt_worker_task *ret, tt_err *err)
+{
+    const json_t *task = json_object_get(root, "task");
+    tt_str payload;
+    if (!json_is_object(task))
+        return TT_OK; /* none came */
+    TT_TRY(decode_payload(task, arena, &payload, err));
+    const char *kind = json_string_value(json_object_get(task, "kind"));
+    char *copy = tt_arena_dup(arena, tt_str_of(kind));
+    if (!copy)
+        return tt_fail(err, TT_NOMEM, "out of memory for a task");
+    *ret = (tt_worker_task){
+        .id = (uint64_t)json_integer_value(json_object_get(task, "id")), .lease = (uint64_t)json_integer_value(json_object_get(task, "lease")),
+        .attempt = (uint32_t)json_integer_value(json_object_get(task, "attempt")), .kind = tt_str_of(copy), .payload = payload,
+    };
+    return TT_OK;
+}
+
+static tt_rc do_claim(void *arg, int64_t wait_ms, int64_t lease_ms, tt_arena *arena, tt_worker_task *ret, tt_err *err)
+{
+    http_transport *t = arg;
+    json_t *root = NULL;
+    TT_BUF_AUTO tt_buf target = {0};
+    tt_buf_printf(&target, "/v1/tasks/claim?worker=%s&wait=%lldms&lease=%lldms%s%s", t->name, (long long)wait_ms, (long long)lease_ms,
+                  t->queues ? "&queue=" : "", t->queues ? t->queues : "");
+    TT_TRY(call(t->claims, tt_buf_cstr(&target), TT_STR(""), &root, err));
+    tt_rc rc = decode_task(root, arena, ret, err);
+    json_decref(root);
+    return rc;
+}
+
+static tt_rc do_extend(void *arg, uint64_t id, uint64_t lease, int64_t lease_ms, tt_err *err)
+{
+    char more[40];
+    snprintf(more, sizeof more, "&for=%lldms", (long long)lease_ms);
+    return about_task(arg, "extend", id, lease, more, TT_STR(""), err);
+}
+
+static tt_rc do_finish(void *arg, uint64_t id, uint64_t lease, tt_str result, tt_err *err)
+{
+    return about_task(arg, "finish", id, lease, "", result.ptr ? result : TT_STR(""), err);
+}
+
+static tt_rc do_fail(void *arg, uint64_t id, uint64_t lease, tt_str reason, bool final, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf body = {0};
+    tt_buf_cstr_put(&body, "{\"reason\":");
+    tt_buf_json_str(&body, reason);
+    tt_buf_printf(&body, ",\"final\":%s}", final ? "true" : "false");
+    return about_task(arg, "fail", id, lease, "", tt_buf_view(&body), err);
+}
+
+static tt_rc do_release(void *arg, uint64_t id, uint64_t lease, tt_err *err) { return about_task(arg, "release", id, lease, "", TT_STR(""), err); }
+static void do_interrupt(void *arg) { tt_http_interrupt(((http_transport *)arg)->claims); }
+
+/* ---- main ---- */
+
+/* Names stand in addresses and logs: letters, digits and a few marks (presence.c checks it again). */
+static tt_rc set_name(http_transport *t, const char *name, tt_err *err)
+{
+    char host[64] = "worker";
+    if (!name && gethostname(host, sizeof host) != 0)
+        return tt_fail_errno(err, errno, "cannot find the host's name");
+    host[sizeof host - 1] = '\0';
+    if (name && (strlen(name) >= sizeof t->name || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:@") != strlen(name) || !*name))
+        return tt_fail(err, TT_USAGE, "`%.140s` is not a worker's name: use up to 127 letters, digits and - _ . : @", name);
+    if (name)
+        snprintf(t->name, sizeof t->name, "%s", name);
+    else
+        snprintf(t->name, sizeof t->name, "%s-%d", host, (int)getpid());
+    return TT_OK;
+}
+
+static tt_rc set_queues(http_transport *t, const char *queues, tt_err *err)
+{
+    if (queues && strspn(queues, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,") != strlen(queues))
+        return tt_fail(err, TT_USAGE, "`%.140s` does not name queues: use letters, digits, - _ . and commas between them", queues);
+    t->queues = queues;
+    return TT_OK;
+}
+
+static tt_rc connect_to(http_transport *t, const tt_options *o, const char *server, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf url = {0};
+    tt_str token = tt_option_str(o, "server.token");
+    if (server)
+        tt_buf_cstr_put(&url, server);
+    else
+        tt_buf_printf(&url, "unix:%s/tutti.sock", tt_option_str(o, "data").ptr);
+    TT_TRY(tt_buf_check(&url, err));
+    TT_TRY(tt_http_new(tt_buf_view(&url), token, WAIT_MS + CALL_TIMEOUT_MS, &t->claims, err));
+    return tt_http_new(tt_buf_view(&url), token, CALL_TIMEOUT_MS, &t->reports, err);
+}
+
+static tt_rc run(http_transport *t, const tt_options *o, const tt_worker_args *args, tt_err *err)
+{
+    sigset_t usual;
+    int signal_fd;
+    tt_signals_usual(&usual);
+    TT_TRY(tt_signals_open(&usual, &signal_fd, err));
+    TT_TRY(set_name(t, args->name, err));
+    TT_TRY(set_queues(t, args->queues, err));
+    tt_log_set_process(t->name);
+    prctl(PR_SET_NAME, "tutti-worker");
+    if (sodium_init() < 0)
+        return tt_fail(err, TT_FAILED, "cannot set up libsodium");
+    TT_TRY(connect_to(t, o, args->server, err));
+    const tt_worker_transport table = {
+        .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend,
+        .finish = do_finish, .fail = do_fail, .release = do_release, .interrupt = do_interrupt,
+    };
+    const tt_worker_options options = {
+        .name = t->name, .transport = &table, .signal_fd = signal_fd, .lease_ms = LEASE_MS, .wait_ms = WAIT_MS,
+        .grace_ms = tt_option_int(o, "shutdown.grace") * 3 / 4, /* before the supervisor's patience with workers ends */
+    };
+    return tt_worker_run(&options, err);
+}
+
+int tt_worker_main(const tt_options *o, const tt_worker_args *args)
+{
+    http_transport t = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    tt_err err = {0};
+    tt_rc rc = run(&t, o, args, &err);
+    if (rc != TT_OK)
+        tt_log_error("the worker ends", TT_F_CSTR("why", err.text));
+    tt_http_free(t.claims);
+    tt_http_free(t.reports);
+    tt_log_set_process(NULL);
+    return tt_rc_exit(rc);
+}
