@@ -227,6 +227,7 @@ bool tt_access_host_ok(const tt_server *s, tt_str host);
 typedef struct {
     _Atomic uint64_t connections_total, request_body_bytes, response_body_bytes, unknown_parameters, suspended_total;
     _Atomic int64_t connections, requests_running; /* running: until the connection is through with it */
+    _Atomic int64_t requests_arriving; /* of those running: head or body are not complete */
 } tt_server_stats;
 
 void tt_metrics_count(tt_req *req, int64_t elapsed_us);

@@ -197,7 +197,10 @@ static void put_fault(tt_buf *out, const char *body_name, const tt_pair_fault *f
         tt_buf_printf(out, ",%" PRId64, f->index);
     if (f->position >= 0)
         tt_buf_printf(out, ",%" PRId64, f->position);
-    tt_buf_printf(out, "],\"msg\":\"%s\",\"type\":\"%s\"", f->msg, f->type);
+    tt_buf_printf(out, "],\"msg\":\"%s", f->msg);
+    if (f->actual_length >= 0)
+        tt_buf_printf(out, " %" PRId64 ", expected 2", f->actual_length);
+    tt_buf_printf(out, "\",\"type\":\"%s\"", f->type);
     if (f->actual_length >= 0)
         tt_buf_printf(out, ",\"ctx\":{\"actual_length\":%" PRId64 ",\"expected_length\":2}", f->actual_length);
     tt_buf_char(out, '}');

@@ -203,8 +203,16 @@ static void stop_listening(tt_server *s)
     s->quiet = true;
 }
 
+static bool is_busy(tt_server *s, bool arriving_too)
+{
+    int64_t arriving = arriving_too ? 0 : atomic_load(&s->stats.requests_arriving);
+    return atomic_load(&s->stats.requests_running) > arriving;
+}
+
 void tt_server_drain(tt_server *s, int64_t grace_ms)
 {
+    enum { ARRIVAL_MS = 1000 }; /* a client that is slower than this in sending its request sends it to our successor */
+    int64_t arrival_end_ms = tt_mono_ms() + ARRIVAL_MS;
     int64_t end_ms = tt_mono_ms() + grace_ms;
     atomic_store(&s->draining, true);
     stop_listening(s);
@@ -212,7 +220,7 @@ void tt_server_drain(tt_server *s, int64_t grace_ms)
     for (tt_stream *st = s->streams; st; st = tt_stream_next(st))
         tt_stream_cut(st); /* their clients come back elsewhere */
     pthread_mutex_unlock(&s->live_lock);
-    while (atomic_load(&s->stats.requests_running) > 0 && tt_mono_ms() < end_ms)
+    while (is_busy(s, tt_mono_ms() < arrival_end_ms) && tt_mono_ms() < end_ms)
         usleep(2000);
 }
 
