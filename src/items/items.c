@@ -105,6 +105,7 @@ static void close_job(void *arg, tt_job *j)
         tt_job_unref(j); /* the caller holds another one */
     }
     bool live = j->life == TT_JOB_LIVE;
+    j->sync_wanted = live;
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     if (live && tt_ledger_run(j->env->ledger, enlist_job, j, &err) != TT_OK)
