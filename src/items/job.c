@@ -105,6 +105,11 @@ tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
 static bool has_reader(const tt_job *j) { return j->def.mode != TT_MODE_WRITE; }
 bool tt_job_has_writer(const tt_job *j) { return j->def.mode != TT_MODE_READ && j->def.output; }
 
+void tt_job_rejects_path(const tt_job *j, tt_buf *out)
+{
+    tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+}
+
 static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
 {
     tt_paths paths = {0};
@@ -148,8 +153,13 @@ static tt_rc find_inputs(tt_job *j, tt_err *err)
 
 static tt_rc take_fingerprints(tt_job *j, tt_err *err)
 {
-    for (size_t i = 0; i < j->def.inputs.len; i++)
-        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &j->def.inputs.ptr[i].print, err));
+    for (size_t i = 0; i < j->def.inputs.len; i++) {
+        tt_input *in = &j->def.inputs.ptr[i];
+        const tt_source *file = tt_reader_file(j->reader, i);
+        free(in->path); /* the server may be started elsewhere the next time */
+        in->path = tt_dup_cstr(tt_source_path(file));
+        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &in->print, err));
+    }
     return TT_OK;
 }
 
@@ -288,7 +298,7 @@ static tt_rc resume_output(tt_job *j, tt_err *err)
         j->head_dirty = true;
         return tt_job_create_output(j, false, err);
     }
-    TT_TRY(tt_append_resume(j->env->roots, tt_str_of(j->def.output), &j->output_mark, &j->output, err));
+    TT_TRY(tt_append_resume(j->env->roots, tt_str_of(j->def.output_real), &j->output_mark, &j->output, err));
     return open_writer(j, tt_str_of(j->writer_state), j->output_mark.length_bytes > 0, err);
 }
 
@@ -297,7 +307,7 @@ static tt_rc resume_rejects(tt_job *j, tt_err *err)
     if (!tt_job_has_writer(j) || j->rejects_mark.length_bytes == 0)
         return TT_OK;
     TT_BUF_AUTO tt_buf path = {0};
-    tt_buf_printf(&path, "%s.rejects.jsonl", j->def.output);
+    tt_job_rejects_path(j, &path);
     return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
 }
 

@@ -126,6 +126,7 @@ void tt_job_resume(tt_job *j);
 /* Writer thread or nobody else: gives up output and rejects. */
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
+void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a writer */
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held */
