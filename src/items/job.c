@@ -206,6 +206,16 @@ static tt_rc record_output(tt_job *j, tt_err *err)
     return TT_OK;
 }
 
+tt_rc tt_job_check_writer(tt_job *j, tt_err *err)
+{
+    if (!tt_job_has_writer(j))
+        return TT_OK;
+    TT_TRY(open_writer(j, (tt_str){0}, false, err));
+    tt_writer_close(j->writer);
+    j->writer = NULL;
+    return TT_OK;
+}
+
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
 {
     if (!tt_job_has_writer(j))

@@ -122,6 +122,7 @@ void tt_job_unref(tt_job *j);
  * resume the job is broken, which is not an error of this call. */
 tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_job_check_writer(tt_job *j, tt_err *err) TT_MUST_CHECK; /* would the definition's writer open? */
 void tt_job_resume(tt_job *j);
 /* Writer thread or nobody else: gives up output and rejects. */
 void tt_job_close_output(tt_job *j);
