@@ -274,8 +274,8 @@ struct tt_server {
     struct MHD_Daemon **daemons;
     size_t daemon_count;
     char *spool_dir;
-    char master_hash[TT_TOKEN_HASH_TEXT];
-    bool has_master;
+    char token_hashes[TT_SCOPE_ADMIN + 1][TT_TOKEN_HASH_TEXT]; /* by scope; "": none */
+    bool has_tokens;
     TT_VEC(tt_cidr) trust;
     TT_VEC(tt_str) hosts;         /* allowed_hosts, lower case, owned */
     TT_VEC(struct in6_addr) bound;

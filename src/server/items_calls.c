@@ -18,7 +18,7 @@ void tt_items_error(tt_req *req, tt_rc rc, const tt_err *err)
 bool tt_items_may_use(tt_req *req, tt_str job_name)
 {
     tt_err err = {0};
-    if (tt_req_is_master(req))
+    if (tt_req_is_operator(req))
         return true;
     tt_rc rc = tt_items_check_token(tt_items_area_of(req)->items, job_name, tt_req_token(req), tt_req_is_near(req), &err);
     if (rc != TT_OK)

@@ -82,11 +82,13 @@ static void copy_options(tt_server *s, const tt_server_options *o)
     for (size_t i = 0; i < o->listen_count; i++)
         read_bound(s, s->fds[i] = o->listen_fds[i]);
     s->spool_dir = tt_dup_cstr(o->spool_dir);
-    s->has_master = o->master_token.len > 0;
-    if (s->has_master)
-        tt_token_hash(o->master_token, s->master_hash);
-    s->options.spool_dir = NULL; /* the caller's texts are not kept */
-    s->options.master_token = (tt_str){0};
+    for (size_t scope = 0; scope < TT_COUNT(s->token_hashes); scope++) {
+        if (o->tokens[scope].len)
+            tt_token_hash(o->tokens[scope], s->token_hashes[scope]);
+        s->has_tokens |= o->tokens[scope].len > 0;
+        s->options.tokens[scope] = (tt_str){0}; /* the caller's texts are not kept */
+    }
+    s->options.spool_dir = NULL;
     s->options.trust_cidrs = s->options.allowed_hosts = NULL;
     s->options.listen_fds = NULL;
 }
@@ -179,7 +181,7 @@ tt_rc tt_server_start(tt_server *s, tt_err *err)
 {
     TT_TRY(tt_server_compile(s, err));
     raise_file_limit();
-    if (s->options.insecure && !s->has_master)
+    if (s->options.insecure && !s->has_tokens)
         tt_log_warn("requests without a token may do everything", TT_F_CSTR("from", s->trust.len ? "the trusted networks" : "every network"));
     TT_TRY(tt_linger_new(s, &s->linger, err));
     for (size_t i = 0; i < s->options.listen_count; i++) {
