@@ -75,12 +75,27 @@ static tt_job_life set_life(tt_job *j, tt_job_life life)
     return before;
 }
 
+/* What rides in the ledger goes with the job's pages: before that the output must be safe by itself. */
+static tt_rc sync_output(void *arg, tt_txn *txn, tt_err *err)
+{
+    tt_job *j = arg;
+    if (!j->output || !tt_redo_is_unsynced(&j->redo))
+        return TT_OK;
+    pthread_mutex_lock(&j->lock);
+    j->sync_wanted = true;
+    pthread_mutex_unlock(&j->lock);
+    tt_txn_enlist(txn, &j->part);
+    return TT_OK;
+}
+
 /* The old job (may be NULL) leaves the ledger and the replacement (may be NULL) comes in, in one commit. */
 static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool remove_output, tt_err *err)
 {
     exchange x = {old, replacement, remove_output};
     tt_job_life before = old ? set_life(old, TT_JOB_GONE) : TT_JOB_NEW;
-    tt_rc rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
+    tt_rc rc = old && !remove_output ? tt_ledger_run(items->env.ledger, sync_output, old, err) : TT_OK;
+    if (rc == TT_OK)
+        rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
     if (rc != TT_OK) {
         if (old)
             set_life(old, before);
@@ -371,6 +386,7 @@ static tt_rc remove_output(void *arg, tt_txn *txn, tt_err *err)
     free(j->def.output_real);
     j->def.output_real = NULL; /* the path is free for others */
     j->output_mark = (tt_append_mark){0};
+    tt_redo_start_at(j, &j->output_mark);
     j->head_dirty = true;
     pthread_mutex_unlock(&j->lock);
     tt_txn_enlist(txn, &j->part);

@@ -137,8 +137,13 @@ static tt_rc job_flush(tt_participant *p, bool sync, tt_err *err)
     tt_job *j = job_of(p);
     if (j->group_rc != TT_OK)
         return tt_fail(err, j->group_rc, "out of memory while results of job `%s` were taken", j->def.name);
+    pthread_mutex_lock(&j->lock);
+    bool last = tt_job_is_complete(j);
+    j->redo.want_sync |= j->sync_wanted;
+    j->sync_wanted = false;
+    pthread_mutex_unlock(&j->lock);
     if (j->output)
-        TT_TRY(tt_append_flush(j->output, sync, &j->output_mark, err));
+        TT_TRY(tt_redo_flush(j, sync, last, err));
     return flush_rejects(j, sync, err);
 }
 
@@ -164,11 +169,13 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
         tt_writer_state(j->writer, &state);
     tt_buf_clear(&j->scratch);
     pthread_mutex_lock(&j->lock);
+    const tt_append_mark *safe = tt_redo_synced_after(j);
     tt_buf_printf(&j->scratch,
                   "{\"v\":1,\"planned\":%s,\"fresh\":%s,\"generation\":%u,\"duplicates\":%" PRIu64 ",\"output_len\":%" PRIu64
-                  ",\"output_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
+                  ",\"output_hash\":\"%016" PRIx64 "\",\"synced_len\":%" PRIu64
+                  ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
                   j->plan == TT_PLAN_DONE ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, j->output_mark.length_bytes,
-                  j->output_mark.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
+                  j->output_mark.tail_hash, safe->length_bytes, safe->tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
     pthread_mutex_unlock(&j->lock);
     tt_buf_json_str(&j->scratch, tt_buf_view(&state));
     tt_buf_char(&j->scratch, '}');
@@ -186,7 +193,7 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
 /* What changed up to here goes into the transaction; what changes from here on is for the next one. */
 static bool take_dirty(tt_job *j)
 {
-    bool anything = j->head_dirty || j->undo.len || j->blocks.dirty.len || j->notes.len || j->group_notes.len ||
+    bool anything = j->head_dirty || j->redo.syncs || j->undo.len || j->blocks.dirty.len || j->notes.len || j->group_notes.len ||
                     j->flushing_lines.len || j->storing_notes.len;
     if (!tt_vec_reserve(&j->storing, j->blocks.dirty.len))
         j->group_rc = TT_NOMEM;
@@ -212,6 +219,7 @@ static tt_rc job_store(tt_participant *p, tt_txn *txn, tt_err *err)
     if (gone || !anything)
         return TT_OK;
     TT_TRY(store_pages(j, txn, err));
+    TT_TRY(tt_redo_store(j, txn, err));
     TT_TRY(store_notes(j, txn, &j->storing_notes, err));
     TT_TRY(store_notes(j, txn, &j->group_notes, err));
     return store_head(j, txn, err);
@@ -238,8 +246,10 @@ static void job_committed(tt_participant *p)
 {
     tt_job *j = job_of(p);
     tt_claim *done = NULL;
-    if (j->output)
+    if (j->output) {
         tt_append_commit(j->output);
+        tt_redo_committed(j);
+    }
     if (j->rejects)
         tt_append_commit(j->rejects);
     if (j->writer) {
@@ -261,6 +271,10 @@ static void job_committed(tt_participant *p)
     }
     if (last_row != UINT32_MAX)
         tt_blocks_pack(&j->blocks, last_row);
+    if (tt_redo_is_unsynced(&j->redo) && !j->sync_due_ms) {
+        j->sync_due_ms = tt_mono_ms() + TT_REDO_IDLE_MS;
+        tt_job_arm(j, j->sync_due_ms);
+    }
     tt_rate_add(&j->rate, tt_mono_ms(), j->group_received);
     tt_buf_deinit(&j->flushing_lines);
     tt_notes_clear(&j->storing_notes);
@@ -289,6 +303,7 @@ static void job_rolled_back(tt_participant *p)
     tt_claim *done = NULL;
     tt_err err = {0};
     bool cut = !j->output || tt_append_rollback(j->output, &err) == TT_OK;
+    tt_redo_rolled_back(j);
     if (j->rejects && tt_append_rollback(j->rejects, &err) != TT_OK)
         cut = false;
     if (j->writer && j->writer_state && tt_writer_restore(j->writer, tt_str_of(j->writer_state), &err) != TT_OK)
@@ -334,15 +349,17 @@ static void flush_done(tt_change *c, tt_rc rc, const tt_err *err)
     tt_job *j = job_of_flush(c);
     pthread_mutex_lock(&j->lock);
     j->flush_queued = false;
-    if (rc != TT_OK)
+    if (rc != TT_OK) {
+        j->sync_wanted = tt_redo_is_unsynced(&j->redo);
         tt_job_flush_soon(j);
+    }
     pthread_mutex_unlock(&j->lock);
     tt_job_unref(j);
 }
 
 static bool has_unstored(const tt_job *j)
 {
-    return j->head_dirty || j->blocks.dirty.len || j->notes.len || j->reject_lines.len;
+    return j->sync_wanted || j->head_dirty || j->blocks.dirty.len || j->notes.len || j->reject_lines.len;
 }
 
 void tt_job_flush_soon(tt_job *j)
@@ -355,6 +372,11 @@ void tt_job_flush_soon(tt_job *j)
 
 void tt_job_flush_if_due(tt_job *j, int64_t now_ms)
 {
+    if (j->sync_due_ms && j->sync_due_ms <= now_ms) {
+        j->sync_due_ms = 0;
+        j->sync_wanted = true;
+        j->flush_due_ms = now_ms;
+    }
     if (!j->flush_due_ms || j->flush_due_ms > now_ms)
         return;
     j->flush_due_ms = 0;

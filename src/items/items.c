@@ -105,6 +105,7 @@ static void close_job(void *arg, tt_job *j)
         tt_job_unref(j); /* the caller holds another one */
     }
     bool live = j->life == TT_JOB_LIVE;
+    j->sync_wanted = live;
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     if (live && tt_ledger_run(j->env->ledger, enlist_job, j, &err) != TT_OK)
@@ -214,7 +215,7 @@ tt_job *tt_items_find(tt_items *items, tt_str name, tt_err *err)
     return NULL;
 }
 
-tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, tt_err *err)
+tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool is_near, tt_err *err)
 {
     tt_job *j = tt_items_peek(items, job_name);
     char hash[65] = "";
@@ -224,7 +225,8 @@ tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, tt_er
         pthread_mutex_unlock(&j->lock);
         tt_job_unref(j);
     }
-    if (hash[0] && !(token.len && items->options.token_matches(token, hash)))
+    bool opens = hash[0] ? token.len && items->options.token_matches(token, hash) : is_near;
+    if (!opens)
         return tt_fail(err, TT_DENIED, "Wrong or missing authentication token");
     return TT_OK;
 }

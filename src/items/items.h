@@ -48,8 +48,9 @@ void tt_items_close(tt_items *items);
 tt_job *tt_items_find(tt_items *items, tt_str name, tt_err *err);
 void tt_job_put(tt_job *j);
 const char *tt_job_name(const tt_job *j);
-/* TT_OK if the job has no token or this is it. TT_DENIED `Wrong or missing authentication token`. A job that does not exist passes. */
-tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, tt_err *err) TT_MUST_CHECK;
+/* TT_OK if the job has no token or this is it. TT_DENIED `Wrong or missing authentication token`. A job without a token, or one that does
+ * not exist, passes for those who are near; from afar only a job's own token opens anything. */
+tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool is_near, tt_err *err) TT_MUST_CHECK;
 
 /* ---- serve ---- */
 typedef struct tt_claim {

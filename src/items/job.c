@@ -58,6 +58,7 @@ void tt_job_unref(tt_job *j)
     tt_buf_deinit(&j->group_reject_lines);
     tt_buf_deinit(&j->flushing_lines);
     tt_buf_deinit(&j->scratch);
+    tt_redo_deinit(&j->redo);
     free(j->writer_state);
     tt_definition_deinit(&j->def);
     pthread_mutex_destroy(&j->lock);
@@ -191,6 +192,7 @@ static tt_rc record_output(tt_job *j, tt_err *err)
     j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
     tt_append_commit(j->output);
+    tt_redo_start_at(j, &j->output_mark);
     TT_TRY(open_writer(j, (tt_str){0}, tt_append_length(j->output) > 0, err));
     keep_writer_state(j);
     return TT_OK;
@@ -217,13 +219,13 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
 {
     json_error_t at;
     json_t *root = json_loadb(blob.ptr, blob.len, JSON_ALLOW_NUL, &at);
-    const char *output_hash, *rejects_hash, *writer_state;
-    json_int_t output_len, rejects_len, duplicates;
+    const char *output_hash, *synced_hash, *rejects_hash, *writer_state;
+    json_int_t output_len, synced_len, rejects_len, duplicates;
     int version, planned, generation, fresh;
     tt_rc rc = TT_OK;
-    if (!root || json_unpack(root, "{s:i, s:b, s:b, s:i, s:I, s:I, s:s, s:I, s:s, s:s}", "v", &version, "planned", &planned,
+    if (!root || json_unpack(root, "{s:i, s:b, s:b, s:i, s:I, s:I, s:s, s:I, s:s, s:I, s:s, s:s}", "v", &version, "planned", &planned,
                              "fresh", &fresh, "generation", &generation, "duplicates", &duplicates, "output_len", &output_len, "output_hash", &output_hash,
-                             "rejects_len", &rejects_len, "rejects_hash", &rejects_hash, "writer", &writer_state) != 0)
+                             "synced_len", &synced_len, "synced_hash", &synced_hash, "rejects_len", &rejects_len, "rejects_hash", &rejects_hash, "writer", &writer_state) != 0)
         rc = tt_fail(err, TT_CORRUPT, "the head page of job `%s` cannot be read", j->def.name);
     else {
         j->plan = planned ? TT_PLAN_DONE : TT_PLAN_NONE;
@@ -231,6 +233,8 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->generation = (uint32_t)generation;
         j->duplicates = (uint64_t)duplicates;
         j->output_mark = (tt_append_mark){(uint64_t)output_len, strtoull(output_hash, NULL, 16)};
+        j->redo.synced = (tt_append_mark){(uint64_t)synced_len, strtoull(synced_hash, NULL, 16)};
+        j->redo.recorded = j->output_mark;
         j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
         free(j->writer_state);
         j->writer_state = tt_dup_cstr(writer_state);
@@ -257,6 +261,10 @@ static bool take_page(void *arg, int64_t number, tt_str blob)
     if (number == TT_PAGE_READER_STATE) {
         tt_buf_str(&walk->reader_state, blob);
         return true;
+    }
+    if (number >= TT_PAGE_REDO_FIRST) {
+        walk->rc = tt_redo_take_page(walk->j, number, blob, walk->err);
+        return walk->rc == TT_OK;
     }
     tt_block block;
     bool inspected;
@@ -288,7 +296,7 @@ static tt_rc resume_output(tt_job *j, tt_err *err)
         j->head_dirty = true;
         return tt_job_create_output(j, false, err);
     }
-    TT_TRY(tt_append_resume(j->env->roots, tt_str_of(j->def.output), &j->output_mark, &j->output, err));
+    TT_TRY(tt_redo_resume(j, err));
     return open_writer(j, tt_str_of(j->writer_state), j->output_mark.length_bytes > 0, err);
 }
 

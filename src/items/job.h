@@ -24,6 +24,7 @@
 #include "items/items.h"
 #include "items/lease.h"
 #include "items/rate.h"
+#include "items/redo.h"
 #include "ledger/ledger.h"
 #include "ledger/watch.h"
 
@@ -79,6 +80,7 @@ struct tt_job {
     tt_plan_state plan;
     uint64_t duplicates;
     tt_append_mark output_mark, rejects_mark;
+    tt_redo redo;
     uint32_t generation;   /* of the output: clean starts so far */
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
 
@@ -88,6 +90,8 @@ struct tt_job {
     bool output_broken;
     bool flush_queued;     /* flush_change is with the ledger */
     int64_t flush_due_ms;  /* 0: nothing to store */
+    int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
+    bool sync_wanted;      /* the next flush syncs the output */
     tt_reader *reader;
     tt_writer *writer;
     tt_append *output, *rejects;

@@ -227,6 +227,7 @@ bool tt_access_host_ok(const tt_server *s, tt_str host);
 typedef struct {
     _Atomic uint64_t connections_total, request_body_bytes, response_body_bytes, unknown_parameters, suspended_total;
     _Atomic int64_t connections, requests_running; /* running: until the connection is through with it */
+    _Atomic int64_t requests_arriving; /* of those running: head or body are not complete */
 } tt_server_stats;
 
 void tt_metrics_count(tt_req *req, int64_t elapsed_us);
@@ -273,8 +274,8 @@ struct tt_server {
     struct MHD_Daemon **daemons;
     size_t daemon_count;
     char *spool_dir;
-    char master_hash[TT_TOKEN_HASH_TEXT];
-    bool has_master;
+    char token_hashes[TT_SCOPE_ADMIN + 1][TT_TOKEN_HASH_TEXT]; /* by scope; "": none */
+    bool has_tokens;
     TT_VEC(tt_cidr) trust;
     TT_VEC(tt_str) hosts;         /* allowed_hosts, lower case, owned */
     TT_VEC(struct in6_addr) bound;

@@ -18,9 +18,9 @@ void tt_items_error(tt_req *req, tt_rc rc, const tt_err *err)
 bool tt_items_may_use(tt_req *req, tt_str job_name)
 {
     tt_err err = {0};
-    if (tt_req_is_master(req))
+    if (tt_req_is_operator(req))
         return true;
-    tt_rc rc = tt_items_check_token(tt_items_area_of(req)->items, job_name, tt_req_token(req), &err);
+    tt_rc rc = tt_items_check_token(tt_items_area_of(req)->items, job_name, tt_req_token(req), tt_req_is_near(req), &err);
     if (rc != TT_OK)
         tt_req_error(req, rc, &err);
     return rc == TT_OK;
@@ -197,7 +197,10 @@ static void put_fault(tt_buf *out, const char *body_name, const tt_pair_fault *f
         tt_buf_printf(out, ",%" PRId64, f->index);
     if (f->position >= 0)
         tt_buf_printf(out, ",%" PRId64, f->position);
-    tt_buf_printf(out, "],\"msg\":\"%s\",\"type\":\"%s\"", f->msg, f->type);
+    tt_buf_printf(out, "],\"msg\":\"%s", f->msg);
+    if (f->actual_length >= 0)
+        tt_buf_printf(out, " %" PRId64 ", expected 2", f->actual_length);
+    tt_buf_printf(out, "\",\"type\":\"%s\"", f->type);
     if (f->actual_length >= 0)
         tt_buf_printf(out, ",\"ctx\":{\"actual_length\":%" PRId64 ",\"expected_length\":2}", f->actual_length);
     tt_buf_char(out, '}');

@@ -124,8 +124,8 @@ static void create_on_pool(tt_req *req)
     tt_rc rc = tt_req_json(req, &body, &err);
     if (rc == TT_OK)
         rc = read_start(body, metadata, &start, &err);
-    if (rc == TT_OK && !tt_req_is_master(req))
-        rc = tt_items_check_token(items_of(req), start.name, tt_req_token(req).len ? tt_req_token(req) : start.token, &err);
+    if (rc == TT_OK && !tt_req_is_operator(req))
+        rc = tt_items_check_token(items_of(req), start.name, tt_req_token(req).len ? tt_req_token(req) : start.token, tt_req_is_near(req), &err);
     if (rc == TT_OK)
         rc = tt_items_start(items_of(req), &start, &existed, &unknown, &err);
     json_decref(metadata);

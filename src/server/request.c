@@ -159,7 +159,21 @@ static enum MHD_Result copy_header(void *cls, enum MHD_ValueKind kind, const cha
     return tt_vec_push(&req->headers, pair) ? MHD_YES : MHD_NO;
 }
 
-void *tt_http_uri(void *cls, const char *uri, struct MHD_Connection *conn) { return tt_req_new(cls, tt_str_of(uri)); }
+void *tt_http_uri(void *cls, const char *uri, struct MHD_Connection *conn)
+{
+    tt_server *s = cls;
+    tt_req *req = tt_req_new(s, tt_str_of(uri));
+    if (req)
+        atomic_fetch_add(&s->stats.requests_arriving, 1);
+    return req;
+}
+
+/* To be called before the stage moves on. */
+static void note_arrival(tt_req *req)
+{
+    if (req->stage == TT_STAGE_NEW || req->stage == TT_STAGE_BODY)
+        atomic_fetch_sub(&req->server->stats.requests_arriving, 1);
+}
 
 static void read_declared_size(tt_req *req)
 {
@@ -202,6 +216,7 @@ static bool refuse_before_body(const tt_req *req)
 
 static enum MHD_Result queue(tt_req *req)
 {
+    note_arrival(req);
     req->stage = TT_STAGE_QUEUED;
     return req->response ? MHD_queue_response(req->conn, (unsigned)req->status, req->response) : MHD_NO;
 }
@@ -319,6 +334,7 @@ enum MHD_Result tt_http_access(void *cls, struct MHD_Connection *conn, const cha
     if (*upload_len)
         return take_upload(req, upload, upload_len);
     if (req->stage == TT_STAGE_BODY) {
+        note_arrival(req);
         req->stage = TT_STAGE_HANDLED;
         if (atomic_load(&req->state) == TT_REQ_RUNNING)
             tt_req_run(req);
@@ -355,6 +371,7 @@ void tt_http_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
     tt_connection *c = tt_connection_of(conn);
     if (c)
         atomic_store_explicit(&c->head_since_ms, tt_mono_ms(), memory_order_relaxed);
+    note_arrival(req);
     if (req->linger)
         tt_linger_add(s->linger, MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
     if (req->stage != TT_STAGE_QUEUED)

@@ -82,11 +82,13 @@ static void copy_options(tt_server *s, const tt_server_options *o)
     for (size_t i = 0; i < o->listen_count; i++)
         read_bound(s, s->fds[i] = o->listen_fds[i]);
     s->spool_dir = tt_dup_cstr(o->spool_dir);
-    s->has_master = o->master_token.len > 0;
-    if (s->has_master)
-        tt_token_hash(o->master_token, s->master_hash);
-    s->options.spool_dir = NULL; /* the caller's texts are not kept */
-    s->options.master_token = (tt_str){0};
+    for (size_t scope = 0; scope < TT_COUNT(s->token_hashes); scope++) {
+        if (o->tokens[scope].len)
+            tt_token_hash(o->tokens[scope], s->token_hashes[scope]);
+        s->has_tokens |= o->tokens[scope].len > 0;
+        s->options.tokens[scope] = (tt_str){0}; /* the caller's texts are not kept */
+    }
+    s->options.spool_dir = NULL;
     s->options.trust_cidrs = s->options.allowed_hosts = NULL;
     s->options.listen_fds = NULL;
 }
@@ -155,7 +157,8 @@ static struct MHD_Daemon *start_daemon(tt_server *s, int fd)
     const tt_server_options *o = &s->options;
     struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, o->threads, NULL}, {MHD_OPTION_END, 0, NULL}};
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    enum { CONNECTION_MEMORY_BYTES = 64 * 1024, CONNECTION_GROWTH_BYTES = 16 * 1024 };
+    /* Half of it is what one read can take. Beyond 32 KiB it is mapped and goes back with the connection; an idle connection holds it all. */
+    enum { CONNECTION_MEMORY_BYTES = 48 * 1024, CONNECTION_GROWTH_BYTES = 16 * 1024 };
     return MHD_start_daemon(flags, 0, NULL, NULL, tt_http_access, s, MHD_OPTION_EXTERNAL_LOGGER, log_library, s, MHD_OPTION_LISTEN_SOCKET, fd,
                             MHD_OPTION_CONNECTION_LIMIT, o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_timeout_s,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
@@ -178,7 +181,7 @@ tt_rc tt_server_start(tt_server *s, tt_err *err)
 {
     TT_TRY(tt_server_compile(s, err));
     raise_file_limit();
-    if (s->options.insecure && !s->has_master)
+    if (s->options.insecure && !s->has_tokens)
         tt_log_warn("requests without a token may do everything", TT_F_CSTR("from", s->trust.len ? "the trusted networks" : "every network"));
     TT_TRY(tt_linger_new(s, &s->linger, err));
     for (size_t i = 0; i < s->options.listen_count; i++) {
@@ -200,8 +203,16 @@ static void stop_listening(tt_server *s)
     s->quiet = true;
 }
 
+static bool is_busy(tt_server *s, bool arriving_too)
+{
+    int64_t arriving = arriving_too ? 0 : atomic_load(&s->stats.requests_arriving);
+    return atomic_load(&s->stats.requests_running) > arriving;
+}
+
 void tt_server_drain(tt_server *s, int64_t grace_ms)
 {
+    enum { ARRIVAL_MS = 1000 }; /* a client that is slower than this in sending its request sends it to our successor */
+    int64_t arrival_end_ms = tt_mono_ms() + ARRIVAL_MS;
     int64_t end_ms = tt_mono_ms() + grace_ms;
     atomic_store(&s->draining, true);
     stop_listening(s);
@@ -209,7 +220,7 @@ void tt_server_drain(tt_server *s, int64_t grace_ms)
     for (tt_stream *st = s->streams; st; st = tt_stream_next(st))
         tt_stream_cut(st); /* their clients come back elsewhere */
     pthread_mutex_unlock(&s->live_lock);
-    while (atomic_load(&s->stats.requests_running) > 0 && tt_mono_ms() < end_ms)
+    while (is_busy(s, tt_mono_ms() < arrival_end_ms) && tt_mono_ms() < end_ms)
         usleep(2000);
 }
 

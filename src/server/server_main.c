@@ -113,7 +113,9 @@ static tt_rc open_server(tt_house *h, tt_err *err)
         .threads = (unsigned)tt_option_int(o, "server.threads"), .max_connections = (unsigned)tt_option_int(o, "server.max_connections"),
         .idle_timeout_s = (unsigned)(tt_option_int(o, "server.idle_timeout") / 1000),
         .body_limit_bytes = (uint64_t)tt_option_int(o, "limits.body"), .spool_dir = h->spool_dir,
-        .master_token = tt_option_str(o, "server.token"), .insecure = tt_option_bool(o, "server.insecure"),
+        .tokens = {[TT_SCOPE_ADMIN] = tt_option_str(o, "server.token"), [TT_SCOPE_OPERATOR] = tt_option_str(o, "server.operator_token"),
+                   [TT_SCOPE_READ] = tt_option_str(o, "server.read_token")},
+        .insecure = tt_option_bool(o, "server.insecure"),
         .access_log = tt_option_bool(o, "server.access_log"),
     };
     options.trust_count = tt_option_list(o, "server.trust", &options.trust_cidrs);

@@ -983,7 +983,7 @@ static void check_tokens(bool near)
 
 Test(server, every_route_checks_its_token, .timeout = 60)
 {
-    start_with((tt_server_options){.master_token = TT_STR("s3cret")});
+    start_with((tt_server_options){.tokens[TT_SCOPE_ADMIN] = TT_STR("s3cret")});
     check_tokens(true);
     expect(ask("GET", "/purge", NULL, NULL), 403, "{\"detail\":\"Wrong or missing master authentication token\"}");
     expect(ask("GET", "/report?job_name=a", NULL, NULL), 403, "{\"detail\":\"Wrong or missing authentication token\"}");
@@ -1024,7 +1024,7 @@ Test(server, scopes_by_peer)
 {
     tt_scope scope;
     bool near;
-    start_with((tt_server_options){.master_token = TT_STR("s3cret")});
+    start_with((tt_server_options){.tokens[TT_SCOPE_ADMIN] = TT_STR("s3cret")});
     cr_expect_eq(admitted_as("POST", "/serve", TT_PEER_REMOTE, &scope, &near), 403);
     cr_expect_eq(admitted_as("POST", "/serve?token=", TT_PEER_REMOTE, &scope, &near), 403);
     cr_expect_eq(admitted_as("POST", "/serve?token=j", TT_PEER_REMOTE, &scope, &near), 200);
@@ -1078,7 +1078,7 @@ Test(server, the_unix_socket_knows_its_peer)
     tt_err err = {0};
     cr_assert_eq(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
     cr_assert_eq(listen(fd, 16), 0);
-    tt_server_options o = {.listen_fds = &fd, .listen_count = 1, .threads = 1, .master_token = TT_STR("s3cret")};
+    tt_server_options o = {.listen_fds = &fd, .listen_count = 1, .threads = 1, .tokens[TT_SCOPE_ADMIN] = TT_STR("s3cret")};
     cr_assert_eq(tt_server_new(&o, &server, &err), TT_OK, "%s", err.text);
     tt_server_add_routes(server, test_routes, NULL);
     cr_assert_eq(tt_server_start(server, &err), TT_OK, "%s", err.text);
