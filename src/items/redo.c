@@ -57,9 +57,14 @@ tt_rc tt_redo_flush(tt_job *j, bool sync, bool last, tt_err *err)
         r->rides = tt_buf_check(&r->bytes, NULL) == TT_OK; /* else it is synced, which needs no memory */
     }
     r->syncs = !r->rides && (tt_append_staged(j->output) > 0 || r->want_sync);
-    tt_rc rc = tt_append_flush(j->output, sync && r->syncs, &j->output_mark, err);
+    tt_append_mark now;
+    tt_rc rc = tt_append_flush(j->output, sync && r->syncs, &now, err);
     r->stale = rc != TT_OK && r->syncs && tt_redo_is_unsynced(r);
-    return rc;
+    TT_TRY(rc);
+    pthread_mutex_lock(&j->lock); /* reports read it */
+    j->output_mark = now;
+    pthread_mutex_unlock(&j->lock);
+    return TT_OK;
 }
 
 tt_rc tt_redo_store(tt_job *j, tt_txn *txn, tt_err *err)

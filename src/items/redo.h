@@ -44,7 +44,7 @@ tt_rc tt_redo_flush(struct tt_job *j, bool sync, bool last, tt_err *err) TT_MUST
 /* Put the group's page, if it rides. */
 tt_rc tt_redo_store(struct tt_job *j, tt_txn *txn, tt_err *err) TT_MUST_CHECK;
 void tt_redo_committed(struct tt_job *j);
-void tt_redo_rolled_back(struct tt_job *j);
+void tt_redo_rolled_back(struct tt_job *j); /* with the job's lock held */
 /* Resume: pages in order, then the output opened at the synced mark and brought up to the recorded one. */
 tt_rc tt_redo_take_page(struct tt_job *j, int64_t number, tt_str blob, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_redo_resume(struct tt_job *j, tt_err *err) TT_MUST_CHECK;
