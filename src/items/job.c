@@ -253,10 +253,8 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
     return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
 }
 
-tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
+static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
 {
-    if (!tt_job_has_writer(j))
-        return TT_OK;
     tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
     TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
     if (j->fresh && tt_append_length(j->output))
@@ -265,6 +263,16 @@ tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
         TT_TRY(record_rejects(j, mode, err));
     j->fresh = false;
     return record_output(j, err);
+}
+
+tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
+{
+    if (!tt_job_has_writer(j))
+        return TT_OK;
+    tt_rc rc = create_output(j, overwrite, err);
+    if (rc != TT_OK) /* nothing half-open, whose lock would keep the next try away */
+        tt_job_close_output(j);
+    return rc;
 }
 
 /* ---- reading back what the ledger knows ---- */
