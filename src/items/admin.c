@@ -94,7 +94,7 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
 {
     exchange x = {old, replacement, remove_output};
     tt_job_life before = old ? set_life(old, TT_JOB_GONE) : TT_JOB_NEW;
-    tt_rc rc = old && !remove_output ? tt_ledger_run(items->env.ledger, sync_output, old, err) : TT_OK;
+    tt_rc rc = old ? tt_ledger_run(items->env.ledger, sync_output, old, err) : TT_OK;
     if (rc == TT_OK)
         rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
     if (rc != TT_OK) {

@@ -268,6 +268,7 @@ void tt_job_remove_output(tt_job *j, tt_txn *txn)
 {
     pthread_mutex_lock(&j->lock);
     j->removing = j->head_dirty = j->record_dirty = true;
+    j->sync_wanted = true; /* should the deletion not come to pass, the file is whole */
     j->removal = (tt_err){0};
     pthread_mutex_unlock(&j->lock);
     tt_txn_enlist(txn, &j->part);
