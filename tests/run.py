@@ -211,6 +211,7 @@ def parse() -> argparse.Namespace:
     for flag in ("--long", "--log", "--line", "--figure"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 8))
+    parser.add_argument("--only", help="kinds, with commas: " + ", ".join(name for name, _ in KINDS))
     parser.add_argument("patterns", nargs="*")
     return parser.parse_args()
 
@@ -223,6 +224,8 @@ def main() -> int:
     if measures:
         forget_coverage(run.build)
     for name, kind in KINDS:
+        if args.only and name not in args.only.split(","):
+            continue
         started = time.monotonic()
         count = kind(run)
         total += count

@@ -474,6 +474,8 @@ void tt_job_tick(void *arg)
     tt_job_flush_if_due(j, now);
     if (j->flush_due_ms && j->flush_due_ms < next)
         next = j->flush_due_ms;
+    if (j->sync_due_ms && j->sync_due_ms < next)
+        next = j->sync_due_ms;
     if (next != INT64_MAX)
         tt_job_arm(j, next);
     pthread_mutex_unlock(&j->lock);

@@ -104,7 +104,9 @@ static void close_job(void *arg, tt_job *j)
         j->tick_due_ms = 0;
         tt_job_unref(j); /* the caller holds another one */
     }
+    j->flush_due_ms = 0; /* a tick that waits for the lock must not come again */
     bool live = j->life == TT_JOB_LIVE;
+    j->sync_wanted = live;
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     if (live && tt_ledger_run(j->env->ledger, enlist_job, j, &err) != TT_OK)

@@ -24,6 +24,7 @@
 #include "items/items.h"
 #include "items/lease.h"
 #include "items/rate.h"
+#include "items/redo.h"
 #include "ledger/ledger.h"
 #include "ledger/watch.h"
 
@@ -79,8 +80,10 @@ struct tt_job {
     tt_plan_state plan;
     uint64_t duplicates;
     tt_append_mark output_mark, rejects_mark;
+    tt_redo redo;
     uint32_t generation;   /* of the output: clean starts so far */
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
+    /* def is persisted as well, as the job's record */
 
     /* not persisted */
     tt_job_life life;
@@ -88,6 +91,8 @@ struct tt_job {
     bool output_broken;
     bool flush_queued;     /* flush_change is with the ledger */
     int64_t flush_due_ms;  /* 0: nothing to store */
+    int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
+    bool sync_wanted;      /* the next flush syncs the output */
     tt_reader *reader;
     tt_writer *writer;
     tt_append *output, *rejects;
@@ -98,6 +103,10 @@ struct tt_job {
     tt_timer tick;         /* ends leases and waiting claims; armed: holds a reference */
     int64_t tick_due_ms;   /* 0: not armed */
     TT_VEC(tt_change *) after_plan; /* results and marks that wait for the plan to know their ids */
+    bool output_known;     /* the ledger knows where the output is: results may be written to it */
+    bool output_making;    /* output_change is with the ledger */
+    tt_change output_change; /* makes an output where a clean has deleted it */
+    TT_VEC(tt_results *) after_output; /* results that wait for that */
 
     /* the group under way (writer thread) */
     TT_VEC(tt_undo) undo;
@@ -109,7 +118,10 @@ struct tt_job {
     tt_rc group_rc;        /* a failure in the middle of an apply takes the whole group of this job down */
     char *writer_state;    /* as last committed */
     bool reader_stored;    /* the reader's state is in the ledger */
-    bool head_dirty;
+    bool head_dirty, record_dirty;
+    bool removing;         /* the output is deleted as soon as the ledger knows that there is none */
+    bool leftover;         /* that failed: the file is still there */
+    tt_err removal;        /* why */
     char last_trouble[640];/* of the last group that was rolled back */
 };
 
@@ -124,13 +136,15 @@ tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_job_check_writer(tt_job *j, tt_err *err) TT_MUST_CHECK; /* would the definition's writer open? */
 void tt_job_resume(tt_job *j);
+/* When it is not open: where the ledger knows it to end. */
+tt_rc tt_job_open_rejects(tt_job *j, tt_err *err) TT_MUST_CHECK;
 /* Writer thread or nobody else: gives up output and rejects. */
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
 void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a writer */
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
-bool tt_job_is_complete(const tt_job *j); /* lock held */
+bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
 
 /* plan.c: find the blocks, in the background or (CSV with inferred types) at once. */
 tt_rc tt_plan_now(tt_job *j, tt_err *err) TT_MUST_CHECK;
@@ -155,6 +169,8 @@ tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
 
 /* commit.c. */
 extern const tt_participant tt_job_participant;
+/* On the writer thread: delete the output file when this group is committed; j->removal says whether that went well. */
+void tt_job_remove_output(tt_job *j, tt_txn *txn);
 /* With the lock held: see to it that what changed is stored within some 200 ms; do it when its time has come. */
 void tt_job_flush_soon(tt_job *j);
 void tt_job_flush_if_due(tt_job *j, int64_t now_ms);
