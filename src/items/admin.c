@@ -232,6 +232,20 @@ static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrit
     return rc;
 }
 
+/* The old job's file stays open until the exchange. */
+static bool holds_output(tt_items *items, const tt_job *old, const tt_definition *d)
+{
+    TT_BUF_AUTO tt_buf path = {0};
+    return old && old->def.output_real && d->output && find_output(items, d, &path, NULL) == TT_OK
+        && tt_str_is(tt_buf_view(&path), old->def.output_real);
+}
+
+static tt_rc open_before_exchange(tt_job *j, bool overwrite, tt_err *err)
+{
+    tt_rc rc = tt_job_create_output(j, overwrite, err);
+    return rc == TT_LOCKED ? output_refused(&j->def, err) : rc;
+}
+
 static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definition *d, tt_job *old, tt_err *err)
 {
     bool overwrite = json_is_true(json_object_get(start->metadata, "overwrite"));
@@ -244,18 +258,16 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
         rc = tt_job_create_input(j, err);
     if (rc == TT_OK)
         rc = check_not_input(items, &j->def, err);
-    /* An old job holds the file: then the new one opens it after the exchange. */
+    /* What can go wrong goes wrong before the old job is given up. */
+    bool is_held = holds_output(items, old, &j->def);
     j->fresh = old && start->clean_start;
     j->generation = old ? old->generation + 1 : 0;
-    if (rc == TT_OK && !old) {
-        rc = tt_job_create_output(j, overwrite, err);
-        if (rc == TT_LOCKED)
-            rc = output_refused(&j->def, err);
-    }
+    if (rc == TT_OK)
+        rc = is_held ? tt_job_check_writer(j, err) : open_before_exchange(j, overwrite, err);
     if (rc == TT_OK)
         rc = replace(items, old, j, false, err);
     if (rc == TT_OK)
-        rc = go_live(items, j, old != NULL, overwrite, err);
+        rc = go_live(items, j, is_held, overwrite, err);
     tt_job_unref(j);
     return rc;
 }

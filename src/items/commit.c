@@ -101,7 +101,7 @@ void tt_job_note_bad(tt_job *j, uint64_t id, uint32_t file_no, const tt_bad_reco
     TT_BUF_AUTO tt_buf reason = {0};
     tt_buf_printf(&reason, "%s (line %" PRIu64 ", byte %" PRIu64 ")", bad->reason, bad->line, bad->offset);
     tt_job_note(&j->notes, id, TT_ITEM_ERROR, 0, tt_buf_view(&reason), (tt_str){0});
-    if (j->def.output)
+    if (tt_job_has_writer(j))
         put_reject(&j->reject_lines, id, j->def.inputs.ptr[file_no].path, bad);
 }
 
@@ -110,7 +110,7 @@ static tt_rc open_rejects(tt_job *j, tt_err *err)
     if (j->rejects)
         return TT_OK;
     TT_BUF_AUTO tt_buf path = {0};
-    tt_buf_printf(&path, "%s.rejects.jsonl", j->def.output);
+    tt_job_rejects_path(j, &path);
     return tt_append_create(j->env->roots, tt_buf_view(&path), TT_APPEND_KEEP, &j->rejects, err);
 }
 

@@ -106,6 +106,11 @@ tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
 static bool has_reader(const tt_job *j) { return j->def.mode != TT_MODE_WRITE; }
 bool tt_job_has_writer(const tt_job *j) { return j->def.mode != TT_MODE_READ && j->def.output; }
 
+void tt_job_rejects_path(const tt_job *j, tt_buf *out)
+{
+    tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+}
+
 static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
 {
     tt_paths paths = {0};
@@ -149,8 +154,13 @@ static tt_rc find_inputs(tt_job *j, tt_err *err)
 
 static tt_rc take_fingerprints(tt_job *j, tt_err *err)
 {
-    for (size_t i = 0; i < j->def.inputs.len; i++)
-        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &j->def.inputs.ptr[i].print, err));
+    for (size_t i = 0; i < j->def.inputs.len; i++) {
+        tt_input *in = &j->def.inputs.ptr[i];
+        const tt_source *file = tt_reader_file(j->reader, i);
+        free(in->path); /* the server may be started elsewhere the next time */
+        in->path = tt_dup_cstr(tt_source_path(file));
+        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &in->print, err));
+    }
     return TT_OK;
 }
 
@@ -195,6 +205,16 @@ static tt_rc record_output(tt_job *j, tt_err *err)
     tt_redo_start_at(j, &j->output_mark);
     TT_TRY(open_writer(j, (tt_str){0}, tt_append_length(j->output) > 0, err));
     keep_writer_state(j);
+    return TT_OK;
+}
+
+tt_rc tt_job_check_writer(tt_job *j, tt_err *err)
+{
+    if (!tt_job_has_writer(j))
+        return TT_OK;
+    TT_TRY(open_writer(j, (tt_str){0}, false, err));
+    tt_writer_close(j->writer);
+    j->writer = NULL;
     return TT_OK;
 }
 
@@ -305,7 +325,7 @@ static tt_rc resume_rejects(tt_job *j, tt_err *err)
     if (!tt_job_has_writer(j) || j->rejects_mark.length_bytes == 0)
         return TT_OK;
     TT_BUF_AUTO tt_buf path = {0};
-    tt_buf_printf(&path, "%s.rejects.jsonl", j->def.output);
+    tt_job_rejects_path(j, &path);
     return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
 }
 

@@ -126,10 +126,12 @@ void tt_job_unref(tt_job *j);
  * resume the job is broken, which is not an error of this call. */
 tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_job_check_writer(tt_job *j, tt_err *err) TT_MUST_CHECK; /* would the definition's writer open? */
 void tt_job_resume(tt_job *j);
 /* Writer thread or nobody else: gives up output and rejects. */
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
+void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a writer */
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held */
