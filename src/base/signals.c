@@ -18,6 +18,7 @@ void tt_signals_usual(sigset_t *ret)
 tt_rc tt_signals_open(const sigset_t *set, int *ret_fd, tt_err *err)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* the write fails, with EFBIG */
     pthread_sigmask(SIG_BLOCK, set, NULL);
     int fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)

@@ -411,7 +411,7 @@ static tt_rc continue_at(tt_append *a, const tt_append_mark *recorded, uint64_t 
         return tt_fail(err, TT_CONFLICT, "the output '%.256s' has only %ju of the %ju bytes that were written: put the whole file back, or start the job anew",
             a->path, (uintmax_t)size, (uintmax_t)recorded->length_bytes);
     TT_TRY(start_at(a, recorded->length_bytes, err));
-    if (tail_hash(&a->committed_tail) != recorded->tail_hash)
+    if (recorded->length_bytes && tail_hash(&a->committed_tail) != recorded->tail_hash)
         return tt_fail(err, TT_CONFLICT, "the output '%.256s' is not the file that was written: the bytes before position %ju differ; put that file back, or start the job anew",
             a->path, (uintmax_t)recorded->length_bytes);
     a->reach = size;

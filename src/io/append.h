@@ -28,7 +28,8 @@ typedef struct tt_append tt_append;
 /* Open for a new job. Creates the file (0666 & ~umask), syncs its directory. TT_LOCKED when another process has it. */
 tt_rc tt_append_create(const tt_roots *roots, tt_str path, tt_append_mode mode, tt_append **ret, tt_err *err) TT_MUST_CHECK;
 /* Open again after a restart: cut back to the recorded length after checking that it is the same file. Never when it is shorter than recorded, or
- * when the bytes before the recorded length differ (TT_CONFLICT, nothing changed). A missing file is fine when the recorded length is 0. */
+ * when the bytes before the recorded length differ (TT_CONFLICT, nothing changed). A missing file is fine when the recorded length is 0 (then the
+ * hash does not count). */
 tt_rc tt_append_resume(const tt_roots *roots, tt_str path, const tt_append_mark *recorded, tt_append **ret, tt_err *err) TT_MUST_CHECK;
 /* Rolls back what is not committed, unlocks, closes. NULL is fine. */
 void tt_append_close(tt_append *a);

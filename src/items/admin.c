@@ -10,14 +10,6 @@
 #include "ledger/pages.h"
 #include "ledger/records.h"
 
-tt_rc tt_job_store_record(tt_job *j, tt_txn *txn, tt_err *err)
-{
-    TT_BUF_AUTO tt_buf text = {0};
-    tt_definition_write(&j->def, &text);
-    TT_TRY(tt_buf_check(&text, err));
-    return tt_record_put(txn, TT_STR("job"), tt_str_of(j->def.name), TT_ANY_VERSION, tt_buf_view(&text), NULL, err);
-}
-
 /* ---- giving up an old job ---- */
 
 typedef struct {
@@ -34,6 +26,17 @@ static tt_rc drop_rows(const tt_job *j, tt_txn *txn, tt_err *err)
     return tt_page_drop_owner(txn, j->def.owner, err);
 }
 
+/* The record and the head of j, with the next commit of its group. */
+static tt_rc store_all(void *arg, tt_txn *txn, tt_err *err)
+{
+    tt_job *j = arg;
+    pthread_mutex_lock(&j->lock);
+    j->head_dirty = j->record_dirty = true;
+    pthread_mutex_unlock(&j->lock);
+    tt_txn_enlist(txn, &j->part);
+    return TT_OK;
+}
+
 static tt_rc exchange_apply(void *arg, tt_txn *txn, tt_err *err)
 {
     exchange *x = arg;
@@ -42,9 +45,7 @@ static tt_rc exchange_apply(void *arg, tt_txn *txn, tt_err *err)
     if (!x->replacement)
         return TT_OK;
     TT_TRY(tt_page_new_owner(txn, &x->replacement->def.owner, err));
-    x->replacement->head_dirty = true;
-    TT_TRY(tt_job_store_record(x->replacement, txn, err));
-    return x->replacement->part.store(&x->replacement->part, txn, err);
+    return store_all(x->replacement, txn, err);
 }
 
 /* On the writer thread, which alone uses the output. */
@@ -199,17 +200,18 @@ static void take_token(tt_items *items, const tt_job_start *start, tt_definition
     }
 }
 
-/* The ledger knows the job; now it opens. If the output fails at this point, the job stays, broken, with the reason. */
+/* The ledger knows the job; now it opens, and nothing is written before the ledger knows where. If the output fails at this point, the job
+ * stays, broken, with the reason. */
 static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrite, tt_err *err)
 {
     tt_rc rc = open_output ? tt_job_create_output(j, overwrite, err) : TT_OK;
+    if (rc == TT_OK && open_output)
+        rc = tt_ledger_run(items->env.ledger, store_all, j, err);
     pthread_mutex_lock(&j->lock);
     if (rc == TT_OK)
         j->life = TT_JOB_LIVE;
     else
         tt_job_break(j, true, err->text);
-    j->head_dirty = true;
-    tt_job_flush_soon(j);
     pthread_mutex_unlock(&j->lock);
     tt_items_set(items, tt_job_ref(j));
     if (rc == TT_OK)
@@ -264,8 +266,6 @@ static tt_rc same_files(const tt_definition *old, const tt_definition *now, tt_e
     return TT_OK;
 }
 
-static tt_rc store_record(void *arg, tt_txn *txn, tt_err *err) { return tt_job_store_record(arg, txn, err); }
-
 /* A broken job is opened again from what the ledger knows: perhaps its files are back. */
 static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
 {
@@ -300,7 +300,7 @@ static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definit
     tt_claims_retry(live, &done);
     pthread_mutex_unlock(&live->lock);
     tt_claims_finish(done);
-    tt_rc rc = start->has_token ? tt_ledger_run(items->env.ledger, store_record, live, err) : TT_OK;
+    tt_rc rc = start->has_token ? tt_ledger_run(items->env.ledger, store_all, live, err) : TT_OK;
     uint64_t retried;
     if (rc == TT_OK && json_is_true(json_object_get(start->metadata, "retry_errors")))
         rc = tt_items_retry(items, start->name, NULL, 0, &retried, err);
@@ -361,20 +361,10 @@ tt_rc tt_items_delete(tt_items *items, tt_str name, tt_err *err)
 static tt_rc remove_output(void *arg, tt_txn *txn, tt_err *err)
 {
     tt_job *j = arg;
-    tt_rc rc = TT_OK;
-    if (j->output)
-        rc = tt_append_remove(j->output, err);
-    j->output = NULL;
-    if (rc != TT_OK)
-        return rc;
-    pthread_mutex_lock(&j->lock);
-    free(j->def.output_real);
-    j->def.output_real = NULL; /* the path is free for others */
-    j->output_mark = (tt_append_mark){0};
-    j->head_dirty = true;
-    pthread_mutex_unlock(&j->lock);
-    tt_txn_enlist(txn, &j->part);
-    return tt_job_store_record(j, txn, err);
+    if (j->leftover && !j->output)
+        TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), TT_APPEND_KEEP, &j->output, err));
+    tt_job_remove_output(j, txn);
+    return TT_OK;
 }
 
 static tt_rc clean_locked(tt_items *items, tt_job *j, bool output, tt_err *err)
@@ -388,7 +378,11 @@ static tt_rc clean_locked(tt_items *items, tt_job *j, bool output, tt_err *err)
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     bool remove = output && tt_job_has_writer(j);
-    TT_TRY(tt_ledger_run(items->env.ledger, remove ? remove_output : store_record, j, err));
+    TT_TRY(tt_ledger_run(items->env.ledger, remove ? remove_output : store_all, j, err));
+    if (remove && j->removal.code != TT_OK) {
+        *err = j->removal;
+        return err->code;
+    }
     if (!tt_job_has_writer(j))
         return tt_fail(err, TT_INVALID, "No cleaning method found for writer type \"<class 'NoneType'>\"");
     return TT_OK;

@@ -58,7 +58,7 @@ static bool find_sparse(tt_blocks *b, uint64_t id, bool make, size_t *ret_row)
     size_t number = (size_t)(uintptr_t)tt_map_get(&b->by_range, (tt_str){(char *)&range, sizeof range});
     if (number == 0) {
         tt_block block = {.first_id = range << SPARSE_SHIFT, .count = 1 << SPARSE_SHIFT};
-        if (!make || !tt_blocks_add(b, &block, true, NULL, tt_item_byte(TT_ITEM_HOLE, false, 0), false))
+        if (!make || !tt_blocks_add(b, &block, true, NULL, tt_item_byte(TT_ITEM_HOLE, false, 0), true))
             return false;
         number = b->rows.len;
     }

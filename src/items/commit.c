@@ -105,18 +105,19 @@ void tt_job_note_bad(tt_job *j, uint64_t id, uint32_t file_no, const tt_bad_reco
         put_reject(&j->reject_lines, id, j->def.inputs.ptr[file_no].path, bad);
 }
 
-static tt_rc open_rejects(tt_job *j, tt_err *err)
-{
-    if (j->rejects)
-        return TT_OK;
-    TT_BUF_AUTO tt_buf path = {0};
-    tt_buf_printf(&path, "%s.rejects.jsonl", j->def.output);
-    return tt_append_create(j->env->roots, tt_buf_view(&path), TT_APPEND_KEEP, &j->rejects, err);
-}
-
 /* ---- the participant ---- */
 
 static tt_job *job_of(tt_participant *p) { return (tt_job *)p; }
+
+static tt_rc flush_file(tt_job *j, tt_append *file, bool sync, tt_append_mark *mark, tt_err *err)
+{
+    tt_append_mark now;
+    TT_TRY(tt_append_flush(file, sync, &now, err));
+    pthread_mutex_lock(&j->lock); /* reports read it */
+    *mark = now;
+    pthread_mutex_unlock(&j->lock);
+    return TT_OK;
+}
 
 static tt_rc flush_rejects(tt_job *j, bool sync, tt_err *err)
 {
@@ -126,10 +127,10 @@ static tt_rc flush_rejects(tt_job *j, bool sync, tt_err *err)
     pthread_mutex_unlock(&j->lock);
     if (j->flushing_lines.len + j->group_reject_lines.len == 0)
         return TT_OK;
-    TT_TRY(open_rejects(j, err));
+    TT_TRY(tt_job_open_rejects(j, err));
     tt_append_put(j->rejects, j->flushing_lines.ptr, j->flushing_lines.len);
     tt_append_put(j->rejects, j->group_reject_lines.ptr, j->group_reject_lines.len);
-    return tt_append_flush(j->rejects, sync, &j->rejects_mark, err);
+    return flush_file(j, j->rejects, sync, &j->rejects_mark, err);
 }
 
 static tt_rc job_flush(tt_participant *p, bool sync, tt_err *err)
@@ -138,8 +139,26 @@ static tt_rc job_flush(tt_participant *p, bool sync, tt_err *err)
     if (j->group_rc != TT_OK)
         return tt_fail(err, j->group_rc, "out of memory while results of job `%s` were taken", j->def.name);
     if (j->output)
-        TT_TRY(tt_append_flush(j->output, sync, &j->output_mark, err));
+        TT_TRY(flush_file(j, j->output, sync, &j->output_mark, err));
     return flush_rejects(j, sync, err);
+}
+
+static tt_rc store_record(tt_job *j, tt_txn *txn, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    pthread_mutex_lock(&j->lock);
+    bool is_dirty = j->record_dirty;
+    tt_definition d = j->def;
+    if (j->removing)
+        d.output_real = NULL;
+    if (is_dirty)
+        tt_definition_write(&d, &text);
+    j->record_dirty = false;
+    pthread_mutex_unlock(&j->lock);
+    if (!is_dirty)
+        return TT_OK;
+    TT_TRY(tt_buf_check(&text, err));
+    return tt_record_put(txn, TT_STR("job"), tt_str_of(j->def.name), TT_ANY_VERSION, tt_buf_view(&text), NULL, err);
 }
 
 static tt_rc store_pages(tt_job *j, tt_txn *txn, tt_err *err)
@@ -164,11 +183,12 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
         tt_writer_state(j->writer, &state);
     tt_buf_clear(&j->scratch);
     pthread_mutex_lock(&j->lock);
+    tt_append_mark output = j->removing ? (tt_append_mark){0} : j->output_mark;
     tt_buf_printf(&j->scratch,
                   "{\"v\":1,\"planned\":%s,\"fresh\":%s,\"generation\":%u,\"duplicates\":%" PRIu64 ",\"output_len\":%" PRIu64
                   ",\"output_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
-                  j->plan == TT_PLAN_DONE ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, j->output_mark.length_bytes,
-                  j->output_mark.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
+                  j->plan == TT_PLAN_DONE ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
+                  output.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
     pthread_mutex_unlock(&j->lock);
     tt_buf_json_str(&j->scratch, tt_buf_view(&state));
     tt_buf_char(&j->scratch, '}');
@@ -186,7 +206,7 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
 /* What changed up to here goes into the transaction; what changes from here on is for the next one. */
 static bool take_dirty(tt_job *j)
 {
-    bool anything = j->head_dirty || j->undo.len || j->blocks.dirty.len || j->notes.len || j->group_notes.len ||
+    bool anything = j->head_dirty || j->record_dirty || j->undo.len || j->blocks.dirty.len || j->notes.len || j->group_notes.len ||
                     j->flushing_lines.len || j->storing_notes.len;
     if (!tt_vec_reserve(&j->storing, j->blocks.dirty.len))
         j->group_rc = TT_NOMEM;
@@ -211,6 +231,7 @@ static tt_rc job_store(tt_participant *p, tt_txn *txn, tt_err *err)
         return tt_fail(err, TT_NOMEM, "out of memory for the pages of job `%s`", j->def.name);
     if (gone || !anything)
         return TT_OK;
+    TT_TRY(store_record(j, txn, err));
     TT_TRY(store_pages(j, txn, err));
     TT_TRY(store_notes(j, txn, &j->storing_notes, err));
     TT_TRY(store_notes(j, txn, &j->group_notes, err));
@@ -234,14 +255,46 @@ static void notify(tt_job *j)
     tt_watch_notify(j->env->watches, tt_str_of(topic), 0);
 }
 
+/* ---- deleting the output ---- */
+
+void tt_job_remove_output(tt_job *j, tt_txn *txn)
+{
+    pthread_mutex_lock(&j->lock);
+    j->removing = j->head_dirty = j->record_dirty = true;
+    j->removal = (tt_err){0};
+    pthread_mutex_unlock(&j->lock);
+    tt_txn_enlist(txn, &j->part);
+}
+
+/* The ledger knows already that there is no output: a crash before this leaves the file, whole. */
+static void remove_output(tt_job *j)
+{
+    tt_err err = {0};
+    if (j->output)
+        (void)!tt_append_remove(j->output, &err);
+    pthread_mutex_lock(&j->lock);
+    j->output = NULL;
+    j->output_known = false;
+    j->output_mark = (tt_append_mark){0};
+    free(j->def.output_real);
+    j->def.output_real = NULL; /* the path is free for others */
+    j->removing = false;
+    j->leftover = err.code != TT_OK;
+    j->removal = err;
+    pthread_mutex_unlock(&j->lock);
+}
+
 static void job_committed(tt_participant *p)
 {
     tt_job *j = job_of(p);
     tt_claim *done = NULL;
     if (j->output)
         tt_append_commit(j->output);
+    j->output_known = j->output != NULL;
     if (j->rejects)
         tt_append_commit(j->rejects);
+    if (j->removing)
+        remove_output(j);
     if (j->writer) {
         tt_buf_clear(&j->scratch);
         tt_writer_state(j->writer, &j->scratch);
@@ -305,7 +358,8 @@ static void job_rolled_back(tt_participant *p)
     tt_buf_str(&j->flushing_lines, tt_buf_view(&j->reject_lines));
     tt_buf_deinit(&j->reject_lines);
     j->reject_lines = tt_buf_take(&j->flushing_lines);
-    j->head_dirty = true;
+    j->head_dirty = j->record_dirty = true;
+    j->removing = false;
     j->reader_stored = false;
     end_group(j);
     if (!cut)
@@ -342,12 +396,13 @@ static void flush_done(tt_change *c, tt_rc rc, const tt_err *err)
 
 static bool has_unstored(const tt_job *j)
 {
-    return j->head_dirty || j->blocks.dirty.len || j->notes.len || j->reject_lines.len;
+    return j->head_dirty || j->record_dirty || j->blocks.dirty.len || j->notes.len || j->reject_lines.len;
 }
 
 void tt_job_flush_soon(tt_job *j)
 {
-    if (j->flush_due_ms || j->flush_queued || j->life == TT_JOB_NEW || j->life == TT_JOB_GONE)
+    if (j->flush_due_ms || j->flush_queued || j->life == TT_JOB_NEW || j->life == TT_JOB_GONE ||
+        __atomic_load_n(&j->env->stopping, __ATOMIC_RELAXED)) /* the end of the house stores it */
         return;
     j->flush_due_ms = tt_mono_ms() + FLUSH_DELAY_MS;
     tt_job_arm(j, j->flush_due_ms);
@@ -460,8 +515,9 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
     tt_txn_enlist(txn, &j->part);
     pthread_mutex_lock(&j->lock);
     tt_rc rc = may_receive(j, err);
-    if (rc == TT_OK && !j->output) /* it was cleaned */
-        rc = tt_job_create_output(j, false, err);
+    r->needs_output = rc == TT_OK && (!j->output_known || j->removing);
+    if (r->needs_output)
+        rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
     for (size_t i = 0; i < r->pairs.len && rc == TT_OK; i++)
         receive_one(j, r, &r->pairs.ptr[i], &hint);
     if (rc == TT_OK && r->unknown && r->unknown == r->pairs.len)
@@ -475,10 +531,72 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
     return rc;
 }
 
+/* ---- an output where there is none any more ----
+ *
+ * What lies behind the recorded end of an output is cut off after a crash. So the ledger has to know of a new file before anything is written
+ * to it, and results wait for that commit. */
+
+static tt_job *job_of_output(tt_change *c) { return (tt_job *)((char *)c - offsetof(tt_job, output_change)); }
+
+static tt_rc output_apply(tt_change *c, tt_txn *txn, tt_err *err)
+{
+    tt_job *j = job_of_output(c);
+    tt_txn_enlist(txn, &j->part);
+    pthread_mutex_lock(&j->lock);
+    bool make = !j->output && j->life != TT_JOB_GONE && !j->output_broken;
+    tt_rc rc = make ? tt_job_create_output(j, false, err) : TT_OK;
+    pthread_mutex_unlock(&j->lock);
+    return rc;
+}
+
+static void results_end(tt_results *r, tt_rc rc, const tt_err *err)
+{
+    tt_job *j = r->job;
+    r->done(r, rc, err);
+    tt_job_unref(j);
+}
+
+static void output_done(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    tt_job *j = job_of_output(c);
+    pthread_mutex_lock(&j->lock);
+    tt_results **waiting = j->after_output.ptr;
+    size_t count = j->after_output.len;
+    j->after_output.ptr = NULL;
+    j->after_output.len = j->after_output.cap = 0;
+    j->output_making = false;
+    pthread_mutex_unlock(&j->lock);
+    for (size_t i = 0; i < count; i++) {
+        if (rc == TT_OK)
+            tt_ledger_submit(j->env->ledger, &waiting[i]->change);
+        else
+            results_end(waiting[i], rc, err);
+    }
+    free(waiting);
+    tt_job_unref(j);
+}
+
+/* False: out of memory. */
+static bool wait_for_output(tt_job *j, tt_results *r)
+{
+    pthread_mutex_lock(&j->lock);
+    bool waits = tt_vec_push(&j->after_output, r), make = waits && !j->output_making;
+    j->output_making |= make;
+    pthread_mutex_unlock(&j->lock);
+    if (make) {
+        tt_job_ref(j);
+        j->output_change = (tt_change){.apply = output_apply, .done = output_done};
+        tt_ledger_submit(j->env->ledger, &j->output_change);
+    }
+    return waits;
+}
+
 static void results_done(tt_change *c, tt_rc rc, const tt_err *err)
 {
     tt_results *r = (tt_results *)c;
     tt_job *j = r->job;
+    if (r->needs_output && wait_for_output(j, r))
+        return;
     if (rc == TT_OK) {
         pthread_mutex_lock(&j->lock);
         tt_worker_row *worker = tt_job_worker(j, r->worker);
@@ -486,8 +604,7 @@ static void results_done(tt_change *c, tt_rc rc, const tt_err *err)
             worker->received += r->accepted;
         pthread_mutex_unlock(&j->lock);
     }
-    r->done(r, rc, err);
-    tt_job_unref(j);
+    results_end(r, rc, err);
 }
 
 /* With the lock held: must this id wait until the plan has found it? */

@@ -104,6 +104,7 @@ static void close_job(void *arg, tt_job *j)
         j->tick_due_ms = 0;
         tt_job_unref(j); /* the caller holds another one */
     }
+    j->flush_due_ms = 0; /* a tick that waits for the lock must not come again */
     bool live = j->life == TT_JOB_LIVE;
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);

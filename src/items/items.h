@@ -93,6 +93,7 @@ typedef struct tt_results {
     void *arg;
     uint64_t accepted, duplicate, unknown, rejected;
     tt_job *job;
+    bool needs_output;      /* internal */
 } tt_results;
 /* Unknown ids are counted, unless all are: then TT_INVALID `No known item: <ids>`. */
 void tt_job_receive(tt_job *j, tt_results *r);

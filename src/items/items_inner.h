@@ -15,6 +15,5 @@ struct tt_items {
 tt_job *tt_items_peek(tt_items *items, tt_str name); /* a reference, or NULL */
 void tt_items_set(tt_items *items, tt_job *j);       /* takes over the reference; the one that was there is dropped */
 void tt_items_remove(tt_items *items, tt_job *j);
-tt_rc tt_job_store_record(tt_job *j, tt_txn *txn, tt_err *err) TT_MUST_CHECK;
 
 #endif

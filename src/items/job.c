@@ -1,6 +1,10 @@
 #include "items/job.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "base/clock.h"
+#include "io/fd.h"
 #include "ledger/pages.h"
 
 tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
@@ -35,7 +39,7 @@ void tt_job_unref(tt_job *j)
 {
     if (!j || __atomic_sub_fetch(&j->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
-    tt_assert(!j->parked && j->after_plan.len == 0);
+    tt_assert(!j->parked && j->after_plan.len == 0 && j->after_output.len == 0);
     tt_job_close_output(j);
     tt_reader_close(j->reader);
     tt_writer_close(j->writer);
@@ -46,6 +50,7 @@ void tt_job_unref(tt_job *j)
         free(j->workers.ptr[i].name);
     tt_vec_deinit(&j->workers);
     tt_vec_deinit(&j->after_plan);
+    tt_vec_deinit(&j->after_output);
     tt_vec_deinit(&j->undo);
     tt_vec_deinit(&j->storing);
     tt_notes_clear(&j->notes);
@@ -69,7 +74,7 @@ const char *tt_job_name(const tt_job *j) { return j->def.name; }
 
 bool tt_job_is_complete(const tt_job *j)
 {
-    return j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE && j->blocks.counts.of[TT_ITEM_PENDING] == 0;
+    return j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE && j->blocks.counts.of[TT_ITEM_PENDING] == 0 && j->undo.len == 0;
 }
 
 void tt_job_break(tt_job *j, bool output_too, const char *reason)
@@ -103,6 +108,7 @@ tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
 /* ---- opening ---- */
 
 static bool has_reader(const tt_job *j) { return j->def.mode != TT_MODE_WRITE; }
+static void rejects_path(const tt_job *j, tt_buf *out) { tt_buf_printf(out, "%s.rejects.jsonl", j->def.output); }
 bool tt_job_has_writer(const tt_job *j) { return j->def.mode != TT_MODE_READ && j->def.output; }
 
 static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
@@ -189,11 +195,41 @@ static tt_rc record_output(tt_job *j, tt_err *err)
 {
     free(j->def.output_real);
     j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
+    j->head_dirty = j->record_dirty = true;
+    j->output_known = false;
+    tt_writer_close(j->writer); /* of an output that was deleted */
+    j->writer = NULL;
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
     tt_append_commit(j->output);
     TT_TRY(open_writer(j, (tt_str){0}, tt_append_length(j->output) > 0, err));
     keep_writer_state(j);
     return TT_OK;
+}
+
+static tt_rc put_aside(tt_append *a, tt_err *err)
+{
+    char *old = NULL;
+    TT_TRY(tt_append_new_generation(a, &old, err));
+    free(old);
+    return TT_OK;
+}
+
+/* A file of rejects that is there is gone on with; its length is recorded before anything is added, as the output's is. */
+static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf path = {0};
+    TT_FD_AUTO int fd = -1;
+    rejects_path(j, &path);
+    tt_rc rc = tt_roots_open(j->env->roots, tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
+    if (rc == TT_NOT_FOUND) {
+        j->rejects_mark = (tt_append_mark){0};
+        return TT_OK;
+    }
+    TT_TRY(rc);
+    TT_TRY(tt_append_create(j->env->roots, tt_buf_view(&path), mode, &j->rejects, err));
+    if (j->fresh && tt_append_length(j->rejects))
+        TT_TRY(put_aside(j->rejects, err));
+    return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
 }
 
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
@@ -202,11 +238,10 @@ tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
         return TT_OK;
     tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
     TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
-    if (j->fresh && tt_append_length(j->output)) {
-        char *old = NULL;
-        TT_TRY(tt_append_new_generation(j->output, &old, err));
-        free(old);
-    }
+    if (j->fresh && tt_append_length(j->output))
+        TT_TRY(put_aside(j->output, err));
+    if (j->life == TT_JOB_NEW)
+        TT_TRY(record_rejects(j, mode, err));
     j->fresh = false;
     return record_output(j, err);
 }
@@ -280,25 +315,47 @@ static tt_rc resume_reader(tt_job *j, tt_str state, tt_err *err)
     return check_fingerprints(j, err);
 }
 
+/* Behind the record lies what a crash left, and is cut off. But when nothing can have been under way, it is somebody else's. */
+static tt_rc check_finished_output(const tt_job *j, tt_err *err)
+{
+    const tt_item_counts *n = &j->blocks.counts;
+    TT_FD_AUTO int fd = -1;
+    struct stat st;
+    if (!tt_job_is_complete(j) || n->of[TT_ITEM_ERROR] || n->of[TT_ITEM_DEAD])
+        return TT_OK;
+    if (tt_roots_open(j->env->roots, tt_str_of(j->def.output), O_RDONLY, 0, &fd, NULL, NULL) != TT_OK || fstat(fd, &st) != 0 ||
+        (uint64_t)st.st_size <= j->output_mark.length_bytes)
+        return TT_OK; /* what else may be wrong is found by those who open it for writing */
+    return tt_fail(err, TT_CONFLICT, "the output '%.256s' has %ju bytes instead of %ju: something else has appended to it since the job was complete; "
+                   "it is left as it is", j->def.output_real, (uintmax_t)st.st_size, (uintmax_t)j->output_mark.length_bytes);
+}
+
 static tt_rc resume_output(tt_job *j, tt_err *err)
 {
     if (!tt_job_has_writer(j) || (!j->def.output_real && !j->fresh)) /* cleaned: made again when a result comes */
         return TT_OK;
-    if (j->fresh) {
-        j->head_dirty = true;
+    if (j->fresh)
         return tt_job_create_output(j, false, err);
-    }
+    TT_TRY(check_finished_output(j, err));
     TT_TRY(tt_append_resume(j->env->roots, tt_str_of(j->def.output), &j->output_mark, &j->output, err));
+    j->output_known = true;
     return open_writer(j, tt_str_of(j->writer_state), j->output_mark.length_bytes > 0, err);
+}
+
+tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf path = {0};
+    if (j->rejects)
+        return TT_OK;
+    rejects_path(j, &path);
+    return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
 }
 
 static tt_rc resume_rejects(tt_job *j, tt_err *err)
 {
-    if (!tt_job_has_writer(j) || j->rejects_mark.length_bytes == 0)
+    if (!tt_job_has_writer(j) || j->rejects_mark.length_bytes == 0) /* made when there is one */
         return TT_OK;
-    TT_BUF_AUTO tt_buf path = {0};
-    tt_buf_printf(&path, "%s.rejects.jsonl", j->def.output);
-    return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
+    return tt_job_open_rejects(j, err);
 }
 
 void tt_job_resume(tt_job *j)

@@ -81,6 +81,7 @@ struct tt_job {
     tt_append_mark output_mark, rejects_mark;
     uint32_t generation;   /* of the output: clean starts so far */
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
+    /* def is persisted as well, as the job's record */
 
     /* not persisted */
     tt_job_life life;
@@ -98,6 +99,10 @@ struct tt_job {
     tt_timer tick;         /* ends leases and waiting claims; armed: holds a reference */
     int64_t tick_due_ms;   /* 0: not armed */
     TT_VEC(tt_change *) after_plan; /* results and marks that wait for the plan to know their ids */
+    bool output_known;     /* the ledger knows where the output is: results may be written to it */
+    bool output_making;    /* output_change is with the ledger */
+    tt_change output_change; /* makes an output where a clean has deleted it */
+    TT_VEC(tt_results *) after_output; /* results that wait for that */
 
     /* the group under way (writer thread) */
     TT_VEC(tt_undo) undo;
@@ -109,7 +114,10 @@ struct tt_job {
     tt_rc group_rc;        /* a failure in the middle of an apply takes the whole group of this job down */
     char *writer_state;    /* as last committed */
     bool reader_stored;    /* the reader's state is in the ledger */
-    bool head_dirty;
+    bool head_dirty, record_dirty;
+    bool removing;         /* the output is deleted as soon as the ledger knows that there is none */
+    bool leftover;         /* that failed: the file is still there */
+    tt_err removal;        /* why */
     char last_trouble[640];/* of the last group that was rolled back */
 };
 
@@ -123,12 +131,14 @@ void tt_job_unref(tt_job *j);
 tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err) TT_MUST_CHECK;
 void tt_job_resume(tt_job *j);
+/* When it is not open: where the ledger knows it to end. */
+tt_rc tt_job_open_rejects(tt_job *j, tt_err *err) TT_MUST_CHECK;
 /* Writer thread or nobody else: gives up output and rejects. */
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
-bool tt_job_is_complete(const tt_job *j); /* lock held */
+bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
 
 /* plan.c: find the blocks, in the background or (CSV with inferred types) at once. */
 tt_rc tt_plan_now(tt_job *j, tt_err *err) TT_MUST_CHECK;
@@ -153,6 +163,8 @@ tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
 
 /* commit.c. */
 extern const tt_participant tt_job_participant;
+/* On the writer thread: delete the output file when this group is committed; j->removal says whether that went well. */
+void tt_job_remove_output(tt_job *j, tt_txn *txn);
 /* With the lock held: see to it that what changed is stored within some 200 ms; do it when its time has come. */
 void tt_job_flush_soon(tt_job *j);
 void tt_job_flush_if_due(tt_job *j, int64_t now_ms);
