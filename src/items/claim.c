@@ -262,6 +262,7 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
             missing = true;
             break;
         }
+        inspect(j, (uint32_t)row, loaded); /* a retry may have opened what cannot be served */
         have += j->blocks.rows.ptr[row].open;
         bytes += loaded->offsets[loaded->block.count];
         *ret_last = row;
