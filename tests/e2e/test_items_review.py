@@ -52,3 +52,17 @@ def test_a_marked_record_that_cannot_be_served_is_never_served(wire, server, see
     job = wire.job("j")
     assert (job["total"], job["received"], job["errors"]) == (2, 1, 1)
     assert [e["id"] for e in wire.errors("j")] == [1]
+
+
+# ---- workers ----
+
+
+def test_the_list_of_workers_ends_at_a_thousand_and_one(wire, server):
+    wire.create("j", "in.jsonl", "out.jsonl")
+    for i in range(1010):
+        batch = wire.claim("j", 1, worker=f"w{i}")
+        wire.post("/v1/jobs/j/release", lease=batch["lease"])
+    workers = wire.job("j")["workers"]
+    assert len(workers) == 1001
+    assert [w["worker"] for w in workers[999:]] == ["w999", "others"]
+    assert all(w["in_flight"] == 0 for w in workers)
