@@ -307,7 +307,8 @@ static void job_committed(tt_participant *p)
     uint32_t last_row = UINT32_MAX;
     for (size_t i = 0; i < j->undo.len; i++) {
         tt_item_ref at = j->undo.ptr[i].at;
-        tt_item_land(j, at);
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING) /* else it was tried again at once, and may be out again */
+            tt_item_land(j, at);
         if (at.row != last_row && last_row != UINT32_MAX)
             tt_blocks_pack(&j->blocks, last_row);
         last_row = at.row;
@@ -330,6 +331,8 @@ static void undo_items(tt_job *j)
     while (j->undo.len) {
         tt_undo u = tt_vec_pop(&j->undo);
         uint8_t old = u.old;
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, u.at)) == TT_ITEM_PENDING)
+            continue; /* tried again within the group, and perhaps out again */
         if (tt_item_state_of(old) == TT_ITEM_PENDING && !tt_blocks_lease(&j->blocks, u.at)) /* the lease ended meanwhile */
             old &= (uint8_t)~TT_ITEM_LEASED;
         tt_assert(tt_blocks_set(&j->blocks, u.at, old)); /* the row has its bytes: set succeeded before */
