@@ -469,6 +469,8 @@ static void redrive_item(redrive *r, tt_item_ref at)
     uint8_t open = tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0);
     if (!tt_blocks_set(&r->j->blocks, at, open))
         return;
+    if (!r->j->blocks.sparse) /* it may have been marked before anybody saw whether it can be served */
+        r->j->blocks.rows.ptr[at.row].inspected = false;
     tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
     r->retried++;
 }

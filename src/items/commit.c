@@ -344,7 +344,8 @@ static void job_committed(tt_participant *p)
     uint32_t last_row = UINT32_MAX;
     for (size_t i = 0; i < j->undo.len; i++) {
         tt_item_ref at = j->undo.ptr[i].at;
-        tt_item_land(j, at);
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING) /* else it was tried again at once, and may be out again */
+            tt_item_land(j, at);
         if (at.row != last_row && last_row != UINT32_MAX)
             tt_blocks_pack(&j->blocks, last_row);
         last_row = at.row;
@@ -372,7 +373,9 @@ static void undo_items(tt_job *j)
     while (j->undo.len) {
         tt_undo u = tt_vec_pop(&j->undo);
         uint8_t old = u.old;
-        if (tt_item_is_leased(old) && !tt_blocks_lease(&j->blocks, u.at)) /* the lease ended meanwhile */
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, u.at)) == TT_ITEM_PENDING)
+            continue; /* tried again within the group, and perhaps out again */
+        if (tt_item_state_of(old) == TT_ITEM_PENDING && !tt_blocks_lease(&j->blocks, u.at)) /* the lease ended meanwhile */
             old &= (uint8_t)~TT_ITEM_LEASED;
         tt_assert(tt_blocks_set(&j->blocks, u.at, old)); /* the row has its bytes: set succeeded before */
     }
@@ -515,8 +518,10 @@ static void reject_value(tt_job *j, uint64_t id, tt_str value, tt_str worker, co
 
 static bool set_state(tt_job *j, tt_item_ref at, tt_item_state state, unsigned attempts)
 {
-    uint8_t old = tt_blocks_get(&j->blocks, at);
-    if (tt_vec_push(&j->undo, ((tt_undo){at, old})) && tt_blocks_set(&j->blocks, at, tt_item_byte(state, false, attempts)))
+    uint8_t old = tt_blocks_get(&j->blocks, at), byte = tt_item_byte(state, false, attempts);
+    if (state == TT_ITEM_ERROR && old == tt_item_unreadable())
+        byte = old; /* a mark does not make it readable */
+    if (tt_vec_push(&j->undo, ((tt_undo){at, old})) && tt_blocks_set(&j->blocks, at, byte))
         return true;
     j->group_rc = TT_NOMEM;
     return false;
@@ -740,9 +745,11 @@ static tt_rc apply_marks(tt_job *j, tt_failures *f, tt_err *err)
     tt_item_ref at;
     size_t hint = 0;
     for (size_t i = 0; i < f->count; i++) {
-        if (!tt_blocks_find(&j->blocks, f->rows[i].id, true, &hint, &at))
+        bool known = tt_blocks_find(&j->blocks, f->rows[i].id, true, &hint, &at);
+        tt_item_state state = known ? tt_item_state_of(tt_blocks_get(&j->blocks, at)) : TT_ITEM_HOLE;
+        if (!known || (state == TT_ITEM_HOLE && !j->blocks.sparse))
             return tt_fail(err, TT_INVALID, "No known item: %" PRIu64, f->rows[i].id);
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) == TT_ITEM_RECEIVED)
+        if (state == TT_ITEM_RECEIVED)
             return tt_fail(err, TT_INVALID, "Item already received: %" PRIu64, f->rows[i].id);
     }
     for (size_t i = 0; i < f->count; i++)

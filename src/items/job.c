@@ -50,6 +50,7 @@ void tt_job_unref(tt_job *j)
     for (size_t i = 0; i < j->workers.len; i++)
         free(j->workers.ptr[i].name);
     tt_vec_deinit(&j->workers);
+    tt_map_deinit(&j->worker_rows);
     tt_vec_deinit(&j->after_plan);
     tt_vec_deinit(&j->after_output);
     tt_vec_deinit(&j->undo);
@@ -89,22 +90,35 @@ void tt_job_break(tt_job *j, bool output_too, const char *reason)
     tt_results_resume(j);
 }
 
-tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
+static tt_worker_row *add_worker(tt_job *j, tt_str name)
 {
-    enum { MAX_WORKERS = 1000 };
-    for (size_t i = 0; i < j->workers.len; i++)
-        if (tt_str_is(name, j->workers.ptr[i].name))
-            return &j->workers.ptr[i];
-    if (j->workers.len == MAX_WORKERS) /* the rest is counted together */
-        name = TT_STR("others");
-    if (j->workers.len == MAX_WORKERS && tt_str_is(name, j->workers.ptr[MAX_WORKERS - 1].name))
-        return &j->workers.ptr[MAX_WORKERS - 1];
     char *copy = tt_str_dup(name);
-    if (!copy || !tt_vec_push(&j->workers, ((tt_worker_row){.name = copy}))) {
+    void *number = (void *)(uintptr_t)(j->workers.len + 1);
+    if (!copy || !tt_vec_reserve(&j->workers, 1) || !tt_map_put(&j->worker_rows, name, number, NULL)) {
         free(copy);
         return NULL;
     }
+    j->workers.ptr[j->workers.len++] = (tt_worker_row){.name = copy};
     return &j->workers.ptr[j->workers.len - 1];
+}
+
+static tt_worker_row *find_worker(tt_job *j, tt_str name)
+{
+    size_t number = (size_t)(uintptr_t)tt_map_get(&j->worker_rows, name);
+    return number ? &j->workers.ptr[number - 1] : NULL;
+}
+
+tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
+{
+    enum { MAX_WORKERS = 1000 };
+    const tt_str rest = TT_STR("others");
+    tt_worker_row *known = find_worker(j, name);
+    if (known)
+        return known;
+    if (j->workers.len < MAX_WORKERS)
+        return add_worker(j, name);
+    known = find_worker(j, rest);
+    return known ? known : add_worker(j, rest);
 }
 
 /* ---- opening ---- */

@@ -98,7 +98,8 @@ struct tt_job {
     tt_append *output, *rejects;
     tt_leases leases;
     tt_rate rate;
-    TT_VEC(tt_worker_row) workers;
+    TT_VEC(tt_worker_row) workers; /* rows stay where they are */
+    tt_map worker_rows;    /* name -> row number + 1 */
     tt_claim *parked, **parked_last;
     tt_timer tick;         /* ends leases and waiting claims; armed: holds a reference */
     int64_t tick_due_ms;   /* 0: not armed */
@@ -167,6 +168,7 @@ void tt_item_land(tt_job *j, tt_item_ref at);
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
 /* With the lock held: everything in flight is pending again; forgiven: without an attempt. */
 void tt_leases_void(tt_job *j);
+/* With the lock held: the row of a worker, made when it is new. NULL: out of memory. Beyond 1000 names all are counted as "others". */
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
 
 #define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */
