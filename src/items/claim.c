@@ -457,6 +457,14 @@ void tt_job_arm(tt_job *j, int64_t due_ms)
     tt_timer_set(j->env->timers, &j->tick, due_ms);
 }
 
+bool tt_job_disarm(tt_job *j)
+{
+    if (j->tick_due_ms == 0 || !tt_timer_cancel(j->env->timers, &j->tick))
+        return false;
+    j->tick_due_ms = 0;
+    return true;
+}
+
 void tt_job_tick(void *arg)
 {
     tt_job *j = arg;
@@ -476,7 +484,7 @@ void tt_job_tick(void *arg)
         next = j->flush_due_ms;
     if (j->sync_due_ms && j->sync_due_ms < next)
         next = j->sync_due_ms;
-    if (next != INT64_MAX)
+    if (next != INT64_MAX && j->life != TT_JOB_GONE)
         tt_job_arm(j, next);
     pthread_mutex_unlock(&j->lock);
     if (expired)
