@@ -1,8 +1,9 @@
-#include "items/items_inner.h"
+#include "items/items.h"
 
 #include <semaphore.h>
 
 #include "base/log.h"
+#include "items/items_inner.h"
 #include "ledger/records.h"
 
 enum { DEFAULT_CACHE_BYTES = 24 << 20 };

@@ -129,7 +129,7 @@ static void add_totals(void *arg, tt_job *j)
     t->dead += n->of[TT_ITEM_DEAD];
     t->pending += n->of[TT_ITEM_PENDING];
     t->duplicates += j->duplicates;
-    t->leases += j->leases.live;
+    t->leases += tt_leases_count(&j->leases);
     if (oldest > t->oldest_lease_ms)
         t->oldest_lease_ms = oldest;
     pthread_mutex_unlock(&j->lock);
