@@ -67,12 +67,17 @@ static tt_job_life set_life(tt_job *j, tt_job_life life)
     pthread_mutex_lock(&j->lock);
     tt_job_life before = j->life;
     j->life = life;
+    bool disarmed = life == TT_JOB_GONE && tt_job_disarm(j);
     if (life == TT_JOB_GONE) {
         tt_claims_retry(j, &done); /* all of them are refused */
         tt_results_resume(j);
+    } else {
+        tt_job_arm(j, tt_mono_ms());
     }
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
+    if (disarmed)
+        tt_job_unref(j); /* the caller has another one */
     return before;
 }
 

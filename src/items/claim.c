@@ -450,6 +450,8 @@ void tt_leases_void(tt_job *j)
 
 void tt_job_arm(tt_job *j, int64_t due_ms)
 {
+    if (j->life == TT_JOB_GONE)
+        return;
     if (j->tick_due_ms == 0) {
         tt_job_ref(j);
     } else if (j->tick_due_ms <= due_ms || !tt_timer_cancel(j->env->timers, &j->tick)) {
@@ -457,6 +459,14 @@ void tt_job_arm(tt_job *j, int64_t due_ms)
     }
     j->tick_due_ms = due_ms;
     tt_timer_set(j->env->timers, &j->tick, due_ms);
+}
+
+bool tt_job_disarm(tt_job *j)
+{
+    if (j->tick_due_ms == 0 || !tt_timer_cancel(j->env->timers, &j->tick))
+        return false;
+    j->tick_due_ms = 0;
+    return true;
 }
 
 void tt_job_tick(void *arg)
