@@ -49,6 +49,15 @@ tt_str tt_items_worker_name(tt_req *req)
     return name;
 }
 
+tt_str tt_items_lease_worker(tt_req *req, tt_job *j)
+{
+    tt_str lease = tt_req_str(req, "lease");
+    if (lease.len == 0 || tt_req_has(req, "worker"))
+        return tt_items_worker_name(req);
+    char *name = tt_job_lease_worker(j, lease, tt_req_arena(req));
+    return name ? tt_str_of(name) : tt_items_worker_name(req);
+}
+
 /* ---- serve ---- */
 
 typedef struct {
@@ -258,7 +267,8 @@ void tt_items_receive(tt_req *req, tt_job *j)
     tt_json_fault fault = {0};
     tt_json_opts opts = {0};
     call->req = req;
-    call->results = (tt_results){.body = tt_req_body(req), .worker = tt_items_worker_name(req), .done = receive_done, .arg = call};
+    tt_str worker = is_older(req) ? tt_items_worker_name(req) : tt_items_lease_worker(req, j);
+    call->results = (tt_results){.body = tt_req_body(req), .worker = worker, .done = receive_done, .arg = call};
     tt_pairs_result result = tt_pairs_parse(tt_req_body(req), !is_older(req), &opts, &call->results.pairs, &faults, &fault);
     if (result == TT_PAIRS_OK) {
         tt_job_receive(j, &call->results);
