@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
 from tutti_process import ROOT, Tutti, binary
 
 SERVERS: pytest.StashKey[List[Tutti]] = pytest.StashKey()
 SHOWN_LINES = 15
+ID_LENGTH = 60
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +23,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="only with script/test --long"))
+
+
+def pytest_make_parametrize_id(val: Any) -> Optional[str]:
+    """Long parameters have short names: a test's name stands in every report, and in the environment of what it starts."""
+    if isinstance(val, (str, bytes)) and len(val) > ID_LENGTH:
+        return "%s...(%d)" % (repr(val[:ID_LENGTH]).strip("b'\""), len(val))
+    return None
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -95,7 +95,7 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
 {
     exchange x = {old, replacement, remove_output};
     tt_job_life before = old ? set_life(old, TT_JOB_GONE) : TT_JOB_NEW;
-    tt_rc rc = old && !remove_output ? tt_ledger_run(items->env.ledger, sync_output, old, err) : TT_OK;
+    tt_rc rc = old ? tt_ledger_run(items->env.ledger, sync_output, old, err) : TT_OK;
     if (rc == TT_OK)
         rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
     if (rc != TT_OK) {
@@ -522,6 +522,8 @@ static void redrive_item(redrive *r, tt_item_ref at)
     uint8_t open = tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0);
     if (!tt_blocks_set(&r->j->blocks, at, open))
         return;
+    if (!r->j->blocks.sparse) /* it may have been marked before anybody saw whether it can be served */
+        r->j->blocks.rows.ptr[at.row].inspected = false;
     tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
     r->retried++;
 }

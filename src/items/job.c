@@ -16,6 +16,7 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
     *def_taken = (tt_definition){0};
     j->refs = 1;
     j->parked_last = &j->parked;
+    j->reject_batch = 1;
     j->tick = (tt_timer){.fn = tt_job_tick, .arg = j};
     j->blocks.sparse = j->def.mode == TT_MODE_WRITE;
     pthread_mutex_init(&j->lock, NULL);
@@ -49,6 +50,7 @@ void tt_job_unref(tt_job *j)
     for (size_t i = 0; i < j->workers.len; i++)
         free(j->workers.ptr[i].name);
     tt_vec_deinit(&j->workers);
+    tt_map_deinit(&j->worker_rows);
     tt_vec_deinit(&j->after_plan);
     tt_vec_deinit(&j->after_output);
     tt_vec_deinit(&j->undo);
@@ -88,22 +90,35 @@ void tt_job_break(tt_job *j, bool output_too, const char *reason)
     tt_results_resume(j);
 }
 
-tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
+static tt_worker_row *add_worker(tt_job *j, tt_str name)
 {
-    enum { MAX_WORKERS = 1000 };
-    for (size_t i = 0; i < j->workers.len; i++)
-        if (tt_str_is(name, j->workers.ptr[i].name))
-            return &j->workers.ptr[i];
-    if (j->workers.len == MAX_WORKERS) /* the rest is counted together */
-        name = TT_STR("others");
-    if (j->workers.len == MAX_WORKERS && tt_str_is(name, j->workers.ptr[MAX_WORKERS - 1].name))
-        return &j->workers.ptr[MAX_WORKERS - 1];
     char *copy = tt_str_dup(name);
-    if (!copy || !tt_vec_push(&j->workers, ((tt_worker_row){.name = copy}))) {
+    void *number = (void *)(uintptr_t)(j->workers.len + 1);
+    if (!copy || !tt_vec_reserve(&j->workers, 1) || !tt_map_put(&j->worker_rows, name, number, NULL)) {
         free(copy);
         return NULL;
     }
+    j->workers.ptr[j->workers.len++] = (tt_worker_row){.name = copy};
     return &j->workers.ptr[j->workers.len - 1];
+}
+
+static tt_worker_row *find_worker(tt_job *j, tt_str name)
+{
+    size_t number = (size_t)(uintptr_t)tt_map_get(&j->worker_rows, name);
+    return number ? &j->workers.ptr[number - 1] : NULL;
+}
+
+tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
+{
+    enum { MAX_WORKERS = 1000 };
+    const tt_str rest = TT_STR("others");
+    tt_worker_row *known = find_worker(j, name);
+    if (known)
+        return known;
+    if (j->workers.len < MAX_WORKERS)
+        return add_worker(j, name);
+    known = find_worker(j, rest);
+    return known ? known : add_worker(j, rest);
 }
 
 /* ---- opening ---- */
@@ -253,10 +268,8 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
     return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
 }
 
-tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
+static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
 {
-    if (!tt_job_has_writer(j))
-        return TT_OK;
     tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
     TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
     if (j->fresh && tt_append_length(j->output))
@@ -265,6 +278,16 @@ tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
         TT_TRY(record_rejects(j, mode, err));
     j->fresh = false;
     return record_output(j, err);
+}
+
+tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
+{
+    if (!tt_job_has_writer(j))
+        return TT_OK;
+    tt_rc rc = create_output(j, overwrite, err);
+    if (rc != TT_OK) /* nothing half-open, whose lock would keep the next try away */
+        tt_job_close_output(j);
+    return rc;
 }
 
 /* ---- reading back what the ledger knows ---- */
