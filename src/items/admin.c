@@ -398,7 +398,7 @@ static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definit
     else if (start->cont)
         rc = repair(items, start, d, old, err);
     else if (start->same_is_fine && is_same_job(items, old, d))
-        rc = TT_OK;
+        rc = old->life == TT_JOB_BROKEN ? reopen(items, old, err) : TT_OK;
     else
         rc = refuse_existing(old, start, err);
     tt_job_unref(old);

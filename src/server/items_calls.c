@@ -219,6 +219,10 @@ static void answer_faults(tt_req *req, const tt_pair_faults *faults)
 {
     const tt_pair_fault *first = &faults->ptr[0];
     tt_buf body = {0};
+    if (!is_older(req) && first->index < 0) {
+        tt_req_errorf(req, TT_UNPROCESSABLE, "the body must be a JSON list, and it is not");
+        return;
+    }
     if (!is_older(req)) {
         tt_req_errorf(req, TT_UNPROCESSABLE, "the body is not a list of [id, value] pairs: entry %" PRId64 "%s: %s (%zu faults)", first->index,
                       first->position == 0 ? ", its id" : first->position == 1 ? ", its value" : "", first->msg, faults->len);

@@ -77,6 +77,19 @@ def test_the_same_job_however_its_paths_are_written(wire, server):
         assert "in.jsonl" in body["detail"] and "out.jsonl" in body["detail"] and "clean_start" in body["detail"]
 
 
+def test_a_broken_job_opens_again_when_it_is_started_again(wire, server):
+    body = {"name": "j", "input": "in.jsonl", "output": "out.jsonl"}
+    assert wire.post("/v1/jobs", body).status == 201
+    server.stop()
+    (server.cwd / "in.jsonl").rename(server.cwd / "aside")
+    server.restart()
+    again = Wire(server.url)
+    problem(again.post("/v1/jobs", body), 409, "conflict", "in.jsonl", "broken")
+    (server.cwd / "aside").rename(server.cwd / "in.jsonl")
+    assert again.post("/v1/jobs", body).json()["status"] == "IN_PROGRESS"
+    assert len(again.claim("j", 100)["items"]) == 20
+
+
 def test_another_jobs_output(wire):
     wire.create("a", "in.jsonl", "out.jsonl")
     problem(wire.post("/v1/jobs", {"name": "b", "input": "in.jsonl", "output": "out.jsonl"}), 409, "conflict", "Output path not allowed")
