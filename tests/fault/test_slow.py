@@ -1,5 +1,4 @@
 """Who is slow, stopped or leaving: a worker that stops without dying, a server that stands still, ends in order, starts beside another."""
-import json
 import os
 import signal
 import subprocess
