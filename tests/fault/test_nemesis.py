@@ -14,8 +14,9 @@ from crew import Crew
 def attack(crew, t, rng):
     what = rng.choices(["server", "supervisor", "client", "stop server", "stop client", "nothing"], (25, 8, 25, 12, 20, 10))[0]
     if what in ("server", "supervisor"):
-        crew.deaths.append(time.monotonic())
+        begin = time.monotonic()
         t.kill_server() if what == "server" else (t.kill(), t.restart(same_port=True))
+        crew.deaths.append((begin, time.monotonic()))
     elif what == "client":
         crew.kill_client()
     elif what != "nothing":
@@ -91,7 +92,9 @@ def take(by, asked, t, lease, ids=(1,)):
 @pytest.mark.parametrize("events, deaths, fine", [
     ([take("a", 0, 0.1, "A"), take("b", 0.5, 0.6, "B")], [], False),
     ([take("a", 0, 0.1, "A"), take("b", 1.1, 1.2, "B")], [], True),
-    ([take("a", 0, 0.1, "A"), take("b", 0.5, 0.6, "B")], [0.3], True),
+    ([take("a", 0, 0.1, "A"), take("b", 0.5, 0.6, "B")], [(0.3, 0.4)], True),
+    ([take("a", 0.35, 0.36, "A"), take("b", 0.5, 0.6, "B")], [(0.3, 0.4)], True),
+    ([take("a", 0.45, 0.46, "A"), take("b", 0.5, 0.6, "B")], [(0.3, 0.4)], False),
     ([take("a", 0, 0.1, "A"), {"e": "renewed", "by": "a", "asked": 0.9, "t": 0.95, "lease": "A", "lease_ms": 1000}, take("b", 1.1, 1.2, "B")], [], False),
 ])
 def test_the_checker_of_leases(events, deaths, fine):
