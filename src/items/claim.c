@@ -450,6 +450,8 @@ void tt_leases_void(tt_job *j)
 
 void tt_job_arm(tt_job *j, int64_t due_ms)
 {
+    if (j->life == TT_JOB_GONE)
+        return;
     if (j->tick_due_ms == 0) {
         tt_job_ref(j);
     } else if (j->tick_due_ms <= due_ms || !tt_timer_cancel(j->env->timers, &j->tick)) {
@@ -457,6 +459,14 @@ void tt_job_arm(tt_job *j, int64_t due_ms)
     }
     j->tick_due_ms = due_ms;
     tt_timer_set(j->env->timers, &j->tick, due_ms);
+}
+
+bool tt_job_disarm(tt_job *j)
+{
+    if (j->tick_due_ms == 0 || !tt_timer_cancel(j->env->timers, &j->tick))
+        return false;
+    j->tick_due_ms = 0;
+    return true;
 }
 
 void tt_job_tick(void *arg)
@@ -509,6 +519,15 @@ tt_rc tt_job_renew(tt_job *j, tt_str token, int64_t lease_ms, int64_t *ret_lease
     }
     pthread_mutex_unlock(&j->lock);
     return lease ? TT_OK : TT_GONE;
+}
+
+char *tt_job_lease_worker(tt_job *j, tt_str token, tt_arena *arena)
+{
+    pthread_mutex_lock(&j->lock);
+    const tt_lease *lease = find_lease(j, token, NULL);
+    char *worker = lease && lease->worker ? tt_arena_dup(arena, tt_str_of(lease->worker)) : NULL;
+    pthread_mutex_unlock(&j->lock);
+    return worker;
 }
 
 static uint64_t release_some(tt_job *j, uint32_t slot, const uint64_t *ids, size_t count)

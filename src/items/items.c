@@ -101,10 +101,8 @@ static void close_job(void *arg, tt_job *j)
     tt_leases_void(j);
     tt_claims_fail(j, TT_UNAVAILABLE, "the server is shutting down: try again in a moment", &done);
     tt_results_resume(j);
-    if (j->tick_due_ms && tt_timer_cancel(j->env->timers, &j->tick)) {
-        j->tick_due_ms = 0;
+    if (tt_job_disarm(j))
         tt_job_unref(j); /* the caller holds another one */
-    }
     j->flush_due_ms = 0; /* a tick that waits for the lock must not come again */
     bool live = j->life == TT_JOB_LIVE;
     j->sync_wanted = live;

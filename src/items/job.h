@@ -161,6 +161,8 @@ void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done);
 void tt_claims_finish(tt_claim *done);
 /* With the lock held: arm the tick for this moment if it is earlier. */
 void tt_job_arm(tt_job *j, int64_t due_ms);
+/* With the lock held: true if the tick was armed and is not any more; then its reference is the caller's. A job that is gone is not armed again. */
+bool tt_job_disarm(tt_job *j) TT_MUST_CHECK;
 void tt_job_tick(void *job);
 /* With the lock held: end one item's flight; an open item wakes nobody by itself. */
 void tt_item_land(tt_job *j, tt_item_ref at);
