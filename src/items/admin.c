@@ -89,6 +89,7 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
     }
     if (old) {
         rc = tt_ledger_run(items->env.ledger, give_up_files, &x, err);
+        tt_job_disarm(old);
         tt_items_remove(items, old);
         tt_cache_drop_owner(items->env.cache, old->def.owner);
     }
@@ -276,6 +277,7 @@ static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
     TT_TRY(tt_definition_parse(tt_str_of(old->def.name), tt_buf_view(&text), &def, err));
     set_life(old, TT_JOB_GONE);
     TT_TRY(tt_ledger_run(items->env.ledger, give_up_files, &x, err));
+    tt_job_disarm(old);
     tt_cache_drop_owner(items->env.cache, old->def.owner);
     tt_job *j = tt_job_new(&items->env, &def);
     tt_items_set(items, tt_job_ref(j));

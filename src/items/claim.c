@@ -474,13 +474,25 @@ void tt_job_tick(void *arg)
     tt_job_flush_if_due(j, now);
     if (j->flush_due_ms && j->flush_due_ms < next)
         next = j->flush_due_ms;
-    if (next != INT64_MAX)
+    if (next != INT64_MAX && j->life != TT_JOB_GONE)
         tt_job_arm(j, next);
     pthread_mutex_unlock(&j->lock);
     if (expired)
         tt_log_warn("leases ran out", TT_F_CSTR("job", j->def.name), TT_F_INT("items", expired));
     tt_claims_finish(done);
     tt_job_unref(j);
+}
+
+void tt_job_disarm(tt_job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    bool was_armed = j->tick_due_ms && tt_timer_cancel(j->env->timers, &j->tick);
+    if (was_armed)
+        j->tick_due_ms = 0;
+    j->flush_due_ms = 0; /* a tick that waits for the lock must not come again */
+    pthread_mutex_unlock(&j->lock);
+    if (was_armed)
+        tt_job_unref(j);
 }
 
 static tt_lease *find_lease(tt_job *j, tt_str token, tt_err *err)

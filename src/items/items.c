@@ -100,13 +100,9 @@ static void close_job(void *arg, tt_job *j)
     tt_leases_void(j);
     tt_claims_fail(j, TT_UNAVAILABLE, "the server is shutting down: try again in a moment", &done);
     tt_results_resume(j);
-    if (j->tick_due_ms && tt_timer_cancel(j->env->timers, &j->tick)) {
-        j->tick_due_ms = 0;
-        tt_job_unref(j); /* the caller holds another one */
-    }
-    j->flush_due_ms = 0; /* a tick that waits for the lock must not come again */
     bool live = j->life == TT_JOB_LIVE;
     pthread_mutex_unlock(&j->lock);
+    tt_job_disarm(j);
     tt_claims_finish(done);
     if (live && tt_ledger_run(j->env->ledger, enlist_job, j, &err) != TT_OK)
         tt_log_error("a job's last state was not stored", TT_F_CSTR("job", j->def.name), TT_F_CSTR("error", err.text));

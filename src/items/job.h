@@ -155,6 +155,8 @@ void tt_claims_finish(tt_claim *done);
 /* With the lock held: arm the tick for this moment if it is earlier. */
 void tt_job_arm(tt_job *j, int64_t due_ms);
 void tt_job_tick(void *job);
+/* Without the lock, on a job that has no leases or is gone: no more ticks, so that nothing but its users holds it. */
+void tt_job_disarm(tt_job *j);
 /* With the lock held: end one item's flight; an open item wakes nobody by itself. */
 void tt_item_land(tt_job *j, tt_item_ref at);
 /* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
