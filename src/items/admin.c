@@ -2,6 +2,7 @@
  * refused is looked at first; then the ledger changes in one commit; only then are files of an old job given up. */
 #include "items/items_inner.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,13 +68,31 @@ static tt_job_life set_life(tt_job *j, tt_job_life life)
     pthread_mutex_lock(&j->lock);
     tt_job_life before = j->life;
     j->life = life;
+    bool disarmed = life == TT_JOB_GONE && tt_job_disarm(j);
     if (life == TT_JOB_GONE) {
         tt_claims_retry(j, &done); /* all of them are refused */
         tt_results_resume(j);
+    } else {
+        tt_job_arm(j, tt_mono_ms());
     }
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
+    if (disarmed)
+        tt_job_unref(j); /* the caller has another one */
     return before;
+}
+
+/* What rides in the ledger goes with the job's pages: before that the output must be safe by itself. */
+static tt_rc sync_output(void *arg, tt_txn *txn, tt_err *err)
+{
+    tt_job *j = arg;
+    if (!j->output || !tt_redo_is_unsynced(&j->redo))
+        return TT_OK;
+    pthread_mutex_lock(&j->lock);
+    j->sync_wanted = true;
+    pthread_mutex_unlock(&j->lock);
+    tt_txn_enlist(txn, &j->part);
+    return TT_OK;
 }
 
 /* The old job (may be NULL) leaves the ledger and the replacement (may be NULL) comes in, in one commit. */
@@ -81,7 +100,9 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
 {
     exchange x = {old, replacement, remove_output};
     tt_job_life before = old ? set_life(old, TT_JOB_GONE) : TT_JOB_NEW;
-    tt_rc rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
+    tt_rc rc = old ? tt_ledger_run(items->env.ledger, sync_output, old, err) : TT_OK;
+    if (rc == TT_OK)
+        rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
     if (rc != TT_OK) {
         if (old)
             set_life(old, before);
@@ -89,7 +110,6 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
     }
     if (old) {
         rc = tt_ledger_run(items->env.ledger, give_up_files, &x, err);
-        tt_job_disarm(old);
         tt_items_remove(items, old);
         tt_cache_drop_owner(items->env.cache, old->def.owner);
     }
@@ -220,6 +240,20 @@ static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrit
     return rc;
 }
 
+/* The old job's file stays open until the exchange. */
+static bool holds_output(tt_items *items, const tt_job *old, const tt_definition *d)
+{
+    TT_BUF_AUTO tt_buf path = {0};
+    return old && old->def.output_real && d->output && find_output(items, d, &path, NULL) == TT_OK
+        && tt_str_is(tt_buf_view(&path), old->def.output_real);
+}
+
+static tt_rc open_before_exchange(tt_job *j, bool overwrite, tt_err *err)
+{
+    tt_rc rc = tt_job_create_output(j, overwrite, err);
+    return rc == TT_LOCKED ? output_refused(&j->def, err) : rc;
+}
+
 static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definition *d, tt_job *old, tt_err *err)
 {
     bool overwrite = json_is_true(json_object_get(start->metadata, "overwrite"));
@@ -232,18 +266,16 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
         rc = tt_job_create_input(j, err);
     if (rc == TT_OK)
         rc = check_not_input(items, &j->def, err);
-    /* An old job holds the file: then the new one opens it after the exchange. */
+    /* What can go wrong goes wrong before the old job is given up. */
+    bool is_held = holds_output(items, old, &j->def);
     j->fresh = old && start->clean_start;
     j->generation = old ? old->generation + 1 : 0;
-    if (rc == TT_OK && !old) {
-        rc = tt_job_create_output(j, overwrite, err);
-        if (rc == TT_LOCKED)
-            rc = output_refused(&j->def, err);
-    }
+    if (rc == TT_OK)
+        rc = is_held ? tt_job_check_writer(j, err) : open_before_exchange(j, overwrite, err);
     if (rc == TT_OK)
         rc = replace(items, old, j, false, err);
     if (rc == TT_OK)
-        rc = go_live(items, j, old != NULL, overwrite, err);
+        rc = go_live(items, j, is_held, overwrite, err);
     tt_job_unref(j);
     return rc;
 }
@@ -277,7 +309,6 @@ static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
     TT_TRY(tt_definition_parse(tt_str_of(old->def.name), tt_buf_view(&text), &def, err));
     set_life(old, TT_JOB_GONE);
     TT_TRY(tt_ledger_run(items->env.ledger, give_up_files, &x, err));
-    tt_job_disarm(old);
     tt_cache_drop_owner(items->env.cache, old->def.owner);
     tt_job *j = tt_job_new(&items->env, &def);
     tt_items_set(items, tt_job_ref(j));
@@ -310,6 +341,58 @@ static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definit
     return rc;
 }
 
+/* ---- joining ---- */
+
+static char *real_path(const tt_items *items, const char *path)
+{
+    int fd;
+    char *real = NULL;
+    if (tt_roots_open(items->env.roots, tt_str_of(path), O_RDONLY, 0, &fd, &real, NULL) == TT_OK)
+        close(fd);
+    return real;
+}
+
+static bool is_same_file(const tt_items *items, const char *a, const char *b)
+{
+    char *real_a = real_path(items, a), *real_b = real_path(items, b);
+    bool same = real_a && real_b && strcmp(real_a, real_b) == 0;
+    free(real_a);
+    free(real_b);
+    return same;
+}
+
+static bool reads_the_same(const tt_items *items, const tt_job *old, const tt_definition *d)
+{
+    tt_paths paths = {0};
+    bool same = d->mode == TT_MODE_WRITE ||
+                (tt_definition_find_inputs(d, items->env.roots, &paths, NULL) == TT_OK && paths.len == old->def.inputs.len);
+    for (size_t i = 0; i < paths.len && same; i++)
+        same = is_same_file(items, paths.ptr[i], old->def.inputs.ptr[i].path);
+    tt_paths_deinit(&paths);
+    return same;
+}
+
+/* The same definition, however its paths are written: one worker names them from here, another from its own directory or as a list. */
+static bool is_same_job(tt_items *items, tt_job *old, const tt_definition *d)
+{
+    if (tt_definition_same(&old->def, d))
+        return true;
+    if (!tt_definition_same_but_paths(&old->def, d) || !reads_the_same(items, old, d))
+        return false;
+    return d->mode == TT_MODE_READ || holds_output(items, old, d);
+}
+
+static tt_rc refuse_existing(const tt_job *old, const tt_job_start *start, tt_err *err)
+{
+    const tt_definition *d = &old->def;
+    if (!start->same_is_fine)
+        return tt_fail(err, TT_EXISTS, "Job %s already exists.", d->name);
+    return tt_fail(err, TT_EXISTS, "Job %s already exists. Its definition is another one (mode %s, input %s%s, output %s): give the same to join it, "
+                   "choose another name, or use clean_start to start anew", d->name, tt_job_mode_name(d->mode),
+                   d->inputs.len ? d->inputs.ptr[0].path : "none", d->inputs.len > 1 ? " and others" : "",
+                   d->output ? d->output : "none");
+}
+
 static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definition *d, bool *ret_existed, tt_err *err)
 {
     tt_job *old = tt_items_peek(items, start->name);
@@ -319,10 +402,10 @@ static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definit
         rc = make_fresh(items, start, d, old, err);
     else if (start->cont)
         rc = repair(items, start, d, old, err);
-    else if (start->same_is_fine && tt_definition_same(&old->def, d))
-        rc = TT_OK;
+    else if (start->same_is_fine && is_same_job(items, old, d))
+        rc = old->life == TT_JOB_BROKEN ? reopen(items, old, err) : TT_OK;
     else
-        rc = tt_fail(err, TT_EXISTS, "Job %s already exists.", d->name);
+        rc = refuse_existing(old, start, err);
     tt_job_unref(old);
     return rc;
 }
@@ -444,6 +527,8 @@ static void redrive_item(redrive *r, tt_item_ref at)
     uint8_t open = tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0);
     if (!tt_blocks_set(&r->j->blocks, at, open))
         return;
+    if (!r->j->blocks.sparse) /* it may have been marked before anybody saw whether it can be served */
+        r->j->blocks.rows.ptr[at.row].inspected = false;
     tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
     r->retried++;
 }

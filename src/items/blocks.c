@@ -115,8 +115,8 @@ void tt_blocks_mark_dirty(tt_blocks *b, uint32_t row)
     if (b->rows.ptr[row].dirty)
         return;
     b->rows.ptr[row].dirty = true;
-    if (!tt_vec_push(&b->dirty, row)) /* add() reserved one place per row */
-        tt_assert(!"room for a dirty mark");
+    bool has_room = tt_vec_push(&b->dirty, row); /* add() reserved one place per row */
+    tt_assert(has_room);
 }
 
 bool tt_blocks_set(tt_blocks *b, tt_item_ref at, uint8_t byte)

@@ -179,9 +179,8 @@ static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t numb
     return true;
 }
 
-static void count_served(tt_job *j, tt_claim *c)
+static void count_served(tt_job *j, const tt_claim *c, tt_worker_row *worker)
 {
-    tt_worker_row *worker = tt_job_worker(j, c->worker);
     if (j->def.mode == TT_MODE_READ) {
         tt_rate_add(&j->rate, tt_mono_ms(), c->item_count);
         if (worker)
@@ -194,12 +193,15 @@ static void count_served(tt_job *j, tt_claim *c)
 static void take(tt_job *j, tt_claim *c, size_t last_row)
 {
     int64_t now = tt_mono_ms(), lease_ms = c->lease_ms ? c->lease_ms : j->def.lease_ms;
+    tt_worker_row *worker = tt_job_worker(j, c->worker);
     tt_lease *lease = NULL;
     bool ok = true;
     if (j->def.mode != TT_MODE_READ) {
         lease = tt_leases_add(&j->leases, c->worker, c->request_id, now, lease_ms);
         ok = lease != NULL;
     }
+    if (lease && worker)
+        lease->worker_row = (size_t)(worker - j->workers.ptr) + 1;
     for (size_t row = tt_blocks_first_open(&j->blocks); row <= last_row && ok && c->item_count < c->n; row++)
         if (j->blocks.rows.ptr[row].open)
             ok = take_from_row(j, c, lease, (uint32_t)row, hold(j, c, (uint32_t)row));
@@ -212,7 +214,7 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
         c->granted_ms = lease_ms;
         tt_job_arm(j, lease->due_ms);
     }
-    count_served(j, c);
+    count_served(j, c, worker);
     tt_job_flush_soon(j);
     prefetch(j, last_row);
 }
@@ -262,6 +264,7 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
             missing = true;
             break;
         }
+        inspect(j, (uint32_t)row, loaded); /* a retry may have opened what cannot be served */
         have += j->blocks.rows.ptr[row].open;
         bytes += loaded->offsets[loaded->block.count];
         *ret_last = row;
@@ -380,9 +383,8 @@ void tt_item_land(tt_job *j, tt_item_ref at)
     if (!lease)
         return;
     tt_blocks_set_lease(&j->blocks, at, 0);
-    tt_worker_row *worker = tt_job_worker(j, tt_str_of(lease->worker));
-    if (worker && worker->in_flight)
-        worker->in_flight--;
+    if (lease->worker_row)
+        j->workers.ptr[lease->worker_row - 1].in_flight--;
     if (--lease->left == 0)
         tt_leases_end(&j->leases, lease);
 }
@@ -448,6 +450,8 @@ void tt_leases_void(tt_job *j)
 
 void tt_job_arm(tt_job *j, int64_t due_ms)
 {
+    if (j->life == TT_JOB_GONE)
+        return;
     if (j->tick_due_ms == 0) {
         tt_job_ref(j);
     } else if (j->tick_due_ms <= due_ms || !tt_timer_cancel(j->env->timers, &j->tick)) {
@@ -457,42 +461,40 @@ void tt_job_arm(tt_job *j, int64_t due_ms)
     tt_timer_set(j->env->timers, &j->tick, due_ms);
 }
 
+bool tt_job_disarm(tt_job *j)
+{
+    if (j->tick_due_ms == 0 || !tt_timer_cancel(j->env->timers, &j->tick))
+        return false;
+    j->tick_due_ms = 0;
+    return true;
+}
+
 void tt_job_tick(void *arg)
 {
     tt_job *j = arg;
     tt_claim *done = NULL;
     pthread_mutex_lock(&j->lock);
     j->tick_due_ms = 0;
-    int64_t now = tt_mono_ms(), next = INT64_MAX;
-    size_t at = 0;
+    int64_t now = tt_mono_ms();
     uint64_t expired = 0;
-    for (tt_lease *lease; (lease = tt_leases_next_due(&j->leases, &at, now, &next));)
+    for (tt_lease *lease; (lease = tt_leases_next_due(&j->leases)) && lease->due_ms <= now;)
         expired += each_in_flight(j, lease, expire_item);
     if (expired)
         tt_job_flush_soon(j);
     tt_claims_retry(j, &done);
     tt_job_flush_if_due(j, now);
-    if (j->flush_due_ms && j->flush_due_ms < next)
-        next = j->flush_due_ms;
-    if (next != INT64_MAX && j->life != TT_JOB_GONE)
-        tt_job_arm(j, next);
+    tt_lease *next = tt_leases_next_due(&j->leases);
+    if (next)
+        tt_job_arm(j, next->due_ms);
+    if (j->flush_due_ms)
+        tt_job_arm(j, j->flush_due_ms);
+    if (j->sync_due_ms)
+        tt_job_arm(j, j->sync_due_ms);
     pthread_mutex_unlock(&j->lock);
     if (expired)
         tt_log_warn("leases ran out", TT_F_CSTR("job", j->def.name), TT_F_INT("items", expired));
     tt_claims_finish(done);
     tt_job_unref(j);
-}
-
-void tt_job_disarm(tt_job *j)
-{
-    pthread_mutex_lock(&j->lock);
-    bool was_armed = j->tick_due_ms && tt_timer_cancel(j->env->timers, &j->tick);
-    if (was_armed)
-        j->tick_due_ms = 0;
-    j->flush_due_ms = 0; /* a tick that waits for the lock must not come again */
-    pthread_mutex_unlock(&j->lock);
-    if (was_armed)
-        tt_job_unref(j);
 }
 
 static tt_lease *find_lease(tt_job *j, tt_str token, tt_err *err)
@@ -511,12 +513,21 @@ tt_rc tt_job_renew(tt_job *j, tt_str token, int64_t lease_ms, int64_t *ret_lease
     if (lease) {
         if (lease_ms > 0)
             lease->lease_ms = lease_ms;
-        lease->due_ms = tt_mono_ms() + lease->lease_ms;
+        tt_leases_set_due(&j->leases, lease, tt_mono_ms() + lease->lease_ms);
         *ret_lease_ms = lease->lease_ms;
         tt_job_arm(j, lease->due_ms);
     }
     pthread_mutex_unlock(&j->lock);
     return lease ? TT_OK : TT_GONE;
+}
+
+char *tt_job_lease_worker(tt_job *j, tt_str token, tt_arena *arena)
+{
+    pthread_mutex_lock(&j->lock);
+    const tt_lease *lease = find_lease(j, token, NULL);
+    char *worker = lease && lease->worker ? tt_arena_dup(arena, tt_str_of(lease->worker)) : NULL;
+    pthread_mutex_unlock(&j->lock);
+    return worker;
 }
 
 static uint64_t release_some(tt_job *j, uint32_t slot, const uint64_t *ids, size_t count)

@@ -103,7 +103,7 @@ void tt_job_note_bad(tt_job *j, tt_item_ref at, const tt_bad_record *bad)
     TT_BUF_AUTO tt_buf reason = {0};
     tt_buf_printf(&reason, "%s (line %" PRIu64 ", byte %" PRIu64 ")", bad->reason, bad->line, bad->offset);
     tt_job_note(&j->notes, id, TT_ITEM_ERROR, 0, tt_buf_view(&reason), (tt_str){0});
-    if (!j->def.output)
+    if (!tt_job_has_writer(j))
         return;
     put_reject(&j->reject_lines, id, j->def.inputs.ptr[row->block.file_no].path, bad);
     row->reject_batch = j->reject_batch;
@@ -143,8 +143,13 @@ static tt_rc job_flush(tt_participant *p, bool sync, tt_err *err)
     tt_job *j = job_of(p);
     if (j->group_rc != TT_OK)
         return tt_fail(err, j->group_rc, "out of memory while results of job `%s` were taken", j->def.name);
+    pthread_mutex_lock(&j->lock);
+    bool last = j->plan == TT_PLAN_DONE && j->blocks.counts.of[TT_ITEM_PENDING] == 0; /* this group included */
+    j->redo.want_sync |= j->sync_wanted;
+    j->sync_wanted = false;
+    pthread_mutex_unlock(&j->lock);
     if (j->output)
-        TT_TRY(flush_file(j, j->output, sync, &j->output_mark, err));
+        TT_TRY(tt_redo_flush(j, sync, last, err));
     return flush_rejects(j, sync, err);
 }
 
@@ -209,12 +214,13 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
         tt_writer_state(j->writer, &state);
     tt_buf_clear(&j->scratch);
     pthread_mutex_lock(&j->lock);
-    tt_append_mark output = j->removing ? (tt_append_mark){0} : j->output_mark;
+    tt_append_mark none = {0}, output = j->removing ? none : j->output_mark, safe = j->removing ? none : *tt_redo_synced_after(j);
     tt_buf_printf(&j->scratch,
                   "{\"v\":1,\"planned\":%s,\"fresh\":%s,\"generation\":%u,\"duplicates\":%" PRIu64 ",\"output_len\":%" PRIu64
-                  ",\"output_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
+                  ",\"output_hash\":\"%016" PRIx64 "\",\"synced_len\":%" PRIu64
+                  ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
                   j->plan == TT_PLAN_DONE ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
-                  output.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
+                  output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
     pthread_mutex_unlock(&j->lock);
     tt_buf_json_str(&j->scratch, tt_buf_view(&state));
     tt_buf_char(&j->scratch, '}');
@@ -232,7 +238,7 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
 /* What changed up to here goes into the transaction; what changes from here on is for the next one. */
 static bool take_dirty(tt_job *j)
 {
-    bool anything = j->head_dirty || j->record_dirty || j->undo.len || j->blocks.dirty.len || j->notes.len || j->group_notes.len ||
+    bool anything = j->head_dirty || j->redo.syncs || j->record_dirty || j->undo.len || j->blocks.dirty.len || j->notes.len || j->group_notes.len ||
                     j->flushing_lines.len || j->storing_notes.len;
     if (!tt_vec_reserve(&j->storing, j->blocks.dirty.len))
         j->group_rc = TT_NOMEM;
@@ -259,6 +265,7 @@ static tt_rc job_store(tt_participant *p, tt_txn *txn, tt_err *err)
         return TT_OK;
     TT_TRY(store_record(j, txn, err));
     TT_TRY(store_pages(j, txn, err));
+    TT_TRY(tt_redo_store(j, txn, err));
     TT_TRY(store_notes(j, txn, &j->storing_notes, err));
     TT_TRY(store_notes(j, txn, &j->group_notes, err));
     return store_head(j, txn, err);
@@ -287,6 +294,7 @@ void tt_job_remove_output(tt_job *j, tt_txn *txn)
 {
     pthread_mutex_lock(&j->lock);
     j->removing = j->head_dirty = j->record_dirty = true;
+    j->sync_wanted = true; /* should the deletion not come to pass, the file is whole */
     j->removal = (tt_err){0};
     pthread_mutex_unlock(&j->lock);
     tt_txn_enlist(txn, &j->part);
@@ -302,6 +310,7 @@ static void remove_output(tt_job *j)
     j->output = NULL;
     j->output_known = false;
     j->output_mark = (tt_append_mark){0};
+    tt_redo_start_at(j, &j->output_mark);
     free(j->def.output_real);
     j->def.output_real = NULL; /* the path is free for others */
     j->removing = false;
@@ -314,8 +323,10 @@ static void job_committed(tt_participant *p)
 {
     tt_job *j = job_of(p);
     tt_claim *done = NULL;
-    if (j->output)
+    if (j->output) {
         tt_append_commit(j->output);
+        tt_redo_committed(j);
+    }
     j->output_known = j->output != NULL;
     if (j->rejects)
         tt_append_commit(j->rejects);
@@ -333,13 +344,18 @@ static void job_committed(tt_participant *p)
     uint32_t last_row = UINT32_MAX;
     for (size_t i = 0; i < j->undo.len; i++) {
         tt_item_ref at = j->undo.ptr[i].at;
-        tt_item_land(j, at);
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING) /* else it was tried again at once, and may be out again */
+            tt_item_land(j, at);
         if (at.row != last_row && last_row != UINT32_MAX)
             tt_blocks_pack(&j->blocks, last_row);
         last_row = at.row;
     }
     if (last_row != UINT32_MAX)
         tt_blocks_pack(&j->blocks, last_row);
+    if (tt_redo_is_unsynced(&j->redo) && !j->sync_due_ms) {
+        j->sync_due_ms = tt_mono_ms() + TT_REDO_IDLE_MS;
+        tt_job_arm(j, j->sync_due_ms);
+    }
     tt_rate_add(&j->rate, tt_mono_ms(), j->group_received);
     tt_buf_deinit(&j->flushing_lines);
     j->committed_batch = j->flushed_batch;
@@ -357,7 +373,9 @@ static void undo_items(tt_job *j)
     while (j->undo.len) {
         tt_undo u = tt_vec_pop(&j->undo);
         uint8_t old = u.old;
-        if (tt_item_is_leased(old) && !tt_blocks_lease(&j->blocks, u.at)) /* the lease ended meanwhile */
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, u.at)) == TT_ITEM_PENDING)
+            continue; /* tried again within the group, and perhaps out again */
+        if (tt_item_state_of(old) == TT_ITEM_PENDING && !tt_blocks_lease(&j->blocks, u.at)) /* the lease ended meanwhile */
             old &= (uint8_t)~TT_ITEM_LEASED;
         tt_assert(tt_blocks_set(&j->blocks, u.at, old)); /* the row has its bytes: set succeeded before */
     }
@@ -374,6 +392,7 @@ static void job_rolled_back(tt_participant *p)
     if (j->writer && j->writer_state && tt_writer_restore(j->writer, tt_str_of(j->writer_state), &err) != TT_OK)
         cut = false;
     pthread_mutex_lock(&j->lock);
+    tt_redo_rolled_back(j);
     undo_items(j);
     for (size_t i = 0; i < j->storing.len; i++)
         tt_blocks_mark_dirty(&j->blocks, j->storing.ptr[i]);
@@ -416,15 +435,17 @@ static void flush_done(tt_change *c, tt_rc rc, const tt_err *err)
     tt_job *j = job_of_flush(c);
     pthread_mutex_lock(&j->lock);
     j->flush_queued = false;
-    if (rc != TT_OK)
+    if (rc != TT_OK) {
+        j->sync_wanted = tt_redo_is_unsynced(&j->redo);
         tt_job_flush_soon(j);
+    }
     pthread_mutex_unlock(&j->lock);
     tt_job_unref(j);
 }
 
 static bool has_unstored(const tt_job *j)
 {
-    return j->head_dirty || j->record_dirty || j->blocks.dirty.len || j->notes.len || j->reject_lines.len;
+    return j->sync_wanted || j->head_dirty || j->record_dirty || j->blocks.dirty.len || j->notes.len || j->reject_lines.len;
 }
 
 void tt_job_flush_soon(tt_job *j)
@@ -438,6 +459,11 @@ void tt_job_flush_soon(tt_job *j)
 
 void tt_job_flush_if_due(tt_job *j, int64_t now_ms)
 {
+    if (j->sync_due_ms && j->sync_due_ms <= now_ms) {
+        j->sync_due_ms = 0;
+        j->sync_wanted = true;
+        j->flush_due_ms = now_ms;
+    }
     if (!j->flush_due_ms || j->flush_due_ms > now_ms)
         return;
     j->flush_due_ms = 0;
@@ -492,8 +518,10 @@ static void reject_value(tt_job *j, uint64_t id, tt_str value, tt_str worker, co
 
 static bool set_state(tt_job *j, tt_item_ref at, tt_item_state state, unsigned attempts)
 {
-    uint8_t old = tt_blocks_get(&j->blocks, at);
-    if (tt_vec_push(&j->undo, ((tt_undo){at, old})) && tt_blocks_set(&j->blocks, at, tt_item_byte(state, false, attempts)))
+    uint8_t old = tt_blocks_get(&j->blocks, at), byte = tt_item_byte(state, false, attempts);
+    if (state == TT_ITEM_ERROR && old == tt_item_unreadable())
+        byte = old; /* a mark does not make it readable */
+    if (tt_vec_push(&j->undo, ((tt_undo){at, old})) && tt_blocks_set(&j->blocks, at, byte))
         return true;
     j->group_rc = TT_NOMEM;
     return false;
@@ -717,9 +745,11 @@ static tt_rc apply_marks(tt_job *j, tt_failures *f, tt_err *err)
     tt_item_ref at;
     size_t hint = 0;
     for (size_t i = 0; i < f->count; i++) {
-        if (!tt_blocks_find(&j->blocks, f->rows[i].id, true, &hint, &at))
+        bool known = tt_blocks_find(&j->blocks, f->rows[i].id, true, &hint, &at);
+        tt_item_state state = known ? tt_item_state_of(tt_blocks_get(&j->blocks, at)) : TT_ITEM_HOLE;
+        if (!known || (state == TT_ITEM_HOLE && !j->blocks.sparse))
             return tt_fail(err, TT_INVALID, "No known item: %" PRIu64, f->rows[i].id);
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) == TT_ITEM_RECEIVED)
+        if (state == TT_ITEM_RECEIVED)
             return tt_fail(err, TT_INVALID, "Item already received: %" PRIu64, f->rows[i].id);
     }
     for (size_t i = 0; i < f->count; i++)

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <sys/uio.h>
 
+#include "base/mem.h"
 #include "base/pool.h"
 #include "base/timer.h"
 #include "base/vec.h"
@@ -48,8 +49,9 @@ void tt_items_close(tt_items *items);
 tt_job *tt_items_find(tt_items *items, tt_str name, tt_err *err);
 void tt_job_put(tt_job *j);
 const char *tt_job_name(const tt_job *j);
-/* TT_OK if the job has no token or this is it. TT_DENIED `Wrong or missing authentication token`. A job that does not exist passes. */
-tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, tt_err *err) TT_MUST_CHECK;
+/* TT_OK if the job has no token or this is it. TT_DENIED `Wrong or missing authentication token`. A job without a token, or one that does
+ * not exist, passes for those who are near; from afar only a job's own token opens anything. */
+tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool is_near, tt_err *err) TT_MUST_CHECK;
 
 /* ---- serve ---- */
 typedef struct tt_claim {
@@ -118,6 +120,8 @@ void tt_job_fail(tt_job *j, tt_failures *f);
 
 /* Memory only, at once. TT_GONE when the lease is gone. */
 tt_rc tt_job_renew(tt_job *j, tt_str lease, int64_t lease_ms, int64_t *ret_lease_ms, tt_err *err) TT_MUST_CHECK;
+/* Who took the lease, in the arena; NULL when the lease is gone (or out of memory). */
+char *tt_job_lease_worker(tt_job *j, tt_str lease, tt_arena *arena);
 /* ids NULL: all of the lease. The attempt is forgiven. */
 tt_rc tt_job_release(tt_job *j, tt_str lease, const uint64_t *ids, size_t count, uint64_t *ret_released, tt_err *err) TT_MUST_CHECK;
 

@@ -50,6 +50,7 @@ void tt_job_unref(tt_job *j)
     for (size_t i = 0; i < j->workers.len; i++)
         free(j->workers.ptr[i].name);
     tt_vec_deinit(&j->workers);
+    tt_map_deinit(&j->worker_rows);
     tt_vec_deinit(&j->after_plan);
     tt_vec_deinit(&j->after_output);
     tt_vec_deinit(&j->undo);
@@ -64,6 +65,7 @@ void tt_job_unref(tt_job *j)
     tt_buf_deinit(&j->group_reject_lines);
     tt_buf_deinit(&j->flushing_lines);
     tt_buf_deinit(&j->scratch);
+    tt_redo_deinit(&j->redo);
     free(j->writer_state);
     tt_definition_deinit(&j->def);
     pthread_mutex_destroy(&j->lock);
@@ -88,29 +90,46 @@ void tt_job_break(tt_job *j, bool output_too, const char *reason)
     tt_results_resume(j);
 }
 
-tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
+static tt_worker_row *add_worker(tt_job *j, tt_str name)
 {
-    enum { MAX_WORKERS = 1000 };
-    for (size_t i = 0; i < j->workers.len; i++)
-        if (tt_str_is(name, j->workers.ptr[i].name))
-            return &j->workers.ptr[i];
-    if (j->workers.len == MAX_WORKERS) /* the rest is counted together */
-        name = TT_STR("others");
-    if (j->workers.len == MAX_WORKERS && tt_str_is(name, j->workers.ptr[MAX_WORKERS - 1].name))
-        return &j->workers.ptr[MAX_WORKERS - 1];
     char *copy = tt_str_dup(name);
-    if (!copy || !tt_vec_push(&j->workers, ((tt_worker_row){.name = copy}))) {
+    void *number = (void *)(uintptr_t)(j->workers.len + 1);
+    if (!copy || !tt_vec_reserve(&j->workers, 1) || !tt_map_put(&j->worker_rows, name, number, NULL)) {
         free(copy);
         return NULL;
     }
+    j->workers.ptr[j->workers.len++] = (tt_worker_row){.name = copy};
     return &j->workers.ptr[j->workers.len - 1];
+}
+
+static tt_worker_row *find_worker(tt_job *j, tt_str name)
+{
+    size_t number = (size_t)(uintptr_t)tt_map_get(&j->worker_rows, name);
+    return number ? &j->workers.ptr[number - 1] : NULL;
+}
+
+tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
+{
+    enum { MAX_WORKERS = 1000 };
+    const tt_str rest = TT_STR("others");
+    tt_worker_row *known = find_worker(j, name);
+    if (known)
+        return known;
+    if (j->workers.len < MAX_WORKERS)
+        return add_worker(j, name);
+    known = find_worker(j, rest);
+    return known ? known : add_worker(j, rest);
 }
 
 /* ---- opening ---- */
 
 static bool has_reader(const tt_job *j) { return j->def.mode != TT_MODE_WRITE; }
-static void rejects_path(const tt_job *j, tt_buf *out) { tt_buf_printf(out, "%s.rejects.jsonl", j->def.output); }
 bool tt_job_has_writer(const tt_job *j) { return j->def.mode != TT_MODE_READ && j->def.output; }
+
+void tt_job_rejects_path(const tt_job *j, tt_buf *out)
+{
+    tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+}
 
 static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
 {
@@ -155,8 +174,13 @@ static tt_rc find_inputs(tt_job *j, tt_err *err)
 
 static tt_rc take_fingerprints(tt_job *j, tt_err *err)
 {
-    for (size_t i = 0; i < j->def.inputs.len; i++)
-        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &j->def.inputs.ptr[i].print, err));
+    for (size_t i = 0; i < j->def.inputs.len; i++) {
+        tt_input *in = &j->def.inputs.ptr[i];
+        const tt_source *file = tt_reader_file(j->reader, i);
+        free(in->path); /* the server may be started elsewhere the next time */
+        in->path = tt_dup_cstr(tt_source_path(file));
+        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &in->print, err));
+    }
     return TT_OK;
 }
 
@@ -202,8 +226,19 @@ static tt_rc record_output(tt_job *j, tt_err *err)
     j->writer = NULL;
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
     tt_append_commit(j->output);
+    tt_redo_start_at(j, &j->output_mark);
     TT_TRY(open_writer(j, (tt_str){0}, tt_append_length(j->output) > 0, err));
     keep_writer_state(j);
+    return TT_OK;
+}
+
+tt_rc tt_job_check_writer(tt_job *j, tt_err *err)
+{
+    if (!tt_job_has_writer(j))
+        return TT_OK;
+    TT_TRY(open_writer(j, (tt_str){0}, false, err));
+    tt_writer_close(j->writer);
+    j->writer = NULL;
     return TT_OK;
 }
 
@@ -220,7 +255,7 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
 {
     TT_BUF_AUTO tt_buf path = {0};
     TT_FD_AUTO int fd = -1;
-    rejects_path(j, &path);
+    tt_job_rejects_path(j, &path);
     tt_rc rc = tt_roots_open(j->env->roots, tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
     if (rc == TT_NOT_FOUND) {
         j->rejects_mark = (tt_append_mark){0};
@@ -233,10 +268,8 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
     return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
 }
 
-tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
+static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
 {
-    if (!tt_job_has_writer(j))
-        return TT_OK;
     tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
     TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
     if (j->fresh && tt_append_length(j->output))
@@ -247,19 +280,29 @@ tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
     return record_output(j, err);
 }
 
+tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
+{
+    if (!tt_job_has_writer(j))
+        return TT_OK;
+    tt_rc rc = create_output(j, overwrite, err);
+    if (rc != TT_OK) /* nothing half-open, whose lock would keep the next try away */
+        tt_job_close_output(j);
+    return rc;
+}
+
 /* ---- reading back what the ledger knows ---- */
 
 static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
 {
     json_error_t at;
     json_t *root = json_loadb(blob.ptr, blob.len, JSON_ALLOW_NUL, &at);
-    const char *output_hash, *rejects_hash, *writer_state;
-    json_int_t output_len, rejects_len, duplicates;
+    const char *output_hash, *synced_hash, *rejects_hash, *writer_state;
+    json_int_t output_len, synced_len, rejects_len, duplicates;
     int version, planned, generation, fresh;
     tt_rc rc = TT_OK;
-    if (!root || json_unpack(root, "{s:i, s:b, s:b, s:i, s:I, s:I, s:s, s:I, s:s, s:s}", "v", &version, "planned", &planned,
+    if (!root || json_unpack(root, "{s:i, s:b, s:b, s:i, s:I, s:I, s:s, s:I, s:s, s:I, s:s, s:s}", "v", &version, "planned", &planned,
                              "fresh", &fresh, "generation", &generation, "duplicates", &duplicates, "output_len", &output_len, "output_hash", &output_hash,
-                             "rejects_len", &rejects_len, "rejects_hash", &rejects_hash, "writer", &writer_state) != 0)
+                             "synced_len", &synced_len, "synced_hash", &synced_hash, "rejects_len", &rejects_len, "rejects_hash", &rejects_hash, "writer", &writer_state) != 0)
         rc = tt_fail(err, TT_CORRUPT, "the head page of job `%s` cannot be read", j->def.name);
     else {
         j->plan = planned ? TT_PLAN_DONE : TT_PLAN_NONE;
@@ -267,6 +310,8 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->generation = (uint32_t)generation;
         j->duplicates = (uint64_t)duplicates;
         j->output_mark = (tt_append_mark){(uint64_t)output_len, strtoull(output_hash, NULL, 16)};
+        j->redo.synced = (tt_append_mark){(uint64_t)synced_len, strtoull(synced_hash, NULL, 16)};
+        j->redo.recorded = j->output_mark;
         j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
         free(j->writer_state);
         j->writer_state = tt_dup_cstr(writer_state);
@@ -293,6 +338,10 @@ static bool take_page(void *arg, int64_t number, tt_str blob)
     if (number == TT_PAGE_READER_STATE) {
         tt_buf_str(&walk->reader_state, blob);
         return true;
+    }
+    if (number >= TT_PAGE_REDO_FIRST) {
+        walk->rc = tt_redo_take_page(walk->j, number, blob, walk->err);
+        return walk->rc == TT_OK;
     }
     tt_block block;
     bool inspected;
@@ -324,7 +373,7 @@ static tt_rc check_finished_output(const tt_job *j, tt_err *err)
     struct stat st;
     if (!tt_job_is_complete(j) || n->of[TT_ITEM_ERROR] || n->of[TT_ITEM_DEAD])
         return TT_OK;
-    if (tt_roots_open(j->env->roots, tt_str_of(j->def.output), O_RDONLY, 0, &fd, NULL, NULL) != TT_OK || fstat(fd, &st) != 0 ||
+    if (tt_roots_open(j->env->roots, tt_str_of(j->def.output_real), O_RDONLY, 0, &fd, NULL, NULL) != TT_OK || fstat(fd, &st) != 0 ||
         (uint64_t)st.st_size <= j->output_mark.length_bytes)
         return TT_OK; /* what else may be wrong is found by those who open it for writing */
     return tt_fail(err, TT_CONFLICT, "the output '%.256s' has %ju bytes instead of %ju: something else has appended to it since the job was complete; "
@@ -338,7 +387,7 @@ static tt_rc resume_output(tt_job *j, tt_err *err)
     if (j->fresh)
         return tt_job_create_output(j, false, err);
     TT_TRY(check_finished_output(j, err));
-    TT_TRY(tt_append_resume(j->env->roots, tt_str_of(j->def.output), &j->output_mark, &j->output, err));
+    TT_TRY(tt_redo_resume(j, err));
     j->output_known = true;
     return open_writer(j, tt_str_of(j->writer_state), j->output_mark.length_bytes > 0, err);
 }
@@ -348,7 +397,7 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
     TT_BUF_AUTO tt_buf path = {0};
     if (j->rejects)
         return TT_OK;
-    rejects_path(j, &path);
+    tt_job_rejects_path(j, &path);
     return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
 }
 

@@ -24,6 +24,7 @@
 #include "items/items.h"
 #include "items/lease.h"
 #include "items/rate.h"
+#include "items/redo.h"
 #include "ledger/ledger.h"
 #include "ledger/watch.h"
 
@@ -79,6 +80,7 @@ struct tt_job {
     tt_plan_state plan;
     uint64_t duplicates;
     tt_append_mark output_mark, rejects_mark;
+    tt_redo redo;
     uint32_t generation;   /* of the output: clean starts so far */
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
     /* def is persisted as well, as the job's record */
@@ -89,12 +91,15 @@ struct tt_job {
     bool output_broken;
     bool flush_queued;     /* flush_change is with the ledger */
     int64_t flush_due_ms;  /* 0: nothing to store */
+    int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
+    bool sync_wanted;      /* the next flush syncs the output */
     tt_reader *reader;
     tt_writer *writer;
     tt_append *output, *rejects;
     tt_leases leases;
     tt_rate rate;
-    TT_VEC(tt_worker_row) workers;
+    TT_VEC(tt_worker_row) workers; /* rows stay where they are */
+    tt_map worker_rows;    /* name -> row number + 1 */
     tt_claim *parked, **parked_last;
     tt_timer tick;         /* ends leases and waiting claims; armed: holds a reference */
     int64_t tick_due_ms;   /* 0: not armed */
@@ -134,12 +139,14 @@ void tt_job_unref(tt_job *j);
  * resume the job is broken, which is not an error of this call. */
 tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_job_check_writer(tt_job *j, tt_err *err) TT_MUST_CHECK; /* would the definition's writer open? */
 void tt_job_resume(tt_job *j);
 /* When it is not open: where the ledger knows it to end. */
 tt_rc tt_job_open_rejects(tt_job *j, tt_err *err) TT_MUST_CHECK;
 /* Writer thread or nobody else: gives up output and rejects. */
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
+void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a writer */
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
@@ -154,15 +161,16 @@ void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done);
 void tt_claims_finish(tt_claim *done);
 /* With the lock held: arm the tick for this moment if it is earlier. */
 void tt_job_arm(tt_job *j, int64_t due_ms);
+/* With the lock held: true if the tick was armed and is not any more; then its reference is the caller's. A job that is gone is not armed again. */
+bool tt_job_disarm(tt_job *j) TT_MUST_CHECK;
 void tt_job_tick(void *job);
-/* Without the lock, on a job that has no leases or is gone: no more ticks, so that nothing but its users holds it. */
-void tt_job_disarm(tt_job *j);
 /* With the lock held: end one item's flight; an open item wakes nobody by itself. */
 void tt_item_land(tt_job *j, tt_item_ref at);
 /* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
 /* With the lock held: everything in flight is pending again; forgiven: without an attempt. */
 void tt_leases_void(tt_job *j);
+/* With the lock held: the row of a worker, made when it is new. NULL: out of memory. Beyond 1000 names all are counted as "others". */
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
 
 #define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */

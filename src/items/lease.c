@@ -18,8 +18,79 @@ void tt_leases_deinit(tt_leases *ls)
         free_lease(ls->slots.ptr[i]);
     tt_vec_deinit(&ls->slots);
     tt_vec_deinit(&ls->free_slots);
-    ls->live = 0;
+    tt_vec_deinit(&ls->by_due);
+    tt_map_deinit(&ls->by_request);
+    ls->oldest = ls->newest = NULL;
 }
+
+size_t tt_leases_count(const tt_leases *ls) { return ls->by_due.len; }
+
+/* ---- who ends first ---- */
+
+static void place(tt_leases *ls, size_t at, tt_lease *l)
+{
+    ls->by_due.ptr[at] = l;
+    l->heap_at = at;
+}
+
+static void sift_up(tt_leases *ls, tt_lease *l)
+{
+    size_t at = l->heap_at;
+    for (; at > 0 && ls->by_due.ptr[(at - 1) / 2]->due_ms > l->due_ms; at = (at - 1) / 2)
+        place(ls, at, ls->by_due.ptr[(at - 1) / 2]);
+    place(ls, at, l);
+}
+
+static void sift_down(tt_leases *ls, tt_lease *l)
+{
+    size_t at = l->heap_at;
+    for (size_t child; (child = 2 * at + 1) < ls->by_due.len; at = child) {
+        if (child + 1 < ls->by_due.len && ls->by_due.ptr[child + 1]->due_ms < ls->by_due.ptr[child]->due_ms)
+            child++;
+        if (ls->by_due.ptr[child]->due_ms >= l->due_ms)
+            break;
+        place(ls, at, ls->by_due.ptr[child]);
+    }
+    place(ls, at, l);
+}
+
+static void take_off_heap(tt_leases *ls, const tt_lease *l)
+{
+    tt_lease *last = tt_vec_pop(&ls->by_due);
+    if (last == l)
+        return;
+    place(ls, l->heap_at, last);
+    sift_up(ls, last);
+    sift_down(ls, last);
+}
+
+void tt_leases_set_due(tt_leases *ls, tt_lease *l, int64_t due_ms)
+{
+    l->due_ms = due_ms;
+    sift_up(ls, l);
+    sift_down(ls, l);
+}
+
+tt_lease *tt_leases_next_due(const tt_leases *ls) { return ls->by_due.len ? ls->by_due.ptr[0] : NULL; }
+
+/* ---- in the order of hand-out ---- */
+
+static void link_newest(tt_leases *ls, tt_lease *l)
+{
+    l->older = ls->newest;
+    *(ls->newest ? &ls->newest->newer : &ls->oldest) = l;
+    ls->newest = l;
+}
+
+static void unlink_lease(tt_leases *ls, const tt_lease *l)
+{
+    *(l->older ? &l->older->newer : &ls->oldest) = l->newer;
+    *(l->newer ? &l->newer->older : &ls->newest) = l->older;
+}
+
+int64_t tt_leases_oldest_ms(const tt_leases *ls, int64_t now_ms) { return ls->oldest ? now_ms - ls->oldest->taken_ms : -1; }
+
+/* ---- coming and going ---- */
 
 static bool take_slot(tt_leases *ls, uint32_t *ret)
 {
@@ -34,37 +105,49 @@ static bool take_slot(tt_leases *ls, uint32_t *ret)
     return true;
 }
 
-static void make_token(char out[TT_LEASE_TOKEN_TEXT])
+static void make_token(uint32_t slot, char out[TT_LEASE_TOKEN_TEXT])
 {
-    uint8_t bytes[16];
+    uint8_t bytes[12];
     tt_assert(getrandom(bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes);
+    snprintf(out, 9, "%08x", slot);
     for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+        snprintf(out + 8 + 2 * i, 3, "%02x", bytes[i]);
 }
 
 tt_lease *tt_leases_add(tt_leases *ls, tt_str worker, tt_str request_id, int64_t now_ms, int64_t lease_ms)
 {
     uint32_t slot;
-    if (!take_slot(ls, &slot))
+    if (!tt_vec_reserve(&ls->by_due, 1) || !take_slot(ls, &slot))
         return NULL;
     tt_lease *l = TT_NEW(tt_lease);
-    *l = (tt_lease){.slot = slot, .taken_ms = now_ms, .due_ms = now_ms + lease_ms, .lease_ms = lease_ms};
+    *l = (tt_lease){.slot = slot, .taken_ms = now_ms, .due_ms = now_ms + lease_ms, .lease_ms = lease_ms, .heap_at = ls->by_due.len};
     l->worker = tt_str_dup(worker);
     l->request_id = request_id.len ? tt_str_dup(request_id) : NULL;
-    make_token(l->token);
+    make_token(slot, l->token);
     ls->slots.ptr[slot] = l;
-    ls->live++;
+    ls->by_due.ptr[ls->by_due.len++] = l;
+    sift_up(ls, l);
+    link_newest(ls, l);
+    if (l->request_id && !tt_map_put(&ls->by_request, tt_str_of(l->request_id), l, NULL)) { /* then a repeated request is a new one */
+        free(l->request_id);
+        l->request_id = NULL;
+    }
     return l;
 }
 
 void tt_leases_end(tt_leases *ls, tt_lease *l)
 {
     ls->slots.ptr[l->slot] = NULL;
-    if (!tt_vec_push(&ls->free_slots, l->slot)) /* reserved in take_slot */
-        tt_assert(!"room for a free slot");
-    ls->live--;
+    bool has_room = tt_vec_push(&ls->free_slots, l->slot); /* reserved in take_slot */
+    tt_assert(has_room);
+    take_off_heap(ls, l);
+    unlink_lease(ls, l);
+    if (l->request_id && tt_leases_by_request(ls, tt_str_of(l->request_id)) == l)
+        tt_map_remove(&ls->by_request, tt_str_of(l->request_id));
     free_lease(l);
 }
+
+/* ---- finding ---- */
 
 tt_lease *tt_leases_by_slot(const tt_leases *ls, uint32_t slot_and_one)
 {
@@ -73,37 +156,17 @@ tt_lease *tt_leases_by_slot(const tt_leases *ls, uint32_t slot_and_one)
 
 tt_lease *tt_leases_by_token(const tt_leases *ls, tt_str token)
 {
-    for (size_t i = 0; i < ls->slots.len; i++)
-        if (ls->slots.ptr[i] && tt_str_is(token, ls->slots.ptr[i]->token))
-            return ls->slots.ptr[i];
-    return NULL;
+    char digits[9] = "", *end;
+    if (token.len != TT_LEASE_TOKEN_TEXT - 1)
+        return NULL;
+    memcpy(digits, token.ptr, 8);
+    unsigned long slot = strtoul(digits, &end, 16);
+    if (slot >= ls->slots.len || !ls->slots.ptr[slot] || !tt_str_is(token, ls->slots.ptr[slot]->token))
+        return NULL;
+    return ls->slots.ptr[slot];
 }
 
 tt_lease *tt_leases_by_request(const tt_leases *ls, tt_str request_id)
 {
-    for (size_t i = 0; request_id.len && i < ls->slots.len; i++)
-        if (ls->slots.ptr[i] && ls->slots.ptr[i]->request_id && tt_str_is(request_id, ls->slots.ptr[i]->request_id))
-            return ls->slots.ptr[i];
-    return NULL;
-}
-
-tt_lease *tt_leases_next_due(const tt_leases *ls, size_t *at, int64_t now_ms, int64_t *ret_next_ms)
-{
-    while (*at < ls->slots.len) {
-        tt_lease *l = ls->slots.ptr[(*at)++];
-        if (l && l->due_ms <= now_ms)
-            return l;
-        if (l && l->due_ms < *ret_next_ms)
-            *ret_next_ms = l->due_ms;
-    }
-    return NULL;
-}
-
-int64_t tt_leases_oldest_ms(const tt_leases *ls, int64_t now_ms)
-{
-    int64_t oldest = -1;
-    for (size_t i = 0; i < ls->slots.len; i++)
-        if (ls->slots.ptr[i] && now_ms - ls->slots.ptr[i]->taken_ms > oldest)
-            oldest = now_ms - ls->slots.ptr[i]->taken_ms;
-    return oldest;
+    return request_id.len ? tt_map_get(&ls->by_request, request_id) : NULL;
 }

@@ -115,16 +115,21 @@ static tt_str token_of(const tt_req *req)
 
 static bool is_near(const tt_req *req) { return req->peer.kind != TT_PEER_REMOTE; }
 
-static bool is_master(const tt_req *req)
+/* What the request's token was made for. All are compared, so that time tells nothing. */
+static tt_scope token_scope(const tt_req *req)
 {
-    return req->server->has_master && req->token.len && tt_token_matches(req->token, req->server->master_hash);
+    tt_scope found = TT_SCOPE_NONE;
+    for (size_t scope = 0; scope < TT_COUNT(req->server->token_hashes); scope++)
+        if (req->token.len && req->server->token_hashes[scope][0] && tt_token_matches(req->token, req->server->token_hashes[scope]))
+            found = (tt_scope)scope;
+    return found;
 }
 
 static tt_scope scope_of(const tt_req *req)
 {
-    if (req->peer.kind >= TT_PEER_SAME_USER || is_master(req))
+    if (req->peer.kind >= TT_PEER_SAME_USER)
         return TT_SCOPE_ADMIN;
-    return !req->server->has_master && is_near(req) ? TT_SCOPE_ADMIN : TT_SCOPE_NONE;
+    return !req->server->has_tokens && is_near(req) ? TT_SCOPE_ADMIN : token_scope(req);
 }
 
 static const tt_scope needed[] = {
@@ -162,7 +167,7 @@ bool tt_access_check(tt_req *req)
 {
     req->token = token_of(req);
     req->scope = scope_of(req);
-    if (!host_passes(req) && !is_master(req)) {
+    if (!host_passes(req) && token_scope(req) == TT_SCOPE_NONE) {
         tt_str host = tt_str_slice(tt_req_header(req, "Host"), 0, 100);
         tt_req_errorf(req, TT_DENIED, "Host `%.*s` is not a name of this server: add it to the allowed hosts, or use an address it listens on", TT_STR_ARG(host));
         return false;
@@ -180,4 +185,4 @@ bool tt_access_check(tt_req *req)
 
 bool tt_req_is_near(const tt_req *req) { return is_near(req); }
 
-bool tt_req_is_master(const tt_req *req) { return req->peer.kind >= TT_PEER_SAME_USER || is_master(req); }
+bool tt_req_is_operator(const tt_req *req) { return req->peer.kind >= TT_PEER_SAME_USER || token_scope(req) >= TT_SCOPE_OPERATOR; }

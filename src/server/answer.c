@@ -32,16 +32,21 @@ void tt_req_publish(tt_req *req)
     tt_req_unref(req);
 }
 
+void tt_req_add_fixed_headers(const tt_req *req, struct MHD_Response *response, const char *content_type)
+{
+    MHD_add_response_header(response, "Content-Type", content_type);
+    MHD_add_response_header(response, "X-Request-Id", req->id);
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(response, "Server", "tutti/" TT_VERSION);
+}
+
 void tt_req_set_response(tt_req *req, int status, const char *content_type, struct MHD_Response *response)
 {
     req->status = status;
     req->response = response;
     if (!response)
         return; /* the connection will be closed */
-    MHD_add_response_header(response, "Content-Type", content_type);
-    MHD_add_response_header(response, "X-Request-Id", req->id);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(response, "Server", "tutti/" TT_VERSION);
+    tt_req_add_fixed_headers(req, response, content_type);
     for (const tt_out_header *h = req->out_headers; h; h = h->next)
         MHD_add_response_header(response, h->name, h->value);
 }

@@ -9,7 +9,8 @@
  *   SUSPENDED --answer--> ANSWERED    the answering thread wakes the connection, the HTTP thread queues the response
  *   SUSPENDED ---stop---> CUT         the server stops: the client gets 503, the request lives on until its handler answers
  *
- * Locks: server->live_lock guards `suspended`, `streams` and `stopping`; a stream's own lock is taken inside it, never around it. */
+ * Locks: server->live_lock guards `suspended`, `streams` and `stopping`; a stream's own lock is taken inside it, never around it.
+ * server->connections_lock guards `connections` and is taken alone. */
 #ifndef TT_SERVER_INSIDE_H
 #define TT_SERVER_INSIDE_H
 
@@ -92,6 +93,19 @@ bool tt_addr_parse(tt_str text, struct in6_addr *ret);
 bool tt_addr_is_loopback(const struct in6_addr *addr);
 /* The other end of a connected socket. */
 void tt_peer_read(const tt_server *s, int fd, const struct sockaddr *addr, tt_peer *ret);
+
+/* ---- connections (connection.c) ---- */
+
+typedef struct tt_connection {
+    tt_peer peer;
+    int fd;
+    _Atomic int64_t head_since_ms; /* waits for a request's head since then; 0: is past it */
+    struct tt_connection *prev, *next;
+} tt_connection;
+
+void tt_connection_notify(void *cls, struct MHD_Connection *conn, void **socket_context, enum MHD_ConnectionNotificationCode code);
+tt_connection *tt_connection_of(struct MHD_Connection *conn); /* NULL: there was no memory for it */
+void tt_connections_end_drips(tt_server *s); /* about once a second */
 
 /* ---- bodies (body.c) ---- */
 
@@ -187,12 +201,13 @@ bool tt_req_cut(tt_req *req, int from);
 void tt_req_unlink(tt_req *req); /* out of server->suspended, with live_lock held */
 /* The answer is stored (or was put to local): hand it over. The request is out of the caller's hands. */
 void tt_req_publish(tt_req *req);
+void tt_req_add_fixed_headers(const tt_req *req, struct MHD_Response *response, const char *content_type);
 void tt_req_set_response(tt_req *req, int status, const char *content_type, struct MHD_Response *response);
 
 /* ---- parameters (params.c) ---- */
 
 tt_rc tt_params_split(tt_arena *arena, tt_str query, tt_pair_texts *ret, tt_err *err) TT_MUST_CHECK;
-/* Percent decoding into the arena; plus: `+` is a blank. What is not UTF-8 becomes U+FFFD. ptr NULL: out of memory. */
+/* Percent decoding, into the arena where something changes; plus: `+` is a blank. What is not UTF-8 becomes U+FFFD. ptr NULL: out of memory. */
 tt_str tt_params_decode(tt_arena *arena, tt_str text, bool plus);
 /* Python's integer syntax, clamped to int64_t. */
 bool tt_params_python_int(tt_str text, int64_t *ret);
@@ -212,6 +227,7 @@ bool tt_access_host_ok(const tt_server *s, tt_str host);
 typedef struct {
     _Atomic uint64_t connections_total, request_body_bytes, response_body_bytes, unknown_parameters, suspended_total;
     _Atomic int64_t connections, requests_running; /* running: until the connection is through with it */
+    _Atomic int64_t requests_arriving; /* of those running: head or body are not complete */
 } tt_server_stats;
 
 void tt_metrics_count(tt_req *req, int64_t elapsed_us);
@@ -220,7 +236,8 @@ void tt_metrics_write(tt_server *s, tt_buf *out);
 /* ---- refusals that close: read what the client still sends, so that it gets to read the answer (linger.c) ---- */
 
 typedef struct tt_linger tt_linger;
-tt_rc tt_linger_new(tt_linger **ret, tt_err *err) TT_MUST_CHECK;
+/* Its thread also looks for connections that drip, once a second. */
+tt_rc tt_linger_new(tt_server *s, tt_linger **ret, tt_err *err) TT_MUST_CHECK;
 void tt_linger_free(tt_linger *l);
 void tt_linger_add(tt_linger *l, int fd); /* keeps a duplicate of fd */
 
@@ -257,8 +274,8 @@ struct tt_server {
     struct MHD_Daemon **daemons;
     size_t daemon_count;
     char *spool_dir;
-    char master_hash[TT_TOKEN_HASH_TEXT];
-    bool has_master;
+    char token_hashes[TT_SCOPE_ADMIN + 1][TT_TOKEN_HASH_TEXT]; /* by scope; "": none */
+    bool has_tokens;
     TT_VEC(tt_cidr) trust;
     TT_VEC(tt_str) hosts;         /* allowed_hosts, lower case, owned */
     TT_VEC(struct in6_addr) bound;
@@ -284,6 +301,8 @@ struct tt_server {
     tt_req *suspended;
     tt_stream *streams;
     bool stopping;
+    pthread_mutex_t connections_lock;
+    tt_connection *connections;
 };
 
 /* Pages and descriptions that need the whole table; once, before the first request. */

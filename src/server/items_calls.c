@@ -18,9 +18,9 @@ void tt_items_error(tt_req *req, tt_rc rc, const tt_err *err)
 bool tt_items_may_use(tt_req *req, tt_str job_name)
 {
     tt_err err = {0};
-    if (tt_req_is_master(req))
+    if (tt_req_is_operator(req))
         return true;
-    tt_rc rc = tt_items_check_token(tt_items_area_of(req)->items, job_name, tt_req_token(req), &err);
+    tt_rc rc = tt_items_check_token(tt_items_area_of(req)->items, job_name, tt_req_token(req), tt_req_is_near(req), &err);
     if (rc != TT_OK)
         tt_req_error(req, rc, &err);
     return rc == TT_OK;
@@ -47,6 +47,15 @@ tt_str tt_items_worker_name(tt_req *req)
         if (name.ptr[i - 1] == ':')
             return tt_str_slice(name, 0, i - 1);
     return name;
+}
+
+tt_str tt_items_lease_worker(tt_req *req, tt_job *j)
+{
+    tt_str lease = tt_req_str(req, "lease");
+    if (lease.len == 0 || tt_req_has(req, "worker"))
+        return tt_items_worker_name(req);
+    char *name = tt_job_lease_worker(j, lease, tt_req_arena(req));
+    return name ? tt_str_of(name) : tt_items_worker_name(req);
 }
 
 /* ---- serve ---- */
@@ -197,7 +206,10 @@ static void put_fault(tt_buf *out, const char *body_name, const tt_pair_fault *f
         tt_buf_printf(out, ",%" PRId64, f->index);
     if (f->position >= 0)
         tt_buf_printf(out, ",%" PRId64, f->position);
-    tt_buf_printf(out, "],\"msg\":\"%s\",\"type\":\"%s\"", f->msg, f->type);
+    tt_buf_printf(out, "],\"msg\":\"%s", f->msg);
+    if (f->actual_length >= 0)
+        tt_buf_printf(out, " %" PRId64 ", expected 2", f->actual_length);
+    tt_buf_printf(out, "\",\"type\":\"%s\"", f->type);
     if (f->actual_length >= 0)
         tt_buf_printf(out, ",\"ctx\":{\"actual_length\":%" PRId64 ",\"expected_length\":2}", f->actual_length);
     tt_buf_char(out, '}');
@@ -207,6 +219,10 @@ static void answer_faults(tt_req *req, const tt_pair_faults *faults)
 {
     const tt_pair_fault *first = &faults->ptr[0];
     tt_buf body = {0};
+    if (!is_older(req) && first->index < 0) {
+        tt_req_errorf(req, TT_UNPROCESSABLE, "the body must be a JSON list, and it is not");
+        return;
+    }
     if (!is_older(req)) {
         tt_req_errorf(req, TT_UNPROCESSABLE, "the body is not a list of [id, value] pairs: entry %" PRId64 "%s: %s (%zu faults)", first->index,
                       first->position == 0 ? ", its id" : first->position == 1 ? ", its value" : "", first->msg, faults->len);
@@ -255,7 +271,8 @@ void tt_items_receive(tt_req *req, tt_job *j)
     tt_json_fault fault = {0};
     tt_json_opts opts = {0};
     call->req = req;
-    call->results = (tt_results){.body = tt_req_body(req), .worker = tt_items_worker_name(req), .done = receive_done, .arg = call};
+    tt_str worker = is_older(req) ? tt_items_worker_name(req) : tt_items_lease_worker(req, j);
+    call->results = (tt_results){.body = tt_req_body(req), .worker = worker, .done = receive_done, .arg = call};
     tt_pairs_result result = tt_pairs_parse(tt_req_body(req), !is_older(req), &opts, &call->results.pairs, &faults, &fault);
     if (result == TT_PAIRS_OK) {
         tt_job_receive(j, &call->results);

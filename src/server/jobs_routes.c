@@ -1,7 +1,6 @@
 /* /v1/jobs: our own routes to items. Strict: unknown parameters and members are refused, errors are problem+json. */
 #include <inttypes.h>
 
-#include "base/clock.h"
 #include "server/items_calls.h"
 
 static tt_str name_of(const tt_req *req) { return tt_req_str(req, "name"); }
@@ -71,6 +70,20 @@ static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
     return TT_OK;
 }
 
+/* Below this room the members have the older service's names. */
+static void say_our_names(tt_err *err)
+{
+    char older[64], rest[sizeof err->text];
+    for (size_t i = 0; i < TT_COUNT(members); i++) {
+        int len = members[i].metadata ? snprintf(older, sizeof older, "metadata: %s ", members[i].metadata) : 0;
+        if (len == 0 || strncmp(err->text, older, (size_t)len) != 0)
+            continue;
+        snprintf(rest, sizeof rest, "%s", err->text + len);
+        snprintf(err->text, sizeof err->text, "member `%s` %.600s", members[i].name, rest);
+        return;
+    }
+}
+
 static tt_rc text_member(const json_t *body, const char *name, tt_str *ret, tt_err *err)
 {
     json_t *value = json_object_get(body, name);
@@ -124,15 +137,17 @@ static void create_on_pool(tt_req *req)
     tt_rc rc = tt_req_json(req, &body, &err);
     if (rc == TT_OK)
         rc = read_start(body, metadata, &start, &err);
-    if (rc == TT_OK && !tt_req_is_master(req))
-        rc = tt_items_check_token(items_of(req), start.name, tt_req_token(req).len ? tt_req_token(req) : start.token, &err);
+    if (rc == TT_OK && !tt_req_is_operator(req))
+        rc = tt_items_check_token(items_of(req), start.name, tt_req_token(req).len ? tt_req_token(req) : start.token, tt_req_is_near(req), &err);
     if (rc == TT_OK)
         rc = tt_items_start(items_of(req), &start, &existed, &unknown, &err);
     json_decref(metadata);
     if (rc == TT_OK)
         answer_started(req, start.name, existed && !start.clean_start);
-    else
+    else {
+        say_our_names(&err);
         tt_req_error(req, rc, &err);
+    }
 }
 
 static void create(tt_req *req) { tt_items_on_pool(req, create_on_pool); }
@@ -218,7 +233,7 @@ static void fail(tt_req *req)
         return;
     fail_call *call = TT_NEW(fail_call);
     call->req = req;
-    call->failures = (tt_failures){.lease = tt_req_str(req, "lease"), .worker = tt_items_worker_name(req), .done = fail_done, .arg = call};
+    call->failures = (tt_failures){.lease = tt_req_str(req, "lease"), .worker = tt_items_lease_worker(req, j), .done = fail_done, .arg = call};
     tt_rc rc = read_failures(req, call, &err);
     if (rc == TT_OK) {
         tt_job_fail(j, &call->failures);
@@ -308,8 +323,10 @@ static void errors(tt_req *req) { tt_items_on_pool(req, errors_on_pool); }
 static tt_rc read_ids(json_t *body, uint64_t **ret, size_t *ret_count, tt_err *err)
 {
     json_t *ids = json_object_get(body, "ids");
-    if (!ids)
+    if (!body || (json_is_object(body) && json_object_size(body) == 0))
         return TT_OK;
+    if (!ids || json_object_size(body) != 1)
+        return tt_fail(err, TT_INVALID, "the body must be {\"ids\":[...]}, or empty for all");
     if (!json_is_array(ids))
         return tt_fail(err, TT_UNPROCESSABLE, "ids must be a list of whole numbers");
     *ret = tt_calloc(json_array_size(ids) + 1, sizeof **ret);
@@ -382,101 +399,12 @@ static void delete_job(tt_req *req)
         tt_items_on_pool(req, delete_on_pool);
 }
 
-/* ---- events ---- */
-
-/* One listener: woken by the job's commits, but writes at most every EVERY_MS; also once in IDLE_MS so that a client sees that we live.
- * It frees itself on the timer's thread when the client is gone, the job is gone, or the job is complete. */
-typedef struct {
-    tt_watch watch;
-    tt_timer timer;
-    tt_items_area *area;
-    tt_job *job;
-    tt_stream *stream;
-    int64_t last_ms;
-    bool changed;
-} listener;
-
-enum { EVERY_MS = 500, IDLE_MS = 2000 };
-
-static void on_change(tt_watch *w)
-{
-    listener *l = (listener *)w;
-    __atomic_store_n(&l->changed, true, __ATOMIC_RELEASE);
-}
-
-static void end_listener(listener *l)
-{
-    tt_watch_cancel(l->area->watches, &l->watch);
-    tt_stream_end(l->stream);
-    tt_job_put(l->job);
-    free(l);
-}
-
-static bool is_current(listener *l)
-{
-    tt_job *now = tt_items_find(l->area->items, tt_str_of(tt_job_name(l->job)), NULL);
-    tt_job_put(now);
-    return now == l->job;
-}
-
-static bool send_event(listener *l)
-{
-    TT_BUF_AUTO tt_buf text = {0};
-    tt_buf_cstr_put(&text, "event: job\ndata: ");
-    tt_job_describe(l->job, &text);
-    tt_buf_cstr_put(&text, "\n\n");
-    return tt_buf_check(&text, NULL) == TT_OK && tt_stream_write(l->stream, tt_buf_view(&text));
-}
-
-static void listen_again(listener *l)
-{
-    char topic[256];
-    snprintf(topic, sizeof topic, "job/%s", tt_job_name(l->job));
-    tt_watch_cancel(l->area->watches, &l->watch);
-    tt_watch_add(l->area->watches, tt_str_of(topic), &l->watch);
-}
-
-static void on_time(void *arg)
-{
-    listener *l = arg;
-    int64_t now = tt_mono_ms();
-    if (__atomic_exchange_n(&l->changed, false, __ATOMIC_ACQ_REL) || now - l->last_ms >= IDLE_MS) {
-        listen_again(l); /* before the look, so that no change falls between */
-        bool finished = tt_job_finished(l->job) || !is_current(l);
-        l->last_ms = now;
-        if (!send_event(l) || finished) {
-            end_listener(l);
-            return;
-        }
-    }
-    tt_timer_set(l->area->timers, &l->timer, now + EVERY_MS);
-}
-
-static void events(tt_req *req)
-{
-    tt_err err = {0};
-    tt_job *j = tt_items_find(items_of(req), name_of(req), &err);
-    if (!j) {
-        tt_req_error(req, TT_NOT_FOUND, &err);
-        return;
-    }
-    listener *l = TT_NEW(listener);
-    l->area = tt_items_area_of(req);
-    l->job = j;
-    l->watch.fn = on_change;
-    l->timer = (tt_timer){.fn = on_time, .arg = l};
-    l->changed = true;
-    tt_req_add_header(req, "Cache-Control", "no-store");
-    l->stream = tt_req_stream(req, 200, "text/event-stream");
-    tt_timer_set(l->area->timers, &l->timer, 0);
-}
-
 /* ---- the table ---- */
 
 #define NAME {"name", TT_PARAM_STR, true, NULL, "Name of the job"}
 #define TOKEN {"token", TT_PARAM_STR, false, NULL, "Token of the job, or the master token; the Authorization header is better"}
 #define LEASE {"lease", TT_PARAM_STR, true, NULL, "Token of the lease"}
-#define WORKER {"worker", TT_PARAM_STR, false, NULL, "Name of the worker, for reports; default: the client's address"}
+#define WORKER {"worker", TT_PARAM_STR, false, NULL, "Name of the worker, for reports; default: who took the lease, or the client's address"}
 
 static const tt_param job_params[] = {NAME, TOKEN, {0}};
 static const tt_param token_params[] = {TOKEN, {0}};
@@ -519,6 +447,6 @@ const tt_route tt_jobs_routes[] = {
     OURS("GET", "/v1/jobs/{name}/errors", TT_ACCESS_READ, TT_BODY_NONE, error_params, errors, "Items in error and dead ones, with their reasons.", .response_example = "{\"schema\":1,\"errors\":[],\"next\":null}"),
     OURS("POST", "/v1/jobs/{name}/retry", TT_ACCESS_JOB, TT_BODY_JSON, job_params, retry, "Try items in error and dead ones again: {\"ids\":[...]}, or all.", .response_example = "{\"schema\":1,\"retried\":2}"),
     OURS("POST", "/v1/jobs/{name}/clean", TT_ACCESS_JOB, TT_BODY_IGNORED, clean_params, clean, "Give back what is in flight.", .response_example = "{\"schema\":1,\"cleaned\":true}"),
-    OURS("GET", "/v1/jobs/{name}/events", TT_ACCESS_READ, TT_BODY_NONE, job_params, events, "Progress as server-sent events, until the job is complete."),
+    OURS("GET", "/v1/jobs/{name}/events", TT_ACCESS_READ, TT_BODY_NONE, job_params, tt_job_events, "Progress as server-sent events, until the job is complete."),
     {0},
 };

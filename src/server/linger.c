@@ -1,5 +1,6 @@
 /* Lingering close. A client that is refused before its body was read may still be sending; closing at once would reset the connection and
- * it would never see the answer. So a duplicate of its socket is kept here, read and thrown away for a short while. One thread, bounded. */
+ * it would never see the answer. So a duplicate of its socket is kept here, read and thrown away for a short while. One thread, bounded; it also is
+ * the one that looks for connections that drip. */
 #include "server/inside.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@ typedef struct {
 } lingering;
 
 struct tt_linger {
+    tt_server *server;
     pthread_t thread;
     int wake_fd;
     pthread_mutex_t lock; /* guards the rest */
@@ -70,7 +72,8 @@ static void *run(void *arg)
         pthread_mutex_unlock(&l->lock);
         if (stop)
             return NULL;
-        poll(fds, n, n > 1 ? 250 : -1);
+        tt_connections_end_drips(l->server);
+        poll(fds, n, n > 1 ? 250 : 1000);
         uint64_t ticks;
         if ((fds[0].revents & POLLIN) && read(l->wake_fd, &ticks, sizeof ticks) < 0)
             continue;
@@ -84,9 +87,10 @@ static void wake(tt_linger *l)
         return; /* the counter is full: it is awake */
 }
 
-tt_rc tt_linger_new(tt_linger **ret, tt_err *err)
+tt_rc tt_linger_new(tt_server *s, tt_linger **ret, tt_err *err)
 {
     tt_linger *l = TT_NEW(tt_linger);
+    l->server = s;
     pthread_mutex_init(&l->lock, NULL);
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int failed = l->wake_fd < 0 ? errno : pthread_create(&l->thread, NULL, run, l);

@@ -41,8 +41,18 @@ static tt_str replace_invalid(tt_arena *arena, tt_str s)
     return (tt_str){out, at};
 }
 
+static bool is_plain(tt_str text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] == '%' || text.ptr[i] == '+' || (unsigned char)text.ptr[i] >= 0x80)
+            return false;
+    return text.ptr != NULL;
+}
+
 tt_str tt_params_decode(tt_arena *arena, tt_str text, bool plus)
 {
+    if (is_plain(text))
+        return text;
     char *out = tt_arena_alloc(arena, text.len + 1);
     size_t at = 0;
     if (!out)
@@ -61,14 +71,6 @@ tt_str tt_params_decode(tt_arena *arena, tt_str text, bool plus)
     return replace_invalid(arena, (tt_str){out, at});
 }
 
-static tt_str decode_piece(tt_arena *arena, tt_str piece)
-{
-    bool plain = piece.len > 0;
-    for (size_t i = 0; i < piece.len && plain; i++)
-        plain = piece.ptr[i] != '%' && piece.ptr[i] != '+' && (unsigned char)piece.ptr[i] < 0x80;
-    return plain ? piece : tt_params_decode(arena, piece, true);
-}
-
 tt_rc tt_params_split(tt_arena *arena, tt_str query, tt_pair_texts *ret, tt_err *err)
 {
     tt_str piece;
@@ -78,7 +80,7 @@ tt_rc tt_params_split(tt_arena *arena, tt_str query, tt_pair_texts *ret, tt_err 
             continue;
         if (!tt_str_cut(&value, '=', &name))
             continue;
-        tt_pair_text pair = {decode_piece(arena, name), decode_piece(arena, value)};
+        tt_pair_text pair = {tt_params_decode(arena, name, true), tt_params_decode(arena, value, true)};
         if (!pair.name.ptr || !pair.value.ptr || !tt_vec_push(ret, pair))
             return tt_fail(err, TT_NOMEM, "no memory for the query string");
     }
@@ -367,6 +369,7 @@ static const struct {
 /* True: the body was not JSON at all, and that is answered. */
 static bool check_body(tt_req *req, fault_list *faults)
 {
+    enum { LARGEST_LOOKED_AT = 1024 * 1024 };
     const char *name = req->entry->row->body_name;
     json_t *root;
     tt_err err = {0};
@@ -377,7 +380,7 @@ static bool check_body(tt_req *req, fault_list *faults)
         add_sentence(faults, "the body is missing");
         return false;
     }
-    if (!faults->any)
+    if (!faults->any || tt_req_body(req).len > LARGEST_LOOKED_AT)
         return false;
     if (tt_req_json(req, &root, &err) != TT_OK) {
         tt_req_error(req, err.code, &err);

@@ -1,5 +1,5 @@
 /* A request from its first line to its end, over libmicrohttpd. The essay on its states is in inside.h. */
-#include "server/inside.h"
+#include "server/request.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/inside.h"
 
 /* ---- making and ending ---- */
 
@@ -159,7 +160,21 @@ static enum MHD_Result copy_header(void *cls, enum MHD_ValueKind kind, const cha
     return tt_vec_push(&req->headers, pair) ? MHD_YES : MHD_NO;
 }
 
-void *tt_http_uri(void *cls, const char *uri, struct MHD_Connection *conn) { return tt_req_new(cls, tt_str_of(uri)); }
+void *tt_http_uri(void *cls, const char *uri, struct MHD_Connection *conn)
+{
+    tt_server *s = cls;
+    tt_req *req = tt_req_new(s, tt_str_of(uri));
+    if (req)
+        atomic_fetch_add(&s->stats.requests_arriving, 1);
+    return req;
+}
+
+/* To be called before the stage moves on. */
+static void note_arrival(tt_req *req)
+{
+    if (req->stage == TT_STAGE_NEW || req->stage == TT_STAGE_BODY)
+        atomic_fetch_sub(&req->server->stats.requests_arriving, 1);
+}
 
 static void read_declared_size(tt_req *req)
 {
@@ -172,13 +187,13 @@ static void read_declared_size(tt_req *req)
 
 static void read_head(tt_req *req, struct MHD_Connection *conn, const char *method, const char *version)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    const union MHD_ConnectionInfo *socket = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    tt_connection *c = tt_connection_of(conn);
     req->conn = conn;
-    if (socket)
-        req->fd = socket->connect_fd;
-    if (info && info->socket_context)
-        req->peer = *(const tt_peer *)info->socket_context;
+    if (c) {
+        req->peer = c->peer;
+        req->fd = c->fd;
+        atomic_store_explicit(&c->head_since_ms, 0, memory_order_relaxed);
+    }
     char *own = tt_arena_dup(&req->arena, tt_str_of(method));
     req->method = own ? tt_str_of(own) : TT_STR("?");
     req->http10 = strcmp(version, "HTTP/1.0") == 0;
@@ -202,6 +217,7 @@ static bool refuse_before_body(const tt_req *req)
 
 static enum MHD_Result queue(tt_req *req)
 {
+    note_arrival(req);
     req->stage = TT_STAGE_QUEUED;
     return req->response ? MHD_queue_response(req->conn, (unsigned)req->status, req->response) : MHD_NO;
 }
@@ -213,6 +229,7 @@ static enum MHD_Result queue_cut(tt_req *req)
     req->stage = TT_STAGE_QUEUED;
     if (!gone)
         return MHD_NO;
+    tt_req_add_fixed_headers(req, gone, "text/plain; charset=utf-8"); /* only those: the rest is still the handler's */
     MHD_add_response_header(gone, "Retry-After", "1");
     enum MHD_Result result = MHD_queue_response(req->conn, 503, gone);
     MHD_destroy_response(gone);
@@ -318,6 +335,7 @@ enum MHD_Result tt_http_access(void *cls, struct MHD_Connection *conn, const cha
     if (*upload_len)
         return take_upload(req, upload, upload_len);
     if (req->stage == TT_STAGE_BODY) {
+        note_arrival(req);
         req->stage = TT_STAGE_HANDLED;
         if (atomic_load(&req->state) == TT_REQ_RUNNING)
             tt_req_run(req);
@@ -351,6 +369,10 @@ void tt_http_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
     if (!req)
         return;
     int64_t elapsed_us = tt_mono_us() - req->started_us;
+    tt_connection *c = tt_connection_of(conn);
+    if (c)
+        atomic_store_explicit(&c->head_since_ms, tt_mono_ms(), memory_order_relaxed);
+    note_arrival(req);
     if (req->linger)
         tt_linger_add(s->linger, MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
     if (req->stage != TT_STAGE_QUEUED)
@@ -407,7 +429,9 @@ tt_str tt_req_str(const tt_req *req, const char *name)
     for (unsigned i = 0; i < req->entry->segment_count; i++)
         if (req->entry->is_brace[i] && tt_str_is(req->entry->segments[i], name))
             return req->path_values[i];
-    tt_assert(!"the route declares the parameter");
+    bool declared = false;
+    tt_assert(declared);
+    return (tt_str){0};
 }
 
 bool tt_req_has(const tt_req *req, const char *name)
@@ -427,8 +451,11 @@ bool tt_req_bool(const tt_req *req, const char *name) { return tt_req_int(req, n
 
 tt_rc tt_req_json(tt_req *req, json_t **ret, tt_err *err)
 {
+    enum { LARGEST_TREE_TEXT = 8 * 1024 * 1024 }; /* a tree takes up to sixteen times its text */
     json_error_t where;
     tt_str body = tt_req_body(req);
+    if (body.len > LARGEST_TREE_TEXT)
+        return tt_fail(err, TT_TOO_LARGE, "the body has %zu bytes, %d are allowed here: send less at a time", body.len, LARGEST_TREE_TEXT);
     bool older = tt_req_dialect(req) == TT_DIALECT_PLANCHET;
     if (!req->json && !tt_body_is_blank(body)) {
         if (tt_str_starts(body, TT_STR("\xEF\xBB\xBF")))

@@ -41,8 +41,8 @@ tt_rc tt_req_json(tt_req *req, json_t **ret, tt_err *err) TT_MUST_CHECK;
 /* Who asks. Filled by the access check before the handler runs. */
 typedef enum { TT_SCOPE_NONE, TT_SCOPE_JOB, TT_SCOPE_READ, TT_SCOPE_OPERATOR, TT_SCOPE_ADMIN } tt_scope;
 tt_scope tt_req_scope(const tt_req *req);
-/* The master token, this process, or the Unix socket's own user: stands above every job's token. */
-bool tt_req_is_master(const tt_req *req);
+/* The master's or an operator's token, this process, or the Unix socket's own user: stands above every job's token. */
+bool tt_req_is_operator(const tt_req *req);
 /* The token that came with the request (header before `token=`); ptr NULL: none. For job tokens, which the items service checks. */
 tt_str tt_req_token(const tt_req *req);
 

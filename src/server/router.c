@@ -142,7 +142,7 @@ static bool split_target(tt_arena *arena, tt_str path, split_path *ret)
     while (tt_str_cut(&rest, '/', &part)) {
         if (ret->count == TT_MAX_SEGMENTS)
             return false;
-        tt_str decoded = tt_str_find(part, '%') < 0 ? part : tt_params_decode(arena, part, false);
+        tt_str decoded = tt_params_decode(arena, part, false);
         if (!decoded.ptr)
             return false;
         ret->parts[ret->count++] = decoded;

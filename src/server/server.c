@@ -1,8 +1,7 @@
 /* The server's life: options, tables, one libmicrohttpd daemon per listening socket (epoll, a pool of threads), drain, stop. */
-#include "server/inside.h"
+#include "server/server.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <sodium.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -10,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/inside.h"
 
 /* The routes of the server itself. */
 const tt_route tt_server_routes[] = {
@@ -83,11 +83,13 @@ static void copy_options(tt_server *s, const tt_server_options *o)
     for (size_t i = 0; i < o->listen_count; i++)
         read_bound(s, s->fds[i] = o->listen_fds[i]);
     s->spool_dir = tt_dup_cstr(o->spool_dir);
-    s->has_master = o->master_token.len > 0;
-    if (s->has_master)
-        tt_token_hash(o->master_token, s->master_hash);
-    s->options.spool_dir = NULL; /* the caller's texts are not kept */
-    s->options.master_token = (tt_str){0};
+    for (size_t scope = 0; scope < TT_COUNT(s->token_hashes); scope++) {
+        if (o->tokens[scope].len)
+            tt_token_hash(o->tokens[scope], s->token_hashes[scope]);
+        s->has_tokens |= o->tokens[scope].len > 0;
+        s->options.tokens[scope] = (tt_str){0}; /* the caller's texts are not kept */
+    }
+    s->options.spool_dir = NULL;
     s->options.trust_cidrs = s->options.allowed_hosts = NULL;
     s->options.listen_fds = NULL;
 }
@@ -100,6 +102,7 @@ tt_rc tt_server_new(const tt_server_options *options, tt_server **ret, tt_err *e
     s->refs = 1;
     s->started_ms = tt_mono_ms();
     pthread_mutex_init(&s->live_lock, NULL);
+    pthread_mutex_init(&s->connections_lock, NULL);
     randombytes_buf(&s->id_salt, sizeof s->id_salt);
     copy_options(s, options);
     tt_rc rc = copy_networks(s, options, err);
@@ -138,24 +141,6 @@ tt_rc tt_server_compile(tt_server *s, tt_err *err)
 
 /* ---- starting ---- */
 
-static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_context, enum MHD_ConnectionNotificationCode code)
-{
-    tt_server *s = cls;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        free(*socket_context);
-        *socket_context = NULL;
-        atomic_fetch_sub_explicit(&s->stats.connections, 1, memory_order_relaxed);
-        return;
-    }
-    tt_peer *peer = tt_malloc(sizeof *peer);
-    if (peer)
-        tt_peer_read(s, MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
-                     MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, peer);
-    *socket_context = peer;
-    atomic_fetch_add_explicit(&s->stats.connections, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&s->stats.connections_total, 1, memory_order_relaxed);
-}
-
 /* Queries and paths are decoded by params.c and router.c, from the bytes as they came. */
 static size_t leave_escaped(void *cls, struct MHD_Connection *conn, char *text) { return strlen(text); }
 
@@ -173,21 +158,14 @@ static struct MHD_Daemon *start_daemon(tt_server *s, int fd)
     const tt_server_options *o = &s->options;
     struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, o->threads, NULL}, {MHD_OPTION_END, 0, NULL}};
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    enum { CONNECTION_MEMORY_BYTES = 64 * 1024, CONNECTION_GROWTH_BYTES = 16 * 1024 };
+    /* Half of it is what one read can take. Beyond 32 KiB it is mapped and goes back with the connection; an idle connection holds it all. */
+    enum { CONNECTION_MEMORY_BYTES = 48 * 1024, CONNECTION_GROWTH_BYTES = 16 * 1024 };
     return MHD_start_daemon(flags, 0, NULL, NULL, tt_http_access, s, MHD_OPTION_EXTERNAL_LOGGER, log_library, s, MHD_OPTION_LISTEN_SOCKET, fd,
                             MHD_OPTION_CONNECTION_LIMIT, o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_timeout_s,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
                             (size_t)CONNECTION_GROWTH_BYTES, MHD_OPTION_URI_LOG_CALLBACK, tt_http_uri, s, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, s,
-                            MHD_OPTION_NOTIFY_COMPLETED, tt_http_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+                            MHD_OPTION_NOTIFY_COMPLETED, tt_http_completed, s, MHD_OPTION_NOTIFY_CONNECTION, tt_connection_notify, s,
                             MHD_OPTION_ARRAY, o->threads > 1 ? pool : pool + 1, MHD_OPTION_END);
-}
-
-/* Bodies and answers of a few hundred KB come and go all the time: kept in the heap they cost no page faults. */
-static void tune_memory(void)
-{
-    mallopt(M_MMAP_THRESHOLD, 2 << 20);
-    mallopt(M_TRIM_THRESHOLD, 4 << 20);
-    mallopt(M_ARENA_MAX, 4);
 }
 
 static void raise_file_limit(void)
@@ -203,9 +181,10 @@ static void raise_file_limit(void)
 tt_rc tt_server_start(tt_server *s, tt_err *err)
 {
     TT_TRY(tt_server_compile(s, err));
-    tune_memory();
     raise_file_limit();
-    TT_TRY(tt_linger_new(&s->linger, err));
+    if (s->options.insecure && !s->has_tokens)
+        tt_log_warn("requests without a token may do everything", TT_F_CSTR("from", s->trust.len ? "the trusted networks" : "every network"));
+    TT_TRY(tt_linger_new(s, &s->linger, err));
     for (size_t i = 0; i < s->options.listen_count; i++) {
         s->daemons[i] = start_daemon(s, s->fds[i]);
         if (!s->daemons[i])
@@ -225,8 +204,16 @@ static void stop_listening(tt_server *s)
     s->quiet = true;
 }
 
+static bool is_busy(tt_server *s, bool arriving_too)
+{
+    int64_t arriving = arriving_too ? 0 : atomic_load(&s->stats.requests_arriving);
+    return atomic_load(&s->stats.requests_running) > arriving;
+}
+
 void tt_server_drain(tt_server *s, int64_t grace_ms)
 {
+    enum { ARRIVAL_MS = 1000 }; /* a client that is slower than this in sending its request sends it to our successor */
+    int64_t arrival_end_ms = tt_mono_ms() + ARRIVAL_MS;
     int64_t end_ms = tt_mono_ms() + grace_ms;
     atomic_store(&s->draining, true);
     stop_listening(s);
@@ -234,7 +221,7 @@ void tt_server_drain(tt_server *s, int64_t grace_ms)
     for (tt_stream *st = s->streams; st; st = tt_stream_next(st))
         tt_stream_cut(st); /* their clients come back elsewhere */
     pthread_mutex_unlock(&s->live_lock);
-    while (atomic_load(&s->stats.requests_running) > 0 && tt_mono_ms() < end_ms)
+    while (is_busy(s, tt_mono_ms() < arrival_end_ms) && tt_mono_ms() < end_ms)
         usleep(2000);
 }
 
@@ -281,6 +268,7 @@ void tt_server_unref(tt_server *s)
     free(s->fds);
     free(s->daemons);
     pthread_mutex_destroy(&s->live_lock);
+    pthread_mutex_destroy(&s->connections_lock);
     free(s);
 }
 

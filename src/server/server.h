@@ -14,7 +14,7 @@ typedef struct {
     unsigned idle_timeout_s;      /* keep-alive and half-sent requests; 0: 60 */
     uint64_t body_limit_bytes;    /* 0: 64 MiB */
     const char *spool_dir;        /* bodies beyond 1 MiB */
-    tt_str master_token;          /* PLANCHET_MASTER_TOKEN / server.token: admin. Empty: none */
+    tt_str tokens[TT_SCOPE_ADMIN + 1]; /* by the scope that each gives; empty: none. ADMIN is the master token; NONE and JOB are not used */
     bool insecure;                /* --insecure */
     const tt_str *trust_cidrs;    /* --trust, with insecure */
     size_t trust_count;

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,18 +43,24 @@ static tt_rc make_dir(const char *path, tt_err *err)
     return TT_OK;
 }
 
+/* What jobs must not touch in the data directory. */
+static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", NULL};
+
 static tt_rc open_roots(tt_house *h, tt_err *err)
 {
     const tt_str *list;
     char here[4096];
     size_t count = tt_option_list(h->options, "server.roots", &list);
     tt_str usual[2] = {{0}, tt_option_str(h->options, "data")};
-    if (count)
-        return tt_roots_new(list, count, &h->roots, err);
+    if (count) {
+        TT_TRY(tt_roots_new(list, count, &h->roots, err));
+        return tt_roots_keep_out(h->roots, usual[1], own_files, err);
+    }
     if (!getcwd(here, sizeof here))
         return tt_fail_errno(err, errno, "cannot tell the current directory: name the job directories with --root");
     usual[0] = tt_str_of(here);
-    return tt_roots_new(usual, 2, &h->roots, err);
+    TT_TRY(tt_roots_new(usual, 2, &h->roots, err));
+    return tt_roots_keep_out(h->roots, usual[1], own_files, err);
 }
 
 static tt_rc open_ledger(tt_house *h, tt_err *err)
@@ -78,7 +85,10 @@ static tt_rc open_items(tt_house *h, tt_err *err)
         .token_matches = tt_token_matches, .token_hash = tt_token_hash,
     };
     TT_TRY(tt_items_open(&options, &h->items, err));
-    h->items_area = (tt_items_area){h->items, h->pool, h->watches, h->timers, h->ledger, tt_option_int(o, "items.token_lease")};
+    h->items_area = (tt_items_area){
+        .items = h->items, .pool = h->pool, .watches = h->watches, .timers = h->timers, .ledger = h->ledger,
+        .token_lease_ms = tt_option_int(o, "items.token_lease"), .listeners_lock = PTHREAD_MUTEX_INITIALIZER,
+    };
     return TT_OK;
 }
 
@@ -113,7 +123,9 @@ static tt_rc open_server(tt_house *h, tt_err *err)
         .threads = (unsigned)tt_option_int(o, "server.threads"), .max_connections = (unsigned)tt_option_int(o, "server.max_connections"),
         .idle_timeout_s = (unsigned)(tt_option_int(o, "server.idle_timeout") / 1000),
         .body_limit_bytes = (uint64_t)tt_option_int(o, "limits.body"), .spool_dir = h->spool_dir,
-        .master_token = tt_option_str(o, "server.token"), .insecure = tt_option_bool(o, "server.insecure"),
+        .tokens = {[TT_SCOPE_ADMIN] = tt_option_str(o, "server.token"), [TT_SCOPE_OPERATOR] = tt_option_str(o, "server.operator_token"),
+                   [TT_SCOPE_READ] = tt_option_str(o, "server.read_token")},
+        .insecure = tt_option_bool(o, "server.insecure"),
         .access_log = tt_option_bool(o, "server.access_log"),
     };
     options.trust_count = tt_option_list(o, "server.trust", &options.trust_cidrs);
@@ -173,8 +185,10 @@ void tt_house_close(tt_house *h)
         tt_tasks_drain(h->tasks);
     tt_server_free(h->server);
     tt_tasks_close(h->tasks);
-    if (h->items)
+    if (h->items) {
+        tt_job_events_close(&h->items_area);
         tt_items_stop(h->items);
+    }
     tt_pool_free(h->pool);
     tt_items_close(h->items);
     tt_ledger_close(h->ledger);
@@ -243,6 +257,7 @@ int tt_server_main(const tt_options *options)
     pthread_t second;
     int64_t started_ms = tt_mono_ms();
     tt_log_set_process("server");
+    prctl(PR_SET_NAME, "tutti-server"); /* in lists of processes, where it would be called after /proc/self/exe */
     tt_signals_usual(&signals);
     if (tt_signals_open(&signals, &signal_fd, &err) != TT_OK || tt_house_open(options, &h, &err) != TT_OK)
         return log_failure(&err);

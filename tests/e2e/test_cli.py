@@ -121,7 +121,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(self.server.state.probe, {"code": "timeout", "detail": "nobody took it"} if self.server.state.probe >= 400 else {})
 
     def route_v1_workers(self, query):
-        self.answer(200, {"schema": 1, "workers": [{"name": "sanjer1", "pid": 77, "state": "idle", "task": None}]})
+        self.answer(200, {"schema": 1, "workers": [{"worker": "sanjer1", "pid": 77, "consuming": True, "task": None, "kind": None, "done": 3, "failed": 0}]})
 
     def jobs(self, method, body):
         state = self.server.state

@@ -1,6 +1,6 @@
 """Readers, writers and the JSON validator against Python's own csv and json, on random inputs.
 
-Driven through data_tool (environment DATA_TOOL, set by `meson test`)."""
+Driven through data_tool (environment DATA_TOOL, set by script/test)."""
 import csv
 import io
 import json

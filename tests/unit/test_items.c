@@ -190,15 +190,63 @@ Test(leases, are_found_by_token_request_and_time_until_they_end)
     cr_assert_eq(tt_leases_by_token(&ls, tt_str_of(b->token)), b);
     cr_assert_eq(tt_leases_by_request(&ls, TT_STR("r1")), a);
     cr_assert_null(tt_leases_by_request(&ls, (tt_str){0}), "no request id is no key");
-    size_t at = 0;
-    int64_t next = INT64_MAX;
-    cr_assert_eq(tt_leases_next_due(&ls, &at, 1050, &next), a);
+    cr_assert_eq(tt_leases_next_due(&ls), a);
     tt_leases_end(&ls, a);
-    cr_assert_null(tt_leases_next_due(&ls, &at, 1050, &next));
-    cr_assert_eq(next, 1500);
+    cr_assert_eq(tt_leases_next_due(&ls), b);
     cr_assert_null(tt_leases_by_request(&ls, TT_STR("r1")));
     cr_assert_eq(tt_leases_oldest_ms(&ls, 1200), 200);
     cr_assert_eq(tt_leases_add(&ls, TT_STR("w3"), (tt_str){0}, 0, 1)->slot, 0, "slots are used again");
+    tt_leases_deinit(&ls);
+}
+
+Test(leases, stay_in_step_with_a_plain_list)
+{
+    enum { MOST = 300 };
+    tt_leases ls = {0};
+    tt_lease *list[MOST];
+    size_t len = 0;
+    for (int64_t now = 0; now < 20000; now++) {
+        size_t pick = len ? next_random((uint32_t)len) : 0;
+        if (len < MOST && next_random(2)) {
+            char request[16];
+            snprintf(request, sizeof request, "r%d", (int)now);
+            list[len++] = tt_leases_add(&ls, TT_STR("w"), tt_str_of(next_random(2) ? request : ""), now, 1 + next_random(1000));
+        } else if (len && next_random(2)) {
+            tt_leases_set_due(&ls, list[pick], now + next_random(1000));
+        } else if (len) {
+            tt_leases_end(&ls, list[pick]);
+            list[pick] = list[--len];
+        }
+        int64_t first = INT64_MAX, oldest = -1;
+        for (size_t i = 0; i < len; i++) {
+            first = list[i]->due_ms < first ? list[i]->due_ms : first;
+            oldest = now - list[i]->taken_ms > oldest ? now - list[i]->taken_ms : oldest;
+        }
+        cr_assert_eq(tt_leases_count(&ls), len);
+        cr_assert_eq(tt_leases_next_due(&ls) ? tt_leases_next_due(&ls)->due_ms : INT64_MAX, first);
+        cr_assert_eq(tt_leases_oldest_ms(&ls, now), oldest);
+        if (len == 0)
+            continue;
+        pick = next_random((uint32_t)len);
+        cr_assert_eq(tt_leases_by_token(&ls, tt_str_of(list[pick]->token)), list[pick]);
+        if (list[pick]->request_id)
+            cr_assert_eq(tt_leases_by_request(&ls, tt_str_of(list[pick]->request_id)), list[pick]);
+    }
+    tt_leases_deinit(&ls);
+}
+
+Test(leases, a_token_that_was_never_given_is_nobodys)
+{
+    tt_leases ls = {0};
+    tt_lease *a = tt_leases_add(&ls, TT_STR("w"), (tt_str){0}, 0, 1);
+    char token[TT_LEASE_TOKEN_TEXT];
+    const char *const wrong[] = {"", "0", "00000000", "00000001000000000000000000000000", "ffffffff000000000000000000000000",
+                                 "-0000001000000000000000000000000", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"};
+    for (size_t i = 0; i < TT_COUNT(wrong); i++)
+        cr_assert_null(tt_leases_by_token(&ls, tt_str_of(wrong[i])), "%s", wrong[i]);
+    snprintf(token, sizeof token, "%s", a->token);
+    token[31] = token[31] == '0' ? '1' : '0';
+    cr_assert_null(tt_leases_by_token(&ls, tt_str_of(token)));
     tt_leases_deinit(&ls);
 }
 

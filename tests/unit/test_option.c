@@ -190,7 +190,7 @@ Test(option, unknown_variables_are_warned_about_by_name)
 Test(option, bad_values_are_named_with_their_origin_all_at_once)
 {
     write_file("tutti.ini", "[items]\nmax_attempts = 32\nlease = soon\n[ledger]\ndurability = sometimes\n", 0600);
-    refused(NULL, 0, NULL, TT_INVALID, "items.max_attempts (./tutti.ini:2): `32` is out of range: 1 to 31", "full|relaxed");
+    refused(NULL, 0, NULL, TT_INVALID, "items.max_attempts (./tutti.ini:2): `32` is out of range: 1 to 15", "full|relaxed");
     refused(NULL, 0, NULL, TT_INVALID, "items.lease (./tutti.ini:3): `soon` is not a duration", "ledger.durability (./tutti.ini:5)");
     static const tt_option_flag bad[][1] = {
         {{"--workers", "-1"}}, {{"--workers", "many"}}, {{"--workers", "9999999999999999999"}}, {{"--insecure", "maybe"}}, {{"--grace", "-3s"}},
@@ -315,6 +315,6 @@ Test(option, the_documentation_names_every_row)
         cr_assert(strstr(tt_buf_cstr(&out), title));
         cr_assert(strstr(tt_buf_cstr(&out), tt_option_env_name(&rows[i], name)));
     }
-    cr_assert(strstr(tt_buf_cstr(&out), "- Range: 1 to 31\n") && strstr(tt_buf_cstr(&out), "- Default: one per core\n"));
+    cr_assert(strstr(tt_buf_cstr(&out), "- Range: 1 to 15\n") && strstr(tt_buf_cstr(&out), "- Default: one per core\n"));
     cr_assert(strstr(tt_buf_cstr(&out), "or the older `PLANCHET_MAX_PACKAGE_SIZE` (times 1000000)"));
 }

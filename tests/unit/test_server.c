@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -341,10 +342,19 @@ static const char *body_of(answer *a) { return tt_buf_cstr(&a->body); }
         cr_expect_str_eq(body_of(a_), want_body);                                      \
     } while (0)
 
+/* Until the server is through with every request: its books are then balanced. */
+static void settle(void)
+{
+    for (int i = 0; i < 1000 && server->stats.requests_running; i++)
+        usleep(10000);
+    cr_expect_eq(server->stats.requests_running, 0);
+}
+
 /* ---- routing ---- */
 
 Test(server, routes_answers_and_headers, .init = start, .fini = stop)
 {
+    cr_expect_not_null(strstr(body_of(ask("GET", "/v1/things/a\xFF", NULL, NULL)), "\"name\":\"a\xEF\xBF\xBD\""));
     answer *a = ask("GET", "/v1/things/a%20b?n=3", NULL, NULL);
     expect(a, 200, "{\"name\":\"a b\",\"n\":3,\"flag\":false,\"wait\":0,\"size\":4096,\"has_n\":true}");
     cr_expect_str_eq(header_of(a, "Content-Type"), "application/json");
@@ -522,6 +532,7 @@ Test(server, bodies_of_all_sizes, .init = start, .fini = stop, .timeout = 60)
     for (size_t i = 0; i < TT_COUNT(sizes); i++)
         for (int chunked = 0; chunked < 2; chunked++)
             expect(send_body("/v1/measure", sizes[i], chunked, NULL), 200, expected_measure(sizes[i]));
+    settle();
     cr_expect_eq(server->body_memory_bytes, 0);
     cr_expect_eq(server->spool_bytes, 0);
     expect(send_body("/v1/measure", 300000, false, "Expect: 100-continue\r\n")->status == 100 ? ask("POST", "/v1/echo", NULL, "hi") : NULL, 200, "hi");
@@ -539,6 +550,7 @@ Test(server, bodies_over_the_limit, .init = start, .fini = stop, .timeout = 60)
     cr_expect_eq(ask_text("POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999\r\n\r\nx")->status, 413);
     cr_expect_lt(tt_mono_ms() - from_ms, 2000);
     cr_expect_eq(ask_text("POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")->status, 413);
+    settle();
     cr_expect_eq(server->body_memory_bytes, 0);
 }
 
@@ -581,11 +593,29 @@ Test(server, bodies_that_lie_or_drip, .timeout = 60)
     cr_expect_eq(ask_text("BROKEN\r\n\r\n")->status / 100 * 100, ask_text("BROKEN\r\n\r\n")->status ? 400 : 0);
     cr_expect_eq(ask("POST", "/v1/later?x=1", NULL, "a body")->status, 400);
     cr_expect_eq(ask("GET", "/v1/public", NULL, NULL)->status, 200);
-    for (int i = 0; i < 200 && server->body_memory_bytes; i++)
-        usleep(10000);
+    settle();
     cr_expect_eq(server->body_memory_bytes, 0);
     stop();
     tt_buf_deinit(&in);
+}
+
+/* A byte now and then keeps a connection from being idle, but not for ever. */
+Test(server, drips_are_ended, .timeout = 60)
+{
+    static const char *const heads[] = {"GET /v1/public HTTP/1.1\r\nHost: localhost\r\nX-Long: ",
+                                        "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"};
+    start_with((tt_server_options){.idle_timeout_s = 1});
+    for (size_t i = 0; i < TT_COUNT(heads); i++) {
+        int fd = dial();
+        int64_t from_ms = tt_mono_ms();
+        put_text(fd, heads[i]);
+        while (put_text(fd, "x") && tt_mono_ms() - from_ms < 20000 && poll(&(struct pollfd){.fd = fd, .events = POLLIN | POLLRDHUP}, 1, 300) == 0)
+            ;
+        cr_expect_lt(tt_mono_ms() - from_ms, 8000, "%zu", i);
+        close(fd);
+    }
+    cr_expect_eq(ask("GET", "/v1/public", NULL, NULL)->status, 200);
+    stop();
 }
 
 Test(server, the_spool_may_be_full, .init = start, .fini = stop)
@@ -597,17 +627,21 @@ Test(server, the_spool_may_be_full, .init = start, .fini = stop)
         cr_expect_eq(a->status, 507, "%s: %d", faults[i], a->status);
         cr_expect_not_null(strstr(body_of(a), "No space left on device"));
         cr_assert_eq(tt_sys_fault_arm(NULL, NULL), TT_OK);
+        settle();
         cr_expect_eq(server->spool_bytes, 0);
         expect(send_body("/v1/measure", 3 << 20, false, NULL), 200, expected_measure(3 << 20));
     }
+    settle();
     server->spool_bytes = server->options.body_limit_bytes * 16; /* as if others held it all */
     answer *a = send_body("/v1/measure", 3 << 20, false, NULL);
     cr_expect_eq(a->status, 503);
     cr_expect_str_eq(header_of(a, "Retry-After"), "1");
+    settle();
     server->spool_bytes = 0;
     server->body_memory_bytes = 32 << 20; /* memory is used up: smaller bodies go to the spool, small ones do not */
     expect(send_body("/v1/measure", 100000, false, NULL), 200, expected_measure(100000));
     expect(send_body("/v1/measure", 1000, true, NULL), 200, expected_measure(1000));
+    settle();
     cr_expect_eq(server->body_memory_bytes, 32 << 20);
 }
 
@@ -678,9 +712,7 @@ Test(server, a_client_may_leave_while_its_request_sleeps, .init = start, .fini =
         tt_req_errorf(req, TT_CONFLICT, "too late");
     }
     expect(ask("POST", "/v1/echo", NULL, "still here"), 200, "still here");
-    for (int i = 0; i < 500 && server->stats.requests_running; i++)
-        usleep(10000);
-    cr_expect_eq(server->stats.requests_running, 0);
+    settle();
 }
 
 Test(server, stopping_answers_those_who_wait, .init = start)
@@ -698,6 +730,7 @@ Test(server, stopping_answers_those_who_wait, .init = start)
     get_answer(fd, &in, &a);
     cr_expect_eq(a.status, 503);
     cr_expect_str_eq(header_of(&a, "Retry-After"), "1");
+    cr_expect_not_null(header_of(&a, "X-Request-Id"));
     tt_buf_clear(&in);
     get_answer(stream_fd, &in, &a);
     cr_expect_eq(a.status, 200);
@@ -820,9 +853,7 @@ Test(server, a_slow_reader_is_cut_off, .init = start, .fini = stop)
     cr_expect_lt(writes, 10000);
     cr_expect_not(tt_stream_write(live_stream, TT_STR("x")));
     tt_stream_end(live_stream);
-    for (int i = 0; i < 500 && server->stats.requests_running; i++)
-        usleep(10000);
-    cr_expect_eq(server->stats.requests_running, 0);
+    settle();
     close(fd);
 }
 
@@ -952,7 +983,7 @@ static void check_tokens(bool near)
 
 Test(server, every_route_checks_its_token, .timeout = 60)
 {
-    start_with((tt_server_options){.master_token = TT_STR("s3cret")});
+    start_with((tt_server_options){.tokens[TT_SCOPE_ADMIN] = TT_STR("s3cret")});
     check_tokens(true);
     expect(ask("GET", "/purge", NULL, NULL), 403, "{\"detail\":\"Wrong or missing master authentication token\"}");
     expect(ask("GET", "/report?job_name=a", NULL, NULL), 403, "{\"detail\":\"Wrong or missing authentication token\"}");
@@ -993,7 +1024,7 @@ Test(server, scopes_by_peer)
 {
     tt_scope scope;
     bool near;
-    start_with((tt_server_options){.master_token = TT_STR("s3cret")});
+    start_with((tt_server_options){.tokens[TT_SCOPE_ADMIN] = TT_STR("s3cret")});
     cr_expect_eq(admitted_as("POST", "/serve", TT_PEER_REMOTE, &scope, &near), 403);
     cr_expect_eq(admitted_as("POST", "/serve?token=", TT_PEER_REMOTE, &scope, &near), 403);
     cr_expect_eq(admitted_as("POST", "/serve?token=j", TT_PEER_REMOTE, &scope, &near), 200);
@@ -1047,7 +1078,7 @@ Test(server, the_unix_socket_knows_its_peer)
     tt_err err = {0};
     cr_assert_eq(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
     cr_assert_eq(listen(fd, 16), 0);
-    tt_server_options o = {.listen_fds = &fd, .listen_count = 1, .threads = 1, .master_token = TT_STR("s3cret")};
+    tt_server_options o = {.listen_fds = &fd, .listen_count = 1, .threads = 1, .tokens[TT_SCOPE_ADMIN] = TT_STR("s3cret")};
     cr_assert_eq(tt_server_new(&o, &server, &err), TT_OK, "%s", err.text);
     tt_server_add_routes(server, test_routes, NULL);
     cr_assert_eq(tt_server_start(server, &err), TT_OK, "%s", err.text);
@@ -1101,8 +1132,7 @@ Test(server, metrics_and_health, .init = start, .fini = stop)
     cr_expect_eq(ask("POST", "/v1/echo", NULL, "12345")->status, 200);
     cr_expect_eq(ask("GET", "/no/such", NULL, NULL)->status, 404);
     cr_expect_eq(ask("HEAD", "/livez", "Connection: close\r\n", NULL)->status, 200);
-    for (int i = 0; i < 100 && server->stats.requests_running; i++)
-        usleep(1000);
+    settle();
     answer *a = ask("GET", "/metrics", NULL, NULL);
     static const char *const lines[] = {
         "tutti_http_requests_total{route=\"/v1/echo\",method=\"POST\",status=\"200\"} 1\n", "tutti_http_requests_total{route=\"none\",method=\"any\",status=\"404\"} 1\n",
@@ -1200,8 +1230,7 @@ Test(server, the_access_log_has_no_token)
     cr_assert_eq(pipe(pipe_fds), 0);
     dup2(pipe_fds[1], STDERR_FILENO);
     ask("POST", "/serve?job_name=books&token=hush", "X-Request-Id: abc\r\n", NULL);
-    for (int i = 0; i < 1000 && server->stats.requests_running; i++)
-        usleep(1000);
+    settle();
     dup2(old, STDERR_FILENO);
     close(pipe_fds[1]);
     cr_assert_gt(read(pipe_fds[0], text, sizeof text - 1), 0);
@@ -1292,6 +1321,8 @@ Test(load, figures, .init = start, .fini = stop, .timeout = 120)
 {
     if (!getenv("TUTTI_LOAD"))
         cr_skip("set TUTTI_LOAD=1 for figures");
+    mallopt(M_MMAP_THRESHOLD, 32 << 20); /* as server_main.c does */
+    mallopt(M_TRIM_THRESHOLD, 8 << 20);
     run_load("small, at once", "GET /v1/public HTTP/1.1", 0, 4);
     run_load("small, from another thread", "POST /v1/later?x=1 HTTP/1.1", 0, 4);
     run_load("200-KB bodies", "POST /v1/swallow HTTP/1.1", 200000, 4);

@@ -1,0 +1,370 @@
+/* A whole items service in a temporary directory: ledger, pool and timers are real. For orders of events that come about once in a million
+ * requests; here they are made: `at_once` holds the writer, so that everything submitted meanwhile becomes one group. */
+#include <criterion/criterion.h>
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "items/items_inner.h"
+#include "ledger/records.h"
+
+typedef struct {
+    char dir[64];
+    tt_ledger *ledger;
+    tt_watches *watches;
+    tt_timers *timers;
+    tt_pool *pool;
+    tt_roots *roots;
+    tt_items *items;
+} house;
+
+static void path_in(const house *h, const char *name, char out[128]) { snprintf(out, 128, "%s/%s", h->dir, name); }
+
+static void write_file(const house *h, const char *name, const char *text)
+{
+    char path[128];
+    path_in(h, name, path);
+    FILE *f = fopen(path, "w");
+    cr_assert(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void open_floors(house *h)
+{
+    tt_err err = {0};
+    char path[128];
+    tt_str root = tt_str_of(h->dir);
+    path_in(h, "ledger.db", path);
+    cr_assert_eq(tt_ledger_open(&(tt_ledger_options){.path = path}, &h->ledger, &err), TT_OK, "%s", err.text);
+    cr_assert_eq(tt_timers_new(&h->timers, &err), TT_OK, "%s", err.text);
+    cr_assert_eq(tt_pool_new(2, "pool", &h->pool, &err), TT_OK, "%s", err.text);
+    cr_assert_eq(tt_roots_new(&root, 1, &h->roots, &err), TT_OK, "%s", err.text);
+    h->watches = tt_watches_new();
+}
+
+static void open_items(house *h)
+{
+    tt_err err = {0};
+    tt_items_options o = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = h->roots, .spool_dir = h->dir,
+                          .max_item_bytes = 1 << 20, .lease_ms = 60000, .max_attempts = 2};
+    cr_assert_eq(tt_items_open(&o, &h->items, &err), TT_OK, "%s", err.text);
+}
+
+static void open_house(house *h)
+{
+    signal(SIGPIPE, SIG_IGN);
+    *h = (house){.dir = "/tmp/tutti-live-XXXXXX"};
+    cr_assert(mkdtemp(h->dir));
+    open_floors(h);
+    open_items(h);
+}
+
+static void close_floors(house *h)
+{
+    if (h->items)
+        tt_items_stop(h->items);
+    tt_pool_free(h->pool);
+    tt_items_close(h->items);
+    tt_ledger_close(h->ledger);
+    tt_timers_free(h->timers);
+    tt_watches_free(h->watches);
+    tt_roots_free(h->roots);
+    h->items = NULL;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) { return remove(path); }
+
+static void close_house(house *h)
+{
+    close_floors(h);
+    cr_assert_eq(nftw(h->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+/* Numbered records 0 .. count-1. */
+static void write_input(const house *h, const char *name, int count)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    for (int i = 0; i < count; i++)
+        tt_buf_printf(&text, "{\"n\":%d}\n", i);
+    write_file(h, name, tt_buf_cstr(&text));
+}
+
+static tt_rc start(house *h, const char *mode, bool clean_start, bool cont, tt_err *err)
+{
+    bool existed;
+    TT_BUF_AUTO tt_buf unknown = {0};
+    json_t *metadata = json_pack("{s:s,s:s}", "input_file_path", "in.jsonl", "output_file_path", "out.jsonl");
+    tt_job_start s = {.name = TT_STR("j"), .mode = tt_str_of(mode), .metadata = metadata, .clean_start = clean_start, .cont = cont};
+    tt_rc rc = tt_items_start(h->items, &s, &existed, &unknown, err);
+    json_decref(metadata);
+    return rc;
+}
+
+static tt_job *start_job(house *h, int count)
+{
+    tt_err err = {0};
+    write_input(h, "in.jsonl", count);
+    cr_assert_eq(start(h, "read-write", false, false, &err), TT_OK, "%s", err.text);
+    tt_job *j = tt_items_find(h->items, TT_STR("j"), &err);
+    cr_assert(j);
+    return j;
+}
+
+/* ---- calls that wait for their answer ---- */
+
+typedef struct {
+    tt_claim claim;
+    sem_t sem;
+} claim_call;
+
+static void claim_done(tt_claim *c) { sem_post(c->arg); }
+static void await(sem_t *sem)
+{
+    while (sem_wait(sem) != 0)
+        continue;
+}
+
+static void claim_begin(claim_call *call, tt_job *j, uint32_t n, int64_t wait_ms, int64_t lease_ms)
+{
+    sem_init(&call->sem, 0, 0);
+    call->claim = (tt_claim){.n = n, .wait_ms = wait_ms, .lease_ms = lease_ms, .worker = TT_STR("w"), .done = claim_done, .arg = &call->sem};
+    tt_job_claim(j, &call->claim);
+}
+
+/* How many items came; token (may be NULL) gets the lease. */
+static uint64_t claim(tt_job *j, uint32_t n, int64_t wait_ms, int64_t lease_ms, char token[33])
+{
+    claim_call call;
+    claim_begin(&call, j, n, wait_ms, lease_ms);
+    await(&call.sem);
+    uint64_t count = call.claim.item_count;
+    if (token)
+        memcpy(token, call.claim.token, 33);
+    tt_claim_deinit(&call.claim);
+    return count;
+}
+
+typedef struct {
+    tt_results results;
+    sem_t sem;
+    tt_rc rc;
+    char body[64];
+} results_call;
+
+static void results_done(tt_results *r, tt_rc rc, const tt_err *err)
+{
+    results_call *call = r->arg;
+    call->rc = rc;
+    sem_post(&call->sem);
+}
+
+static void results_begin(results_call *call, tt_job *j, uint64_t id)
+{
+    sem_init(&call->sem, 0, 0);
+    snprintf(call->body, sizeof call->body, "{\"n\":%llu}", (unsigned long long)id);
+    call->results = (tt_results){.body = tt_str_of(call->body), .worker = TT_STR("w"), .done = results_done, .arg = call};
+    cr_assert(tt_vec_push(&call->results.pairs, ((tt_pair){.id = id, .len = (uint32_t)strlen(call->body)})));
+    tt_job_receive(j, &call->results);
+}
+
+static tt_rc results_end(results_call *call)
+{
+    await(&call->sem);
+    tt_vec_deinit(&call->results.pairs);
+    return call->rc;
+}
+
+static tt_rc give(tt_job *j, uint64_t id)
+{
+    results_call call;
+    results_begin(&call, j, id);
+    return results_end(&call);
+}
+
+typedef struct {
+    tt_failures failures;
+    tt_failure row;
+    sem_t sem;
+    tt_rc rc;
+} mark_call;
+
+static void mark_done(tt_failures *f, tt_rc rc, const tt_err *err)
+{
+    mark_call *call = f->arg;
+    call->rc = rc;
+    sem_post(&call->sem);
+}
+
+static void mark_begin(mark_call *call, tt_job *j, uint64_t id)
+{
+    sem_init(&call->sem, 0, 0);
+    call->row = (tt_failure){.id = id, .reason = TT_STR("so"), .final = true};
+    call->failures = (tt_failures){.rows = &call->row, .count = 1, .worker = TT_STR("w"), .done = mark_done, .arg = call};
+    tt_job_fail(j, &call->failures);
+}
+
+/* ---- the writer held ---- */
+
+typedef struct {
+    tt_change change;
+    sem_t held, go, ended;
+} holder;
+
+static tt_rc hold_apply(tt_change *c, tt_txn *txn, tt_err *err)
+{
+    holder *h = (holder *)c;
+    sem_post(&h->held);
+    await(&h->go);
+    return TT_OK;
+}
+
+static void hold_done(tt_change *c, tt_rc rc, const tt_err *err) { sem_post(&((holder *)c)->ended); }
+
+static void hold(house *h, holder *w)
+{
+    sem_init(&w->held, 0, 0);
+    sem_init(&w->go, 0, 0);
+    sem_init(&w->ended, 0, 0);
+    w->change = (tt_change){.apply = hold_apply, .done = hold_done};
+    tt_ledger_submit(h->ledger, &w->change);
+    await(&w->held);
+}
+
+static void let_go(holder *w)
+{
+    sem_post(&w->go);
+    await(&w->ended);
+}
+
+/* A change that calls fn on the writer's thread, in the middle of a group; with `fails` its participant takes down whom it can. */
+typedef struct {
+    tt_change change;
+    void (*fn)(void *arg);
+    void *arg;
+    tt_job *fails;
+    sem_t ended;
+} inner;
+
+static tt_rc inner_apply(tt_change *c, tt_txn *txn, tt_err *err)
+{
+    inner *i = (inner *)c;
+    if (i->fn)
+        i->fn(i->arg);
+    if (i->fails) {
+        tt_txn_enlist(txn, &i->fails->part);
+        i->fails->group_rc = TT_NOMEM;
+    }
+    return TT_OK;
+}
+
+static void inner_done(tt_change *c, tt_rc rc, const tt_err *err) { sem_post(&((inner *)c)->ended); }
+
+static void inner_begin(house *h, inner *i)
+{
+    i->change = (tt_change){.apply = inner_apply, .done = inner_done};
+    sem_init(&i->ended, 0, 0);
+    tt_ledger_submit(h->ledger, &i->change);
+}
+
+static void check(tt_job *j)
+{
+    const char *reason;
+    pthread_mutex_lock(&j->lock);
+    bool fine = tt_blocks_validate(&j->blocks, &reason);
+    pthread_mutex_unlock(&j->lock);
+    cr_assert(fine, "%s", reason);
+}
+
+static tt_items_totals count(house *h)
+{
+    tt_items_totals totals;
+    tt_items_count(h->items, &totals);
+    return totals;
+}
+
+/* ---- tried again within one group ---- */
+
+typedef struct {
+    house *h;
+    tt_job *j;
+    tt_rc rc;
+    uint64_t retried;
+    pthread_t thread;
+    int tid;
+} retry_call;
+
+static void *retry_main(void *arg)
+{
+    retry_call *r = arg;
+    __atomic_store_n(&r->tid, gettid(), __ATOMIC_RELEASE);
+    r->rc = tt_items_retry(r->h->items, TT_STR("j"), NULL, 0, &r->retried, NULL);
+    return NULL;
+}
+
+static void claim_one(void *arg) { cr_assert_eq(claim(arg, 1, 0, 200, NULL), 1); }
+
+/* The thread has nothing to sleep on but the writer. */
+static bool sleeps(const int *tid)
+{
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", __atomic_load_n(tid, __ATOMIC_ACQUIRE));
+    FILE *f = fopen(path, "r");
+    bool known = f && fscanf(f, "%*d %*s %c", &state) == 1;
+    if (f)
+        fclose(f);
+    return known && state == 'S';
+}
+
+static void wait_until(bool (*holds)(const int *arg), const int *arg)
+{
+    int64_t end_ms = tt_mono_ms() + 10000;
+    while (!holds(arg)) {
+        cr_assert_lt(tt_mono_ms(), end_ms);
+        usleep(500);
+    }
+}
+
+static void retry_in_a_group(bool fails)
+{
+    house h;
+    holder w;
+    mark_call mark;
+    open_house(&h);
+    tt_job *j = start_job(&h, 1);
+    inner take = {.fn = claim_one, .arg = j}, fail = {.fails = j};
+    retry_call retry = {.h = &h, .j = j};
+    cr_assert_eq(claim(j, 1, 1000, 200, NULL), 1); /* the block is loaded; then given back */
+    cr_assert_eq(claim(j, 1, 1000, 200, NULL), 1);
+    cr_assert_eq(count(&h).served, 1);
+    cr_assert_eq(claim(j, 1, 1000, 200, NULL), 0);
+    cr_assert_eq(count(&h).dead, 1);
+    hold(&h, &w);
+    mark_begin(&mark, j, 0);
+    cr_assert_eq(pthread_create(&retry.thread, NULL, retry_main, &retry), 0);
+    wait_until(sleeps, &retry.tid);
+    inner_begin(&h, &take);
+    if (fails)
+        inner_begin(&h, &fail);
+    let_go(&w);
+    pthread_join(retry.thread, NULL);
+    await(&mark.sem);
+    await(&take.ended);
+    if (fails)
+        await(&fail.ended);
+    check(j);
+    cr_assert_eq(mark.rc, fails ? TT_NOMEM : TT_OK);
+    cr_assert_eq(claim(j, 1, 5000, 0, NULL), 1, "it is out, and comes back when its lease ends");
+    cr_assert_eq(give(j, 0), TT_OK);
+    check(j);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+Test(group, an_item_marked_tried_again_and_served_is_not_stuck) { retry_in_a_group(false); }
+Test(group, the_same_when_the_group_fails) { retry_in_a_group(true); }
