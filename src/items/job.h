@@ -114,6 +114,7 @@ struct tt_job {
     uint64_t group_received;
     tt_rc group_rc;        /* a failure in the middle of an apply takes the whole group of this job down */
     char *writer_state;    /* as last committed */
+    bool storing_plan;     /* the rows in the transaction are all there will be */
     bool reader_stored;    /* the reader's state is in the ledger */
     bool head_dirty, record_dirty;
     bool removing;         /* the output is deleted as soon as the ledger knows that there is none */
