@@ -16,6 +16,7 @@ typedef struct {
     uint32_t *lease_of; /* block.count slots + 1, 0: none; NULL: nothing in flight */
     uint32_t open;      /* pending and not in flight: can be served */
     uint32_t in_flight;
+    uint32_t reject_batch; /* with which its bad records go to the rejects (job.h); 0: it has none */
     uint8_t uniform;
     bool inspected;     /* its records were looked at once: bad ones and holes are marked */
     bool dirty;         /* differs from its page */

@@ -38,7 +38,7 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
         if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING ||
             !tt_blocks_set(&j->blocks, at, byte) || bad->silent)
             continue;
-        tt_job_note_bad(j, tt_blocks_id(&j->blocks, at), row->block.file_no, bad);
+        tt_job_note_bad(j, at, bad);
     }
     tt_job_flush_soon(j);
 }

@@ -96,13 +96,17 @@ static void put_reject(tt_buf *lines, uint64_t id, const char *file, const tt_ba
     tt_buf_cstr_put(lines, "}\n");
 }
 
-void tt_job_note_bad(tt_job *j, uint64_t id, uint32_t file_no, const tt_bad_record *bad)
+void tt_job_note_bad(tt_job *j, tt_item_ref at, const tt_bad_record *bad)
 {
+    tt_dir_block *row = &j->blocks.rows.ptr[at.row];
+    uint64_t id = tt_blocks_id(&j->blocks, at);
     TT_BUF_AUTO tt_buf reason = {0};
     tt_buf_printf(&reason, "%s (line %" PRIu64 ", byte %" PRIu64 ")", bad->reason, bad->line, bad->offset);
     tt_job_note(&j->notes, id, TT_ITEM_ERROR, 0, tt_buf_view(&reason), (tt_str){0});
-    if (j->def.output)
-        put_reject(&j->reject_lines, id, j->def.inputs.ptr[file_no].path, bad);
+    if (!j->def.output)
+        return;
+    put_reject(&j->reject_lines, id, j->def.inputs.ptr[row->block.file_no].path, bad);
+    row->reject_batch = j->reject_batch;
 }
 
 /* ---- the participant ---- */
@@ -122,8 +126,9 @@ static tt_rc flush_file(tt_job *j, tt_append *file, bool sync, tt_append_mark *m
 static tt_rc flush_rejects(tt_job *j, bool sync, tt_err *err)
 {
     pthread_mutex_lock(&j->lock);
-    if (j->flushing_lines.len == 0)
-        j->flushing_lines = tt_buf_take(&j->reject_lines);
+    tt_assert(j->flushing_lines.len == 0);
+    j->flushing_lines = tt_buf_take(&j->reject_lines);
+    j->flushed_batch = j->reject_batch++;
     pthread_mutex_unlock(&j->lock);
     if (j->flushing_lines.len + j->group_reject_lines.len == 0)
         return TT_OK;
@@ -161,14 +166,35 @@ static tt_rc store_record(tt_job *j, tt_txn *txn, tt_err *err)
     return tt_record_put(txn, TT_STR("job"), tt_str_of(j->def.name), TT_ANY_VERSION, tt_buf_view(&text), NULL, err);
 }
 
+/* Its bad records are not in the file yet: as if it had not been looked at. It stays dirty. */
+static void encode_early(tt_job *j, uint32_t number)
+{
+    const tt_dir_block *row = &j->blocks.rows.ptr[number];
+    uint8_t states[TT_BLOCK_ITEMS];
+    for (uint32_t i = 0; i < row->block.count; i++) {
+        uint8_t byte = tt_blocks_get(&j->blocks, (tt_item_ref){number, i});
+        states[i] = byte == tt_item_unreadable() ? tt_item_byte(TT_ITEM_PENDING, false, 0) : byte;
+    }
+    tt_page_encode(&row->block, false, states, 0, &j->scratch);
+    tt_blocks_mark_dirty(&j->blocks, number);
+}
+
+static void encode_page(tt_job *j, uint32_t number)
+{
+    const tt_dir_block *row = &j->blocks.rows.ptr[number];
+    if (row->reject_batch > j->flushed_batch)
+        encode_early(j, number);
+    else
+        tt_page_encode(&row->block, row->inspected, row->states, row->uniform, &j->scratch);
+}
+
 static tt_rc store_pages(tt_job *j, tt_txn *txn, tt_err *err)
 {
     for (size_t i = 0; i < j->storing.len; i++) {
         uint32_t number = j->storing.ptr[i];
         tt_buf_clear(&j->scratch);
         pthread_mutex_lock(&j->lock);
-        const tt_dir_block *row = &j->blocks.rows.ptr[number];
-        tt_page_encode(&row->block, row->inspected, row->states, row->uniform, &j->scratch);
+        encode_page(j, number);
         pthread_mutex_unlock(&j->lock);
         TT_TRY(tt_buf_check(&j->scratch, err));
         TT_TRY(tt_page_put(txn, j->def.owner, number, tt_buf_view(&j->scratch), err));
@@ -318,6 +344,7 @@ static void job_committed(tt_participant *p)
         tt_blocks_pack(&j->blocks, last_row);
     tt_rate_add(&j->rate, tt_mono_ms(), j->group_received);
     tt_buf_deinit(&j->flushing_lines);
+    j->committed_batch = j->flushed_batch;
     tt_notes_clear(&j->storing_notes);
     end_group(j);
     if (j->parked)
@@ -364,6 +391,7 @@ static void job_rolled_back(tt_participant *p)
     j->reject_lines = tt_buf_take(&j->flushing_lines);
     j->head_dirty = j->record_dirty = true;
     j->removing = false;
+    j->flushed_batch = j->committed_batch;
     j->reader_stored = false;
     end_group(j);
     if (!cut)

@@ -16,6 +16,7 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
     *def_taken = (tt_definition){0};
     j->refs = 1;
     j->parked_last = &j->parked;
+    j->reject_batch = 1;
     j->tick = (tt_timer){.fn = tt_job_tick, .arg = j};
     j->blocks.sparse = j->def.mode == TT_MODE_WRITE;
     pthread_mutex_init(&j->lock, NULL);

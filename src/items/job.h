@@ -110,6 +110,10 @@ struct tt_job {
     TT_VEC(uint32_t) storing; /* rows in the transaction */
     tt_notes notes, group_notes, storing_notes;
     tt_buf reject_lines, group_reject_lines, flushing_lines;
+    /* Lines are collected by whoever loads a block, at any time; a page must not say more than the file of rejects that is committed with it. */
+    uint32_t reject_batch;   /* being collected, from 1 */
+    uint32_t flushed_batch;  /* in the file with this group */
+    uint32_t committed_batch;
     tt_buf scratch;
     uint64_t group_received;
     tt_rc group_rc;        /* a failure in the middle of an apply takes the whole group of this job down */
@@ -171,8 +175,8 @@ void tt_job_remove_output(tt_job *j, tt_txn *txn);
 /* With the lock held: see to it that what changed is stored within some 200 ms; do it when its time has come. */
 void tt_job_flush_soon(tt_job *j);
 void tt_job_flush_if_due(tt_job *j, int64_t now_ms);
-/* A record of the input that cannot be served: into the error list and the rejects. */
-void tt_job_note_bad(tt_job *j, uint64_t id, uint32_t file_no, const tt_bad_record *bad);
+/* With the lock held: a record of the input that cannot be served: into the error list and the rejects. */
+void tt_job_note_bad(tt_job *j, tt_item_ref at, const tt_bad_record *bad);
 void tt_job_note(tt_notes *notes, uint64_t id, tt_item_state state, unsigned attempts, tt_str reason, tt_str worker);
 void tt_notes_clear(tt_notes *notes);
 void tt_results_resume(tt_job *j); /* those of after_plan; with the lock held */

@@ -497,7 +497,9 @@ static size_t run_and_cut(plan p)
     static pd_disk d;
     static truth t;
     size_t broken = 0, tried = 0;
+    int report = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
     run_workload(&d, &p);
+    dup2(null, STDERR_FILENO); /* the log of what is broken */
     for (size_t i = 0; i < pd.events.len; i++) {
         if (pd.events.ptr[i].kind == PD_NOTE)
             learn(&t, &pd.events.ptr[i]);
@@ -508,9 +510,10 @@ static size_t run_and_cut(plan p)
         pd_save(&d);
         tried++;
         if (!check_cut(&t) && broken++ < 5)
-            fprintf(stderr, "power cut after event %zu of %zu%s%s: %s\n", i, pd.events.len, t.anew ? " (in a clean start)" : "",
+            dprintf(report, "power cut after event %zu of %zu%s%s: %s\n", i, pd.events.len, t.anew ? " (in a clean start)" : "",
                     t.cleaning ? " (in a clean)" : "", t.why);
     }
+    dup2(report, STDERR_FILENO);
     fprintf(stderr, "power cut: %zu events, %zu cuts, %zu broke the promise\n", pd.events.len, tried, broken);
     return broken;
 }
