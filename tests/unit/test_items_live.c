@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "items/items_inner.h"
 #include "ledger/records.h"
 
@@ -368,3 +369,46 @@ static void retry_in_a_group(bool fails)
 
 Test(group, an_item_marked_tried_again_and_served_is_not_stuck) { retry_in_a_group(false); }
 Test(group, the_same_when_the_group_fails) { retry_in_a_group(true); }
+
+/* ---- memory ---- */
+
+Test(memory, each_allocation_of_a_claim_may_fail)
+{
+    house h;
+    open_house(&h);
+    tt_job *j = start_job(&h, 9);
+    cr_assert_eq(claim(j, 1, 1000, 100, NULL), 1); /* the block is loaded */
+    for (int n = 1, left = 8; left; n++) {
+        char fault[40], token[33];
+        uint64_t released = 0;
+        snprintf(fault, sizeof fault, "malloc:%d:ENOMEM", n);
+        cr_assert_eq(tt_sys_fault_arm(n < 40 ? fault : "", NULL), TT_OK);
+        uint64_t got = claim(j, 8, 0, 60000, token);
+        cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+        check(j);
+        left = got == 8 ? 0 : left;
+        if (got)
+            cr_assert_eq(tt_job_release(j, tt_str_of(token), NULL, 0, &released, NULL), TT_OK);
+        cr_assert_eq(released, got, "of %d items that were answered %d were under the lease", (int)got, (int)released);
+        check(j);
+    }
+    tt_job_put(j);
+    close_house(&h);
+}
+
+Test(memory, a_read_job_keeps_nothing_of_a_block_that_is_served)
+{
+    house h;
+    tt_err err = {0};
+    open_house(&h);
+    write_input(&h, "in.jsonl", 5000);
+    cr_assert_eq(start(&h, "read", false, false, &err), TT_OK, "%s", err.text);
+    tt_job *j = tt_items_find(h.items, TT_STR("j"), &err);
+    for (uint64_t got = 0; got < 5000;)
+        got += claim(j, 100, 1000, 0, NULL);
+    for (size_t i = 0; i < j->blocks.rows.len; i++)
+        cr_assert(!j->blocks.rows.ptr[i].states && !j->blocks.rows.ptr[i].lease_of);
+    check(j);
+    tt_job_put(j);
+    close_house(&h);
+}
