@@ -23,7 +23,7 @@ static tt_rc drop_rows(const tt_job *j, tt_txn *txn, tt_err *err)
     char kind[32];
     TT_TRY(tt_record_delete(txn, TT_STR("job"), tt_str_of(j->def.name), err));
     TT_TRY(tt_record_delete_kind(txn, tt_str_of(tt_errors_kind(j->def.owner, kind)), err));
-    return tt_page_drop_owner(txn, j->def.owner, err);
+    return j->def.owner ? tt_page_drop_owner(txn, j->def.owner, err) : TT_OK; /* none: its record could not be read */
 }
 
 /* The record and the head of j, with the next commit of its group. */
@@ -70,10 +70,24 @@ static tt_job_life set_life(tt_job *j, tt_job_life life)
     if (life == TT_JOB_GONE) {
         tt_claims_retry(j, &done); /* all of them are refused */
         tt_results_resume(j);
+        tt_job_disarm(j);
     }
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     return before;
+}
+
+/* It was to be deleted, and that failed: what stood still goes on. */
+static void come_back(tt_job *j, tt_job_life life)
+{
+    pthread_mutex_lock(&j->lock);
+    j->life = life;
+    j->flush_due_ms = 0;
+    tt_job_flush_soon(j);
+    tt_job_arm(j, tt_mono_ms());
+    pthread_mutex_unlock(&j->lock);
+    if (life == TT_JOB_LIVE)
+        tt_plan_start(j);
 }
 
 /* The old job (may be NULL) leaves the ledger and the replacement (may be NULL) comes in, in one commit. */
@@ -84,7 +98,7 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
     tt_rc rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
     if (rc != TT_OK) {
         if (old)
-            set_life(old, before);
+            come_back(old, before);
         return rc;
     }
     if (old) {
@@ -266,7 +280,15 @@ static tt_rc same_files(const tt_definition *old, const tt_definition *now, tt_e
     return TT_OK;
 }
 
-/* A broken job is opened again from what the ledger knows: perhaps its files are back. */
+static tt_rc why_broken(tt_job *j, tt_err *err)
+{
+    pthread_mutex_lock(&j->lock);
+    tt_rc rc = j->life == TT_JOB_BROKEN ? tt_fail(err, TT_CONFLICT, "job `%s` is broken: %s", j->def.name, j->broken) : TT_OK;
+    pthread_mutex_unlock(&j->lock);
+    return rc;
+}
+
+/* A broken job is opened again from what the ledger knows: perhaps its files are back. Nobody finds the new one before it is open. */
 static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
 {
     exchange x = {.old = old};
@@ -274,13 +296,15 @@ static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
     tt_definition def = {0};
     TT_TRY(tt_record_get(items->env.ledger, TT_STR("job"), tt_str_of(old->def.name), &text, NULL, err));
     TT_TRY(tt_definition_parse(tt_str_of(old->def.name), tt_buf_view(&text), &def, err));
+    (void)!tt_ledger_run(items->env.ledger, store_all, old, NULL); /* what it still has to say, if it can */
     set_life(old, TT_JOB_GONE);
-    TT_TRY(tt_ledger_run(items->env.ledger, give_up_files, &x, err));
+    tt_rc rc = tt_ledger_run(items->env.ledger, give_up_files, &x, err);
     tt_cache_drop_owner(items->env.cache, old->def.owner);
     tt_job *j = tt_job_new(&items->env, &def);
-    tt_items_set(items, tt_job_ref(j));
     tt_job_resume(j);
-    tt_rc rc = j->life == TT_JOB_BROKEN ? tt_fail(err, TT_CONFLICT, "job `%s` is broken: %s", j->def.name, j->broken) : TT_OK;
+    tt_items_set(items, tt_job_ref(j));
+    if (rc == TT_OK)
+        rc = why_broken(j, err);
     tt_job_unref(j);
     return rc;
 }
@@ -289,7 +313,7 @@ static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definit
 {
     tt_claim *done = NULL;
     TT_TRY(same_files(&j->def, d, err));
-    if (j->life == TT_JOB_BROKEN)
+    if (why_broken(j, NULL) != TT_OK)
         TT_TRY(reopen(items, j, err));
     tt_job *live = tt_items_peek(items, start->name);
     tt_assert(live);

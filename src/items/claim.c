@@ -45,6 +45,8 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
 
 static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, tt_err *err)
 {
+    if (block->file_no >= j->def.inputs.len)
+        return tt_fail(err, TT_CORRUPT, "job `%s` has a block of file %u, and %zu files", j->def.name, block->file_no, j->def.inputs.len);
     TT_TRY(tt_source_unchanged(tt_reader_file(j->reader, block->file_no), &j->def.inputs.ptr[block->file_no].print, err));
     return tt_reader_load(j->reader, block, ret, err);
 }
@@ -191,9 +193,16 @@ static void count_served(tt_job *j, const tt_claim *c, tt_worker_row *worker)
     }
 }
 
+/* Whoever asks for years gets a week, and is told so. */
+static int64_t bounded(int64_t lease_ms)
+{
+    const int64_t longest_ms = INT64_C(7) * 24 * 3600 * 1000;
+    return lease_ms < longest_ms ? lease_ms : longest_ms;
+}
+
 static void take(tt_job *j, tt_claim *c, size_t last_row)
 {
-    int64_t now = tt_mono_ms(), lease_ms = c->lease_ms ? c->lease_ms : j->def.lease_ms;
+    int64_t now = tt_mono_ms(), lease_ms = bounded(c->lease_ms ? c->lease_ms : j->def.lease_ms);
     tt_worker_row *worker = tt_job_worker(j, c->worker);
     tt_lease *lease = NULL;
     bool ok = true;
@@ -271,12 +280,14 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
         *ret_last = row;
     }
     *ret_have = have;
-    bool plan_goes_on = j->plan == TT_PLAN_RUNNING && row == j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES;
+    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES;
     return missing || plan_goes_on ? STEP_WAIT : STEP_DONE;
 }
 
 static tt_rc refuse(tt_job *j, tt_err *err)
 {
+    if (__atomic_load_n(&j->env->stopping, __ATOMIC_RELAXED)) /* the pool takes no more loads */
+        return tt_fail(err, TT_UNAVAILABLE, "the server is going down: try again in a moment");
     if (j->life == TT_JOB_GONE)
         return tt_fail(err, TT_NOT_FOUND, "No known job: %s", j->def.name);
     if (j->def.mode == TT_MODE_WRITE)
@@ -449,8 +460,11 @@ void tt_leases_void(tt_job *j)
 
 /* ---- time ---- */
 
+/* Neither a job that is gone nor a house that closes has anything to wait for: the timer's reference would keep them. */
 void tt_job_arm(tt_job *j, int64_t due_ms)
 {
+    if (j->life == TT_JOB_GONE || __atomic_load_n(&j->env->stopping, __ATOMIC_RELAXED))
+        return;
     if (j->tick_due_ms == 0) {
         tt_job_ref(j);
     } else if (j->tick_due_ms <= due_ms || !tt_timer_cancel(j->env->timers, &j->tick)) {
@@ -458,6 +472,14 @@ void tt_job_arm(tt_job *j, int64_t due_ms)
     }
     j->tick_due_ms = due_ms;
     tt_timer_set(j->env->timers, &j->tick, due_ms);
+}
+
+void tt_job_disarm(tt_job *j)
+{
+    if (j->tick_due_ms == 0 || !tt_timer_cancel(j->env->timers, &j->tick))
+        return; /* or it runs at this moment, and will not be armed again */
+    j->tick_due_ms = 0;
+    tt_job_unref(j);
 }
 
 void tt_job_tick(void *arg)
@@ -501,7 +523,7 @@ tt_rc tt_job_renew(tt_job *j, tt_str token, int64_t lease_ms, int64_t *ret_lease
     tt_lease *lease = find_lease(j, token, err);
     if (lease) {
         if (lease_ms > 0)
-            lease->lease_ms = lease_ms;
+            lease->lease_ms = bounded(lease_ms);
         tt_leases_set_due(&j->leases, lease, tt_mono_ms() + lease->lease_ms);
         *ret_lease_ms = lease->lease_ms;
         tt_job_arm(j, lease->due_ms);

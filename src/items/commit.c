@@ -256,7 +256,9 @@ static tt_rc job_store(tt_participant *p, tt_txn *txn, tt_err *err)
     pthread_mutex_unlock(&j->lock);
     if (j->group_rc != TT_OK)
         return tt_fail(err, TT_NOMEM, "out of memory for the pages of job `%s`", j->def.name);
-    if (gone || !anything)
+    if (gone) /* since they were applied */
+        return tt_fail(err, TT_NOT_FOUND, "No known job: %s", j->def.name);
+    if (!anything || j->def.owner == 0) /* a job whose record cannot be read owns no pages */
         return TT_OK;
     TT_TRY(store_record(j, txn, err));
     TT_TRY(store_pages(j, txn, err));

@@ -153,11 +153,22 @@ static tt_rc open_writer(tt_job *j, tt_str state, bool has_rows, tt_err *err)
     return tt_writer_open(&spec, &j->writer, err);
 }
 
+/* The ledger keeps paths as JSON. */
+static tt_rc check_utf8(const char *path, tt_err *err)
+{
+    if (tt_utf8_valid(path, strlen(path)))
+        return TT_OK;
+    return tt_fail(err, TT_INVALID, "the name of `%.256s` is not UTF-8: give it (and its directories) another name", path);
+}
+
 static tt_rc find_inputs(tt_job *j, tt_err *err)
 {
     tt_paths paths = {0};
     tt_rc rc = tt_definition_find_inputs(&j->def, j->env->roots, &paths, err);
     for (size_t i = 0; i < paths.len && rc == TT_OK; i++) {
+        rc = check_utf8(paths.ptr[i], err);
+        if (rc != TT_OK)
+            break;
         if (tt_vec_push(&j->def.inputs, ((tt_input){.path = paths.ptr[i]})))
             paths.ptr[i] = NULL;
         else
@@ -208,6 +219,7 @@ tt_rc tt_job_create_input(tt_job *j, tt_err *err)
 /* The job is on its own file from here on, whose present length is recorded. */
 static tt_rc record_output(tt_job *j, tt_err *err)
 {
+    TT_TRY(check_utf8(tt_append_path(j->output), err));
     free(j->def.output_real);
     j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
     j->head_dirty = j->record_dirty = true;
@@ -247,18 +259,28 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
     return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
 }
 
-tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
+static tt_rc create_output(tt_job *j, tt_append_mode mode, tt_err *err)
 {
-    if (!tt_job_has_writer(j))
-        return TT_OK;
-    tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
     TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
     if (j->fresh && tt_append_length(j->output))
         TT_TRY(put_aside(j->output, err));
     if (j->life == TT_JOB_NEW)
         TT_TRY(record_rejects(j, mode, err));
+    TT_TRY(record_output(j, err));
     j->fresh = false;
-    return record_output(j, err);
+    return TT_OK;
+}
+
+tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
+{
+    if (!tt_job_has_writer(j))
+        return TT_OK;
+    tt_rc rc = create_output(j, overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP, err);
+    if (rc != TT_OK) { /* half an output is none */
+        tt_append_close(j->output);
+        j->output = NULL;
+    }
+    return rc;
 }
 
 /* ---- reading back what the ledger knows ---- */

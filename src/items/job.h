@@ -156,6 +156,8 @@ void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done);
 void tt_claims_finish(tt_claim *done);
 /* With the lock held: arm the tick for this moment if it is earlier. */
 void tt_job_arm(tt_job *j, int64_t due_ms);
+/* With the lock held, and a reference beside the timer's. */
+void tt_job_disarm(tt_job *j);
 void tt_job_tick(void *job);
 /* With the lock held: end one item's flight; an open item wakes nobody by itself. */
 void tt_item_land(tt_job *j, tt_item_ref at);

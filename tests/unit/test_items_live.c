@@ -412,3 +412,173 @@ Test(memory, a_read_job_keeps_nothing_of_a_block_that_is_served)
     tt_job_put(j);
     close_house(&h);
 }
+
+/* ---- deleting ---- */
+
+typedef struct {
+    house *h;
+    tt_rc rc;
+    tt_err err;
+    pthread_t thread;
+    int tid;
+} delete_call;
+
+static void *delete_main(void *arg)
+{
+    delete_call *d = arg;
+    __atomic_store_n(&d->tid, gettid(), __ATOMIC_RELEASE);
+    d->rc = tt_items_delete(d->h->items, TT_STR("j"), &d->err);
+    return NULL;
+}
+
+static void delete_begin(house *h, delete_call *d)
+{
+    *d = (delete_call){.h = h};
+    cr_assert_eq(pthread_create(&d->thread, NULL, delete_main, d), 0);
+    wait_until(sleeps, &d->tid);
+}
+
+static int64_t size_of(const house *h, const char *name)
+{
+    struct stat st;
+    char path[128];
+    path_in(h, name, path);
+    return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+Test(deletion, results_of_the_group_that_deletes_are_refused_and_not_written)
+{
+    house h;
+    holder w;
+    results_call r;
+    delete_call d;
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    cr_assert_eq(claim(j, 3, 1000, 0, NULL), 3);
+    cr_assert_eq(give(j, 0), TT_OK);
+    int64_t size = size_of(&h, "out.jsonl");
+    hold(&h, &w);
+    results_begin(&r, j, 1);
+    delete_begin(&h, &d);
+    let_go(&w);
+    pthread_join(d.thread, NULL);
+    cr_assert_eq(d.rc, TT_OK, "%s", d.err.text);
+    cr_assert_eq(results_end(&r), TT_NOT_FOUND, "an answer of OK would be about nothing");
+    cr_assert_eq(size_of(&h, "out.jsonl"), size);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+static void occupy(void *sem) { await(sem); }
+
+/* The ledger refuses the deletion of a job whose input is still being looked through. */
+Test(deletion, a_job_that_could_not_be_deleted_goes_on_as_before)
+{
+    house h;
+    holder w;
+    delete_call d;
+    sem_t pool_go;
+    open_house(&h);
+    sem_init(&pool_go, 0, 0);
+    for (int i = 0; i < 2; i++)
+        tt_pool_run(h.pool, occupy, &pool_go);
+    tt_job *j = start_job(&h, 5000);
+    hold(&h, &w);
+    delete_begin(&h, &d);
+    for (int i = 0; i < 2; i++)
+        sem_post(&pool_go);
+    for (bool stopped = false; !stopped; usleep(500)) {
+        pthread_mutex_lock(&j->lock);
+        stopped = j->plan == TT_PLAN_NONE;
+        pthread_mutex_unlock(&j->lock);
+    }
+    cr_assert_eq(tt_sys_fault_arm("db_sync:1+:EIO", NULL), TT_OK);
+    let_go(&w);
+    pthread_join(d.thread, NULL);
+    cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+    cr_assert_neq(d.rc, TT_OK);
+    for (uint64_t got = 0; got < 5000;)
+        got += claim(j, 5000, 5000, 0, NULL);
+    cr_assert_eq(give(j, 4999), TT_OK);
+    check(j);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+Test(deletion, a_deleted_job_does_not_wait_for_the_end_of_its_leases)
+{
+    house h;
+    tt_err err = {0};
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    cr_assert_eq(claim(j, 1, 1000, 3600000, NULL), 1);
+    cr_assert_eq(tt_items_delete(h.items, TT_STR("j"), &err), TT_OK, "%s", err.text);
+    for (int64_t end_ms = tt_mono_ms() + 5000; __atomic_load_n(&j->refs, __ATOMIC_ACQUIRE) > 1; usleep(500))
+        cr_assert_lt(tt_mono_ms(), end_ms, "%d references", j->refs);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+/* ---- records that cannot be read ---- */
+
+static tt_rc put_garbage(void *arg, tt_txn *txn, tt_err *err)
+{
+    return tt_record_put(txn, TT_STR("job"), TT_STR("j"), TT_ANY_VERSION, TT_STR("{}"), NULL, err);
+}
+
+static void open_with_garbage(house *h)
+{
+    tt_err err = {0};
+    open_house(h);
+    cr_assert_eq(tt_ledger_run(h->ledger, put_garbage, NULL, &err), TT_OK, "%s", err.text);
+    tt_items_close(h->items);
+    open_items(h);
+    cr_assert_eq(count(h).broken, 1);
+}
+
+Test(garbage, a_job_whose_record_is_damaged_can_be_cleaned_and_deleted)
+{
+    house h;
+    tt_err err = {0};
+    open_with_garbage(&h);
+    (void)!tt_items_clean(h.items, TT_STR("j"), true, &err);
+    usleep(300000); /* longer than a change without a waiter stays unstored */
+    cr_assert_eq(tt_items_delete(h.items, TT_STR("j"), &err), TT_OK, "%s", err.text);
+    cr_assert_eq(count(&h).jobs, 0);
+    close_house(&h);
+}
+
+Test(garbage, it_can_be_started_anew)
+{
+    house h;
+    tt_err err = {0};
+    open_with_garbage(&h);
+    write_input(&h, "in.jsonl", 3);
+    cr_assert_eq(start(&h, "read-write", true, false, &err), TT_OK, "%s", err.text);
+    tt_job *j = tt_items_find(h.items, TT_STR("j"), &err);
+    cr_assert_eq(claim(j, 3, 1000, 0, NULL), 3);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+/* ---- an output that cannot be made again ---- */
+
+Test(output, results_are_refused_while_it_cannot_be_made_again)
+{
+    house h;
+    tt_err err = {0};
+    char path[128];
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    path_in(&h, "out.jsonl", path);
+    cr_assert_eq(tt_items_clean(h.items, TT_STR("j"), true, &err), TT_OK, "%s", err.text);
+    cr_assert_eq(size_of(&h, "out.jsonl"), -1);
+    cr_assert_eq(tt_sys_fault_arm("fsync:1+:EIO", NULL), TT_OK);
+    cr_assert_neq(give(j, 0), TT_OK);
+    cr_assert_neq(give(j, 0), TT_OK);
+    cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(size_of(&h, "out.jsonl"), 8);
+    tt_job_put(j);
+    close_house(&h);
+}
