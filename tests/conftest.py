@@ -3,14 +3,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
 from tutti_process import ROOT, Tutti, binary
 
+SERVERS: pytest.StashKey[List[Tutti]] = pytest.StashKey()
+SHOWN_LINES = 15
+ID_LENGTH = 60
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests marked `long` as well")
+    parser.addoption("--server-logs", action="store_true", help="show the whole logs of failed tests' servers")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
@@ -18,6 +23,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="only with script/test --long"))
+
+
+def pytest_make_parametrize_id(val: Any) -> Optional[str]:
+    """Long parameters have short names: a test's name stands in every report, and in the environment of what it starts."""
+    if isinstance(val, (str, bytes)) and len(val) > ID_LENGTH:
+        return "%s...(%d)" % (repr(val[:ID_LENGTH]).strip("b'\""), len(val))
+    return None
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure is shown with the logs of its servers."""
+    report = (yield).get_result()
+    if report.failed and report.when == "call":
+        for one in item.stash.get(SERVERS, []):
+            lines = one.log().splitlines(keepends=True)
+            shown = lines if item.config.getoption("--server-logs") else lines[-SHOWN_LINES:]
+            title = "log of %s%s" % (one.cwd.name, "" if len(shown) == len(lines) else " (its end: script/test --log shows it all)")
+            report.sections.append((title, "".join(shown)))
 
 
 @pytest.fixture
@@ -30,7 +54,7 @@ def is_long(request: pytest.FixtureRequest) -> bool:
 def tutti(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Tutti]]:
     """tutti(args=[...], env={...}, workers=0, start=True) -> Tutti, each in a fresh directory; ended and checked after the test."""
     assert binary().exists(), "no program at %s: run script/build, or set TUTTI_BIN" % binary()
-    made: List[Tutti] = []
+    made: List[Tutti] = request.node.stash.setdefault(SERVERS, [])
 
     def make(*, start: bool = True, **options: Any) -> Tutti:
         made.append(Tutti(tmp_path / ("t%d" % len(made)), **options))
@@ -44,8 +68,6 @@ def tutti(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
             one.finish()
         except AssertionError as fault:
             faults.append(str(fault))
-        if one.log():
-            request.node.add_report_section("teardown", "log of %s" % one.cwd.name, one.log()[-50000:])
     assert not faults, "\n".join(faults)
 
 

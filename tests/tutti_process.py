@@ -103,9 +103,10 @@ class Tutti:
         return self
 
     def _environment(self) -> Dict[str, str]:
-        base = {k: v for k, v in os.environ.items() if not k.startswith(("TUTTI_", "PLANCHET_"))}
+        base = {k: v for k, v in os.environ.items() if not k.startswith(("TUTTI_", "PLANCHET_", "PYTEST_"))}
         base.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         base.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+        base.setdefault("LSAN_OPTIONS", "suppressions=%s:print_suppressions=0" % (ROOT / "tests" / "unit" / "lsan.supp"))
         base.update({k: v for k, v in self.env.items() if v is not None})
         return {k: v for k, v in base.items() if k not in self.env or self.env[k] is not None}
 

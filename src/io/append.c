@@ -273,6 +273,11 @@ const char *tt_append_path(const tt_append *a) { return a->path; }
 uint64_t tt_append_length(const tt_append *a) { return a->committed; }
 uint64_t tt_append_staged(const tt_append *a) { return a->staged; }
 
+tt_str tt_append_staged_bytes(const tt_append *a)
+{
+    return a->state == STAGED && a->buf_len == a->staged ? (tt_str){a->buf, a->buf_len} : (tt_str){0};
+}
+
 void tt_append_id(const tt_append *a, uint64_t *ret_dev, uint64_t *ret_ino)
 {
     *ret_dev = a->dev;

@@ -39,6 +39,9 @@ void tt_append_id(const tt_append *a, uint64_t *ret_dev, uint64_t *ret_ino); /* 
 uint64_t tt_append_length(const tt_append *a);   /* committed */
 uint64_t tt_append_staged(const tt_append *a);   /* bytes put since the last commit */
 
+/* The staged bytes, as long as all of them are still in memory (nothing was written through, nothing flushed); else empty. */
+tt_str tt_append_staged_bytes(const tt_append *a);
+
 /* Stage bytes. Written through in pieces of at most 1 MiB, so memory stays bounded; an error is kept and comes out of flush. */
 void tt_append_put(tt_append *a, const void *ptr, size_t len);
 /* Write out and sync all staged bytes; *ret is the mark to record. On failure the file is as it was (the caller then calls rollback). Nothing staged

@@ -22,6 +22,8 @@ typedef struct {
 struct tt_roots {
     TT_VEC(root) dirs;
     char *text;
+    char *own_dir;                /* links resolved, or NULL */
+    const char *const *own_names; /* in it */
 };
 
 enum { SHOWN_BYTES = 256, RACE_TRIES = 64 };
@@ -122,10 +124,22 @@ void tt_roots_free(tt_roots *roots)
     }
     tt_vec_deinit(&roots->dirs);
     free(roots->text);
+    free(roots->own_dir);
     free(roots);
 }
 
 const char *tt_roots_text(const tt_roots *roots) { return roots->text; }
+
+tt_rc tt_roots_keep_out(tt_roots *roots, tt_str dir, const char *const *names, tt_err *err)
+{
+    tt_assert(!roots->own_dir);
+    char *given = tt_str_dup(dir);
+    roots->own_dir = given ? realpath(given, NULL) : NULL;
+    int saved = errno;
+    free(given);
+    roots->own_names = names;
+    return roots->own_dir ? TT_OK : tt_fail_errno(err, saved, "directory '%.*s'", TT_STR_ARG(shown(dir)));
+}
 
 tt_rc tt_path_check(tt_str path, tt_err *err)
 {
@@ -233,10 +247,42 @@ static int regular(int fd)
     return fs.f_type == PROC_SUPER_MAGIC ? EXDEV : 0;
 }
 
+/* real: absolute, links resolved. */
+static bool is_kept_out(const tt_roots *roots, tt_str real)
+{
+    tt_str rest, part;
+    if (!roots->own_dir || !below(real, roots->own_dir, &rest) || !next_part(&rest, &part))
+        return false;
+    for (const char *const *name = roots->own_names; *name; name++)
+        if (tt_str_starts(part, tt_str_of(*name)) && (part.len == strlen(*name) || part.ptr[strlen(*name)] == '-'))
+            return true;
+    return false;
+}
+
+/* Before the file is opened: to open and close the ledger's would drop the locks that SQLite holds on it. */
+static tt_rc check_place(const tt_roots *roots, tt_str path, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf real = {0};
+    TT_FD_AUTO int dir = -1;
+    tt_str name;
+    char *real_dir = NULL;
+    if (!roots->own_dir)
+        return TT_OK;
+    TT_TRY(tt_roots_open_parent(roots, path, &dir, &name, &real_dir, err));
+    tt_buf_printf(&real, "%s/%.*s", real_dir, TT_STR_ARG(name));
+    free(real_dir);
+    TT_TRY(tt_buf_check(&real, err));
+    char *target = realpath(tt_buf_cstr(&real), NULL); /* the file itself may be a link */
+    bool kept_out = is_kept_out(roots, tt_buf_view(&real)) || (target && is_kept_out(roots, tt_str_of(target)));
+    free(target);
+    return kept_out ? tt_fail(err, TT_DENIED, "'%.*s' is a file of the server itself: choose another path", TT_STR_ARG(shown(path))) : TT_OK;
+}
+
 tt_rc tt_roots_open(const tt_roots *roots, tt_str path, int flags, mode_t mode, int *ret_fd, char **ret_real, tt_err *err)
 {
     tt_assert(!(flags & O_PATH));
     TT_TRY(tt_path_check(path, err));
+    TT_TRY(check_place(roots, path, err));
     /* Without O_NONBLOCK a FIFO would hold us until somebody opens its other end. */
     TT_FD_AUTO int fd = open_in_roots(roots, path, flags | O_NONBLOCK | O_NOCTTY, mode);
     int wrong = fd < 0 ? errno : regular(fd);

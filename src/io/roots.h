@@ -1,6 +1,6 @@
 /* The directories below which jobs may name files. Every path that comes from outside is opened here and
  * nowhere else: one function, openat2 with RESOLVE_BENEATH (no escape by "..", links or absolute paths), so
- * a hole cannot be open in one route and closed in another. Immutable after creation; any thread. */
+ * a hole cannot be open in one route and closed in another. Immutable once it is shared; any thread. */
 #ifndef TT_IO_ROOTS_H
 #define TT_IO_ROOTS_H
 
@@ -16,6 +16,9 @@ void tt_paths_deinit(tt_paths *paths);
 /* dirs: existing directories (made absolute here). The first one is where relative paths start. */
 tt_rc tt_roots_new(const tt_str *dirs, size_t count, tt_roots **ret, tt_err *err) TT_MUST_CHECK;
 void tt_roots_free(tt_roots *roots);
+/* The entries `names` (NULL-ended, static; also with `-` and more behind) of the directory dir are the program's own: neither they nor what lies
+ * below them can be opened by any path (TT_DENIED). Once, before the roots are shared. */
+tt_rc tt_roots_keep_out(tt_roots *roots, tt_str dir, const char *const *names, tt_err *err) TT_MUST_CHECK;
 /* Absolute paths of the roots, for messages: "/a, /b". The roots own the text. */
 const char *tt_roots_text(const tt_roots *roots);
 

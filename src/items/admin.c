@@ -90,12 +90,38 @@ static void come_back(tt_job *j, tt_job_life life)
         tt_plan_start(j);
 }
 
+static tt_rc do_nothing(void *arg, tt_txn *txn, tt_err *err) { return TT_OK; }
+
+/* What rides in the ledger goes with the job's pages: before that the output must be safe by itself. */
+static tt_rc sync_output(void *arg, tt_txn *txn, tt_err *err)
+{
+    tt_job *j = arg;
+    if (!j->output || !tt_redo_is_unsynced(&j->redo))
+        return TT_OK;
+    pthread_mutex_lock(&j->lock);
+    j->sync_wanted = true;
+    pthread_mutex_unlock(&j->lock);
+    tt_txn_enlist(txn, &j->part);
+    return TT_OK;
+}
+
+/* Nothing more is taken for j: results that were applied before it was gone fail with their group, which is the first one. An output that is not
+ * ours any more needs no sync. */
+static tt_rc quiet(tt_items *items, tt_job *j, tt_err *err)
+{
+    TT_TRY(tt_ledger_run(items->env.ledger, do_nothing, NULL, err));
+    tt_rc rc = tt_ledger_run(items->env.ledger, sync_output, j, err);
+    return rc == TT_CONFLICT ? TT_OK : rc;
+}
+
 /* The old job (may be NULL) leaves the ledger and the replacement (may be NULL) comes in, in one commit. */
 static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool remove_output, tt_err *err)
 {
     exchange x = {old, replacement, remove_output};
     tt_job_life before = old ? set_life(old, TT_JOB_GONE) : TT_JOB_NEW;
-    tt_rc rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
+    tt_rc rc = old ? quiet(items, old, err) : TT_OK;
+    if (rc == TT_OK)
+        rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
     if (rc != TT_OK) {
         if (old)
             come_back(old, before);
@@ -233,6 +259,20 @@ static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrit
     return rc;
 }
 
+/* The old job's file stays open until the exchange. */
+static bool holds_output(tt_items *items, const tt_job *old, const tt_definition *d)
+{
+    TT_BUF_AUTO tt_buf path = {0};
+    return old && old->def.output_real && d->output && find_output(items, d, &path, NULL) == TT_OK
+        && tt_str_is(tt_buf_view(&path), old->def.output_real);
+}
+
+static tt_rc open_before_exchange(tt_job *j, bool overwrite, tt_err *err)
+{
+    tt_rc rc = tt_job_create_output(j, overwrite, err);
+    return rc == TT_LOCKED ? output_refused(&j->def, err) : rc;
+}
+
 static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definition *d, tt_job *old, tt_err *err)
 {
     bool overwrite = json_is_true(json_object_get(start->metadata, "overwrite"));
@@ -245,18 +285,16 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
         rc = tt_job_create_input(j, err);
     if (rc == TT_OK)
         rc = check_not_input(items, &j->def, err);
-    /* An old job holds the file: then the new one opens it after the exchange. */
+    /* What can go wrong goes wrong before the old job is given up. */
+    bool is_held = holds_output(items, old, &j->def);
     j->fresh = old && start->clean_start;
     j->generation = old ? old->generation + 1 : 0;
-    if (rc == TT_OK && !old) {
-        rc = tt_job_create_output(j, overwrite, err);
-        if (rc == TT_LOCKED)
-            rc = output_refused(&j->def, err);
-    }
+    if (rc == TT_OK)
+        rc = is_held ? tt_job_check_writer(j, err) : open_before_exchange(j, overwrite, err);
     if (rc == TT_OK)
         rc = replace(items, old, j, false, err);
     if (rc == TT_OK)
-        rc = go_live(items, j, old != NULL, overwrite, err);
+        rc = go_live(items, j, is_held, overwrite, err);
     tt_job_unref(j);
     return rc;
 }

@@ -501,6 +501,8 @@ void tt_job_tick(void *arg)
         tt_job_arm(j, next->due_ms);
     if (j->flush_due_ms)
         tt_job_arm(j, j->flush_due_ms);
+    if (j->sync_due_ms)
+        tt_job_arm(j, j->sync_due_ms);
     pthread_mutex_unlock(&j->lock);
     if (expired)
         tt_log_warn("leases ran out", TT_F_CSTR("job", j->def.name), TT_F_INT("items", expired));

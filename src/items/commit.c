@@ -103,7 +103,7 @@ void tt_job_note_bad(tt_job *j, tt_item_ref at, const tt_bad_record *bad)
     TT_BUF_AUTO tt_buf reason = {0};
     tt_buf_printf(&reason, "%s (line %" PRIu64 ", byte %" PRIu64 ")", bad->reason, bad->line, bad->offset);
     tt_job_note(&j->notes, id, TT_ITEM_ERROR, 0, tt_buf_view(&reason), (tt_str){0});
-    if (!j->def.output)
+    if (!tt_job_has_writer(j))
         return;
     put_reject(&j->reject_lines, id, j->def.inputs.ptr[row->block.file_no].path, bad);
     row->reject_batch = j->reject_batch;
@@ -143,8 +143,13 @@ static tt_rc job_flush(tt_participant *p, bool sync, tt_err *err)
     tt_job *j = job_of(p);
     if (j->group_rc != TT_OK)
         return tt_fail(err, j->group_rc, "out of memory while results of job `%s` were taken", j->def.name);
-    if (j->output)
-        TT_TRY(flush_file(j, j->output, sync, &j->output_mark, err));
+    pthread_mutex_lock(&j->lock);
+    bool last = j->plan == TT_PLAN_DONE && j->blocks.counts.of[TT_ITEM_PENDING] == 0; /* this group included */
+    j->redo.want_sync |= j->sync_wanted;
+    j->sync_wanted = false;
+    pthread_mutex_unlock(&j->lock);
+    if (j->output || j->redo.stale)
+        TT_TRY(tt_redo_flush(j, sync, last, err));
     return flush_rejects(j, sync, err);
 }
 
@@ -209,12 +214,13 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
         tt_writer_state(j->writer, &state);
     tt_buf_clear(&j->scratch);
     pthread_mutex_lock(&j->lock);
-    tt_append_mark output = j->removing ? (tt_append_mark){0} : j->output_mark;
+    tt_append_mark none = {0}, output = j->removing ? none : j->output_mark, safe = j->removing ? none : *tt_redo_synced_after(j);
     tt_buf_printf(&j->scratch,
                   "{\"v\":1,\"planned\":%s,\"fresh\":%s,\"generation\":%u,\"duplicates\":%" PRIu64 ",\"output_len\":%" PRIu64
-                  ",\"output_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
+                  ",\"output_hash\":\"%016" PRIx64 "\",\"synced_len\":%" PRIu64
+                  ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
                   j->storing_plan ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
-                  output.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
+                  output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
     pthread_mutex_unlock(&j->lock);
     tt_buf_json_str(&j->scratch, tt_buf_view(&state));
     tt_buf_char(&j->scratch, '}');
@@ -232,7 +238,7 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
 /* What changed up to here goes into the transaction; what changes from here on is for the next one. */
 static bool take_dirty(tt_job *j)
 {
-    bool anything = j->head_dirty || j->record_dirty || j->undo.len || j->blocks.dirty.len || j->notes.len || j->group_notes.len ||
+    bool anything = j->head_dirty || j->redo.syncs || j->record_dirty || j->undo.len || j->blocks.dirty.len || j->notes.len || j->group_notes.len ||
                     j->flushing_lines.len || j->storing_notes.len;
     if (!tt_vec_reserve(&j->storing, j->blocks.dirty.len))
         j->group_rc = TT_NOMEM;
@@ -256,12 +262,13 @@ static tt_rc job_store(tt_participant *p, tt_txn *txn, tt_err *err)
     pthread_mutex_unlock(&j->lock);
     if (j->group_rc != TT_OK)
         return tt_fail(err, TT_NOMEM, "out of memory for the pages of job `%s`", j->def.name);
-    if (gone) /* since they were applied */
+    if (gone && j->undo.len) /* since they were applied */
         return tt_fail(err, TT_NOT_FOUND, "No known job: %s", j->def.name);
-    if (!anything || j->def.owner == 0) /* a job whose record cannot be read owns no pages */
+    if (gone || !anything || j->def.owner == 0) /* a job whose record cannot be read owns no pages */
         return TT_OK;
     TT_TRY(store_record(j, txn, err));
     TT_TRY(store_pages(j, txn, err));
+    TT_TRY(tt_redo_store(j, txn, err));
     TT_TRY(store_notes(j, txn, &j->storing_notes, err));
     TT_TRY(store_notes(j, txn, &j->group_notes, err));
     return store_head(j, txn, err);
@@ -290,6 +297,7 @@ void tt_job_remove_output(tt_job *j, tt_txn *txn)
 {
     pthread_mutex_lock(&j->lock);
     j->removing = j->head_dirty = j->record_dirty = true;
+    j->sync_wanted = true; /* should the deletion not come to pass, the file is whole */
     j->removal = (tt_err){0};
     pthread_mutex_unlock(&j->lock);
     tt_txn_enlist(txn, &j->part);
@@ -305,6 +313,7 @@ static void remove_output(tt_job *j)
     j->output = NULL;
     j->output_known = false;
     j->output_mark = (tt_append_mark){0};
+    tt_redo_start_at(j, &j->output_mark);
     free(j->def.output_real);
     j->def.output_real = NULL; /* the path is free for others */
     j->removing = false;
@@ -317,8 +326,10 @@ static void job_committed(tt_participant *p)
 {
     tt_job *j = job_of(p);
     tt_claim *done = NULL;
-    if (j->output)
+    if (j->output) {
         tt_append_commit(j->output);
+        tt_redo_committed(j);
+    }
     j->output_known = j->output != NULL;
     if (j->rejects)
         tt_append_commit(j->rejects);
@@ -344,6 +355,10 @@ static void job_committed(tt_participant *p)
     }
     if (last_row != UINT32_MAX)
         tt_blocks_pack(&j->blocks, last_row);
+    if (tt_redo_is_unsynced(&j->redo) && !j->sync_due_ms) {
+        j->sync_due_ms = tt_mono_ms() + TT_REDO_IDLE_MS;
+        tt_job_arm(j, j->sync_due_ms);
+    }
     tt_rate_add(&j->rate, tt_mono_ms(), j->group_received);
     tt_buf_deinit(&j->flushing_lines);
     j->committed_batch = j->flushed_batch;
@@ -380,6 +395,7 @@ static void job_rolled_back(tt_participant *p)
     if (j->writer && j->writer_state && tt_writer_restore(j->writer, tt_str_of(j->writer_state), &err) != TT_OK)
         cut = false;
     pthread_mutex_lock(&j->lock);
+    tt_redo_rolled_back(j);
     undo_items(j);
     for (size_t i = 0; i < j->storing.len; i++)
         tt_blocks_mark_dirty(&j->blocks, j->storing.ptr[i]);
@@ -422,15 +438,17 @@ static void flush_done(tt_change *c, tt_rc rc, const tt_err *err)
     tt_job *j = job_of_flush(c);
     pthread_mutex_lock(&j->lock);
     j->flush_queued = false;
-    if (rc != TT_OK)
+    if (rc != TT_OK) {
+        j->sync_wanted = tt_redo_is_unsynced(&j->redo);
         tt_job_flush_soon(j);
+    }
     pthread_mutex_unlock(&j->lock);
     tt_job_unref(j);
 }
 
 static bool has_unstored(const tt_job *j)
 {
-    return j->head_dirty || j->record_dirty || j->blocks.dirty.len || j->notes.len || j->reject_lines.len;
+    return j->sync_wanted || j->head_dirty || j->record_dirty || j->blocks.dirty.len || j->notes.len || j->reject_lines.len;
 }
 
 void tt_job_flush_soon(tt_job *j)
@@ -444,6 +462,11 @@ void tt_job_flush_soon(tt_job *j)
 
 void tt_job_flush_if_due(tt_job *j, int64_t now_ms)
 {
+    if (j->sync_due_ms && j->sync_due_ms <= now_ms) {
+        j->sync_due_ms = 0;
+        j->sync_wanted = true;
+        j->flush_due_ms = now_ms;
+    }
     if (!j->flush_due_ms || j->flush_due_ms > now_ms)
         return;
     j->flush_due_ms = 0;
@@ -554,6 +577,8 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
     r->needs_output = rc == TT_OK && (!j->output_known || j->removing);
     if (r->needs_output)
         rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
+    else if (rc == TT_OK && j->redo.stale) /* the flush mends it; until then there may be no file to write to */
+        rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being mended: send again", j->def.name);
     for (size_t i = 0; i < r->pairs.len && rc == TT_OK; i++)
         receive_one(j, r, &r->pairs.ptr[i], &hint);
     if (rc == TT_OK && r->unknown && r->unknown == r->pairs.len)

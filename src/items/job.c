@@ -65,6 +65,7 @@ void tt_job_unref(tt_job *j)
     tt_buf_deinit(&j->group_reject_lines);
     tt_buf_deinit(&j->flushing_lines);
     tt_buf_deinit(&j->scratch);
+    tt_redo_deinit(&j->redo);
     free(j->writer_state);
     tt_definition_deinit(&j->def);
     pthread_mutex_destroy(&j->lock);
@@ -123,8 +124,12 @@ tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
 /* ---- opening ---- */
 
 static bool has_reader(const tt_job *j) { return j->def.mode != TT_MODE_WRITE; }
-static void rejects_path(const tt_job *j, tt_buf *out) { tt_buf_printf(out, "%s.rejects.jsonl", j->def.output); }
 bool tt_job_has_writer(const tt_job *j) { return j->def.mode != TT_MODE_READ && j->def.output; }
+
+void tt_job_rejects_path(const tt_job *j, tt_buf *out)
+{
+    tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+}
 
 static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
 {
@@ -166,9 +171,6 @@ static tt_rc find_inputs(tt_job *j, tt_err *err)
     tt_paths paths = {0};
     tt_rc rc = tt_definition_find_inputs(&j->def, j->env->roots, &paths, err);
     for (size_t i = 0; i < paths.len && rc == TT_OK; i++) {
-        rc = check_utf8(paths.ptr[i], err);
-        if (rc != TT_OK)
-            break;
         if (tt_vec_push(&j->def.inputs, ((tt_input){.path = paths.ptr[i]})))
             paths.ptr[i] = NULL;
         else
@@ -180,8 +182,14 @@ static tt_rc find_inputs(tt_job *j, tt_err *err)
 
 static tt_rc take_fingerprints(tt_job *j, tt_err *err)
 {
-    for (size_t i = 0; i < j->def.inputs.len; i++)
-        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &j->def.inputs.ptr[i].print, err));
+    for (size_t i = 0; i < j->def.inputs.len; i++) {
+        tt_input *in = &j->def.inputs.ptr[i];
+        const tt_source *file = tt_reader_file(j->reader, i);
+        free(in->path); /* the server may be started elsewhere the next time */
+        in->path = tt_dup_cstr(tt_source_path(file));
+        TT_TRY(check_utf8(in->path, err));
+        TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &in->print, err));
+    }
     return TT_OK;
 }
 
@@ -228,8 +236,19 @@ static tt_rc record_output(tt_job *j, tt_err *err)
     j->writer = NULL;
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
     tt_append_commit(j->output);
+    tt_redo_start_at(j, &j->output_mark);
     TT_TRY(open_writer(j, (tt_str){0}, tt_append_length(j->output) > 0, err));
     keep_writer_state(j);
+    return TT_OK;
+}
+
+tt_rc tt_job_check_writer(tt_job *j, tt_err *err)
+{
+    if (!tt_job_has_writer(j))
+        return TT_OK;
+    TT_TRY(open_writer(j, (tt_str){0}, false, err));
+    tt_writer_close(j->writer);
+    j->writer = NULL;
     return TT_OK;
 }
 
@@ -246,7 +265,7 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
 {
     TT_BUF_AUTO tt_buf path = {0};
     TT_FD_AUTO int fd = -1;
-    rejects_path(j, &path);
+    tt_job_rejects_path(j, &path);
     tt_rc rc = tt_roots_open(j->env->roots, tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
     if (rc == TT_NOT_FOUND) {
         j->rejects_mark = (tt_append_mark){0};
@@ -259,27 +278,25 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
     return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
 }
 
-static tt_rc create_output(tt_job *j, tt_append_mode mode, tt_err *err)
+static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
 {
+    tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
     TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
     if (j->fresh && tt_append_length(j->output))
         TT_TRY(put_aside(j->output, err));
     if (j->life == TT_JOB_NEW)
         TT_TRY(record_rejects(j, mode, err));
-    TT_TRY(record_output(j, err));
     j->fresh = false;
-    return TT_OK;
+    return record_output(j, err);
 }
 
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
 {
     if (!tt_job_has_writer(j))
         return TT_OK;
-    tt_rc rc = create_output(j, overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP, err);
-    if (rc != TT_OK) { /* half an output is none */
-        tt_append_close(j->output);
-        j->output = NULL;
-    }
+    tt_rc rc = create_output(j, overwrite, err);
+    if (rc != TT_OK) /* nothing half-open, whose lock would keep the next try away */
+        tt_job_close_output(j);
     return rc;
 }
 
@@ -289,13 +306,13 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
 {
     json_error_t at;
     json_t *root = json_loadb(blob.ptr, blob.len, JSON_ALLOW_NUL, &at);
-    const char *output_hash, *rejects_hash, *writer_state;
-    json_int_t output_len, rejects_len, duplicates;
+    const char *output_hash, *synced_hash, *rejects_hash, *writer_state;
+    json_int_t output_len, synced_len, rejects_len, duplicates;
     int version, planned, generation, fresh;
     tt_rc rc = TT_OK;
-    if (!root || json_unpack(root, "{s:i, s:b, s:b, s:i, s:I, s:I, s:s, s:I, s:s, s:s}", "v", &version, "planned", &planned,
+    if (!root || json_unpack(root, "{s:i, s:b, s:b, s:i, s:I, s:I, s:s, s:I, s:s, s:I, s:s, s:s}", "v", &version, "planned", &planned,
                              "fresh", &fresh, "generation", &generation, "duplicates", &duplicates, "output_len", &output_len, "output_hash", &output_hash,
-                             "rejects_len", &rejects_len, "rejects_hash", &rejects_hash, "writer", &writer_state) != 0)
+                             "synced_len", &synced_len, "synced_hash", &synced_hash, "rejects_len", &rejects_len, "rejects_hash", &rejects_hash, "writer", &writer_state) != 0)
         rc = tt_fail(err, TT_CORRUPT, "the head page of job `%s` cannot be read", j->def.name);
     else {
         j->plan = planned ? TT_PLAN_DONE : TT_PLAN_NONE;
@@ -303,6 +320,8 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->generation = (uint32_t)generation;
         j->duplicates = (uint64_t)duplicates;
         j->output_mark = (tt_append_mark){(uint64_t)output_len, strtoull(output_hash, NULL, 16)};
+        j->redo.synced = (tt_append_mark){(uint64_t)synced_len, strtoull(synced_hash, NULL, 16)};
+        j->redo.recorded = j->output_mark;
         j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
         free(j->writer_state);
         j->writer_state = tt_dup_cstr(writer_state);
@@ -329,6 +348,10 @@ static bool take_page(void *arg, int64_t number, tt_str blob)
     if (number == TT_PAGE_READER_STATE) {
         tt_buf_str(&walk->reader_state, blob);
         return true;
+    }
+    if (number >= TT_PAGE_REDO_FIRST) {
+        walk->rc = tt_redo_take_page(walk->j, number, blob, walk->err);
+        return walk->rc == TT_OK;
     }
     tt_block block;
     bool inspected;
@@ -360,7 +383,7 @@ static tt_rc check_finished_output(const tt_job *j, tt_err *err)
     struct stat st;
     if (!tt_job_is_complete(j) || n->of[TT_ITEM_ERROR] || n->of[TT_ITEM_DEAD])
         return TT_OK;
-    if (tt_roots_open(j->env->roots, tt_str_of(j->def.output), O_RDONLY, 0, &fd, NULL, NULL) != TT_OK || fstat(fd, &st) != 0 ||
+    if (tt_roots_open(j->env->roots, tt_str_of(j->def.output_real), O_RDONLY, 0, &fd, NULL, NULL) != TT_OK || fstat(fd, &st) != 0 ||
         (uint64_t)st.st_size <= j->output_mark.length_bytes)
         return TT_OK; /* what else may be wrong is found by those who open it for writing */
     return tt_fail(err, TT_CONFLICT, "the output '%.256s' has %ju bytes instead of %ju: something else has appended to it since the job was complete; "
@@ -374,7 +397,7 @@ static tt_rc resume_output(tt_job *j, tt_err *err)
     if (j->fresh)
         return tt_job_create_output(j, false, err);
     TT_TRY(check_finished_output(j, err));
-    TT_TRY(tt_append_resume(j->env->roots, tt_str_of(j->def.output), &j->output_mark, &j->output, err));
+    TT_TRY(tt_redo_resume(j, err));
     j->output_known = true;
     return open_writer(j, tt_str_of(j->writer_state), j->output_mark.length_bytes > 0, err);
 }
@@ -384,7 +407,7 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
     TT_BUF_AUTO tt_buf path = {0};
     if (j->rejects)
         return TT_OK;
-    rejects_path(j, &path);
+    tt_job_rejects_path(j, &path);
     return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
 }
 

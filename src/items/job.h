@@ -24,6 +24,7 @@
 #include "items/items.h"
 #include "items/lease.h"
 #include "items/rate.h"
+#include "items/redo.h"
 #include "ledger/ledger.h"
 #include "ledger/watch.h"
 
@@ -79,6 +80,7 @@ struct tt_job {
     tt_plan_state plan;
     uint64_t duplicates;
     tt_append_mark output_mark, rejects_mark;
+    tt_redo redo;
     uint32_t generation;   /* of the output: clean starts so far */
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
     /* def is persisted as well, as the job's record */
@@ -89,6 +91,8 @@ struct tt_job {
     bool output_broken;
     bool flush_queued;     /* flush_change is with the ledger */
     int64_t flush_due_ms;  /* 0: nothing to store */
+    int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
+    bool sync_wanted;      /* the next flush syncs the output */
     tt_reader *reader;
     tt_writer *writer;
     tt_append *output, *rejects;
@@ -136,12 +140,14 @@ void tt_job_unref(tt_job *j);
  * resume the job is broken, which is not an error of this call. */
 tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_job_check_writer(tt_job *j, tt_err *err) TT_MUST_CHECK; /* would the definition's writer open? */
 void tt_job_resume(tt_job *j);
 /* When it is not open: where the ledger knows it to end. */
 tt_rc tt_job_open_rejects(tt_job *j, tt_err *err) TT_MUST_CHECK;
 /* Writer thread or nobody else: gives up output and rejects. */
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
+void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a writer */
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */

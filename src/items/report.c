@@ -159,6 +159,21 @@ static bool add_error(void *arg, tt_str name, uint64_t version, tt_str value)
     return tt_parse_u64(name, &page->last, NULL) == TT_OK;
 }
 
+static tt_rc enlist(void *arg, tt_txn *txn, tt_err *err)
+{
+    tt_txn_enlist(txn, &((tt_job *)arg)->part);
+    return TT_OK;
+}
+
+/* Lines of the list that wait for the next commit are stored now, so that the list agrees with the report. */
+static tt_rc store_waiting_notes(tt_job *j, tt_err *err)
+{
+    pthread_mutex_lock(&j->lock);
+    bool any = j->notes.len && j->life != TT_JOB_GONE;
+    pthread_mutex_unlock(&j->lock);
+    return any ? tt_ledger_run(j->env->ledger, enlist, j, err) : TT_OK;
+}
+
 tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, tt_buf *out, tt_err *err)
 {
     char kind[32], after_name[24] = "";
@@ -166,7 +181,10 @@ tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_st
     if (!j)
         return TT_NOT_FOUND;
     uint64_t owner = j->def.owner;
+    tt_rc rc = store_waiting_notes(j, err);
     tt_job_unref(j);
+    if (rc != TT_OK)
+        return rc;
     error_page page = {.out = out, .limit = limit};
     if (!from_start)
         snprintf(after_name, sizeof after_name, "%020" PRIu64, after);

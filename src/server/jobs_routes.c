@@ -71,6 +71,20 @@ static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
     return TT_OK;
 }
 
+/* Below this room the members have the older service's names. */
+static void say_our_names(tt_err *err)
+{
+    char older[64], rest[sizeof err->text];
+    for (size_t i = 0; i < TT_COUNT(members); i++) {
+        int len = members[i].metadata ? snprintf(older, sizeof older, "metadata: %s ", members[i].metadata) : 0;
+        if (len == 0 || strncmp(err->text, older, (size_t)len) != 0)
+            continue;
+        snprintf(rest, sizeof rest, "%s", err->text + len);
+        snprintf(err->text, sizeof err->text, "member `%s` %.600s", members[i].name, rest);
+        return;
+    }
+}
+
 static tt_rc text_member(const json_t *body, const char *name, tt_str *ret, tt_err *err)
 {
     json_t *value = json_object_get(body, name);
@@ -131,8 +145,10 @@ static void create_on_pool(tt_req *req)
     json_decref(metadata);
     if (rc == TT_OK)
         answer_started(req, start.name, existed && !start.clean_start);
-    else
+    else {
+        say_our_names(&err);
         tt_req_error(req, rc, &err);
+    }
 }
 
 static void create(tt_req *req) { tt_items_on_pool(req, create_on_pool); }
@@ -312,8 +328,10 @@ static void errors(tt_req *req) { tt_items_on_pool(req, errors_on_pool); }
 static tt_rc read_ids(json_t *body, uint64_t **ret, size_t *ret_count, tt_err *err)
 {
     json_t *ids = json_object_get(body, "ids");
-    if (!ids)
+    if (!body || (json_is_object(body) && json_object_size(body) == 0))
         return TT_OK;
+    if (!ids || json_object_size(body) != 1)
+        return tt_fail(err, TT_INVALID, "the body must be {\"ids\":[...]}, or empty for all");
     if (!json_is_array(ids))
         return tt_fail(err, TT_UNPROCESSABLE, "ids must be a list of whole numbers");
     *ret = tt_calloc(json_array_size(ids) + 1, sizeof **ret);

@@ -42,18 +42,24 @@ static tt_rc make_dir(const char *path, tt_err *err)
     return TT_OK;
 }
 
+/* What jobs must not touch in the data directory. */
+static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", NULL};
+
 static tt_rc open_roots(tt_house *h, tt_err *err)
 {
     const tt_str *list;
     char here[4096];
     size_t count = tt_option_list(h->options, "server.roots", &list);
     tt_str usual[2] = {{0}, tt_option_str(h->options, "data")};
-    if (count)
-        return tt_roots_new(list, count, &h->roots, err);
+    if (count) {
+        TT_TRY(tt_roots_new(list, count, &h->roots, err));
+        return tt_roots_keep_out(h->roots, usual[1], own_files, err);
+    }
     if (!getcwd(here, sizeof here))
         return tt_fail_errno(err, errno, "cannot tell the current directory: name the job directories with --root");
     usual[0] = tt_str_of(here);
-    return tt_roots_new(usual, 2, &h->roots, err);
+    TT_TRY(tt_roots_new(usual, 2, &h->roots, err));
+    return tt_roots_keep_out(h->roots, usual[1], own_files, err);
 }
 
 static tt_rc open_ledger(tt_house *h, tt_err *err)

@@ -446,7 +446,17 @@ static int64_t size_of(const house *h, const char *name)
     return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
 }
 
-Test(deletion, results_of_the_group_that_deletes_are_refused_and_not_written)
+static void wait_until_gone(void *arg)
+{
+    tt_job *j = arg;
+    for (bool gone = false; !gone; usleep(500)) {
+        pthread_mutex_lock(&j->lock);
+        gone = j->life == TT_JOB_GONE;
+        pthread_mutex_unlock(&j->lock);
+    }
+}
+
+Test(deletion, results_that_were_applied_before_it_are_refused_and_not_written)
 {
     house h;
     holder w;
@@ -454,17 +464,36 @@ Test(deletion, results_of_the_group_that_deletes_are_refused_and_not_written)
     delete_call d;
     open_house(&h);
     tt_job *j = start_job(&h, 3);
+    inner gone = {.fn = wait_until_gone, .arg = j};
     cr_assert_eq(claim(j, 3, 1000, 0, NULL), 3);
     cr_assert_eq(give(j, 0), TT_OK);
     int64_t size = size_of(&h, "out.jsonl");
     hold(&h, &w);
     results_begin(&r, j, 1);
-    delete_begin(&h, &d);
+    inner_begin(&h, &gone);
     let_go(&w);
+    delete_begin(&h, &d);
     pthread_join(d.thread, NULL);
     cr_assert_eq(d.rc, TT_OK, "%s", d.err.text);
     cr_assert_eq(results_end(&r), TT_NOT_FOUND, "an answer of OK would be about nothing");
+    await(&gone.ended);
     cr_assert_eq(size_of(&h, "out.jsonl"), size);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+Test(deletion, a_job_whose_output_was_deleted_by_somebody_can_be_deleted)
+{
+    house h;
+    tt_err err = {0};
+    char path[128];
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    path_in(&h, "out.jsonl", path);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(give(j, 1), TT_CONFLICT);
+    cr_assert_eq(tt_items_delete(h.items, TT_STR("j"), &err), TT_OK, "%s", err.text);
     tt_job_put(j);
     close_house(&h);
 }
@@ -579,6 +608,30 @@ Test(output, results_are_refused_while_it_cannot_be_made_again)
     cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
     cr_assert_eq(give(j, 0), TT_OK);
     cr_assert_eq(size_of(&h, "out.jsonl"), 8);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+/* A sync fails, and then the file cannot even be opened: results are refused, and taken when it can. */
+Test(output, it_is_mended_when_the_disk_is_well_again)
+{
+    house h;
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(tt_sys_fault_arm("fdatasync:1+:EIO,openat2:1+:EIO", NULL), TT_OK);
+    for (int64_t end_ms = tt_mono_ms() + 10000; tt_sys_fault_hits() < 5; usleep(1000))
+        cr_assert_lt(tt_mono_ms(), end_ms);
+    for (int i = 0; i < 3; i++)
+        cr_assert_neq(give(j, 1), TT_OK);
+    cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+    tt_rc rc = TT_FAILED;
+    for (int i = 0; i < 100 && rc != TT_OK; i++)
+        rc = give(j, 1);
+    cr_assert_eq(rc, TT_OK);
+    cr_assert_eq(give(j, 2), TT_OK);
+    cr_assert_eq(size_of(&h, "out.jsonl"), 24);
+    check(j);
     tt_job_put(j);
     close_house(&h);
 }
