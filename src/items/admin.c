@@ -61,17 +61,15 @@ static tt_rc give_up_files(void *arg, tt_txn *txn, tt_err *err)
     return rc;
 }
 
-static tt_job_life set_life(tt_job *j, tt_job_life life)
+static tt_job_life set_gone(tt_job *j)
 {
     tt_claim *done = NULL;
     pthread_mutex_lock(&j->lock);
     tt_job_life before = j->life;
-    j->life = life;
-    if (life == TT_JOB_GONE) {
-        tt_claims_retry(j, &done); /* all of them are refused */
-        tt_results_resume(j);
-        tt_job_disarm(j);
-    }
+    j->life = TT_JOB_GONE;
+    tt_claims_retry(j, &done); /* all of them are refused */
+    tt_results_resume(j);
+    tt_job_disarm(j);
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     return before;
@@ -118,7 +116,7 @@ static tt_rc quiet(tt_items *items, tt_job *j, tt_err *err)
 static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool remove_output, tt_err *err)
 {
     exchange x = {old, replacement, remove_output};
-    tt_job_life before = old ? set_life(old, TT_JOB_GONE) : TT_JOB_NEW;
+    tt_job_life before = old ? set_gone(old) : TT_JOB_NEW;
     tt_rc rc = old ? quiet(items, old, err) : TT_OK;
     if (rc == TT_OK)
         rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
@@ -335,7 +333,7 @@ static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
     TT_TRY(tt_record_get(items->env.ledger, TT_STR("job"), tt_str_of(old->def.name), &text, NULL, err));
     TT_TRY(tt_definition_parse(tt_str_of(old->def.name), tt_buf_view(&text), &def, err));
     (void)!tt_ledger_run(items->env.ledger, store_all, old, NULL); /* what it still has to say, if it can */
-    set_life(old, TT_JOB_GONE);
+    set_gone(old);
     tt_rc rc = tt_ledger_run(items->env.ledger, give_up_files, &x, err);
     tt_cache_drop_owner(items->env.cache, old->def.owner);
     tt_job *j = tt_job_new(&items->env, &def);
