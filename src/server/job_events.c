@@ -11,16 +11,26 @@ typedef struct tt_listener {
     tt_job *job;
     tt_stream *stream;
     int64_t last_ms;
-    bool changed;
+    int refs;      /* atomic: one until it ends, one while the watch waits or its callback is about to run */
+    bool changed;  /* atomic */
+    bool waiting;  /* atomic: the watch is the list's, and not to be touched */
     struct tt_listener *prev, *next;
 } listener;
 
 enum { EVERY_MS = 500, IDLE_MS = 2000 };
 
+static void put_listener(listener *l)
+{
+    if (__atomic_sub_fetch(&l->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        free(l);
+}
+
 static void on_change(tt_watch *w)
 {
     listener *l = (listener *)w;
     __atomic_store_n(&l->changed, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&l->waiting, false, __ATOMIC_RELEASE);
+    put_listener(l);
 }
 
 static void link_locked(listener *l)
@@ -44,10 +54,11 @@ static void unlink_locked(listener *l)
 /* It is out of the list, and its timer neither armed nor to be armed. */
 static void free_listener(listener *l)
 {
-    tt_watch_cancel(l->area->watches, &l->watch);
+    if (tt_watch_cancel(l->area->watches, &l->watch))
+        put_listener(l);
     tt_stream_end(l->stream);
     tt_job_put(l->job);
-    free(l);
+    put_listener(l);
 }
 
 static bool is_current(listener *l)
@@ -70,7 +81,10 @@ static void listen_again(listener *l)
 {
     char topic[256];
     snprintf(topic, sizeof topic, "job/%s", tt_job_name(l->job));
-    tt_watch_cancel(l->area->watches, &l->watch);
+    if (__atomic_load_n(&l->waiting, __ATOMIC_ACQUIRE))
+        return;
+    __atomic_add_fetch(&l->refs, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&l->waiting, true, __ATOMIC_RELAXED);
     tt_watch_add(l->area->watches, tt_str_of(topic), &l->watch);
 }
 
@@ -112,7 +126,7 @@ void tt_job_events(tt_req *req)
         return;
     }
     listener *l = TT_NEW(listener);
-    *l = (listener){.area = area, .job = j, .changed = true, .watch.fn = on_change, .timer = {.fn = on_time, .arg = l}};
+    *l = (listener){.area = area, .job = j, .refs = 1, .changed = true, .watch.fn = on_change, .timer = {.fn = on_time, .arg = l}};
     tt_req_add_header(req, "Cache-Control", "no-store");
     l->stream = tt_req_stream(req, 200, "text/event-stream");
     pthread_mutex_lock(&area->listeners_lock);

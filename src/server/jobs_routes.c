@@ -228,6 +228,10 @@ static tt_rc read_failures(tt_req *req, fail_call *call, tt_err *err)
 static void fail(tt_req *req)
 {
     tt_err err = {0};
+    if (tt_req_str(req, "lease").len == 0) { /* without one it would be a mark of the older kind */
+        tt_req_errorf(req, TT_INVALID, "lease is empty: give the token that the claim answered");
+        return;
+    }
     tt_job *j = tt_items_job_for(req, name_of(req));
     if (!j)
         return;
