@@ -30,6 +30,7 @@ tt_rc tt_plan_now(tt_job *j, tt_err *err)
 static void plan_ended(tt_job *j, tt_plan_state state, const tt_err *err)
 {
     j->plan = state;
+    j->head_dirty = true;
     if (state == TT_PLAN_FAILED)
         tt_job_break(j, false, err->text);
     tt_results_resume(j);
