@@ -280,6 +280,8 @@ tt_rc tt_cli_check_status(tt_cli *cli, int status, tt_str body, tt_err *err)
     tt_rc code = code_of(status, tt_json_member_str(root, "code"));
     copy_text(cli->problem.hint, sizeof cli->problem.hint, tt_json_member_str(root, "hint"));
     copy_text(cli->problem.request_id, sizeof cli->problem.request_id, tt_json_member_str(root, "request_id"));
+    if (detail.len && code == TT_UNAUTHORIZED)
+        return tt_fail(err, code, "%.*s (here: --token-file FILE, or TUTTI_TOKEN)", TT_STR_ARG(detail));
     if (detail.len)
         return tt_fail(err, code, "%.*s", TT_STR_ARG(detail));
     if (title.len)

@@ -14,6 +14,8 @@ static tt_str without_packing(tt_str path)
     return path;
 }
 
+bool tt_is_packed_name(tt_str path) { return without_packing(path).len < path.len; }
+
 bool tt_has_extension(tt_str path, const char *const *extensions)
 {
     path = without_packing(path);

@@ -4,6 +4,8 @@
 
 #include "base/str.h"
 
+/* It ends in .gz or .zst. */
+bool tt_is_packed_name(tt_str path);
 /* extensions: ".csv", ..., NULL-ended. */
 bool tt_has_extension(tt_str path, const char *const *extensions);
 

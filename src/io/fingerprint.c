@@ -32,7 +32,7 @@ int tt_fingerprint_of(int fd, tt_fingerprint *ret)
 
 tt_rc tt_fingerprint_check(const char *path, const tt_fingerprint *recorded, const tt_fingerprint *now, tt_err *err)
 {
-    static const char advice[] = "put the old file back, or start a new job";
+    static const char advice[] = "put the old file back and start the job once more, or start a new job";
     if (now->size_bytes != recorded->size_bytes)
         return tt_fail(err, TT_CONFLICT, "the input '%.256s' has changed since the job started: it has %ju bytes and had %ju; %s",
             path, (uintmax_t)now->size_bytes, (uintmax_t)recorded->size_bytes, advice);

@@ -2,6 +2,7 @@
  * refused is looked at first; then the ledger changes in one commit; only then are files of an old job given up. */
 #include "items/items_inner.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -368,6 +369,58 @@ static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definit
     return rc;
 }
 
+/* ---- joining ---- */
+
+static char *real_path(const tt_items *items, const char *path)
+{
+    int fd;
+    char *real = NULL;
+    if (tt_roots_open(items->env.roots, tt_str_of(path), O_RDONLY, 0, &fd, &real, NULL) == TT_OK)
+        close(fd);
+    return real;
+}
+
+static bool is_same_file(const tt_items *items, const char *a, const char *b)
+{
+    char *real_a = real_path(items, a), *real_b = real_path(items, b);
+    bool same = real_a && real_b && strcmp(real_a, real_b) == 0;
+    free(real_a);
+    free(real_b);
+    return same;
+}
+
+static bool reads_the_same(const tt_items *items, const tt_job *old, const tt_definition *d)
+{
+    tt_paths paths = {0};
+    bool same = d->mode == TT_MODE_WRITE ||
+                (tt_definition_find_inputs(d, items->env.roots, &paths, NULL) == TT_OK && paths.len == old->def.inputs.len);
+    for (size_t i = 0; i < paths.len && same; i++)
+        same = is_same_file(items, paths.ptr[i], old->def.inputs.ptr[i].path);
+    tt_paths_deinit(&paths);
+    return same;
+}
+
+/* The same definition, however its paths are written: one worker names them from here, another from its own directory or as a list. */
+static bool is_same_job(tt_items *items, tt_job *old, const tt_definition *d)
+{
+    if (tt_definition_same(&old->def, d))
+        return true;
+    if (!tt_definition_same_but_paths(&old->def, d) || !reads_the_same(items, old, d))
+        return false;
+    return d->mode == TT_MODE_READ || holds_output(items, old, d);
+}
+
+static tt_rc refuse_existing(const tt_job *old, const tt_job_start *start, tt_err *err)
+{
+    const tt_definition *d = &old->def;
+    if (!start->same_is_fine)
+        return tt_fail(err, TT_EXISTS, "Job %s already exists.", d->name);
+    return tt_fail(err, TT_EXISTS, "Job %s already exists. Its definition is another one (mode %s, input %s%s, output %s): give the same to join it, "
+                   "choose another name, or use clean_start to start anew", d->name, tt_job_mode_name(d->mode),
+                   d->inputs.len ? d->inputs.ptr[0].path : "none", d->inputs.len > 1 ? " and others" : "",
+                   d->output ? d->output : "none");
+}
+
 static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definition *d, bool *ret_existed, tt_err *err)
 {
     tt_job *old = tt_items_peek(items, start->name);
@@ -377,10 +430,10 @@ static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definit
         rc = make_fresh(items, start, d, old, err);
     else if (start->cont)
         rc = repair(items, start, d, old, err);
-    else if (start->same_is_fine && tt_definition_same(&old->def, d))
-        rc = TT_OK;
+    else if (start->same_is_fine && is_same_job(items, old, d))
+        rc = old->life == TT_JOB_BROKEN ? reopen(items, old, err) : TT_OK;
     else
-        rc = tt_fail(err, TT_EXISTS, "Job %s already exists.", d->name);
+        rc = refuse_existing(old, start, err);
     tt_job_unref(old);
     return rc;
 }

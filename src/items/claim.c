@@ -534,6 +534,15 @@ tt_rc tt_job_renew(tt_job *j, tt_str token, int64_t lease_ms, int64_t *ret_lease
     return lease ? TT_OK : TT_GONE;
 }
 
+char *tt_job_lease_worker(tt_job *j, tt_str token, tt_arena *arena)
+{
+    pthread_mutex_lock(&j->lock);
+    const tt_lease *lease = find_lease(j, token, NULL);
+    char *worker = lease && lease->worker ? tt_arena_dup(arena, tt_str_of(lease->worker)) : NULL;
+    pthread_mutex_unlock(&j->lock);
+    return worker;
+}
+
 static uint64_t release_some(tt_job *j, uint32_t slot, const uint64_t *ids, size_t count)
 {
     uint64_t released = 0;

@@ -136,11 +136,17 @@ tt_rc tt_definition_find_inputs(const tt_definition *d, const tt_roots *roots, t
     return rc;
 }
 
+static const char *const path_members[] = {"input_file_path", "output_file_path"};
+
 static bool same_text(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") == 0; }
 
-static bool same_metadata(const char *a, const char *b)
+static bool same_metadata(const char *a, const char *b, bool with_paths)
 {
     json_t *left = json_loads(a, JSON_ALLOW_NUL, NULL), *right = json_loads(b, JSON_ALLOW_NUL, NULL);
+    for (size_t i = 0; !with_paths && i < TT_COUNT(path_members); i++) {
+        json_object_del(left, path_members[i]);
+        json_object_del(right, path_members[i]);
+    }
     bool same = left && right && json_equal(left, right);
     json_decref(left);
     json_decref(right);
@@ -150,7 +156,15 @@ static bool same_metadata(const char *a, const char *b)
 bool tt_definition_same(const tt_definition *a, const tt_definition *b)
 {
     return a->mode == b->mode && same_text(a->reader_name, b->reader_name) && same_text(a->writer_name, b->writer_name) &&
-           same_metadata(a->metadata, b->metadata);
+           same_metadata(a->metadata, b->metadata, true);
+}
+
+static bool open_or_same(const char *a, const char *b) { return !a || !*a || !b || !*b || strcmp(a, b) == 0; }
+
+bool tt_definition_same_but_paths(const tt_definition *a, const tt_definition *b)
+{
+    return a->mode == b->mode && open_or_same(a->reader_name, b->reader_name) && open_or_same(a->writer_name, b->writer_name) &&
+           same_metadata(a->metadata, b->metadata, false);
 }
 
 /* ---- the ledger's form ---- */

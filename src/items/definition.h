@@ -41,6 +41,8 @@ tt_rc tt_definition_read_metadata(tt_definition *d, json_t *metadata, tt_buf *un
 tt_rc tt_definition_find_inputs(const tt_definition *d, const tt_roots *roots, tt_paths *ret, tt_err *err) TT_MUST_CHECK;
 /* True if two definitions ask for the same (times, owners, fingerprints and tokens aside). */
 bool tt_definition_same(const tt_definition *a, const tt_definition *b);
+/* The same with the paths left aside, and with a reader or writer that one of the two leaves open. */
+bool tt_definition_same_but_paths(const tt_definition *a, const tt_definition *b);
 
 void tt_definition_write(const tt_definition *d, tt_buf *out);
 tt_rc tt_definition_parse(tt_str name, tt_str text, tt_definition *ret, tt_err *err) TT_MUST_CHECK;

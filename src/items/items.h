@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <sys/uio.h>
 
+#include "base/mem.h"
 #include "base/pool.h"
 #include "base/timer.h"
 #include "base/vec.h"
@@ -119,6 +120,8 @@ void tt_job_fail(tt_job *j, tt_failures *f);
 
 /* Memory only, at once. TT_GONE when the lease is gone. */
 tt_rc tt_job_renew(tt_job *j, tt_str lease, int64_t lease_ms, int64_t *ret_lease_ms, tt_err *err) TT_MUST_CHECK;
+/* Who took the lease, in the arena; NULL when the lease is gone (or out of memory). */
+char *tt_job_lease_worker(tt_job *j, tt_str lease, tt_arena *arena);
 /* ids NULL: all of the lease. The attempt is forgiven. */
 tt_rc tt_job_release(tt_job *j, tt_str lease, const uint64_t *ids, size_t count, uint64_t *ret_released, tt_err *err) TT_MUST_CHECK;
 

@@ -49,6 +49,15 @@ tt_str tt_items_worker_name(tt_req *req)
     return name;
 }
 
+tt_str tt_items_lease_worker(tt_req *req, tt_job *j)
+{
+    tt_str lease = tt_req_str(req, "lease");
+    if (lease.len == 0 || tt_req_has(req, "worker"))
+        return tt_items_worker_name(req);
+    char *name = tt_job_lease_worker(j, lease, tt_req_arena(req));
+    return name ? tt_str_of(name) : tt_items_worker_name(req);
+}
+
 /* ---- serve ---- */
 
 typedef struct {
@@ -210,6 +219,10 @@ static void answer_faults(tt_req *req, const tt_pair_faults *faults)
 {
     const tt_pair_fault *first = &faults->ptr[0];
     tt_buf body = {0};
+    if (!is_older(req) && first->index < 0) {
+        tt_req_errorf(req, TT_UNPROCESSABLE, "the body must be a JSON list, and it is not");
+        return;
+    }
     if (!is_older(req)) {
         tt_req_errorf(req, TT_UNPROCESSABLE, "the body is not a list of [id, value] pairs: entry %" PRId64 "%s: %s (%zu faults)", first->index,
                       first->position == 0 ? ", its id" : first->position == 1 ? ", its value" : "", first->msg, faults->len);
@@ -258,7 +271,8 @@ void tt_items_receive(tt_req *req, tt_job *j)
     tt_json_fault fault = {0};
     tt_json_opts opts = {0};
     call->req = req;
-    call->results = (tt_results){.body = tt_req_body(req), .worker = tt_items_worker_name(req), .done = receive_done, .arg = call};
+    tt_str worker = is_older(req) ? tt_items_worker_name(req) : tt_items_lease_worker(req, j);
+    call->results = (tt_results){.body = tt_req_body(req), .worker = worker, .done = receive_done, .arg = call};
     tt_pairs_result result = tt_pairs_parse(tt_req_body(req), !is_older(req), &opts, &call->results.pairs, &faults, &fault);
     if (result == TT_PAIRS_OK) {
         tt_job_receive(j, &call->results);

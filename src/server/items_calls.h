@@ -49,6 +49,8 @@ void tt_job_events_close(tt_items_area *area);
 
 /* "worker=", or who it is as far as the connection tells. */
 tt_str tt_items_worker_name(tt_req *req);
+/* The same for a route with "lease=": without "worker=" it is who took that lease. */
+tt_str tt_items_lease_worker(tt_req *req, tt_job *j);
 
 extern const tt_route tt_items_routes[]; /* the older ones */
 extern const tt_route tt_jobs_routes[];  /* /v1/jobs */

@@ -237,7 +237,7 @@ static void fail(tt_req *req)
         return;
     fail_call *call = TT_NEW(fail_call);
     call->req = req;
-    call->failures = (tt_failures){.lease = tt_req_str(req, "lease"), .worker = tt_items_worker_name(req), .done = fail_done, .arg = call};
+    call->failures = (tt_failures){.lease = tt_req_str(req, "lease"), .worker = tt_items_lease_worker(req, j), .done = fail_done, .arg = call};
     tt_rc rc = read_failures(req, call, &err);
     if (rc == TT_OK) {
         tt_job_fail(j, &call->failures);
@@ -408,7 +408,7 @@ static void delete_job(tt_req *req)
 #define NAME {"name", TT_PARAM_STR, true, NULL, "Name of the job"}
 #define TOKEN {"token", TT_PARAM_STR, false, NULL, "Token of the job, or the master token; the Authorization header is better"}
 #define LEASE {"lease", TT_PARAM_STR, true, NULL, "Token of the lease"}
-#define WORKER {"worker", TT_PARAM_STR, false, NULL, "Name of the worker, for reports; default: the client's address"}
+#define WORKER {"worker", TT_PARAM_STR, false, NULL, "Name of the worker, for reports; default: who took the lease, or the client's address"}
 
 static const tt_param job_params[] = {NAME, TOKEN, {0}};
 static const tt_param token_params[] = {TOKEN, {0}};

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -256,6 +257,7 @@ int tt_server_main(const tt_options *options)
     pthread_t second;
     int64_t started_ms = tt_mono_ms();
     tt_log_set_process("server");
+    prctl(PR_SET_NAME, "tutti-server"); /* in lists of processes, where it would be called after /proc/self/exe */
     tt_signals_usual(&signals);
     if (tt_signals_open(&signals, &signal_fd, &err) != TT_OK || tt_house_open(options, &h, &err) != TT_OK)
         return log_failure(&err);

@@ -1,12 +1,8 @@
 """Unlikely orders of events in the items service, each of which once went wrong."""
-import json
-import threading
-import time
 
 import pytest
 
-from tutti_process import until
-from wire import Wire, numbered, read_jsonl, write_jsonl
+from wire import Wire, numbered, write_jsonl
 
 
 @pytest.fixture

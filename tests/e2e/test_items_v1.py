@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tutti_process import until
-from wire import Wire, numbered, read_answer, read_jsonl, write_jsonl
+from wire import Wire, numbered, write_jsonl
 
 
 @pytest.fixture
@@ -60,6 +60,34 @@ def test_the_same_job_again(wire):
     assert answer.status == 200 and answer.json()["served"] == 5
     problem(wire.post("/v1/jobs", {**body, "output": "other.jsonl"}), 409, "exists", "Job j already exists.")
     problem(wire.post("/v1/jobs", {**body, "max_attempts": 2}), 409, "exists")
+
+
+def test_the_same_job_however_its_paths_are_written(wire, server):
+    here = server.cwd
+    assert wire.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "out.jsonl"}).status == 201
+    wire.claim("j", 5)
+    for source, output in [([str(here / "in.jsonl")], str(here / "out.jsonl")), ("i?.jsonl", "out.jsonl"),
+                           (["./in.jsonl"], "./out.jsonl")]:
+        answer = wire.post("/v1/jobs", {"name": "j", "input": source, "output": output})
+        assert answer.status == 200 and answer.json()["served"] == 5, answer
+    assert wire.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "out.jsonl", "reader": "JsonlReader"}).status == 200
+    write_jsonl(here / "in2.jsonl", numbered(20))
+    for other in [{"input": "in2.jsonl"}, {"input": ["in.jsonl", "in2.jsonl"]}, {"output": "out2.jsonl"}, {"mode": "read"}, {"lease": "5s"}]:
+        body = problem(wire.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "out.jsonl", **other}), 409, "exists")
+        assert "in.jsonl" in body["detail"] and "out.jsonl" in body["detail"] and "clean_start" in body["detail"]
+
+
+def test_a_broken_job_opens_again_when_it_is_started_again(wire, server):
+    body = {"name": "j", "input": "in.jsonl", "output": "out.jsonl"}
+    assert wire.post("/v1/jobs", body).status == 201
+    server.stop()
+    (server.cwd / "in.jsonl").rename(server.cwd / "aside")
+    server.restart()
+    again = Wire(server.url)
+    problem(again.post("/v1/jobs", body), 409, "conflict", "in.jsonl", "broken")
+    (server.cwd / "aside").rename(server.cwd / "in.jsonl")
+    assert again.post("/v1/jobs", body).json()["status"] == "IN_PROGRESS"
+    assert len(again.claim("j", 100)["items"]) == 20
 
 
 def test_another_jobs_output(wire):

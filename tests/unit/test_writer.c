@@ -33,11 +33,22 @@ static void expect(const char *path, const char *header, const char *const *valu
 Test(jsonl_writer, bytes_as_they_are_on_one_line)
 {
     const char *const values[] = {"{\"a\": 1.50,\r\n \"b\":\"\\n\"}", "[ NaN ]", "3", NULL};
-    expect("x.jsonl.gz", NULL, values, "{\"a\": 1.50,   \"b\":\"\\n\"}\n[ NaN ]\n3\n");
+    expect("x.jsonl", NULL, values, "{\"a\": 1.50,   \"b\":\"\\n\"}\n[ NaN ]\n3\n");
     tt_writer *w = open_writer("JsonlWriter", "x", NULL);
     cr_assert(tt_writer_is_plain(w));
     cr_assert_str_eq(tt_writer_kind(w), "JsonlWriter");
     tt_writer_close(w);
+}
+
+Test(writer, an_output_that_would_be_packed_is_refused)
+{
+    const char *const names[] = {"x.jsonl.gz", "x.csv.ZST", "x.gz"};
+    for (size_t i = 0; i < TT_COUNT(names); i++) {
+        tt_writer *w = NULL;
+        tt_err err = {0};
+        cr_assert_eq(tt_writer_open(&(tt_writer_spec){.kind = TT_STR("JsonlWriter"), .output_path = tt_str_of(names[i])}, &w, &err), TT_INVALID);
+        cr_assert(strstr(err.text, names[i]));
+    }
 }
 
 Test(csv_writer, arrays_under_the_inputs_header)
