@@ -577,9 +577,8 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
     r->needs_output = rc == TT_OK && (!j->output_known || j->removing);
     if (r->needs_output)
         rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
-    else if (rc == TT_OK && j->redo.stale) /* the flush mends it; until then there may be no file to write to */
-        rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being mended: send again", j->def.name);
-    for (size_t i = 0; i < r->pairs.len && rc == TT_OK; i++)
+    bool may_write = rc == TT_OK && !j->redo.stale; /* else there may be no file; the flush mends it, and says whether it could */
+    for (size_t i = 0; i < r->pairs.len && may_write; i++)
         receive_one(j, r, &r->pairs.ptr[i], &hint);
     if (rc == TT_OK && r->unknown && r->unknown == r->pairs.len)
         rc = refuse_unknown(&r->pairs, err);
