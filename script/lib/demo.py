@@ -1,6 +1,6 @@
 """The main job on real input: the engine of script/demo, which see.
 
-The installed packages' file lists become JSON lines; worker processes look at each file; on the way workers, the server and
+The installed packages' file lists become JSON lines (with lines of these files where they are few); worker processes look at each; on the way workers, the server and
 all of tutti are killed with SIGKILL; at the end input and output are sorted by an independent program and compared."""
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, TextIO, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "clients" / "python"))
@@ -23,7 +23,8 @@ sys.path.insert(0, str(ROOT / "clients" / "python"))
 from tutti import Client, TuttiError  # noqa: E402
 
 PACKAGE_LISTS = Path("/var/lib/dpkg/info")
-WANTED_RECORDS = 100_000
+WANTED_RECORDS = 120_000
+TEXT_FILES = (".py", ".pm", ".h", ".sh")
 JOB = "files"
 BATCH = 500
 LEASE = "3s"
@@ -180,20 +181,38 @@ class Crew:
 
 # ---- the input ----
 
-def records() -> Iterator[Dict[str, str]]:
+def files() -> Iterator[Dict[str, Any]]:
+    """One record for each file of an installed package."""
     for path in sorted(PACKAGE_LISTS.glob("*.list")):
-        with open(path, encoding="utf-8", errors="surrogateescape") as lines:
+        with open(path, encoding="utf-8", errors="backslashreplace") as lines:
             for line in lines:
-                name = line.rstrip("\n").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-                yield {"package": path.stem, "path": name}
+                yield {"package": path.stem, "path": line.rstrip("\n")}
 
 
-def write_input(path: Path) -> int:
+def text_lines(count: int) -> Iterator[Dict[str, Any]]:
+    """For a machine with few packages: up to `count` lines out of their text files."""
+    for record in files():
+        if count > 0 and record["path"].endswith(TEXT_FILES) and os.path.isfile(record["path"]):
+            with open(record["path"], encoding="utf-8", errors="backslashreplace") as lines:
+                for number, line in enumerate(lines, 1):
+                    yield dict(record, line=number, text=line)
+                    count -= 1
+                    if count == 0:
+                        return
+
+
+def write_records(records: Iterator[Dict[str, Any]], out: TextIO) -> int:
     count = 0
-    with open(path, "w", encoding="utf-8") as out:
-        for count, record in enumerate(records(), 1):
-            out.write(json.dumps(record, ensure_ascii=False) + "\n")
+    for count, record in enumerate(records, 1):
+        out.write(json.dumps(record, ensure_ascii=False) + "\n")
     return count
+
+
+def write_input(path: Path) -> Tuple[int, int]:
+    """How many files, and how many lines of them."""
+    with open(path, "w", encoding="utf-8") as out:
+        file_count = write_records(files(), out)
+        return file_count, write_records(text_lines(WANTED_RECORDS - file_count), out)
 
 
 # ---- the run, and what happens on the way ----
@@ -241,17 +260,20 @@ class Demo:
         self.total = 0
 
     def run(self) -> None:
-        self.total = write_input(self.folder / "files.jsonl")
-        if not self.total:
+        file_count, line_count = write_input(self.folder / "records.jsonl")
+        if not file_count:
             raise DemoFailed("no package lists in %s: this demo wants a Debian" % PACKAGE_LISTS)
-        few = "" if self.total >= WANTED_RECORDS else " (this machine has few packages: fewer than %s)" % grouped(WANTED_RECORDS)
-        self.screen.good("%s records: the files of the installed packages%s" % (grouped(self.total), few))
+        self.total = file_count + line_count
+        lines = " (%s), and %s lines of them" % (grouped(file_count), grouped(line_count)) if line_count else ""
+        self.screen.good("%s records: the files of the installed packages%s" % (grouped(self.total), lines))
+        if self.total < WANTED_RECORDS:
+            self.screen.line("    (few packages are installed here: fewer than %s records)" % grouped(WANTED_RECORDS))
         self.tutti.start()
         self.screen.good("tutti up at %s" % self.tutti.url)
         self.client = Client(self.tutti.url, timeout=30)
-        job = self.client.start_job(JOB, "files.jsonl", "looked-at.jsonl")
+        job = self.client.start_job(JOB, "records.jsonl", "results.jsonl")
         self.crew = Crew(self.tutti, self.crew_size)
-        self.screen.good("%d worker processes look at every file" % self.crew_size)
+        self.screen.good("%d worker processes look at every one" % self.crew_size)
         started = time.monotonic()
         self._watch(job, started)
         self.seconds = time.monotonic() - started
@@ -283,13 +305,13 @@ class Demo:
 # ---- the proof ----
 
 def keys(path: Path, out: Path) -> int:
-    """One line of package and path for each record; how many there are. A record that is not intact ends the demo."""
+    """One line with each record as it was in the input; how many there are. A record that is not intact ends the demo."""
     count = 0
     with open(path, encoding="utf-8") as lines, open(out, "w", encoding="utf-8") as keys_out:
         for count, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
-                keys_out.write(json.dumps([record["package"], record["path"]]) + "\n")
+                keys_out.write(json.dumps([record["package"], record["path"], record.get("line"), record.get("text")]) + "\n")
             except (ValueError, KeyError, TypeError) as fault:
                 raise DemoFailed("%s:%d is no intact record: %s" % (path, count, fault)) from None
     return count
@@ -303,13 +325,13 @@ def sort_file(path: Path) -> Path:
 
 def prove(folder: Path, total: int) -> None:
     """Input and output are the same multiset of records: both sorted by sort(1), compared by cmp(1)."""
-    counts = {name: keys(folder / name, folder / (name + ".keys")) for name in ("files.jsonl", "looked-at.jsonl")}
+    counts = {name: keys(folder / name, folder / (name + ".keys")) for name in ("records.jsonl", "results.jsonl")}
     before, after = (sort_file(folder / (name + ".keys")) for name in counts)
     same = subprocess.run(["cmp", "--silent", str(before), str(after)]).returncode == 0
-    if not same or counts["files.jsonl"] != total:
+    if not same or counts["records.jsonl"] != total:
         only = subprocess.run(["comm", "-3", str(before), str(after)], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
         raise DemoFailed("NOT exactly once: %s records in, %s out; the first differences:\n%s" % (
-            grouped(counts["files.jsonl"]), grouped(counts["looked-at.jsonl"]), "\n".join(only.stdout.splitlines()[:10])))
+            grouped(counts["records.jsonl"]), grouped(counts["results.jsonl"]), "\n".join(only.stdout.splitlines()[:10])))
 
 
 def summarise(demo: Demo) -> None:

@@ -1,4 +1,4 @@
-"""The work of the demo: look at one file of an installed package."""
+"""The work of the demo: look at one file of an installed package, or at one line of it."""
 import os
 import stat
 import zlib
@@ -8,7 +8,7 @@ KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 def look(record):
     """The record, with what the file system says about its path."""
-    result = dict(record, kind="missing", crc=zlib.crc32(record["path"].encode()))
+    result = dict(record, kind="missing", crc=zlib.crc32(record.get("text", record["path"]).encode()))
     try:
         found = os.lstat(record["path"])
     except OSError:

@@ -24,7 +24,7 @@ static tt_rc drop_rows(const tt_job *j, tt_txn *txn, tt_err *err)
     char kind[32];
     TT_TRY(tt_record_delete(txn, TT_STR("job"), tt_str_of(j->def.name), err));
     TT_TRY(tt_record_delete_kind(txn, tt_str_of(tt_errors_kind(j->def.owner, kind)), err));
-    return tt_page_drop_owner(txn, j->def.owner, err);
+    return j->def.owner ? tt_page_drop_owner(txn, j->def.owner, err) : TT_OK; /* none: its record could not be read */
 }
 
 /* The record and the head of j, with the next commit of its group. */
@@ -62,20 +62,34 @@ static tt_rc give_up_files(void *arg, tt_txn *txn, tt_err *err)
     return rc;
 }
 
-static tt_job_life set_life(tt_job *j, tt_job_life life)
+static tt_job_life set_gone(tt_job *j)
 {
     tt_claim *done = NULL;
     pthread_mutex_lock(&j->lock);
     tt_job_life before = j->life;
-    j->life = life;
-    if (life == TT_JOB_GONE) {
-        tt_claims_retry(j, &done); /* all of them are refused */
-        tt_results_resume(j);
-    }
+    j->life = TT_JOB_GONE;
+    tt_claims_retry(j, &done); /* all of them are refused */
+    tt_results_resume(j);
+    tt_job_disarm(j);
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     return before;
 }
+
+/* It was to be deleted, and that failed: what stood still goes on. */
+static void come_back(tt_job *j, tt_job_life life)
+{
+    pthread_mutex_lock(&j->lock);
+    j->life = life;
+    j->flush_due_ms = 0;
+    tt_job_flush_soon(j);
+    tt_job_arm(j, tt_mono_ms());
+    pthread_mutex_unlock(&j->lock);
+    if (life == TT_JOB_LIVE)
+        tt_plan_start(j);
+}
+
+static tt_rc do_nothing(void *arg, tt_txn *txn, tt_err *err) { return TT_OK; }
 
 /* What rides in the ledger goes with the job's pages: before that the output must be safe by itself. */
 static tt_rc sync_output(void *arg, tt_txn *txn, tt_err *err)
@@ -90,17 +104,26 @@ static tt_rc sync_output(void *arg, tt_txn *txn, tt_err *err)
     return TT_OK;
 }
 
+/* Nothing more is taken for j: results that were applied before it was gone fail with their group, which is the first one. An output that is not
+ * ours any more needs no sync. */
+static tt_rc quiet(tt_items *items, tt_job *j, tt_err *err)
+{
+    TT_TRY(tt_ledger_run(items->env.ledger, do_nothing, NULL, err));
+    tt_rc rc = tt_ledger_run(items->env.ledger, sync_output, j, err);
+    return rc == TT_CONFLICT ? TT_OK : rc;
+}
+
 /* The old job (may be NULL) leaves the ledger and the replacement (may be NULL) comes in, in one commit. */
 static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool remove_output, tt_err *err)
 {
     exchange x = {old, replacement, remove_output};
-    tt_job_life before = old ? set_life(old, TT_JOB_GONE) : TT_JOB_NEW;
-    tt_rc rc = old ? tt_ledger_run(items->env.ledger, sync_output, old, err) : TT_OK;
+    tt_job_life before = old ? set_gone(old) : TT_JOB_NEW;
+    tt_rc rc = old ? quiet(items, old, err) : TT_OK;
     if (rc == TT_OK)
         rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
     if (rc != TT_OK) {
         if (old)
-            set_life(old, before);
+            come_back(old, before);
         return rc;
     }
     if (old) {
@@ -294,7 +317,15 @@ static tt_rc same_files(const tt_definition *old, const tt_definition *now, tt_e
     return TT_OK;
 }
 
-/* A broken job is opened again from what the ledger knows: perhaps its files are back. */
+static tt_rc why_broken(tt_job *j, tt_err *err)
+{
+    pthread_mutex_lock(&j->lock);
+    tt_rc rc = j->life == TT_JOB_BROKEN ? tt_fail(err, TT_CONFLICT, "job `%s` is broken: %s", j->def.name, j->broken) : TT_OK;
+    pthread_mutex_unlock(&j->lock);
+    return rc;
+}
+
+/* A broken job is opened again from what the ledger knows: perhaps its files are back. Nobody finds the new one before it is open. */
 static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
 {
     exchange x = {.old = old};
@@ -302,13 +333,15 @@ static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
     tt_definition def = {0};
     TT_TRY(tt_record_get(items->env.ledger, TT_STR("job"), tt_str_of(old->def.name), &text, NULL, err));
     TT_TRY(tt_definition_parse(tt_str_of(old->def.name), tt_buf_view(&text), &def, err));
-    set_life(old, TT_JOB_GONE);
-    TT_TRY(tt_ledger_run(items->env.ledger, give_up_files, &x, err));
+    (void)!tt_ledger_run(items->env.ledger, store_all, old, NULL); /* what it still has to say, if it can */
+    set_gone(old);
+    tt_rc rc = tt_ledger_run(items->env.ledger, give_up_files, &x, err);
     tt_cache_drop_owner(items->env.cache, old->def.owner);
     tt_job *j = tt_job_new(&items->env, &def);
-    tt_items_set(items, tt_job_ref(j));
     tt_job_resume(j);
-    tt_rc rc = j->life == TT_JOB_BROKEN ? tt_fail(err, TT_CONFLICT, "job `%s` is broken: %s", j->def.name, j->broken) : TT_OK;
+    tt_items_set(items, tt_job_ref(j));
+    if (rc == TT_OK)
+        rc = why_broken(j, err);
     tt_job_unref(j);
     return rc;
 }
@@ -317,7 +350,7 @@ static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definit
 {
     tt_claim *done = NULL;
     TT_TRY(same_files(&j->def, d, err));
-    if (j->life == TT_JOB_BROKEN)
+    if (why_broken(j, NULL) != TT_OK)
         TT_TRY(reopen(items, j, err));
     tt_job *live = tt_items_peek(items, start->name);
     tt_assert(live);

@@ -45,6 +45,8 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
 
 static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, tt_err *err)
 {
+    if (block->file_no >= j->def.inputs.len)
+        return tt_fail(err, TT_CORRUPT, "job `%s` has a block of file %u, and %zu files", j->def.name, block->file_no, j->def.inputs.len);
     TT_TRY(tt_source_unchanged(tt_reader_file(j->reader, block->file_no), &j->def.inputs.ptr[block->file_no].print, err));
     return tt_reader_load(j->reader, block, ret, err);
 }
@@ -124,29 +126,27 @@ static bool add_run(tt_claim *c, const tt_loaded *loaded, uint32_t from, uint32_
 {
     char *start = loaded->bytes + loaded->offsets[from];
     size_t len = loaded->offsets[to] - loaded->offsets[from];
-    c->byte_count += len;
     struct iovec *last = c->runs.len ? &c->runs.ptr[c->runs.len - 1] : NULL;
-    if (last && (char *)last->iov_base + last->iov_len == start) {
+    if (last && (char *)last->iov_base + last->iov_len == start)
         last->iov_len += len;
-        return true;
-    }
-    return tt_vec_push(&c->runs, ((struct iovec){start, len}));
+    else if (!tt_vec_push(&c->runs, ((struct iovec){start, len})))
+        return false;
+    c->byte_count += len;
+    return true;
 }
 
-/* In a read job served means done; otherwise the item is in flight. */
-static bool mark(tt_job *j, tt_lease *lease, tt_item_ref at)
+/* In a read job served means done; otherwise the item is in flight. The row is reserved. */
+static void mark(tt_job *j, tt_lease *lease, tt_item_ref at)
 {
-    uint8_t byte = tt_blocks_get(&j->blocks, at);
-    unsigned attempts = tt_item_attempts(byte) + 1;
+    unsigned attempts = tt_item_attempts(tt_blocks_get(&j->blocks, at)) + 1;
     if (attempts > TT_ITEM_MAX_ATTEMPTS)
         attempts = TT_ITEM_MAX_ATTEMPTS;
+    uint8_t byte = lease ? tt_item_byte(TT_ITEM_PENDING, true, attempts) : tt_item_byte(TT_ITEM_RECEIVED, false, 0);
+    tt_assert(tt_blocks_set(&j->blocks, at, byte));
     if (!lease)
-        return tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_RECEIVED, false, 0));
-    if (!tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_PENDING, true, attempts)))
-        return false;
+        return;
     tt_blocks_set_lease(&j->blocks, at, lease->slot + 1);
     lease->left++;
-    return true;
 }
 
 static bool is_open(const tt_job *j, tt_item_ref at)
@@ -155,28 +155,31 @@ static bool is_open(const tt_job *j, tt_item_ref at)
     return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte);
 }
 
-/* Take open items of one block, as long as the claim wants more. False: out of memory (what was taken stays taken). */
+/* Take open items of one block, as long as the claim wants more. False: out of memory; what the claim has got by then stays taken. */
 static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t number, const tt_loaded *loaded)
 {
     uint32_t count = j->blocks.rows.ptr[number].block.count;
-    if (!tt_blocks_reserve(&j->blocks, number) || (lease && !tt_vec_reserve(&lease->runs, 1)))
-        return false;
     tt_lease_run run = {number, count, 0};
-    for (uint32_t i = 0; i < count && c->item_count < c->n && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
+    bool has_room = tt_blocks_reserve(&j->blocks, number) && (!lease || tt_vec_reserve(&lease->runs, 1));
+    for (uint32_t i = 0; has_room && i < count && c->item_count < c->n && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
         tt_item_ref at = {number, i};
         if (!is_open(j, at))
             continue;
-        if (!add_run(c, loaded, i, i + 1) || !mark(j, lease, at))
-            return false;
+        has_room = add_run(c, loaded, i, i + 1);
+        if (!has_room)
+            break;
+        mark(j, lease, at);
         c->item_count++;
         run.from = i < run.from ? i : run.from;
         run.to = i + 1;
     }
     if (lease && run.to)
         (void)tt_vec_push(&lease->runs, run); /* reserved */
+    if (!lease)
+        tt_blocks_pack(&j->blocks, number);
     if (j->blocks.rows.ptr[number].open == 0)
         tt_cache_drop(j->env->cache, j->def.owner, number);
-    return true;
+    return has_room;
 }
 
 static void count_served(tt_job *j, const tt_claim *c, tt_worker_row *worker)
@@ -190,9 +193,16 @@ static void count_served(tt_job *j, const tt_claim *c, tt_worker_row *worker)
     }
 }
 
+/* Whoever asks for years gets a week, and is told so. */
+static int64_t bounded(int64_t lease_ms)
+{
+    const int64_t longest_ms = INT64_C(7) * 24 * 3600 * 1000;
+    return lease_ms < longest_ms ? lease_ms : longest_ms;
+}
+
 static void take(tt_job *j, tt_claim *c, size_t last_row)
 {
-    int64_t now = tt_mono_ms(), lease_ms = c->lease_ms ? c->lease_ms : j->def.lease_ms;
+    int64_t now = tt_mono_ms(), lease_ms = bounded(c->lease_ms ? c->lease_ms : j->def.lease_ms);
     tt_worker_row *worker = tt_job_worker(j, c->worker);
     tt_lease *lease = NULL;
     bool ok = true;
@@ -205,7 +215,7 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
     for (size_t row = tt_blocks_first_open(&j->blocks); row <= last_row && ok && c->item_count < c->n; row++)
         if (j->blocks.rows.ptr[row].open)
             ok = take_from_row(j, c, lease, (uint32_t)row, hold(j, c, (uint32_t)row));
-    if (!ok)
+    if (!ok && c->item_count == 0)
         c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory while items of job `%s` were handed out: ask for fewer", j->def.name);
     if (lease && lease->left == 0) {
         tt_leases_end(&j->leases, lease);
@@ -270,12 +280,14 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
         *ret_last = row;
     }
     *ret_have = have;
-    bool plan_goes_on = j->plan == TT_PLAN_RUNNING && row == j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES;
+    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES;
     return missing || plan_goes_on ? STEP_WAIT : STEP_DONE;
 }
 
 static tt_rc refuse(tt_job *j, tt_err *err)
 {
+    if (__atomic_load_n(&j->env->stopping, __ATOMIC_RELAXED)) /* the pool takes no more loads */
+        return tt_fail(err, TT_UNAVAILABLE, "the server is going down: try again in a moment");
     if (j->life == TT_JOB_GONE)
         return tt_fail(err, TT_NOT_FOUND, "No known job: %s", j->def.name);
     if (j->def.mode == TT_MODE_WRITE)
@@ -448,8 +460,11 @@ void tt_leases_void(tt_job *j)
 
 /* ---- time ---- */
 
+/* Neither a job that is gone nor a house that closes has anything to wait for: the timer's reference would keep them. */
 void tt_job_arm(tt_job *j, int64_t due_ms)
 {
+    if (j->life == TT_JOB_GONE || __atomic_load_n(&j->env->stopping, __ATOMIC_RELAXED))
+        return;
     if (j->tick_due_ms == 0) {
         tt_job_ref(j);
     } else if (j->tick_due_ms <= due_ms || !tt_timer_cancel(j->env->timers, &j->tick)) {
@@ -457,6 +472,14 @@ void tt_job_arm(tt_job *j, int64_t due_ms)
     }
     j->tick_due_ms = due_ms;
     tt_timer_set(j->env->timers, &j->tick, due_ms);
+}
+
+void tt_job_disarm(tt_job *j)
+{
+    if (j->tick_due_ms == 0 || !tt_timer_cancel(j->env->timers, &j->tick))
+        return; /* or it runs at this moment, and will not be armed again */
+    j->tick_due_ms = 0;
+    tt_job_unref(j);
 }
 
 void tt_job_tick(void *arg)
@@ -502,7 +525,7 @@ tt_rc tt_job_renew(tt_job *j, tt_str token, int64_t lease_ms, int64_t *ret_lease
     tt_lease *lease = find_lease(j, token, err);
     if (lease) {
         if (lease_ms > 0)
-            lease->lease_ms = lease_ms;
+            lease->lease_ms = bounded(lease_ms);
         tt_leases_set_due(&j->leases, lease, tt_mono_ms() + lease->lease_ms);
         *ret_lease_ms = lease->lease_ms;
         tt_job_arm(j, lease->due_ms);

@@ -1,8 +1,9 @@
-#include "items/items_inner.h"
+#include "items/items.h"
 
 #include <semaphore.h>
 
 #include "base/log.h"
+#include "items/items_inner.h"
 #include "ledger/records.h"
 
 enum { DEFAULT_CACHE_BYTES = 24 << 20 };
@@ -100,10 +101,7 @@ static void close_job(void *arg, tt_job *j)
     tt_leases_void(j);
     tt_claims_fail(j, TT_UNAVAILABLE, "the server is shutting down: try again in a moment", &done);
     tt_results_resume(j);
-    if (j->tick_due_ms && tt_timer_cancel(j->env->timers, &j->tick)) {
-        j->tick_due_ms = 0;
-        tt_job_unref(j); /* the caller holds another one */
-    }
+    tt_job_disarm(j);
     j->flush_due_ms = 0; /* a tick that waits for the lock must not come again */
     bool live = j->life == TT_JOB_LIVE;
     j->sync_wanted = live;
@@ -125,6 +123,17 @@ static void wait_for_timers(tt_timers *timers)
     while (sem_wait(&sem) != 0)
         continue;
     sem_destroy(&sem);
+}
+
+static tt_rc do_nothing(void *arg, tt_txn *txn, tt_err *err) { return TT_OK; }
+
+/* So does the writer: whatever still refers to a job was submitted before, also for those that are broken or deleted; or is submitted when that
+ * is done: results, then the output that they need, then the results again. */
+static void wait_for_writer(tt_ledger *ledger)
+{
+    enum { ROUNDS = 4 };
+    for (int i = 0; i < ROUNDS; i++)
+        (void)!tt_ledger_run(ledger, do_nothing, NULL, NULL); /* changes without rows do not fail */
 }
 
 static void drain_job(void *arg, tt_job *j)
@@ -151,6 +160,7 @@ void tt_items_close(tt_items *items)
     tt_items_stop(items);
     tt_items_each(items, close_job, NULL);
     wait_for_timers(items->env.timers);
+    wait_for_writer(items->env.ledger);
     void *j;
     for (size_t at = 0; tt_map_next(&items->by_name, &at, NULL, &j);)
         tt_job_unref(j);

@@ -158,6 +158,14 @@ static tt_rc open_writer(tt_job *j, tt_str state, bool has_rows, tt_err *err)
     return tt_writer_open(&spec, &j->writer, err);
 }
 
+/* The ledger keeps paths as JSON. */
+static tt_rc check_utf8(const char *path, tt_err *err)
+{
+    if (tt_utf8_valid(path, strlen(path)))
+        return TT_OK;
+    return tt_fail(err, TT_INVALID, "the name of `%.256s` is not UTF-8: give it (and its directories) another name", path);
+}
+
 static tt_rc find_inputs(tt_job *j, tt_err *err)
 {
     tt_paths paths = {0};
@@ -179,6 +187,7 @@ static tt_rc take_fingerprints(tt_job *j, tt_err *err)
         const tt_source *file = tt_reader_file(j->reader, i);
         free(in->path); /* the server may be started elsewhere the next time */
         in->path = tt_dup_cstr(tt_source_path(file));
+        TT_TRY(check_utf8(in->path, err));
         TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &in->print, err));
     }
     return TT_OK;
@@ -218,6 +227,7 @@ tt_rc tt_job_create_input(tt_job *j, tt_err *err)
 /* The job is on its own file from here on, whose present length is recorded. */
 static tt_rc record_output(tt_job *j, tt_err *err)
 {
+    TT_TRY(check_utf8(tt_append_path(j->output), err));
     free(j->def.output_real);
     j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
     j->head_dirty = j->record_dirty = true;

@@ -122,6 +122,7 @@ struct tt_job {
     uint64_t group_received;
     tt_rc group_rc;        /* a failure in the middle of an apply takes the whole group of this job down */
     char *writer_state;    /* as last committed */
+    bool storing_plan;     /* the rows in the transaction are all there will be */
     bool reader_stored;    /* the reader's state is in the ledger */
     bool head_dirty, record_dirty;
     bool removing;         /* the output is deleted as soon as the ledger knows that there is none */
@@ -161,6 +162,8 @@ void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done);
 void tt_claims_finish(tt_claim *done);
 /* With the lock held: arm the tick for this moment if it is earlier. */
 void tt_job_arm(tt_job *j, int64_t due_ms);
+/* With the lock held, and a reference beside the timer's. */
+void tt_job_disarm(tt_job *j);
 void tt_job_tick(void *job);
 /* With the lock held: end one item's flight; an open item wakes nobody by itself. */
 void tt_item_land(tt_job *j, tt_item_ref at);

@@ -18,6 +18,8 @@ tt_rc tt_plan_now(tt_job *j, tt_err *err)
 {
     tt_block block = last_block(j);
     for (tt_block next;; block = next) {
+        if (__atomic_load_n(&j->env->stopping, __ATOMIC_RELAXED))
+            return tt_fail(err, TT_UNAVAILABLE, "the server is going down: try again in a moment");
         TT_TRY(tt_reader_next_block(j->reader, &block, &next, err));
         if (next.count == 0)
             break;
@@ -30,6 +32,7 @@ tt_rc tt_plan_now(tt_job *j, tt_err *err)
 static void plan_ended(tt_job *j, tt_plan_state state, const tt_err *err)
 {
     j->plan = state;
+    j->head_dirty = true;
     if (state == TT_PLAN_FAILED)
         tt_job_break(j, false, err->text);
     tt_results_resume(j);
@@ -62,6 +65,8 @@ static void plan_step(void *arg)
         if (j->parked)
             tt_claims_retry(j, &done);
     }
+    if (more && !may_go_on(j))
+        j->plan = TT_PLAN_NONE; /* for who goes on with the job after all, or opens it again */
     more = more && may_go_on(j);
     tt_job_flush_soon(j);
     pthread_mutex_unlock(&j->lock);

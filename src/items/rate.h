@@ -2,7 +2,7 @@
 #ifndef TT_ITEMS_RATE_H
 #define TT_ITEMS_RATE_H
 
-#include <stdint.h>
+#include "base/err.h"
 
 enum { TT_RATE_SECONDS = 16 };
 

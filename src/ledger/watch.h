@@ -16,7 +16,7 @@ typedef struct tt_watch {
 tt_watches *tt_watches_new(void);
 void tt_watches_free(tt_watches *ws);
 void tt_watch_add(tt_watches *ws, tt_str topic, tt_watch *w);
-/* True: taken off, fn will not run. False: fn runs or has run. */
+/* True: taken off, fn will not run. False: fn is about to run, runs or has run: w must not be freed or added again before it has. */
 bool tt_watch_cancel(tt_watches *ws, tt_watch *w);
 /* Wakes all watchers of the topic, or the oldest n when n > 0. */
 void tt_watch_notify(tt_watches *ws, tt_str topic, size_t n);

@@ -3,6 +3,8 @@
 #ifndef TT_SERVER_ITEMS_CALLS_H
 #define TT_SERVER_ITEMS_CALLS_H
 
+#include <pthread.h>
+
 #include "items/items.h"
 #include "server/server.h"
 
@@ -14,6 +16,9 @@ typedef struct {
     tt_timers *timers;
     tt_ledger *ledger;
     int64_t token_lease_ms; /* for clients that renew */
+    pthread_mutex_t listeners_lock;
+    struct tt_listener *listeners; /* job_events.c */
+    bool closing;
 } tt_items_area;
 
 static inline tt_items_area *tt_items_area_of(const tt_req *req) { return tt_req_context(req); }
@@ -36,6 +41,11 @@ void tt_items_on_pool(tt_req *req, void (*fn)(tt_req *req));
 
 /* A 422 in the older form, or a sentence in ours, for a body that does not parse. True: answered. */
 bool tt_items_body_refused(tt_req *req, tt_pairs_result result, const tt_pair_faults *faults, const tt_json_fault *fault);
+
+/* The route of events. */
+void tt_job_events(tt_req *req);
+/* Ends all listeners. After the server, before the items are closed. */
+void tt_job_events_close(tt_items_area *area);
 
 /* "worker=", or who it is as far as the connection tells. */
 tt_str tt_items_worker_name(tt_req *req);

@@ -1,7 +1,6 @@
 /* /v1/jobs: our own routes to items. Strict: unknown parameters and members are refused, errors are problem+json. */
 #include <inttypes.h>
 
-#include "base/clock.h"
 #include "server/items_calls.h"
 
 static tt_str name_of(const tt_req *req) { return tt_req_str(req, "name"); }
@@ -229,6 +228,10 @@ static tt_rc read_failures(tt_req *req, fail_call *call, tt_err *err)
 static void fail(tt_req *req)
 {
     tt_err err = {0};
+    if (tt_req_str(req, "lease").len == 0) { /* without one it would be a mark of the older kind */
+        tt_req_errorf(req, TT_INVALID, "lease is empty: give the token that the claim answered");
+        return;
+    }
     tt_job *j = tt_items_job_for(req, name_of(req));
     if (!j)
         return;
@@ -400,95 +403,6 @@ static void delete_job(tt_req *req)
         tt_items_on_pool(req, delete_on_pool);
 }
 
-/* ---- events ---- */
-
-/* One listener: woken by the job's commits, but writes at most every EVERY_MS; also once in IDLE_MS so that a client sees that we live.
- * It frees itself on the timer's thread when the client is gone, the job is gone, or the job is complete. */
-typedef struct {
-    tt_watch watch;
-    tt_timer timer;
-    tt_items_area *area;
-    tt_job *job;
-    tt_stream *stream;
-    int64_t last_ms;
-    bool changed;
-} listener;
-
-enum { EVERY_MS = 500, IDLE_MS = 2000 };
-
-static void on_change(tt_watch *w)
-{
-    listener *l = (listener *)w;
-    __atomic_store_n(&l->changed, true, __ATOMIC_RELEASE);
-}
-
-static void end_listener(listener *l)
-{
-    tt_watch_cancel(l->area->watches, &l->watch);
-    tt_stream_end(l->stream);
-    tt_job_put(l->job);
-    free(l);
-}
-
-static bool is_current(listener *l)
-{
-    tt_job *now = tt_items_find(l->area->items, tt_str_of(tt_job_name(l->job)), NULL);
-    tt_job_put(now);
-    return now == l->job;
-}
-
-static bool send_event(listener *l)
-{
-    TT_BUF_AUTO tt_buf text = {0};
-    tt_buf_cstr_put(&text, "event: job\ndata: ");
-    tt_job_describe(l->job, &text);
-    tt_buf_cstr_put(&text, "\n\n");
-    return tt_buf_check(&text, NULL) == TT_OK && tt_stream_write(l->stream, tt_buf_view(&text));
-}
-
-static void listen_again(listener *l)
-{
-    char topic[256];
-    snprintf(topic, sizeof topic, "job/%s", tt_job_name(l->job));
-    tt_watch_cancel(l->area->watches, &l->watch);
-    tt_watch_add(l->area->watches, tt_str_of(topic), &l->watch);
-}
-
-static void on_time(void *arg)
-{
-    listener *l = arg;
-    int64_t now = tt_mono_ms();
-    if (__atomic_exchange_n(&l->changed, false, __ATOMIC_ACQ_REL) || now - l->last_ms >= IDLE_MS) {
-        listen_again(l); /* before the look, so that no change falls between */
-        bool finished = tt_job_finished(l->job) || !is_current(l);
-        l->last_ms = now;
-        if (!send_event(l) || finished) {
-            end_listener(l);
-            return;
-        }
-    }
-    tt_timer_set(l->area->timers, &l->timer, now + EVERY_MS);
-}
-
-static void events(tt_req *req)
-{
-    tt_err err = {0};
-    tt_job *j = tt_items_find(items_of(req), name_of(req), &err);
-    if (!j) {
-        tt_req_error(req, TT_NOT_FOUND, &err);
-        return;
-    }
-    listener *l = TT_NEW(listener);
-    l->area = tt_items_area_of(req);
-    l->job = j;
-    l->watch.fn = on_change;
-    l->timer = (tt_timer){.fn = on_time, .arg = l};
-    l->changed = true;
-    tt_req_add_header(req, "Cache-Control", "no-store");
-    l->stream = tt_req_stream(req, 200, "text/event-stream");
-    tt_timer_set(l->area->timers, &l->timer, 0);
-}
-
 /* ---- the table ---- */
 
 #define NAME {"name", TT_PARAM_STR, true, NULL, "Name of the job"}
@@ -537,6 +451,6 @@ const tt_route tt_jobs_routes[] = {
     OURS("GET", "/v1/jobs/{name}/errors", TT_ACCESS_READ, TT_BODY_NONE, error_params, errors, "Items in error and dead ones, with their reasons.", .response_example = "{\"schema\":1,\"errors\":[],\"next\":null}"),
     OURS("POST", "/v1/jobs/{name}/retry", TT_ACCESS_JOB, TT_BODY_JSON, job_params, retry, "Try items in error and dead ones again: {\"ids\":[...]}, or all.", .response_example = "{\"schema\":1,\"retried\":2}"),
     OURS("POST", "/v1/jobs/{name}/clean", TT_ACCESS_JOB, TT_BODY_IGNORED, clean_params, clean, "Give back what is in flight.", .response_example = "{\"schema\":1,\"cleaned\":true}"),
-    OURS("GET", "/v1/jobs/{name}/events", TT_ACCESS_READ, TT_BODY_NONE, job_params, events, "Progress as server-sent events, until the job is complete."),
+    OURS("GET", "/v1/jobs/{name}/events", TT_ACCESS_READ, TT_BODY_NONE, job_params, tt_job_events, "Progress as server-sent events, until the job is complete."),
     {0},
 };

@@ -1,5 +1,5 @@
 /* A request from its first line to its end, over libmicrohttpd. The essay on its states is in inside.h. */
-#include "server/inside.h"
+#include "server/request.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/inside.h"
 
 /* ---- making and ending ---- */
 

@@ -1,5 +1,5 @@
 /* The server's life: options, tables, one libmicrohttpd daemon per listening socket (epoll, a pool of threads), drain, stop. */
-#include "server/inside.h"
+#include "server/server.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/inside.h"
 
 /* The routes of the server itself. */
 const tt_route tt_server_routes[] = {

@@ -85,7 +85,10 @@ static tt_rc open_items(tt_house *h, tt_err *err)
         .token_matches = tt_token_matches, .token_hash = tt_token_hash,
     };
     TT_TRY(tt_items_open(&options, &h->items, err));
-    h->items_area = (tt_items_area){h->items, h->pool, h->watches, h->timers, h->ledger, tt_option_int(o, "items.token_lease")};
+    h->items_area = (tt_items_area){
+        .items = h->items, .pool = h->pool, .watches = h->watches, .timers = h->timers, .ledger = h->ledger,
+        .token_lease_ms = tt_option_int(o, "items.token_lease"), .listeners_lock = PTHREAD_MUTEX_INITIALIZER,
+    };
     return TT_OK;
 }
 
@@ -182,8 +185,10 @@ void tt_house_close(tt_house *h)
         tt_tasks_drain(h->tasks);
     tt_server_free(h->server);
     tt_tasks_close(h->tasks);
-    if (h->items)
+    if (h->items) {
+        tt_job_events_close(&h->items_area);
         tt_items_stop(h->items);
+    }
     tt_pool_free(h->pool);
     tt_items_close(h->items);
     tt_ledger_close(h->ledger);

@@ -1,7 +1,6 @@
 """Input that is broken, hostile or merely odd: it becomes error items with reasons, everything around it is served, and the server lives."""
 import csv
 import gzip
-import io
 import json
 import random
 

@@ -1,12 +1,8 @@
 """Unlikely orders of events in the items service, each of which once went wrong."""
-import json
-import threading
-import time
 
 import pytest
 
-from tutti_process import until
-from wire import Wire, numbered, read_jsonl, write_jsonl
+from wire import Wire, numbered, write_jsonl
 
 
 @pytest.fixture
@@ -66,3 +62,39 @@ def test_the_list_of_workers_ends_at_a_thousand_and_one(wire, server):
     assert len(workers) == 1001
     assert [w["worker"] for w in workers[999:]] == ["w999", "others"]
     assert all(w["in_flight"] == 0 for w in workers)
+
+
+# ---- what a client may ask for ----
+
+
+def test_an_input_whose_name_is_not_utf8_is_refused(wire, server):
+    (server.cwd / "many").mkdir()
+    write_jsonl(server.cwd / "many" / "a.jsonl", numbered(3))
+    with open(bytes(server.cwd / "many") + b"/b\xe9.jsonl", "w") as out:
+        out.write('{"n":3}\n')
+    answer = wire.post("/v1/jobs", {"name": "j", "input": "many/*.jsonl", "output": "out.jsonl"})
+    assert answer.status == 400 and "UTF-8" in answer.detail, answer
+
+
+def test_an_output_in_a_directory_whose_name_is_not_utf8_is_refused(wire, server):
+    (server.cwd / "real").mkdir()
+    real = bytes(server.cwd) + b"/d\xe9"
+    (server.cwd / "real").rename(real.decode(errors="surrogateescape"))
+    (server.cwd / "link").symlink_to(b"d\xe9".decode(errors="surrogateescape"))
+    answer = wire.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "link/out.jsonl"})
+    assert answer.status == 400 and "UTF-8" in answer.detail, answer
+
+
+def test_failing_items_takes_a_lease(wire, server):
+    wire.create("j", "in.jsonl", "out.jsonl")
+    wire.claim("j", 5)
+    answer = wire.post("/v1/jobs/j/fail?lease=", [{"id": 0, "reason": "x"}])
+    assert answer.status in (400, 409), answer
+    assert wire.job("j")["errors"] == 0
+
+
+def test_a_lease_of_years_is_one_of_a_week(wire, server):
+    wire.create("j", "in.jsonl", "out.jsonl")
+    batch = wire.claim("j", 5, lease="30000d")
+    assert batch["lease_ms"] == 7 * 24 * 3600 * 1000
+    assert wire.post("/v1/jobs/j/renew", lease=batch["lease"], **{"for": "30000d"}).json()["lease_ms"] == 7 * 24 * 3600 * 1000

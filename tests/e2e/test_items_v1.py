@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tutti_process import until
-from wire import Wire, numbered, read_answer, read_jsonl, write_jsonl
+from wire import Wire, numbered, write_jsonl
 
 
 @pytest.fixture

@@ -134,10 +134,10 @@ def leases_of(events):
 
 
 def check_leases(events, deaths):
-    """deaths: moments at which the server was (about to be) killed, after which all leases are void."""
+    """deaths: from when until when the server may have been killed; its leases are void then, and nobody knows the moment."""
     holders = defaultdict(list)
     for row in leases_of(events):
-        row["until"] = min([row["until"]] + [death for death in deaths if death >= row["asked"]])
+        row["until"] = min([row["until"]] + [max(begin, row["asked"]) for begin, end in deaths if end >= row["asked"]])
         for id in row["ids"]:
             for other in holders[id]:
                 demand(not (row["asked"] > other["from"] and row["from"] < other["until"]),

@@ -532,3 +532,47 @@ Test(items_cut, a_disk_that_fails_at_times_changes_nothing) { cr_assert_eq(run_a
 /* The checker must see what a missing sync does. */
 Test(items_cut, relaxed_is_caught) { cr_assert_gt(run_and_cut((plan){.relaxed = true, .rounds = 33, .cuts = 100}), 0); }
 Test(items_cut, an_output_that_is_not_synced_is_caught) { cr_assert_gt(run_and_cut((plan){.lies = true, .rounds = 33, .cuts = 100}), 0); }
+
+/* ---- between a result and its commit ---- */
+
+static sem_t syncing, may_sync;
+
+static int slow_fdatasync(int fd)
+{
+    sem_post(&syncing);
+    while (sem_wait(&may_sync) != 0)
+        continue;
+    return 0;
+}
+
+/* A worker that hears COMPLETE goes home: it must not when the last results may still be rolled back. */
+Test(items_cut, what_is_not_committed_is_not_complete)
+{
+    static batch all, more;
+    house h;
+    tt_err err = {0};
+    sending s;
+    sem_t ended;
+    sem_init(&syncing, 0, 0);
+    sem_init(&may_sync, 0, 0);
+    sem_init(&ended, 0, 0);
+    cr_assert_eq(open_house(&h, false, &err), TT_OK, "%s", err.text);
+    cr_assert_eq(start_job(&h, false, &err), TT_OK, "%s", err.text);
+    while (all.len == 0)
+        claim(&h, 1000, &all);
+    cr_assert_eq(all.len, (size_t)(ITEMS - FILES * 3));
+    tt_sys.fdatasync = slow_fdatasync;
+    send(&h, &s, all.ids, all.len, &ended);
+    while (sem_wait(&syncing) != 0)
+        continue;
+    claim(&h, 10, &more);
+    cr_assert(more.rc == TT_OK && more.len == 0 && !more.complete);
+    for (int i = 0; i < 100; i++) /* the rejects' too, and whatever follows */
+        sem_post(&may_sync);
+    while (sem_wait(&ended) != 0)
+        continue;
+    end_sending(&s);
+    claim(&h, 10, &more);
+    cr_assert(more.complete);
+    close_house(&h);
+}

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/sys.h"
 #include "items/items_inner.h"
 #include "ledger/records.h"
 
@@ -368,3 +369,269 @@ static void retry_in_a_group(bool fails)
 
 Test(group, an_item_marked_tried_again_and_served_is_not_stuck) { retry_in_a_group(false); }
 Test(group, the_same_when_the_group_fails) { retry_in_a_group(true); }
+
+/* ---- memory ---- */
+
+Test(memory, each_allocation_of_a_claim_may_fail)
+{
+    house h;
+    open_house(&h);
+    tt_job *j = start_job(&h, 9);
+    cr_assert_eq(claim(j, 1, 1000, 100, NULL), 1); /* the block is loaded */
+    for (int n = 1, left = 8; left; n++) {
+        char fault[40], token[33];
+        uint64_t released = 0;
+        snprintf(fault, sizeof fault, "malloc:%d:ENOMEM", n);
+        cr_assert_eq(tt_sys_fault_arm(n < 40 ? fault : "", NULL), TT_OK);
+        uint64_t got = claim(j, 8, 0, 60000, token);
+        cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+        check(j);
+        left = got == 8 ? 0 : left;
+        if (got)
+            cr_assert_eq(tt_job_release(j, tt_str_of(token), NULL, 0, &released, NULL), TT_OK);
+        cr_assert_eq(released, got, "of %d items that were answered %d were under the lease", (int)got, (int)released);
+        check(j);
+    }
+    tt_job_put(j);
+    close_house(&h);
+}
+
+Test(memory, a_read_job_keeps_nothing_of_a_block_that_is_served)
+{
+    house h;
+    tt_err err = {0};
+    open_house(&h);
+    write_input(&h, "in.jsonl", 5000);
+    cr_assert_eq(start(&h, "read", false, false, &err), TT_OK, "%s", err.text);
+    tt_job *j = tt_items_find(h.items, TT_STR("j"), &err);
+    for (uint64_t got = 0; got < 5000;)
+        got += claim(j, 100, 1000, 0, NULL);
+    for (size_t i = 0; i < j->blocks.rows.len; i++)
+        cr_assert(!j->blocks.rows.ptr[i].states && !j->blocks.rows.ptr[i].lease_of);
+    check(j);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+/* ---- deleting ---- */
+
+typedef struct {
+    house *h;
+    tt_rc rc;
+    tt_err err;
+    pthread_t thread;
+    int tid;
+} delete_call;
+
+static void *delete_main(void *arg)
+{
+    delete_call *d = arg;
+    __atomic_store_n(&d->tid, gettid(), __ATOMIC_RELEASE);
+    d->rc = tt_items_delete(d->h->items, TT_STR("j"), &d->err);
+    return NULL;
+}
+
+static void delete_begin(house *h, delete_call *d)
+{
+    *d = (delete_call){.h = h};
+    cr_assert_eq(pthread_create(&d->thread, NULL, delete_main, d), 0);
+    wait_until(sleeps, &d->tid);
+}
+
+static int64_t size_of(const house *h, const char *name)
+{
+    struct stat st;
+    char path[128];
+    path_in(h, name, path);
+    return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+static void wait_until_gone(void *arg)
+{
+    tt_job *j = arg;
+    for (bool gone = false; !gone; usleep(500)) {
+        pthread_mutex_lock(&j->lock);
+        gone = j->life == TT_JOB_GONE;
+        pthread_mutex_unlock(&j->lock);
+    }
+}
+
+Test(deletion, results_that_were_applied_before_it_are_refused_and_not_written)
+{
+    house h;
+    holder w;
+    results_call r;
+    delete_call d;
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    inner gone = {.fn = wait_until_gone, .arg = j};
+    cr_assert_eq(claim(j, 3, 1000, 0, NULL), 3);
+    cr_assert_eq(give(j, 0), TT_OK);
+    int64_t size = size_of(&h, "out.jsonl");
+    hold(&h, &w);
+    results_begin(&r, j, 1);
+    inner_begin(&h, &gone);
+    let_go(&w);
+    delete_begin(&h, &d);
+    pthread_join(d.thread, NULL);
+    cr_assert_eq(d.rc, TT_OK, "%s", d.err.text);
+    cr_assert_eq(results_end(&r), TT_NOT_FOUND, "an answer of OK would be about nothing");
+    await(&gone.ended);
+    cr_assert_eq(size_of(&h, "out.jsonl"), size);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+Test(deletion, a_job_whose_output_was_deleted_by_somebody_can_be_deleted)
+{
+    house h;
+    tt_err err = {0};
+    char path[128];
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    path_in(&h, "out.jsonl", path);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(give(j, 1), TT_CONFLICT);
+    cr_assert_eq(tt_items_delete(h.items, TT_STR("j"), &err), TT_OK, "%s", err.text);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+static void occupy(void *sem) { await(sem); }
+
+/* The ledger refuses the deletion of a job whose input is still being looked through. */
+Test(deletion, a_job_that_could_not_be_deleted_goes_on_as_before)
+{
+    house h;
+    holder w;
+    delete_call d;
+    sem_t pool_go;
+    open_house(&h);
+    sem_init(&pool_go, 0, 0);
+    for (int i = 0; i < 2; i++)
+        tt_pool_run(h.pool, occupy, &pool_go);
+    tt_job *j = start_job(&h, 5000);
+    hold(&h, &w);
+    delete_begin(&h, &d);
+    for (int i = 0; i < 2; i++)
+        sem_post(&pool_go);
+    for (bool stopped = false; !stopped; usleep(500)) {
+        pthread_mutex_lock(&j->lock);
+        stopped = j->plan == TT_PLAN_NONE;
+        pthread_mutex_unlock(&j->lock);
+    }
+    cr_assert_eq(tt_sys_fault_arm("db_sync:1+:EIO", NULL), TT_OK);
+    let_go(&w);
+    pthread_join(d.thread, NULL);
+    cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+    cr_assert_neq(d.rc, TT_OK);
+    for (uint64_t got = 0; got < 5000;)
+        got += claim(j, 5000, 5000, 0, NULL);
+    cr_assert_eq(give(j, 4999), TT_OK);
+    check(j);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+Test(deletion, a_deleted_job_does_not_wait_for_the_end_of_its_leases)
+{
+    house h;
+    tt_err err = {0};
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    cr_assert_eq(claim(j, 1, 1000, 3600000, NULL), 1);
+    cr_assert_eq(tt_items_delete(h.items, TT_STR("j"), &err), TT_OK, "%s", err.text);
+    for (int64_t end_ms = tt_mono_ms() + 5000; __atomic_load_n(&j->refs, __ATOMIC_ACQUIRE) > 1; usleep(500))
+        cr_assert_lt(tt_mono_ms(), end_ms, "%d references", j->refs);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+/* ---- records that cannot be read ---- */
+
+static tt_rc put_garbage(void *arg, tt_txn *txn, tt_err *err)
+{
+    return tt_record_put(txn, TT_STR("job"), TT_STR("j"), TT_ANY_VERSION, TT_STR("{}"), NULL, err);
+}
+
+static void open_with_garbage(house *h)
+{
+    tt_err err = {0};
+    open_house(h);
+    cr_assert_eq(tt_ledger_run(h->ledger, put_garbage, NULL, &err), TT_OK, "%s", err.text);
+    tt_items_close(h->items);
+    open_items(h);
+    cr_assert_eq(count(h).broken, 1);
+}
+
+Test(garbage, a_job_whose_record_is_damaged_can_be_cleaned_and_deleted)
+{
+    house h;
+    tt_err err = {0};
+    open_with_garbage(&h);
+    (void)!tt_items_clean(h.items, TT_STR("j"), true, &err);
+    usleep(300000); /* longer than a change without a waiter stays unstored */
+    cr_assert_eq(tt_items_delete(h.items, TT_STR("j"), &err), TT_OK, "%s", err.text);
+    cr_assert_eq(count(&h).jobs, 0);
+    close_house(&h);
+}
+
+Test(garbage, it_can_be_started_anew)
+{
+    house h;
+    tt_err err = {0};
+    open_with_garbage(&h);
+    write_input(&h, "in.jsonl", 3);
+    cr_assert_eq(start(&h, "read-write", true, false, &err), TT_OK, "%s", err.text);
+    tt_job *j = tt_items_find(h.items, TT_STR("j"), &err);
+    cr_assert_eq(claim(j, 3, 1000, 0, NULL), 3);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+/* ---- an output that cannot be made again ---- */
+
+Test(output, results_are_refused_while_it_cannot_be_made_again)
+{
+    house h;
+    tt_err err = {0};
+    char path[128];
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    path_in(&h, "out.jsonl", path);
+    cr_assert_eq(tt_items_clean(h.items, TT_STR("j"), true, &err), TT_OK, "%s", err.text);
+    cr_assert_eq(size_of(&h, "out.jsonl"), -1);
+    cr_assert_eq(tt_sys_fault_arm("fsync:1+:EIO", NULL), TT_OK);
+    cr_assert_neq(give(j, 0), TT_OK);
+    cr_assert_neq(give(j, 0), TT_OK);
+    cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(size_of(&h, "out.jsonl"), 8);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+/* A sync fails, and then the file cannot even be opened: results are refused, and taken when it can. */
+Test(output, it_is_mended_when_the_disk_is_well_again)
+{
+    house h;
+    open_house(&h);
+    tt_job *j = start_job(&h, 3);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(tt_sys_fault_arm("fdatasync:1+:EIO,openat2:1+:EIO", NULL), TT_OK);
+    for (int64_t end_ms = tt_mono_ms() + 10000; tt_sys_fault_hits() < 5; usleep(1000))
+        cr_assert_lt(tt_mono_ms(), end_ms);
+    for (int i = 0; i < 3; i++)
+        cr_assert_neq(give(j, 1), TT_OK);
+    cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+    tt_rc rc = TT_FAILED;
+    for (int i = 0; i < 100 && rc != TT_OK; i++)
+        rc = give(j, 1);
+    cr_assert_eq(rc, TT_OK);
+    cr_assert_eq(give(j, 2), TT_OK);
+    cr_assert_eq(size_of(&h, "out.jsonl"), 24);
+    check(j);
+    tt_job_put(j);
+    close_house(&h);
+}

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import IO, Any, Dict, List, NamedTuple, Optional
+from typing import IO, Any, Dict, NamedTuple, Optional
 
 from ._slate import NOTHING, Slate
 from .api import JobApi
