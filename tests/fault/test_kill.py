@@ -28,7 +28,7 @@ def test_kills_at_random_moments(tutti, seed, is_long):
     try:
         for _ in range(kills):
             crew.keep_busy()
-            time.sleep(rng.uniform(0, 0.25))
+            time.sleep(rng.uniform(0, 0.2))
             what = rng.choices(list(done), (60, 30, 10))[0]
             done[what] += 1
             if what == "server":
