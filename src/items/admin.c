@@ -561,6 +561,16 @@ static void redrive_item(redrive *r, tt_item_ref at)
     r->retried++;
 }
 
+static void redrive_row(redrive *r, uint32_t number)
+{
+    const tt_dir_block *row = &r->j->blocks.rows.ptr[number];
+    tt_item_state state = tt_item_state_of(row->uniform);
+    if (!row->states && state != TT_ITEM_ERROR && state != TT_ITEM_DEAD)
+        return;
+    for (uint32_t i = 0; i < row->block.count; i++)
+        redrive_item(r, (tt_item_ref){number, i});
+}
+
 static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
 {
     redrive *r = arg;
@@ -572,9 +582,8 @@ static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
     for (size_t i = 0; r->ids && i < r->count; i++)
         if (tt_blocks_find(blocks, r->ids[i], false, &hint, &at))
             redrive_item(r, at);
-    for (at.row = 0; !r->ids && at.row < blocks->rows.len; at.row++)
-        for (at.index = 0; at.index < blocks->rows.ptr[at.row].block.count; at.index++)
-            redrive_item(r, at);
+    for (uint32_t row = 0; !r->ids && row < blocks->rows.len; row++)
+        redrive_row(r, row);
     pthread_mutex_unlock(&r->j->lock);
     return TT_OK;
 }

@@ -91,12 +91,19 @@ static void start_load(tt_job *j, uint32_t number)
     tt_pool_run(j->env->pool, load_main, task);
 }
 
-/* The block if it is in memory; then the claim holds it. */
-static tt_loaded *hold(tt_job *j, tt_claim *c, uint32_t number)
+/* The block if it is in memory; then the claim holds it. *at: where a walk through the rows is in the list of those held, which has nearly
+ * always the same order; starts at 0. */
+static tt_loaded *hold(tt_job *j, tt_claim *c, uint32_t number, size_t *at)
 {
+    uint64_t first_id = j->blocks.rows.ptr[number].block.first_id;
+    if (*at < c->held.len && c->held.ptr[*at]->block.first_id == first_id)
+        return c->held.ptr[(*at)++];
     for (size_t i = 0; i < c->held.len; i++)
-        if (c->held.ptr[i]->block.first_id == j->blocks.rows.ptr[number].block.first_id)
+        if (c->held.ptr[i]->block.first_id == first_id) {
+            *at = i + 1;
             return c->held.ptr[i];
+        }
+    *at = c->held.len + 1;
     tt_loaded *loaded = tt_cache_get(j->env->cache, j->def.owner, number);
     if (loaded && !tt_vec_push(&c->held, loaded)) {
         tt_loaded_unref(loaded);
@@ -205,6 +212,7 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
     int64_t now = tt_mono_ms(), lease_ms = bounded(c->lease_ms ? c->lease_ms : j->def.lease_ms);
     tt_worker_row *worker = tt_job_worker(j, c->worker);
     tt_lease *lease = NULL;
+    size_t held = 0;
     bool ok = true;
     if (j->def.mode != TT_MODE_READ) {
         lease = tt_leases_add(&j->leases, c->worker, c->request_id, now, lease_ms);
@@ -214,7 +222,7 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
         lease->worker_row = (size_t)(worker - j->workers.ptr) + 1;
     for (size_t row = tt_blocks_first_open(&j->blocks); row <= last_row && ok && c->item_count < c->n; row++)
         if (j->blocks.rows.ptr[row].open)
-            ok = take_from_row(j, c, lease, (uint32_t)row, hold(j, c, (uint32_t)row));
+            ok = take_from_row(j, c, lease, (uint32_t)row, hold(j, c, (uint32_t)row, &held));
     if (!ok && c->item_count == 0)
         c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory while items of job `%s` were handed out: ask for fewer", j->def.name);
     if (lease && lease->left == 0) {
@@ -238,14 +246,16 @@ static bool repeat(tt_job *j, tt_claim *c, bool *ret_wait)
     *ret_wait = false;
     if (!lease)
         return false;
+    size_t held = 0;
     for (size_t i = 0; i < lease->runs.len; i++)
-        if (!hold(j, c, lease->runs.ptr[i].row)) {
+        if (!hold(j, c, lease->runs.ptr[i].row, &held)) {
             start_load(j, lease->runs.ptr[i].row);
             *ret_wait = true;
         }
+    held = 0;
     for (size_t i = 0; i < lease->runs.len && !*ret_wait; i++) {
         const tt_lease_run *run = &lease->runs.ptr[i];
-        const tt_loaded *loaded = hold(j, c, run->row);
+        const tt_loaded *loaded = hold(j, c, run->row, &held);
         for (uint32_t k = run->from; k < run->to; k++)
             if (tt_blocks_lease(&j->blocks, (tt_item_ref){run->row, k}) == lease->slot + 1 && add_run(c, loaded, k, k + 1))
                 c->item_count++;
@@ -263,14 +273,15 @@ typedef enum { STEP_DONE, STEP_WAIT } step_result;
 static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *ret_have)
 {
     uint64_t have = 0, bytes = 0;
-    size_t row = tt_blocks_first_open(&j->blocks);
+    size_t row = tt_blocks_first_open(&j->blocks), held = 0;
     bool missing = false;
     for (; row < j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES; row++) {
         if (j->blocks.rows.ptr[row].open == 0)
             continue;
-        const tt_loaded *loaded = hold(j, c, (uint32_t)row);
+        const tt_loaded *loaded = hold(j, c, (uint32_t)row, &held);
         if (!loaded) {
             start_load(j, (uint32_t)row);
+            prefetch(j, row + 1);
             missing = true;
             break;
         }

@@ -364,7 +364,7 @@ static void job_committed(tt_participant *p)
     j->committed_batch = j->flushed_batch;
     tt_notes_clear(&j->storing_notes);
     end_group(j);
-    if (j->parked)
+    if (j->parked && tt_job_is_complete(j)) /* a commit opens nothing, but may be the last one */
         tt_claims_retry(j, &done);
     pthread_mutex_unlock(&j->lock);
     notify(j);
@@ -530,11 +530,33 @@ static bool set_state(tt_job *j, tt_item_ref at, tt_item_state state, unsigned a
     return false;
 }
 
+static tt_rc too_scattered(const tt_job *j, tt_err *err)
+{
+    return tt_fail(err, TT_TOO_LARGE, "the ids of job `%s` are too scattered: of the ranges of 64 ids %zu may be in use: number the items from 0",
+                   j->def.name, j->env->max_sparse_blocks);
+}
+
+/* A job without input has a block for every 64 ids that somebody names. */
+static tt_rc check_scatter(tt_job *j, const tt_pairs *pairs, tt_err *err)
+{
+    size_t unknown = 0, hint = 0;
+    tt_item_ref at;
+    if (!j->blocks.sparse || j->blocks.rows.len + pairs->len <= j->env->max_sparse_blocks)
+        return TT_OK;
+    for (size_t i = 0; i < pairs->len; i++)
+        unknown += !tt_blocks_find(&j->blocks, pairs->ptr[i].id, false, &hint, &at);
+    if (j->blocks.rows.len + unknown <= j->env->max_sparse_blocks)
+        return TT_OK;
+    return too_scattered(j, err);
+}
+
 static void receive_one(tt_job *j, tt_results *r, const tt_pair *pair, size_t *hint)
 {
     tt_item_ref at;
     tt_err why = {0};
     if (!tt_blocks_find(&j->blocks, pair->id, true, hint, &at)) {
+        if (j->blocks.sparse)
+            j->group_rc = TT_NOMEM;
         r->unknown++;
         return;
     }
@@ -574,6 +596,8 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
     tt_txn_enlist(txn, &j->part);
     pthread_mutex_lock(&j->lock);
     tt_rc rc = may_receive(j, err);
+    if (rc == TT_OK)
+        rc = check_scatter(j, &r->pairs, err);
     r->needs_output = rc == TT_OK && (!j->output_known || j->removing);
     if (r->needs_output)
         rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
@@ -670,7 +694,7 @@ static void results_done(tt_change *c, tt_rc rc, const tt_err *err)
 /* With the lock held: must this id wait until the plan has found it? */
 static bool beyond_plan(const tt_job *j, uint64_t id)
 {
-    if (j->plan != TT_PLAN_RUNNING || j->life != TT_JOB_LIVE)
+    if (j->plan == TT_PLAN_DONE || j->life != TT_JOB_LIVE || j->blocks.sparse)
         return false;
     const tt_dir_block *last = j->blocks.rows.len ? &j->blocks.rows.ptr[j->blocks.rows.len - 1] : NULL;
     return !last || id >= last->block.first_id + last->block.count;
@@ -748,6 +772,8 @@ static tt_rc apply_marks(tt_job *j, tt_failures *f, tt_err *err)
 {
     tt_item_ref at;
     size_t hint = 0;
+    if (j->blocks.sparse && j->blocks.rows.len + f->count > j->env->max_sparse_blocks)
+        return too_scattered(j, err);
     for (size_t i = 0; i < f->count; i++) {
         bool known = tt_blocks_find(&j->blocks, f->rows[i].id, true, &hint, &at);
         tt_item_state state = known ? tt_item_state_of(tt_blocks_get(&j->blocks, at)) : TT_ITEM_HOLE;

@@ -6,7 +6,7 @@
 #include "items/items_inner.h"
 #include "ledger/records.h"
 
-enum { DEFAULT_CACHE_BYTES = 24 << 20 };
+enum { DEFAULT_CACHE_BYTES = 24 << 20, MAX_SPARSE_BLOCKS = 4 << 20 };
 
 tt_job *tt_items_peek(tt_items *items, tt_str name)
 {
@@ -71,7 +71,7 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
     items->env = (tt_items_env){
         .ledger = options->ledger, .watches = options->watches, .timers = options->timers, .pool = options->pool,
         .roots = options->roots, .spool_dir = options->spool_dir, .max_item_bytes = options->max_item_bytes,
-        .lease_ms = options->lease_ms, .max_attempts = options->max_attempts,
+        .lease_ms = options->lease_ms, .max_attempts = options->max_attempts, .max_sparse_blocks = MAX_SPARSE_BLOCKS,
         .cache = tt_cache_new(options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES),
     };
     pthread_mutex_init(&items->admin, NULL);

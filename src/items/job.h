@@ -40,6 +40,7 @@ typedef struct {
     uint64_t max_item_bytes;
     int64_t lease_ms;
     unsigned max_attempts;
+    size_t max_sparse_blocks; /* of a job without input: some 250 bytes each, so that ids without any order cannot take all memory */
     bool draining;         /* atomic: the house is about to close, nobody waits for items */
     bool stopping;         /* atomic: the house closes, plans stop */
 } tt_items_env;

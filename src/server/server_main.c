@@ -24,7 +24,8 @@ struct tt_house {
     tt_ledger *ledger;
     tt_watches *watches;
     tt_timers *timers;
-    tt_pool *pool;
+    tt_pool *pool;  /* what serving needs: loads and plans */
+    tt_pool *calls; /* routes that block: one of them may look through a whole input, and the others wait for it */
     tt_items *items;
     tt_items_area items_area;
     tt_tasks *tasks;
@@ -32,7 +33,7 @@ struct tt_house {
     tt_server *server;
 };
 
-enum { POOL_THREADS = 3 };
+enum { POOL_THREADS = 3, CALL_THREADS = 2 };
 
 /* ---- opening, floor by floor ---- */
 
@@ -86,7 +87,7 @@ static tt_rc open_items(tt_house *h, tt_err *err)
     };
     TT_TRY(tt_items_open(&options, &h->items, err));
     h->items_area = (tt_items_area){
-        .items = h->items, .pool = h->pool, .watches = h->watches, .timers = h->timers, .ledger = h->ledger,
+        .items = h->items, .pool = h->calls, .watches = h->watches, .timers = h->timers, .ledger = h->ledger,
         .token_lease_ms = tt_option_int(o, "items.token_lease"), .listeners_lock = PTHREAD_MUTEX_INITIALIZER,
     };
     return TT_OK;
@@ -143,6 +144,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     h->watches = tt_watches_new();
     TT_TRY(tt_timers_new(&h->timers, err));
     TT_TRY(tt_pool_new(POOL_THREADS, "pool", &h->pool, err));
+    TT_TRY(tt_pool_new(CALL_THREADS, "calls", &h->calls, err));
     TT_TRY(open_items(h, err));
     TT_TRY(open_tasks(h, err));
     return open_server(h, err);
@@ -189,6 +191,7 @@ void tt_house_close(tt_house *h)
         tt_job_events_close(&h->items_area);
         tt_items_stop(h->items);
     }
+    tt_pool_free(h->calls);
     tt_pool_free(h->pool);
     tt_items_close(h->items);
     tt_ledger_close(h->ledger);

@@ -413,6 +413,25 @@ Test(memory, a_read_job_keeps_nothing_of_a_block_that_is_served)
     close_house(&h);
 }
 
+Test(memory, ids_without_any_order_end_at_a_bound)
+{
+    house h;
+    tt_err err = {0};
+    open_house(&h);
+    h.items->env.max_sparse_blocks = 3;
+    cr_assert_eq(start(&h, "write", false, false, &err), TT_OK, "%s", err.text);
+    tt_job *j = tt_items_find(h.items, TT_STR("j"), &err);
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert_eq(give(j, i << 40), TT_OK);
+    cr_assert_eq(give(j, INT64_MAX), TT_TOO_LARGE);
+    cr_assert_eq(give(j, (UINT64_C(1) << 40) + 63), TT_OK, "there is a place for it");
+    cr_assert_eq(give(j, 0), TT_OK, "a duplicate");
+    cr_assert_eq(count(&h).received, 4);
+    check(j);
+    tt_job_put(j);
+    close_house(&h);
+}
+
 /* ---- deleting ---- */
 
 typedef struct {
