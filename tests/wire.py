@@ -140,7 +140,7 @@ class Wire:
 
 def read_answer(sock):
     reader = sock.makefile("rb")
-    if not (head := reader.peek(1)):
+    if not reader.peek(1):
         return None
     answer = http.client.HTTPResponse(_Replay(reader))
     answer.begin()

@@ -2,7 +2,8 @@
 # What the scripts share; sourced first. Goes to the project's folder, stops at the first error, and brings:
 #   say TEXT        a line for people (stderr)
 #   fail TEXT       the same, then exit 1
-#   step TEXT CMD.. runs CMD quietly under one line with its time; shows its output when it fails or VERBOSE is set
+#   step TEXT CMD.. runs CMD quietly under one line with its time; shows its output when it fails or VERBOSE is set.
+#                   A function given as CMD joins its commands with &&: inside it the shell does not stop at errors.
 set -euo pipefail
 # shellcheck disable=SC2034  # where the caller was: for scripts that run something there
 CALLER_DIR=$PWD

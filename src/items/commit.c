@@ -219,14 +219,14 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
                   "{\"v\":1,\"planned\":%s,\"fresh\":%s,\"generation\":%u,\"duplicates\":%" PRIu64 ",\"output_len\":%" PRIu64
                   ",\"output_hash\":\"%016" PRIx64 "\",\"synced_len\":%" PRIu64
                   ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
-                  j->storing_plan ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
+                  j->storing_planned ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
                   output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
     pthread_mutex_unlock(&j->lock);
     tt_buf_json_str(&j->scratch, tt_buf_view(&state));
     tt_buf_char(&j->scratch, '}');
     TT_TRY(tt_buf_check(&j->scratch, err));
     TT_TRY(tt_page_put(txn, j->def.owner, TT_PAGE_HEAD, tt_buf_view(&j->scratch), err));
-    if (!j->reader || j->reader_stored || !j->storing_plan)
+    if (!j->reader || j->reader_stored || !j->storing_planned)
         return TT_OK;
     tt_buf_clear(&j->scratch);
     tt_reader_state(j->reader, &j->scratch);
@@ -248,9 +248,9 @@ static bool take_dirty(tt_job *j)
             j->blocks.rows.ptr[number].dirty = false;
             j->storing.ptr[j->storing.len++] = number;
         }
-    j->storing_plan = j->plan == TT_PLAN_DONE;
     move_notes(&j->storing_notes, &j->notes);
     j->head_dirty = false;
+    j->storing_planned = j->plan == TT_PLAN_DONE;
     return anything;
 }
 
@@ -577,9 +577,8 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
     r->needs_output = rc == TT_OK && (!j->output_known || j->removing);
     if (r->needs_output)
         rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
-    else if (rc == TT_OK && j->redo.stale) /* the flush mends it; until then there may be no file to write to */
-        rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being mended: send again", j->def.name);
-    for (size_t i = 0; i < r->pairs.len && rc == TT_OK; i++)
+    bool may_write = rc == TT_OK && !j->redo.stale; /* else there may be no file; the flush mends it, and says whether it could */
+    for (size_t i = 0; i < r->pairs.len && may_write; i++)
         receive_one(j, r, &r->pairs.ptr[i], &hint);
     if (rc == TT_OK && r->unknown && r->unknown == r->pairs.len)
         rc = refuse_unknown(&r->pairs, err);

@@ -112,6 +112,7 @@ struct tt_job {
     /* the group under way (writer thread) */
     TT_VEC(tt_undo) undo;
     TT_VEC(uint32_t) storing; /* rows in the transaction */
+    bool storing_planned;     /* the plan was done when they were taken: no row is missing */
     tt_notes notes, group_notes, storing_notes;
     tt_buf reject_lines, group_reject_lines, flushing_lines;
     /* Lines are collected by whoever loads a block, at any time; a page must not say more than the file of rejects that is committed with it. */
@@ -122,7 +123,6 @@ struct tt_job {
     uint64_t group_received;
     tt_rc group_rc;        /* a failure in the middle of an apply takes the whole group of this job down */
     char *writer_state;    /* as last committed */
-    bool storing_plan;     /* the rows in the transaction are all there will be */
     bool reader_stored;    /* the reader's state is in the ledger */
     bool head_dirty, record_dirty;
     bool removing;         /* the output is deleted as soon as the ledger knows that there is none */

@@ -800,7 +800,9 @@ def bash_completes(env, tmp_path, *words):
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 def test_completion_in_bash(shell_env, tmp_path):
-    complete = lambda *words: bash_completes(shell_env, tmp_path, *words)
+    def complete(*words):
+        return bash_completes(shell_env, tmp_path, *words)
+
     assert {"job", "doctor", "config"} <= complete("")
     assert complete("jo") == {"job"}
     assert {"start", "push"} <= complete("job", "")

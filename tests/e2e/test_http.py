@@ -22,6 +22,16 @@ def wire(server):
     return wire
 
 
+@pytest.fixture
+def impatient(tutti):
+    """A server that closes silent connections soon: it need not see at once that a client closed its end behind half a request."""
+    server = tutti(env={"TUTTI_SERVER_IDLE_TIMEOUT": "1s"})
+    write_jsonl(server.cwd / "in.jsonl", numbered(30))
+    wire = Wire(server.url)
+    wire.start("j", "in.jsonl", "out.jsonl")
+    return wire
+
+
 def fault(loc, msg, kind, **more):
     return {"loc": loc, "msg": msg, "type": kind, **more}
 
@@ -351,11 +361,8 @@ def test_a_length_and_chunks_together(wire):
     alive(wire)
 
 
-def test_a_body_shorter_than_its_length_changes_nothing(tutti):
-    server = tutti(env={"TUTTI_SERVER_IDLE_TIMEOUT": "1s"})
-    write_jsonl(server.cwd / "in.jsonl", numbered(30))
-    wire = Wire(server.url)
-    wire.start("j", "in.jsonl", "out.jsonl")
+def test_a_body_shorter_than_its_length_changes_nothing(impatient):
+    wire = impatient
     for body in (b"", b"[[0,", b"[[0,{}]]"):
         with wire.socket() as sock:
             sock.sendall(b"POST /receive?job_name=j&overwrite=0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n" + body)
@@ -377,7 +384,8 @@ def test_a_body_longer_than_its_length(wire):
                                   b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
                                   b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
                                   b"GET /livez HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
-def test_requests_that_are_none(wire, data):
+def test_requests_that_are_none(impatient, data):
+    wire = impatient
     with wire.socket() as sock:
         try:
             sock.sendall(data)

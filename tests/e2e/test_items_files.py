@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -94,6 +95,20 @@ def test_each_item_once_though_the_server_is_killed(wire, server):
     wire.drain("j", 500)
     assert Counter(row["n"] for row in read_jsonl(server.cwd / "out.jsonl")) == Counter(range(3000))
     assert wire.report("j")["status"] == "COMPLETE"
+
+
+def test_a_server_killed_while_it_plans(wire, server):
+    """What the ledger knows of the input is all of it or a beginning, never all with a part missing."""
+    big_input(server.cwd / "in.jsonl", 40000)
+    luck = random.Random(11)
+    for round_ in range(6):
+        wire.start(f"j{round_}", "in.jsonl", f"out{round_}.jsonl")
+        end = time.monotonic() + luck.uniform(0, 0.4)
+        while time.monotonic() < end:
+            wire.give(f"j{round_}", wire.serve(f"j{round_}", 500))
+        server.kill_server()
+        until(lambda: wire.report(f"j{round_}")["total"] is not None, "the end of the plan")
+        assert wire.report(f"j{round_}")["total"] == 40000
 
 
 def test_what_follows_the_recorded_length_is_cut(wire, server):
@@ -722,7 +737,7 @@ def test_a_cleaned_job_whose_path_another_one_took(wire, server):
 def test_a_deleted_job_can_be_started_anew(wire, server):
     write_jsonl(server.cwd / "in.jsonl", numbered(3))
     wire.start("j", "in.jsonl", "out.jsonl", token="t")
-    wire.drain("j", token="t") if False else wire.give("j", wire.serve("j", token="t"), token="t")
+    wire.give("j", wire.serve("j", token="t"), token="t")
     assert wire.get("/delete", job_name="j", token="t").status == 200
     server.restart()
     wire = Wire(server.url)

@@ -200,7 +200,7 @@ static void mark(house *h, uint64_t id)
 /* ---- the workload ---- */
 
 /* Several batches at once, so that they share groups; now and then some items twice. */
-static void work_round(house *h)
+static void work_round(house *h, uint32_t most_items)
 {
     enum { MOST = 4 };
     static batch b[MOST];
@@ -209,7 +209,7 @@ static void work_round(house *h)
     size_t count = 1 + pd_pick(MOST);
     sem_init(&ended, 0, 0);
     for (size_t i = 0; i < count; i++) {
-        claim(h, 1 + pd_pick(MAX_BATCH), &b[i]);
+        claim(h, 1 + pd_pick(most_items), &b[i]);
         if (b[i].len && pd_pick(6) == 0)
             mark(h, b[i].ids[--b[i].len]);
     }
@@ -243,6 +243,7 @@ static void clean(house *h)
 
 typedef struct {
     bool relaxed, lies, failing;
+    bool small;    /* few items at a time: many groups follow each other on one output */
     int rounds;
     uint32_t cuts; /* about */
 } plan;
@@ -261,13 +262,14 @@ static void run_workload(pd_disk *d, const plan *p)
     pthread_mutex_lock(&pd.lock);
     pd.failing = p->failing;
     pthread_mutex_unlock(&pd.lock);
+    int cycle = p->small ? 90 : 11;
     for (int i = 0; i < p->rounds; i++) {
-        if (i % 11 == 10)
+        if (i % cycle == cycle - 1)
             start_anew(&h);
-        else if (i % 11 == 5)
+        else if (i % cycle == 5)
             clean(&h);
         else
-            work_round(&h);
+            work_round(&h, p->small ? 4 : MAX_BATCH);
     }
     cr_assert(!p->failing || pd.failures > 10, "the disk must have failed at times");
     pd_stop();
@@ -521,12 +523,14 @@ static size_t run_and_cut(plan p)
 static plan sized(plan p)
 {
     bool all = getenv("TUTTI_TEST_LONG") != NULL;
-    p.rounds = all ? 132 : 45;
+    p.rounds = (all ? 132 : 45) * (p.small ? 3 : 1);
     p.cuts = all ? 4000 : 250;
     return p;
 }
 
 Test(items_cut, what_was_answered_is_in_the_output_once) { cr_assert_eq(run_and_cut(sized((plan){0})), 0); }
+Test(items_cut, many_small_groups) { cr_assert_eq(run_and_cut(sized((plan){.small = true})), 0); }
+Test(items_cut, many_small_groups_on_a_disk_that_fails) { cr_assert_eq(run_and_cut(sized((plan){.small = true, .failing = true})), 0); }
 Test(items_cut, a_disk_that_fails_at_times_changes_nothing) { cr_assert_eq(run_and_cut(sized((plan){.failing = true})), 0); }
 
 /* The checker must see what a missing sync does. */

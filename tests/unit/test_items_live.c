@@ -623,7 +623,7 @@ Test(output, it_is_mended_when_the_disk_is_well_again)
     for (int64_t end_ms = tt_mono_ms() + 10000; tt_sys_fault_hits() < 5; usleep(1000))
         cr_assert_lt(tt_mono_ms(), end_ms);
     for (int i = 0; i < 3; i++)
-        cr_assert_neq(give(j, 1), TT_OK);
+        cr_assert_eq(give(j, 1), TT_IO, "the reason is told");
     cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
     tt_rc rc = TT_FAILED;
     for (int i = 0; i < 100 && rc != TT_OK; i++)
