@@ -5,7 +5,8 @@ What a fence says about its block:
   console  run; lines after `$ ` are commands (a following line that begins with `> ` goes on), the others are what they print:
            `...` stands for any text within a line, a line of only `...` for any lines, several blanks for one or more
   python   a first line `# NAME.py` saves it under that name, otherwise it is run
-  ini, c, json, text   not run. What cannot be run (apt, systemctl) is text; ini may be saved as above
+  c, meson  a change to this tree; the first line says where it goes. All of them are tried on a copy of it (with --long)
+  ini, json, text   not run. What cannot be run (apt, systemctl) is text; ini may be saved as above
 
 The pages say port 5005, which becomes a free one; `build`, `clients` and `script` lead to this tree. After a block that starts
 `tutti up` in the background, the next one waits until it serves."""
@@ -25,7 +26,7 @@ import pytest
 
 from tutti_process import ROOT, alive, binary, until
 
-LANGUAGES = {"sh", "console", "python", "ini", "c", "json", "text"}
+LANGUAGES = {"sh", "console", "python", "ini", "c", "meson", "json", "text"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGE_LIMIT_S = 60
 SAVED_AS = re.compile(r"# ([\w./-]+\.\w+)$")
@@ -204,11 +205,9 @@ def session_of(leader: int) -> List[int]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if any(steps(page.read_text()))], ids=lambda page: page.name)
 def test_the_commands_of_a_page(page: Path, tmp_path: Path) -> None:
     todo = list(steps(page.read_text()))
-    if not todo:
-        pytest.skip("nothing to run")
     if any(not shutil.which(tool) for tool in ("jq", "curl")):
         pytest.skip("the pages use jq and curl: script/setup installs them")
     faults = Runner(tmp_path).run(todo)
@@ -235,6 +234,101 @@ def test_a_wrong_page_is_found_out(page: str, wrong: Optional[str], tmp_path: Pa
     monkeypatch.setattr(sys.modules[__name__], "starts_server", lambda command: False)
     faults = "\n".join(Runner(tmp_path).run(list(steps(page))))
     assert (re.search(wrong, faults, re.S) if wrong else not faults), faults
+
+
+# ---- changes to the tree ----
+
+
+class Change(NamedTuple):
+    line: int
+    path: str
+    how: str  # new, above, below, instead of
+    anchor: str
+    text: str
+
+
+PLACE = re.compile(r"(?:/\*|#) ([\w./-]+), (new|above|below|instead of)(?:: (.+?))?(?: \*/)?$")
+
+
+def changes(page: str) -> List[Change]:
+    found = []
+    for block in blocks(page):
+        if block.language in ("c", "meson"):
+            first, _, text = block.text.partition("\n")
+            place = PLACE.match(first)
+            assert place and (place[2] == "new") == (place[3] is None), "line %d: the first line must say where this goes" % block.line
+            found.append(Change(block.line, place[1], place[2], place[3] or "", text))
+    return found
+
+
+def apply(change: Change, tree: Path) -> None:
+    path = tree / change.path
+    if change.how == "new":
+        assert not path.exists(), "line %d: %s is there already" % (change.line, change.path)
+        path.write_text(change.text)
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    at = [i for i, line in enumerate(lines) if change.anchor in line]
+    assert len(at) == 1, "line %d: `%s` stands on %d lines of %s" % (change.line, change.anchor, len(at), change.path)
+    first, past = {"above": (at[0], at[0]), "below": (at[0] + 1, at[0] + 1), "instead of": (at[0], at[0] + 1)}[change.how]
+    path.write_text("".join(lines[:first] + [change.text] + lines[past:]))
+
+
+def copy_of_the_tree(to: Path) -> Path:
+    for top in ("src", "tests", "bench"):
+        shutil.copytree(ROOT / top, to / top, ignore=shutil.ignore_patterns("__pycache__", "out", "corpus"))
+    for name in ("meson.build", "meson_options.txt"):
+        shutil.copy(ROOT / name, to / name)
+    return to
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if changes(page.read_text())], ids=lambda page: page.name)
+def test_the_changes_of_a_page_have_their_place(page: Path, tmp_path: Path) -> None:
+    tree = copy_of_the_tree(tmp_path / "tree")
+    for change in changes(page.read_text()):
+        apply(change, tree)
+
+
+def ran(command: List[str], cwd: Path, **env: str) -> str:
+    done = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **env})
+    assert done.returncode == 0, "%s: %s" % (" ".join(command), done.stdout[-8000:])
+    return done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_examples_of_adding_do_what_they_say(tmp_path: Path, tutti, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = copy_of_the_tree(tmp_path / "tree")
+    for change in changes((ROOT / "docs" / "adding.md").read_text()):
+        apply(change, tree)
+    ran(["meson", "setup", "build", "--werror"], tree)
+    ran(["ninja", "-C", "build", "-j2", "tutti", "tests/unit/test_lines"], tree)
+    ran([str(tree / "build" / "tests" / "unit" / "test_lines")], tree)
+    monkeypatch.setenv("TUTTI_BIN", str(tree / "build" / "tutti"))
+    server = tutti(env={"TUTTI_ITEMS_CACHE": "2MiB", "TUTTI_FAULT": "fallocate:3:ENOSPC"})
+    (server.cwd / "in.txt").write_text('one\ntwo "2"\n')
+    assert server.post("/v1/jobs", {"name": "j", "input": "in.txt", "output": "out.txt", "token": "t"}).status == 201
+    items = server.post("/v1/jobs/j/claim", params={"token": "t"}).json["items"]
+    assert items == [[0, "one"], [1, 'two "2"']]
+    assert server.post("/v1/jobs/j/results", items, params={"token": "t"}).json["accepted"] == 2
+    assert (server.cwd / "out.txt").read_text() == 'one\ntwo "2"\n'
+    assert server.get("/v1/total").json == {"schema": 1, "jobs": 1, "received": 2}
+    assert ran([str(tree / "build" / "tutti"), "job", "total", "--data", str(server.data)], server.cwd) == "1 jobs, 2 items received\n"
+    assert "tutti_items_jobs_guarded 1\n" in server.get("/metrics").body.decode()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_fuzz_target_of_adding(tmp_path: Path) -> None:
+    if not shutil.which("clang"):
+        pytest.skip("no clang")
+    tree = copy_of_the_tree(tmp_path / "tree")
+    for change in changes((ROOT / "docs" / "adding.md").read_text()):
+        apply(change, tree)
+    (tree / "tests" / "fuzz" / "corpus" / "cells").mkdir(parents=True)
+    ran(["meson", "setup", "build", "-Dfuzz=true", "-Dtests=disabled"], tree, CC="clang")
+    ran(["ninja", "-C", "build", "-j2", "tests/fuzz/fuzz_cells"], tree)
+    ran([str(tree / "build" / "tests" / "fuzz" / "fuzz_cells"), "-runs=20000", "tests/fuzz/corpus/cells"], tree)
 
 
 # ---- form, links, paths ----
