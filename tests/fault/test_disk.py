@@ -7,13 +7,11 @@ import resource
 import sqlite3
 import subprocess
 import zlib
-from pathlib import Path
 
 import pytest
 
 import tutti_process
 from checker import Job
-from tutti_process import until
 
 RECORDS = 30
 BAD = {7, 22}
