@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional
 
@@ -11,6 +12,9 @@ from tutti_process import ROOT, Tutti, binary
 SERVERS: pytest.StashKey[List[Tutti]] = pytest.StashKey()
 SHOWN_LINES = 15
 ID_LENGTH = 60
+
+# A shell that starts us in the background has SIGINT ignored, which programs started from here would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

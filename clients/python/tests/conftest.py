@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,9 @@ sys.path[:0] = [os.path.dirname(HERE), HERE]
 from fake import FakeServer  # noqa: E402
 from faults import Proxy  # noqa: E402
 from tutti import Client  # noqa: E402
+
+# A shell that starts us in the background has SIGINT ignored, which programs started from here would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):
