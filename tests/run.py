@@ -146,8 +146,9 @@ def pytest(run: Run, folder: Path, targets: List[str], *options: str, **env: str
 def python(run: Run) -> Count:
     options = (["--long"] if run.is_long else []) + (["--server-logs"] if run.shows_logs else [])
     folder = ROOT / "tests"
-    targets = [name for name in ("lint", "unit", "e2e", "peers", "fault") if any((folder / name).glob("test_*.py"))]
-    return pytest(run, folder, targets, "--numprocesses", str(run.jobs), *options,
+    # The long ones first, so that no process is left with them at the end.
+    targets = [name for name in ("fault", "peers", "e2e", "unit", "lint") if any((folder / name).glob("test_*.py"))]
+    return pytest(run, folder, targets, "--numprocesses", str(run.jobs), "--dist", "worksteal", *options,
                   TUTTI_BIN=str(run.build / "tutti"), DATA_TOOL=str(run.build / "tests" / "unit" / "data_tool"))
 
 
