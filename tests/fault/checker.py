@@ -6,6 +6,7 @@
 import csv
 import io
 import json
+import os
 import zlib
 from collections import defaultdict
 from pathlib import Path
@@ -21,13 +22,14 @@ def demand(condition, text, *args):
 
 
 class History:
-    """All events of a folder of history files; read() adds what has come since. An event that was cut off by a kill is not one."""
+    """All events of a folder of history files; read() gives what has come since, and keeps it in .events (unless is_kept is false).
+    An event that was cut off by a kill is not one."""
 
-    def __init__(self, folder):
-        self.folder, self.offsets, self.events = Path(folder), {}, []
+    def __init__(self, folder, is_kept=True):
+        self.folder, self.is_kept, self.offsets, self.events, self.count = Path(folder), is_kept, {}, [], 0
 
     def read(self):
-        for path in sorted(self.folder.glob("*.history")):
+        for path in [entry.path for entry in os.scandir(self.folder) if entry.stat().st_size > self.offsets.get(entry.path, 0)]:
             with open(path, "rb") as file:
                 file.seek(self.offsets.get(path, 0))
                 data = file.read()
@@ -37,7 +39,9 @@ class History:
                 yield self.keep(json.loads(line))
 
     def keep(self, event):
-        self.events.append(event)
+        self.count += 1
+        if self.is_kept:
+            self.events.append(event)
         return event
 
 

@@ -3,7 +3,7 @@
     python client.py URL STYLE SEED HISTORY JOB [JOB ...]
 
 STYLE is `token` (our routes, leases with a token, renewed) or `older` (serve, receive and mark-errors, a connection per request).
-Of each job it takes batches in turn until it is COMPLETE; where nothing answers it tries again. HISTORY gets one JSON line for each
+Of each job it takes batches in turn until it is COMPLETE, or gone; where nothing answers it tries again. HISTORY gets one JSON line for each
 event, before a request (`ask`, `send`) and after its answer; times are monotonic and the same for all processes of a machine.
 A result is the item's value with its id and a tag around it, as JSON text; `send` has the checksum of that text."""
 import http.client
@@ -64,12 +64,12 @@ class Client:
         if self.style == "older":
             answer = self.call("/serve", job_name=job, batch_size=n, wait="300ms")
             items, lease, lease_ms = (answer[1] if answer and answer[0] == 200 else None), None, 0
-            complete = items == [] and self.is_complete(job)
+            complete = bool(answer) and not items and self.is_complete(job)
         else:
             answer = self.call("/v1/jobs/%s/claim" % job, n=n, wait="300ms", lease=self.lease, worker=self.name)
             fine = answer and answer[0] == 200
             items, lease = (answer[1]["items"], answer[1]["lease"]) if fine else (None, None)
-            lease_ms, complete = (answer[1]["lease_ms"], answer[1]["status"] == "COMPLETE") if fine else (0, False)
+            lease_ms, complete = (answer[1]["lease_ms"], answer[1]["status"] == "COMPLETE") if fine else (0, bool(answer) and answer[0] == 404)
         if items:
             self.note("take", job, n=self.count, ids=[id for id, _ in items], lease=lease, lease_ms=lease_ms, asked=asked)
         else:
@@ -81,7 +81,8 @@ class Client:
             self.close()
             self.conn = http.client.HTTPConnection(*self.address, timeout=20)
             self.conn.request("GET", "/v1/jobs/" + job)
-            return json.loads(self.conn.getresponse().read()).get("status") == "COMPLETE"
+            answer = self.conn.getresponse()
+            return answer.status == 404 or json.loads(answer.read()).get("status") == "COMPLETE"
         except (OSError, http.client.HTTPException, ValueError):
             return False
         finally:

@@ -68,14 +68,14 @@ KINDS = {"plain": (plain, "jsonl"), "packed": (packed, "jsonl.gz"), "spoilt": (s
 
 
 class Crew:
-    def __init__(self, t, seed, kinds, *, clients=4, lease="2s", max_attempts=15, one_each=False):
-        """kinds: {kind: how many records}; a job each, made anew under another name when it is complete, unless one_each."""
-        self.t, self.rng, self.one_each = t, random.Random(seed), one_each
+    def __init__(self, t, seed, kinds, *, clients=4, lease="2s", max_attempts=15, is_kept=True):
+        """kinds: {kind: how many records}; a job each, made anew under another name when it is complete. is_kept: ended ones and their events stay."""
+        self.t, self.rng, self.is_ending, self.is_kept = t, random.Random(seed), False, is_kept
         self.folder = t.cwd / "histories"
         self.folder.mkdir()
-        self.history, self.deaths = History(self.folder), []
+        self.history, self.deaths = History(self.folder, is_kept), []
         self.lease, self.max_attempts = lease, max_attempts
-        self.kinds, self.inputs, self.jobs, self.ended, self.acked = kinds, {}, {}, 0, {}
+        self.kinds, self.inputs, self.jobs, self.ended = kinds, {}, {}, 0
         self.clients, self.count, self.made = [None] * clients, 0, 0
         for kind, records in kinds.items():
             write, ending = KINDS[kind]
@@ -91,7 +91,6 @@ class Crew:
         made = self.t.post("/v1/jobs", {"name": name, "input": path.name, "output": output, "lease": self.lease, "max_attempts": self.max_attempts})
         assert made.status == 201, made.body
         self.jobs[name] = Job(name, self.t.cwd / output, good, bad, kind == "table")
-        self.acked[name] = set()
 
     # ---- clients ----
 
@@ -109,7 +108,7 @@ class Crew:
             report = self.t.get("/v1/jobs/" + name).json
             if report["status"] == "COMPLETE":
                 self.end(name)
-                if not self.one_each:
+                if not self.is_ending:
                     self.start(name.split("-")[0])
         for place, client in enumerate(self.clients):
             if self.jobs and (client is None or client.poll() is not None):
@@ -152,12 +151,15 @@ class Crew:
         report = self.t.get("/v1/jobs/" + name).json
         self.read()
         self.jobs[name].check_end(report)
+        if not self.is_kept:
+            assert self.t.request("DELETE", "/v1/jobs/" + name).status == 200
+            self.jobs[name].output.unlink()
         del self.jobs[name]
         self.ended += 1
 
     def finish(self, limit_s=60):
         """Without further faults all jobs come to their end."""
-        self.one_each = True
+        self.is_ending = True
 
         def over():
             self.keep_busy()
