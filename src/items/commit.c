@@ -231,7 +231,9 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
     tt_buf_clear(&j->scratch);
     tt_reader_state(j->reader, &j->scratch);
     TT_TRY(tt_buf_check(&j->scratch, err));
+    pthread_mutex_lock(&j->lock); /* its neighbours are read together with it */
     j->reader_stored = true;
+    pthread_mutex_unlock(&j->lock);
     return tt_page_put(txn, j->def.owner, TT_PAGE_READER_STATE, tt_buf_view(&j->scratch), err);
 }
 
