@@ -86,7 +86,7 @@ static void come_back(tt_job *j, tt_job_life life)
     tt_job_arm(j, tt_mono_ms());
     pthread_mutex_unlock(&j->lock);
     if (life == TT_JOB_LIVE)
-        tt_plan_start(j);
+        tt_plan_start(j, false);
 }
 
 static tt_rc do_nothing(void *arg, tt_txn *txn, tt_err *err) { return TT_OK; }
@@ -254,7 +254,7 @@ static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrit
     pthread_mutex_unlock(&j->lock);
     tt_items_set(items, tt_job_ref(j));
     if (rc == TT_OK)
-        tt_plan_start(j);
+        tt_plan_start(j, true);
     return rc;
 }
 

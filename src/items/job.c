@@ -438,5 +438,5 @@ void tt_job_resume(tt_job *j)
         j->life = TT_JOB_LIVE;
     pthread_mutex_unlock(&j->lock);
     if (j->life == TT_JOB_LIVE)
-        tt_plan_start(j);
+        tt_plan_start(j, false);
 }

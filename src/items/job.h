@@ -155,7 +155,8 @@ bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed do
 
 /* plan.c: find the blocks, in the background or (CSV with inferred types) at once. */
 tt_rc tt_plan_now(tt_job *j, tt_err *err) TT_MUST_CHECK;
-void tt_plan_start(tt_job *j);
+/* at_once: the first step is taken before it returns, so that a small input is known by then. */
+void tt_plan_start(tt_job *j, bool at_once);
 
 /* claim.c. With the lock held: look again at what waits; finished claims are moved to *done for tt_claims_finish, without the lock. */
 void tt_claims_retry(tt_job *j, tt_claim **done);

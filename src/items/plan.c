@@ -77,13 +77,18 @@ static void plan_step(void *arg)
         tt_job_unref(j);
 }
 
-void tt_plan_start(tt_job *j)
+void tt_plan_start(tt_job *j, bool at_once)
 {
     pthread_mutex_lock(&j->lock);
     bool start = j->plan == TT_PLAN_NONE && j->reader;
     if (start)
         j->plan = TT_PLAN_RUNNING;
     pthread_mutex_unlock(&j->lock);
-    if (start)
-        tt_pool_run(j->env->pool, plan_step, tt_job_ref(j));
+    if (!start)
+        return;
+    tt_job_ref(j);
+    if (at_once)
+        plan_step(j);
+    else
+        tt_pool_run(j->env->pool, plan_step, j);
 }
