@@ -15,6 +15,7 @@
 #include "server/handover.h"
 #include "server/items_calls.h"
 #include "server/reload.h"
+#include "server/schedule_routes.h"
 #include "server/task_routes.h"
 
 struct tt_house {
@@ -131,6 +132,7 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
+    tt_server_add_routes(h->server, tt_schedule_routes, NULL);
     tt_server_add_routes(h->server, own_routes, h);
 }
 
