@@ -89,7 +89,7 @@ static void put_head(serve_call *call)
         tt_buf_printf(&call->head, ",\"lease\":\"%s\",\"lease_ms\":%" PRId64, c->token, c->granted_ms);
     else
         tt_buf_cstr_put(&call->head, ",\"lease\":null,\"lease_ms\":0");
-    tt_buf_printf(&call->head, ",\"status\":\"%s\",\"items\":[", c->complete ? "COMPLETE" : "IN_PROGRESS");
+    tt_buf_printf(&call->head, ",\"status\":\"%s\",\"items\":[", c->status ? c->status : "IN_PROGRESS");
 }
 
 /* Many small slices (a job with holes): one copy is cheaper than a vector each. */
