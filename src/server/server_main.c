@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "server/dump.h"
 #include "server/handover.h"
 #include "server/items_calls.h"
 #include "server/pulse.h"
@@ -349,6 +350,8 @@ static void wait_for_end(tt_house *h, tt_options *options, int signal_fd)
                 return;
             if (signal == SIGHUP)
                 tt_reload(options, reloads, h);
+            else if (signal == SIGQUIT)
+                tt_dump_state(&(tt_dump_parts){h->server, h->ledger, h->tasks, h->items});
             else
                 tt_signals_change_log_level(signal);
         }

@@ -311,6 +311,23 @@ static void feed_watchdog(supervisor *s)
     s->watchdog_at_ms = now_ms + watchdog_ms;
 }
 
+/* ---- SIGQUIT ---- */
+
+static void dump_state(const supervisor *s)
+{
+    static const char *const phases[] = {"starting", "serving", "draining workers", "draining server"};
+    int64_t now_ms = tt_mono_ms();
+    const tt_log_field own[] = {TT_F_CSTR("phase", phases[s->phase]), TT_F_INT("children", s->child_count), TT_F_INT("wanted", s->wanted_count),
+                                TT_F_INT("sockets", s->home.count), TT_F_INT("unanswered", s->pulse.misses)};
+    tt_log_write(TT_LOG_INFO, "state: supervisor", own, TT_COUNT(own));
+    for (size_t i = 0; i < s->child_count; i++) {
+        const child *c = &s->children[i];
+        const tt_log_field row[] = {TT_F_CSTR("name", c->name), TT_F_INT("pid", c->pid), TT_F_CSTR("is", !c->pid ? "not running" : i >= s->wanted_count ? "leaving" : "running"),
+                                    TT_F_INT("for_ms", c->pid ? now_ms - c->started_ms : 0), TT_F_INT("short_lives", c->failures)};
+        tt_log_write(TT_LOG_INFO, "state: child", row, TT_COUNT(row));
+    }
+}
+
 /* ---- events ---- */
 
 static void on_signal(supervisor *s, int signal)
@@ -324,6 +341,8 @@ static void on_signal(supervisor *s, int signal)
         if (tt_reload(s->options->options, reloads, s))
             signal_children(s, 0, s->wanted_count, SIGHUP);
     } else if (signal != SIGCHLD) {
+        if (signal == SIGQUIT)
+            dump_state(s);
         tt_signals_change_log_level(signal);
         signal_children(s, 0, s->child_count, signal);
     }

@@ -191,3 +191,22 @@ def test_a_server_alone_feeds_its_watchdog(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+# ---- SIGQUIT ----
+
+def test_quit_writes_the_state_and_ends_nothing(tutti: Callable[..., Tutti]) -> None:
+    one = tutti(workers=1, args=["--log-level", "error"])
+    (one.cwd / "in.jsonl").write_text('{"n":1}\n' * 10)
+    assert one.post("/v1/jobs", {"name": "demo", "input": "in.jsonl", "output": "out.jsonl"}).status == 201
+    assert len(one.post("/v1/jobs/demo/claim", params={"n": 3, "worker": "anna"}).json["items"]) == 3
+    assert one.post("/v1/tasks/probe", params={"timeout": "60s"}).status == 200
+    family = children(one.pid)
+    os.kill(one.pid, signal.SIGQUIT)
+    told = {what: logged(one, 'msg="state: %s"' % what)[0] for what in
+            ("supervisor", "child", "threads", "http", "writer", "workers", "queue", "items", "job")}
+    assert "phase=serving" in told["supervisor"] and len(logged(one, 'msg="state: child"', 2)) == 2
+    assert re.search(r"ledger:[SRD]", told["threads"]) and "attached=1" in told["workers"] and "finished=1" in told["queue"]
+    assert "in_flight=3" in told["items"] and "leases=1" in told["items"] and "oldest_wait_ms=" in told["writer"]
+    assert "job=demo" in told["job"] and r'\"worker\":\"anna\"' in told["job"]
+    assert one.get("/livez").status == 200 and sorted(children(one.pid)) == sorted(family)
