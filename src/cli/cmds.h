@@ -26,6 +26,11 @@ int tt_cmd_config_docs(tt_cli *cli);
 int tt_cmd_doctor(tt_cli *cli);      /* cmd_doctor.c */
 int tt_cmd_version(tt_cli *cli);     /* cmd_version.c */
 int tt_cmd_schedule_explain(tt_cli *cli); /* cmd_schedule.c */
+int tt_cmd_secret_set(tt_cli *cli);   /* cmd_secret.c */
+int tt_cmd_secret_get(tt_cli *cli);
+int tt_cmd_secret_list(tt_cli *cli);
+int tt_cmd_secret_remove(tt_cli *cli);
+int tt_cmd_secret_rotate(tt_cli *cli);
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
 
 #endif

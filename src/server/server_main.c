@@ -18,6 +18,7 @@
 #include "server/pulse.h"
 #include "server/reload.h"
 #include "server/schedule_routes.h"
+#include "server/secret_routes.h"
 #include "server/task_routes.h"
 
 struct tt_house {
@@ -34,6 +35,8 @@ struct tt_house {
     tt_items_area items_area;
     tt_tasks *tasks;
     tt_task_area task_area;
+    tt_vault *vault;
+    tt_secret_area secret_area;
     tt_server *server;
 };
 
@@ -49,7 +52,7 @@ static tt_rc make_dir(const char *path, tt_err *err)
 }
 
 /* What jobs must not touch in the data directory. */
-static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", NULL};
+static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", "vault.key", NULL};
 
 tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
 {
@@ -122,6 +125,14 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc open_vault(tt_house *h, tt_err *err)
+{
+    TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
+    h->secret_area = (tt_secret_area){.secrets = {.ledger = h->ledger, .vault = h->vault, .lock = PTHREAD_MUTEX_INITIALIZER}, .pool = h->calls};
+    tt_vault_add_store(h->vault, &(tt_vault_store){.get = tt_secrets_get_sealed, .arg = &h->secret_area.secrets});
+    return TT_OK;
+}
+
 static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -135,6 +146,7 @@ static void add_areas(tt_house *h)
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
     tt_server_add_routes(h->server, tt_schedule_routes, NULL);
+    tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, own_routes, h);
 }
 
@@ -175,6 +187,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(tt_pool_new(CALL_THREADS, "calls", &h->calls, err));
     TT_TRY(open_items(h, err));
     TT_TRY(open_tasks(h, err));
+    TT_TRY(open_vault(h, err));
     return open_server(h, err);
 }
 
@@ -222,6 +235,7 @@ void tt_house_close(tt_house *h)
     tt_pool_free(h->calls);
     tt_pool_free(h->pool);
     tt_items_close(h->items);
+    tt_vault_free(h->vault);
     tt_ledger_close(h->ledger);
     tt_timers_free(h->timers);
     tt_watches_free(h->watches);
