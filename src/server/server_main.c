@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "server/execution_routes.h"
 #include "server/handover.h"
 #include "server/items_calls.h"
 #include "server/task_routes.h"
@@ -30,6 +31,8 @@ struct tt_house {
     tt_items_area items_area;
     tt_tasks *tasks;
     tt_task_area task_area;
+    tt_catalog *catalog;
+    tt_execution_area execution_area;
     tt_server *server;
 };
 
@@ -101,6 +104,15 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc open_programs(tt_house *h, tt_err *err)
+{
+    tt_program_env *env;
+    TT_TRY(tt_program_env_new(h->options, &env, err));
+    h->catalog = tt_catalog_new(env);
+    h->execution_area = (tt_execution_area){.catalog = h->catalog, .tasks = h->tasks, .ledger = h->ledger, .pool = h->calls};
+    return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
+}
+
 static const tt_route own_routes[2];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -113,6 +125,7 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
+    tt_server_add_routes(h->server, tt_execution_routes, &h->execution_area);
     tt_server_add_routes(h->server, own_routes, h);
 }
 
@@ -147,6 +160,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(tt_pool_new(CALL_THREADS, "calls", &h->calls, err));
     TT_TRY(open_items(h, err));
     TT_TRY(open_tasks(h, err));
+    TT_TRY(open_programs(h, err));
     return open_server(h, err);
 }
 
@@ -192,6 +206,7 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_pool_free(h->calls);
+    tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_items_close(h->items);
     tt_ledger_close(h->ledger);
