@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "cli/cmds.h"
+#include "server/reload.h"
 #include "server/server_main.h"
 #include "server/supervisor.h"
 #include "server/worker_main.h"
@@ -13,14 +14,8 @@
 /* Settings, and a log as they want it. */
 static tt_rc prepare(tt_cli *cli, tt_options **ret, tt_err *err)
 {
-    static const char *const levels[] = {[TT_LOG_ERROR] = "error", [TT_LOG_WARN] = "warn", [TT_LOG_INFO] = "info", [TT_LOG_DEBUG] = "debug"};
-    tt_log_level level = TT_LOG_INFO;
     TT_TRY(tt_cli_options(cli, ret, err));
-    for (size_t i = 0; i < TT_COUNT(levels); i++)
-        if (tt_str_is(tt_option_str(*ret, "log.level"), levels[i]))
-            level = (tt_log_level)i;
-    tt_log_setup(level, tt_str_is(tt_option_str(*ret, "log.format"), "json") ? TT_LOG_JSON : TT_LOG_LOGFMT);
-    return TT_OK;
+    return tt_reload_log(NULL, *ret, err);
 }
 
 static int up(tt_cli *cli)
@@ -73,6 +68,7 @@ static tt_rc call_inside(tt_cli *cli, const char *method, const char *target, tt
 static const tt_operand one_job[] = {JOB, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
+static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
 static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
 
 static const tt_flag start_flags[] = {
@@ -122,10 +118,22 @@ static const tt_flag run_flags[] = {
     {"--set", "-s", "NAME=VALUE", NULL, true, "one setting; what is no text (a list, a number) is understood by its type"},
     {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
     {"--here", .help = "run it in the foreground, without queue and server"},
+    {"--wait", .help = "wait for its end; the exit code says how it ended"},
+    {"--follow", .help = "wait, and show its progress"},
+    {"--owner", NULL, "NAME", .help = "whose it is; part of the id"},
+    {"--queue", NULL, "NAME", .help = "the queue that it goes to; default: default"},
+    {"--priority", NULL, "N", .help = "larger ones first"},
+    {"--attempts", NULL, "N", .help = "how often it is tried before it has failed"},
+    {"--storage", NULL, "JSON", .help = "where its records go: {\"type\":\"...\",\"settings\":{...}}"},
     {NULL},
 };
 static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
+static const tt_flag explain_flags[] = {
+    {"--zone", NULL, "ZONE", .help = "a time zone, like Europe/Berlin; the server's own when not given"},
+    {"--from", NULL, "PHRASE", .help = "as if now were this time"},
+    {NULL},
+};
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
 
 static const char *const program_settings[] = {"--programs", NULL};
@@ -164,9 +172,9 @@ static const tt_command commands[] = {
      .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
                 "A bad line is named by its number and left out; then the exit code is 3."},
 
-    {NULL, "run", "Run a program.", .flags = run_flags, .operands = some_program, .options = program_settings, .fn = tt_cmd_run,
-     .details = "Its log goes to standard output and its progress to standard error.",
-     .example = "tutti run hello --set name=world --here"},
+    {NULL, "run", "Run a program.", .flags = run_flags, .operands = some_program, .options = program_settings, .fn = tt_cmd_run, .needs_server = true,
+     .details = "Prints the execution's id. With --here its log goes to standard output and its progress to standard error.",
+     .example = "tutti run hello --set name=world --wait"},
     {"program", "list", "List all programs.", .options = program_settings, .fn = tt_cmd_program_list},
     {"program", "show", "Show one program and its settings.", .operands = one_program, .options = program_settings, .fn = tt_cmd_program_show},
     {"program", "check", "Check a file that is to be a program.", .operands = program_file, .options = program_settings, .fn = tt_cmd_program_check,
@@ -175,6 +183,9 @@ static const tt_command commands[] = {
      .example = "tutti program new hello --kind python"},
 
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
+
+    {"schedule", "explain", "Show how a phrase for a date is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
+     .example = "tutti schedule explain 4 days back"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

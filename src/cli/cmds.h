@@ -29,6 +29,7 @@ int tt_cmd_config_show(tt_cli *cli); /* cmd_config.c */
 int tt_cmd_config_docs(tt_cli *cli);
 int tt_cmd_doctor(tt_cli *cli);      /* cmd_doctor.c */
 int tt_cmd_version(tt_cli *cli);     /* cmd_version.c */
+int tt_cmd_schedule_explain(tt_cli *cli); /* cmd_schedule.c */
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
 
 #endif

@@ -11,6 +11,7 @@ static const struct {
 } nouns[] = {
     {"job", "jobs: from an input through your workers into one output"},
     {"worker", "worker processes"},
+    {"schedule", "times, and what happens at them"},
     {"config", "the configuration"},
 };
 

@@ -2,8 +2,9 @@
 
 #include <math.h>
 
-#include "base/mem.h"
+#include "base/clock.h"
 #include "base/vec.h"
+#include "work/phrase.h"
 
 /* ---- names ---- */
 
@@ -119,91 +120,19 @@ static tt_rc to_dict(const json_t *value, json_t **ret, tt_err *err)
 
 /* ---- dates ---- */
 
-/* Exactly n digits at *at; steps over them. */
-static bool digits(tt_str *at, unsigned n, unsigned *ret)
-{
-    unsigned value = 0;
-    if (at->len < n)
-        return false;
-    for (unsigned i = 0; i < n; i++) {
-        if (!isdigit((unsigned char)at->ptr[i]))
-            return false;
-        value = value * 10 + (unsigned)(at->ptr[i] - '0');
-    }
-    *at = tt_str_slice(*at, n, at->len);
-    *ret = value;
-    return true;
-}
-
-static bool mark(tt_str *at, const char *any_of)
-{
-    if (at->len == 0 || !at->ptr[0] || !strchr(any_of, at->ptr[0]))
-        return false;
-    *at = tt_str_slice(*at, 1, at->len);
-    return true;
-}
-
-static unsigned days_in(unsigned year, unsigned month)
-{
-    static const unsigned char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    return month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : days[month - 1];
-}
-
-typedef struct { unsigned year, month, day, hour, minute, second; } moment;
-
-static bool read_day(tt_str *at, moment *m)
-{
-    return digits(at, 4, &m->year) && mark(at, "-") && digits(at, 2, &m->month) && mark(at, "-") && digits(at, 2, &m->day) &&
-           m->year > 0 && m->month >= 1 && m->month <= 12 && m->day >= 1 && m->day <= days_in(m->year, m->month);
-}
-
-/* HH:MM[:SS[.fraction]]; the fraction is dropped. */
-static bool read_time(tt_str *at, moment *m)
-{
-    unsigned digit;
-    if (!digits(at, 2, &m->hour) || !mark(at, ":") || !digits(at, 2, &m->minute))
-        return false;
-    if (mark(at, ":") && !digits(at, 2, &m->second))
-        return false;
-    if (mark(at, ".,"))
-        while (digits(at, 1, &digit))
-            ;
-    return m->hour < 24 && m->minute < 60 && m->second < 60;
-}
-
-/* "", "Z", "+02:00", "+0200" into out, normal form. */
-static bool read_offset(tt_str *at, char out[8])
-{
-    unsigned hour = 0, minute = 0;
-    char sign = at->len ? at->ptr[0] : '\0';
-    out[0] = '\0';
-    if (at->len == 0)
-        return true;
-    if (mark(at, "zZ")) {
-        snprintf(out, 8, "+00:00");
-        return at->len == 0;
-    }
-    if (!mark(at, "+-") || !digits(at, 2, &hour))
-        return false;
-    mark(at, ":");
-    if (at->len && !digits(at, 2, &minute))
-        return false;
-    snprintf(out, 8, "%c%02u:%02u", sign, hour % 100, minute % 100);
-    return at->len == 0 && hour < 24 && minute < 60;
-}
-
+/* On the clocks of this machine. */
 static tt_rc to_datetime(const json_t *value, json_t **ret, tt_err *err)
 {
-    char offset[8] = "", out[64];
-    moment m = {0};
-    tt_str at = tt_str_trim(text_of(value));
-    bool ok = at.len && read_day(&at, &m);
-    if (ok && at.len)
-        ok = mark(&at, "T t") && read_time(&at, &m) && read_offset(&at, offset);
-    if (!ok)
-        return expect(err, "a date like 2026-01-31 or 2026-01-31T10:30:00", value);
-    snprintf(out, sizeof out, "%04u-%02u-%02uT%02u:%02u:%02u%s", m.year, m.month, m.day, m.hour, m.minute, m.second, offset);
-    return give(json_string(out), ret, err);
+    char out[TT_CIVIL_TEXT];
+    const tt_zone *zone;
+    tt_phrase date;
+    tt_err why;
+    if (!json_is_string(value))
+        return expect(err, "a date like 2026-01-31, or a phrase like `4 days back`", value);
+    TT_TRY(tt_zone_find((tt_str){0}, &zone, err));
+    if (tt_phrase_date(text_of(value), tt_wall_ms() / 1000, zone, &date, &why) != TT_OK)
+        return tt_fail(err, TT_INVALID, "is no date: %s", why.text);
+    return give(json_string(tt_civil_text(&date.local, out)), ret, err);
 }
 
 /* ---- the table of types: to add one, a row here, a value in settings.h, and a sentence in docs/programs.md ---- */

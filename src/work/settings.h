@@ -38,7 +38,7 @@ const tt_setting *tt_settings_find(const tt_settings *s, const char *name); /* N
 /* The same again, with `required`, and `secret`, `choices`, `description` where they say something. A new reference; NULL: out of memory. */
 json_t *tt_settings_describe(const tt_settings *s);
 /* given: an object (or NULL: none). *ret (a new reference): every declared setting that has a value, typed, defaults filled in; dates as
- * `YYYY-MM-DDTHH:MM:SS` and the offset that was given. TT_INVALID with a sentence about what is wrong. */
+ * `YYYY-MM-DDTHH:MM:SS` on this machine's clocks. TT_INVALID with a sentence about what is wrong. */
 tt_rc tt_settings_check(const tt_settings *s, const json_t *given, json_t **ret, tt_err *err) TT_MUST_CHECK;
 /* checked with `***` in place of secrets, also those below names like `password` inside objects. A new reference. */
 json_t *tt_settings_mask(const tt_settings *s, const json_t *checked);
