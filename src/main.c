@@ -108,6 +108,28 @@ static const tt_flag worker_flags[] = {
     {"--queue", NULL, "A,B", .help = "the queues it serves, in this order; default: default"},
     {NULL},
 };
+static const tt_operand one_program[] = {{"PROGRAM", "the program's name"}, {NULL}};
+static const tt_operand some_program[] = {{"PROGRAM", "the program's name; with --here, or a path"}, {NULL}};
+static const tt_operand program_file[] = {{"FILE", "the program", "file"}, {NULL}};
+static const tt_operand new_program[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
+static const tt_flag new_program_flags[] = {
+    {"--kind", NULL, "KIND", "python", .help = "c, python or executable"},
+    {"--dir", NULL, "DIR", ".", .help = "the directory that it is written to"},
+    {NULL},
+};
+static const tt_flag run_flags[] = {
+    {"--set", "-s", "NAME=VALUE", NULL, true, "one setting; what is no text (a list, a number) is understood by its type"},
+    {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
+    {"--here", .help = "run it in the foreground, without queue and server"},
+    {"--wait", .help = "wait for its end; the exit code says how it ended"},
+    {"--follow", .help = "wait, and show its progress"},
+    {"--owner", NULL, "NAME", .help = "whose it is; part of the id"},
+    {"--queue", NULL, "NAME", .help = "the queue that it goes to; default: default"},
+    {"--priority", NULL, "N", .help = "larger ones first"},
+    {"--attempts", NULL, "N", .help = "how often it is tried before it has failed"},
+    {"--storage", NULL, "JSON", .help = "where its records go: {\"type\":\"...\",\"settings\":{...}}"},
+    {NULL},
+};
 static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
 static const tt_flag explain_flags[] = {
@@ -120,6 +142,7 @@ static const tt_flag get_flags[] = {{"--field", NULL, "NAME", .help = "only this
 static const tt_flag rotate_flags[] = {{"--forget-old", .help = "drop the keys before the new one"}, {NULL}};
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
 
+static const char *const program_settings[] = {"--programs", NULL};
 static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
@@ -156,6 +179,16 @@ static const tt_command commands[] = {
     {"job", "push", "Read results as JSON lines and hand them in.", .operands = one_job, .fn = tt_cmd_job_push, .needs_server = true,
      .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
                 "A bad line is named by its number and left out; then the exit code is 3."},
+
+    {NULL, "run", "Run a program.", .flags = run_flags, .operands = some_program, .options = program_settings, .fn = tt_cmd_run, .needs_server = true,
+     .details = "Prints the execution's id. With --here its log goes to standard output and its progress to standard error.",
+     .example = "tutti run hello --set name=world --wait"},
+    {"program", "list", "List all programs.", .options = program_settings, .fn = tt_cmd_program_list},
+    {"program", "show", "Show one program and its settings.", .operands = one_program, .options = program_settings, .fn = tt_cmd_program_show},
+    {"program", "check", "Check a file that is to be a program.", .operands = program_file, .options = program_settings, .fn = tt_cmd_program_check,
+     .details = "Describes it as a worker would, compiles it if it is C, and says what is wrong. Exits with 3 when it is broken."},
+    {"program", "new", "Write a working program to begin with.", .flags = new_program_flags, .operands = new_program, .options = program_settings, .fn = tt_cmd_program_new,
+     .example = "tutti program new hello --kind python"},
 
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
 

@@ -21,6 +21,12 @@ int tt_cmd_job_watch(tt_cli *cli);  /* cmd_job_watch.c */
 int tt_cmd_job_pull(tt_cli *cli);   /* cmd_job_pull.c */
 int tt_cmd_job_push(tt_cli *cli);   /* cmd_job_push.c */
 
+int tt_cmd_program_list(tt_cli *cli);  /* cmd_program.c */
+int tt_cmd_program_show(tt_cli *cli);
+int tt_cmd_program_check(tt_cli *cli);
+int tt_cmd_program_new(tt_cli *cli);
+int tt_cmd_run(tt_cli *cli);           /* cmd_run.c */
+
 int tt_cmd_config_show(tt_cli *cli); /* cmd_config.c */
 int tt_cmd_config_docs(tt_cli *cli);
 int tt_cmd_doctor(tt_cli *cli);      /* cmd_doctor.c */

@@ -13,6 +13,7 @@
 #include "base/notify.h"
 #include "base/signals.h"
 #include "server/dump.h"
+#include "server/execution_routes.h"
 #include "server/handover.h"
 #include "server/items_calls.h"
 #include "server/pulse.h"
@@ -37,6 +38,8 @@ struct tt_house {
     tt_task_area task_area;
     tt_vault *vault;
     tt_secret_area secret_area;
+    tt_catalog *catalog;
+    tt_execution_area execution_area;
     tt_server *server;
 };
 
@@ -133,6 +136,17 @@ static tt_rc open_vault(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc open_programs(tt_house *h, tt_err *err)
+{
+    tt_program_env *env;
+    TT_TRY(tt_program_env_new(h->options, &env, err));
+    h->catalog = tt_catalog_new(env);
+    h->execution_area = (tt_execution_area){.catalog = h->catalog, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
+                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
+    return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
+}
+
+
 static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -145,6 +159,7 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
+    tt_server_add_routes(h->server, tt_execution_routes, &h->execution_area);
     tt_server_add_routes(h->server, tt_schedule_routes, NULL);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, own_routes, h);
@@ -188,6 +203,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(open_items(h, err));
     TT_TRY(open_tasks(h, err));
     TT_TRY(open_vault(h, err));
+    TT_TRY(open_programs(h, err));
     return open_server(h, err);
 }
 
@@ -226,6 +242,8 @@ void tt_house_close(tt_house *h)
         return;
     if (h->tasks)
         tt_tasks_drain(h->tasks);
+    if (h->catalog)
+        tt_execution_drain(&h->execution_area);
     tt_server_free(h->server);
     tt_tasks_close(h->tasks);
     if (h->items) {
@@ -233,6 +251,7 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_pool_free(h->calls);
+    tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_items_close(h->items);
     tt_vault_free(h->vault);
@@ -407,6 +426,7 @@ int tt_server_main(tt_options *options)
     if (pthread_create(&second, NULL, end_at_once, &signal_fd) == 0)
         pthread_detach(second);
     tt_tasks_drain(h->tasks);
+    tt_execution_drain(&h->execution_area);
     tt_items_drain(h->items);
     tt_server_drain(h->server, tt_option_int(options, "shutdown.grace"));
     tt_house_close(h);

@@ -11,6 +11,8 @@
 #include "base/signals.h"
 #include "io/http.h"
 #include "server/reload.h"
+#include "work/execution.h"
+#include "work/program_run.h"
 #include "work/worker.h"
 
 enum { LEASE_MS = 60000, WAIT_MS = 30000, CALL_TIMEOUT_MS = 15000 };
@@ -222,6 +224,7 @@ static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, t
     prctl(PR_SET_NAME, "tutti-worker");
     if (sodium_init() < 0)
         return tt_fail(err, TT_FAILED, "cannot set up libsodium");
+    TT_TRY(tt_execution_register(o, err));
     TT_TRY(connect_to(t, o, args->server, err));
     const tt_worker_transport table = {
         .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend,
@@ -241,6 +244,7 @@ int tt_worker_main(tt_options *o, const tt_worker_args *args)
     tt_rc rc = run(&t, o, args, &err);
     if (rc != TT_OK)
         tt_log_error("the worker ends", TT_F_CSTR("why", err.text));
+    tt_program_run_finish();
     tt_http_free(t.claims);
     tt_http_free(t.reports);
     tt_log_set_process(NULL);
