@@ -113,6 +113,19 @@ static const tt_flag show_flags[] = {{"--origin", .help = "say where each value 
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
 
+static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
+static const tt_flag cat_flags[] = {
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+static const tt_flag head_flags[] = {
+    {"--lines", "-n", "N", "10", .help = "so many rows"},
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+
 static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
@@ -149,6 +162,14 @@ static const tt_command commands[] = {
                 "A bad line is named by its number and left out; then the exit code is 3."},
 
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
+
+    {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
+    {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,
+     .details = "Codec, encodings, sizes, null counts and bounds. With --json, a line for each chunk."},
+    {"parquet", "head", "Print the first rows of a Parquet file.", .flags = head_flags, .operands = parquet_file, .fn = tt_cmd_parquet_head},
+    {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
+     .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
+     .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

@@ -23,6 +23,10 @@ int tt_cmd_config_show(tt_cli *cli); /* cmd_config.c */
 int tt_cmd_config_docs(tt_cli *cli);
 int tt_cmd_doctor(tt_cli *cli);      /* cmd_doctor.c */
 int tt_cmd_version(tt_cli *cli);     /* cmd_version.c */
+int tt_cmd_parquet_schema(tt_cli *cli); /* cmd_parquet.c */
+int tt_cmd_parquet_stat(tt_cli *cli);
+int tt_cmd_parquet_head(tt_cli *cli);
+int tt_cmd_parquet_cat(tt_cli *cli);
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
 
 #endif
