@@ -143,6 +143,19 @@ static const tt_flag rotate_flags[] = {{"--forget-old", .help = "drop the keys b
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
 
 static const char *const program_settings[] = {"--programs", NULL};
+static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
+static const tt_flag cat_flags[] = {
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+static const tt_flag head_flags[] = {
+    {"--lines", "-n", "N", "10", .help = "so many rows"},
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+
 static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
@@ -203,6 +216,13 @@ static const tt_command commands[] = {
     {"secret", "list", "List the names of all secrets.", .fn = tt_cmd_secret_list},
     {"secret", "remove", "Remove a secret.", .operands = one_secret, .fn = tt_cmd_secret_remove},
     {"secret", "rotate", "Make a new key for the vault and seal all secrets again with it.", .flags = rotate_flags, .fn = tt_cmd_secret_rotate},
+    {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
+    {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,
+     .details = "Codec, encodings, sizes, null counts and bounds. With --json, a line for each chunk."},
+    {"parquet", "head", "Print the first rows of a Parquet file.", .flags = head_flags, .operands = parquet_file, .fn = tt_cmd_parquet_head},
+    {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
+     .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
+     .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},
