@@ -94,6 +94,11 @@ static const tt_flag start_flags[] = {
 };
 static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
 static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag redo_flags[] = {
+    {"--id", NULL, "ID", NULL, true, "this item; several times, or ID,ID"},
+    {"--all", .help = "every item that is received"},
+    {NULL},
+};
 static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
 static const tt_flag pull_flags[] = {
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
@@ -183,6 +188,8 @@ static const tt_command commands[] = {
     {"job", "errors", "List items that are in error or dead, and why.", .flags = errors_flags, .operands = one_job, .fn = tt_cmd_job_errors},
     {"job", "retry", "Hand out items in error once more.", .flags = retry_flags, .operands = one_job, .fn = tt_cmd_job_retry},
     {"job", "clean", "Give back what is in flight; with --output, delete the output as well.", .flags = clean_flags, .operands = one_job, .fn = tt_cmd_job_clean},
+    {"job", "redo", "Work on received items once more; their new results are appended.", .flags = redo_flags, .operands = one_job, .fn = tt_cmd_job_redo,
+     .details = "The lines that the output has stay there.", .example = "tutti job redo demo --id 17 --id 42"},
     {"job", "pause", "Hand nothing out until the job is resumed; results are taken.", .operands = one_job, .fn = tt_cmd_job_pause},
     {"job", "resume", "Hand out again.", .operands = one_job, .fn = tt_cmd_job_resume},
     {"job", "delete", "Delete a job; its output stays.", .operands = one_job, .fn = tt_cmd_job_delete},
