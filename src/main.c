@@ -69,6 +69,7 @@ static const tt_operand one_job[] = {JOB, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
 static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
+static const tt_operand one_secret[] = {{"NAME", "the secret, like dev/db/warehouse/read"}, {NULL}};
 static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
 
 static const tt_flag start_flags[] = {
@@ -84,6 +85,8 @@ static const tt_flag start_flags[] = {
     {"--strict-json", .help = "refuse NaN and Infinity"},
     {"--lease", NULL, "DUR", .help = "how long items stay with a worker before others may have them"},
     {"--max-attempts", NULL, "N", .help = "how often an item is handed out before it is parked as dead"},
+    {"--rate", NULL, "N/s", .help = "hand out at most so many items: 100/s, 30/m, 10/h or 5/d"},
+    {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
@@ -134,6 +137,9 @@ static const tt_flag explain_flags[] = {
     {"--from", NULL, "PHRASE", .help = "as if now were this time"},
     {NULL},
 };
+static const tt_flag set_flags[] = {{"--file", NULL, "FILE", .help = "read the value from this file; -: from standard input"}, {NULL}};
+static const tt_flag get_flags[] = {{"--field", NULL, "NAME", .help = "only this field of a secret that is a JSON object"}, {NULL}};
+static const tt_flag rotate_flags[] = {{"--forget-old", .help = "drop the keys before the new one"}, {NULL}};
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
 
 static const char *const program_settings[] = {"--programs", NULL};
@@ -164,6 +170,8 @@ static const tt_command commands[] = {
     {"job", "errors", "List items that are in error or dead, and why.", .flags = errors_flags, .operands = one_job, .fn = tt_cmd_job_errors},
     {"job", "retry", "Hand out items in error once more.", .flags = retry_flags, .operands = one_job, .fn = tt_cmd_job_retry},
     {"job", "clean", "Give back what is in flight; with --output, delete the output as well.", .flags = clean_flags, .operands = one_job, .fn = tt_cmd_job_clean},
+    {"job", "pause", "Hand nothing out until the job is resumed; results are taken.", .operands = one_job, .fn = tt_cmd_job_pause},
+    {"job", "resume", "Hand out again.", .operands = one_job, .fn = tt_cmd_job_resume},
     {"job", "delete", "Delete a job; its output stays.", .operands = one_job, .fn = tt_cmd_job_delete},
     {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = one_job, .fn = tt_cmd_job_pull, .needs_server = true,
      .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",
@@ -186,6 +194,15 @@ static const tt_command commands[] = {
 
     {"schedule", "explain", "Show how a phrase for a date is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
+
+    {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
+     .details = "One line break at the end is cut off. At a terminal, asks for the value without showing it.",
+     .example = "tutti secret set dev/db/warehouse/read --file warehouse.json"},
+    {"secret", "get", "Print the value of a secret.", .flags = get_flags, .operands = one_secret, .fn = tt_cmd_secret_get,
+     .example = "tutti secret get dev/db/warehouse/read --field password"},
+    {"secret", "list", "List the names of all secrets.", .fn = tt_cmd_secret_list},
+    {"secret", "remove", "Remove a secret.", .operands = one_secret, .fn = tt_cmd_secret_remove},
+    {"secret", "rotate", "Make a new key for the vault and seal all secrets again with it.", .flags = rotate_flags, .fn = tt_cmd_secret_rotate},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

@@ -12,6 +12,7 @@ static const struct {
     {"job", "jobs: from an input through your workers into one output"},
     {"worker", "worker processes"},
     {"schedule", "times, and what happens at them"},
+    {"secret", "passwords and other secrets, sealed"},
     {"config", "the configuration"},
 };
 

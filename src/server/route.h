@@ -43,6 +43,7 @@ struct tt_route {
     tt_access access;
     tt_body_kind body;
     uint64_t body_limit_bytes;/* 0: the server's default (64 MiB) */
+    bool quiet;               /* asked every few seconds by ourselves: not in the access log */
     bool changes_state;       /* a GET that does: Origin is checked as for POST */
     const tt_param *params;   /* may be NULL */
     void (*handler)(tt_req *req);
