@@ -12,8 +12,8 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
-#include "server/dump.h"
 #include "server/execution_routes.h"
+#include "server/dump.h"
 #include "server/handover.h"
 #include "server/items_calls.h"
 #include "server/pulse.h"
@@ -36,10 +36,10 @@ struct tt_house {
     tt_items_area items_area;
     tt_tasks *tasks;
     tt_task_area task_area;
-    tt_vault *vault;
-    tt_secret_area secret_area;
     tt_catalog *catalog;
     tt_execution_area execution_area;
+    tt_vault *vault;
+    tt_secret_area secret_area;
     tt_server *server;
 };
 
@@ -126,6 +126,16 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     TT_TRY(tt_tasks_open(&env, &h->tasks, err));
     h->task_area = (tt_task_area){h->tasks, h->ledger, expected_workers(h, h->options)};
     return TT_OK;
+}
+
+static tt_rc open_programs(tt_house *h, tt_err *err)
+{
+    tt_program_env *env;
+    TT_TRY(tt_program_env_new(h->options, &env, err));
+    h->catalog = tt_catalog_new(env);
+    h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
+                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
+    return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
 }
 
 static tt_rc open_vault(tt_house *h, tt_err *err)

@@ -204,3 +204,30 @@ def test_a_changed_program_is_not_run_for_an_older_task(place):
     place.t.restart(args=[*place.t.args, "--workers", "1"])
     m = place.ended(job)
     assert m["status"] == "failed" and "is not the one that the task was made for" in m["exc_info"]
+
+
+# ---- secrets ----
+
+
+def test_settings_are_sealed_on_the_disk_and_in_answers(place):
+    place.script("p", "true", {"password": {"type": "str"}, "name": {"type": "str"}})
+    place.start(workers=0)
+    started = place.t.post("/v1/executions", {"program": "p", "settings": {"password": "geheim-1", "name": "offen-1"}, "storage": {"settings": {"password": "geheim-2"}}}).json
+    assert started["settings"] == {"password": "***", "name": "offen-1"}
+    for path in ("/v1/tasks/1", "/v1/executions/1", "/execution/get?job_id=1"):
+        assert not any(word in place.t.get(path).body for word in (b"geheim", b"offen"))
+    place.t.stop()
+    for path in place.t.data.glob("ledger.db*"):
+        assert not any(word in path.read_bytes() for word in (b"geheim", b"offen")), path
+    assert "geheim" not in place.t.log()
+
+
+def test_a_setting_may_refer_to_a_secret(place):
+    place.script("p", "cat >%s; cat %s; exit 3" % (place.dir / "_seen", place.dir / "_seen"), {"login": {"type": "dict"}, "password": {"type": "str"}})
+    place.start()
+    assert place.t.request("PUT", "/v1/secrets/shop%2Flogin", {"value": {"user": "ada", "word": "geheim-3"}}).status == 200
+    m = place.ended(place.run("p", {"login": {"who": "secret:shop/login#user", "word": "secret:shop/login#word"}, "password": "geheim-4"}))
+    assert json.loads((place.dir / "_seen").read_text()) == {"login": {"who": "ada", "word": "geheim-3"}, "password": "geheim-4"}
+    assert m["status"] == "failed" and "exit 3" in m["exc_info"] and "***" in m["exc_info"] and "geheim" not in m["exc_info"]
+    m = place.ended(place.run("p", {"login": {"who": "secret:none"}, "password": "x"}))
+    assert m["status"] == "failed" and "none" in m["exc_info"]
