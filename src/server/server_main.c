@@ -128,16 +128,6 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc open_programs(tt_house *h, tt_err *err)
-{
-    tt_program_env *env;
-    TT_TRY(tt_program_env_new(h->options, &env, err));
-    h->catalog = tt_catalog_new(env);
-    h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
-                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
-    return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
-}
-
 static tt_rc open_vault(tt_house *h, tt_err *err)
 {
     TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
@@ -151,11 +141,10 @@ static tt_rc open_programs(tt_house *h, tt_err *err)
     tt_program_env *env;
     TT_TRY(tt_program_env_new(h->options, &env, err));
     h->catalog = tt_catalog_new(env);
-    h->execution_area = (tt_execution_area){.catalog = h->catalog, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
+    h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
                                              .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
     return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
 }
-
 
 static const tt_route own_routes[3];
 
