@@ -449,6 +449,25 @@ int64_t tt_req_int(const tt_req *req, const char *name)
 
 bool tt_req_bool(const tt_req *req, const char *name) { return tt_req_int(req, name) != 0; }
 
+typedef struct {
+    tt_req *req;
+    void (*fn)(tt_req *req);
+} pool_call;
+
+static void run_pool_call(void *arg)
+{
+    pool_call call = *(pool_call *)arg;
+    free(arg);
+    call.fn(call.req);
+}
+
+void tt_req_on_pool(tt_req *req, tt_pool *pool, void (*fn)(tt_req *req))
+{
+    pool_call *call = TT_NEW(pool_call);
+    *call = (pool_call){req, fn};
+    tt_pool_run(pool, run_pool_call, call);
+}
+
 tt_rc tt_req_json(tt_req *req, json_t **ret, tt_err *err)
 {
     enum { LARGEST_TREE_TEXT = 8 * 1024 * 1024 }; /* a tree takes up to sixteen times its text */

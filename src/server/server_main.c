@@ -12,12 +12,14 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "server/execution_routes.h"
 #include "server/dump.h"
 #include "server/handover.h"
 #include "server/items_calls.h"
 #include "server/pulse.h"
 #include "server/reload.h"
 #include "server/schedule_routes.h"
+#include "server/secret_routes.h"
 #include "server/task_routes.h"
 
 struct tt_house {
@@ -34,6 +36,10 @@ struct tt_house {
     tt_items_area items_area;
     tt_tasks *tasks;
     tt_task_area task_area;
+    tt_catalog *catalog;
+    tt_execution_area execution_area;
+    tt_vault *vault;
+    tt_secret_area secret_area;
     tt_server *server;
 };
 
@@ -49,7 +55,7 @@ static tt_rc make_dir(const char *path, tt_err *err)
 }
 
 /* What jobs must not touch in the data directory. */
-static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", NULL};
+static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", "vault.key", NULL};
 
 tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
 {
@@ -122,6 +128,24 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc open_vault(tt_house *h, tt_err *err)
+{
+    TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
+    h->secret_area = (tt_secret_area){.secrets = {.ledger = h->ledger, .vault = h->vault, .lock = PTHREAD_MUTEX_INITIALIZER}, .pool = h->calls};
+    tt_vault_add_store(h->vault, &(tt_vault_store){.get = tt_secrets_get_sealed, .arg = &h->secret_area.secrets});
+    return TT_OK;
+}
+
+static tt_rc open_programs(tt_house *h, tt_err *err)
+{
+    tt_program_env *env;
+    TT_TRY(tt_program_env_new(h->options, &env, err));
+    h->catalog = tt_catalog_new(env);
+    h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
+                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
+    return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
+}
+
 static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -134,7 +158,9 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
+    tt_server_add_routes(h->server, tt_execution_routes, &h->execution_area);
     tt_server_add_routes(h->server, tt_schedule_routes, NULL);
+    tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, own_routes, h);
 }
 
@@ -175,6 +201,8 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(tt_pool_new(CALL_THREADS, "calls", &h->calls, err));
     TT_TRY(open_items(h, err));
     TT_TRY(open_tasks(h, err));
+    TT_TRY(open_vault(h, err));
+    TT_TRY(open_programs(h, err));
     return open_server(h, err);
 }
 
@@ -213,6 +241,8 @@ void tt_house_close(tt_house *h)
         return;
     if (h->tasks)
         tt_tasks_drain(h->tasks);
+    if (h->catalog)
+        tt_execution_drain(&h->execution_area);
     tt_server_free(h->server);
     tt_tasks_close(h->tasks);
     if (h->items) {
@@ -220,8 +250,10 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_pool_free(h->calls);
+    tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_items_close(h->items);
+    tt_vault_free(h->vault);
     tt_ledger_close(h->ledger);
     tt_timers_free(h->timers);
     tt_watches_free(h->watches);
@@ -393,6 +425,7 @@ int tt_server_main(tt_options *options)
     if (pthread_create(&second, NULL, end_at_once, &signal_fd) == 0)
         pthread_detach(second);
     tt_tasks_drain(h->tasks);
+    tt_execution_drain(&h->execution_area);
     tt_items_drain(h->items);
     tt_server_drain(h->server, tt_option_int(options, "shutdown.grace"));
     tt_house_close(h);
