@@ -95,6 +95,11 @@ static const tt_flag start_flags[] = {
 };
 static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
 static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag redo_flags[] = {
+    {"--id", NULL, "ID", NULL, true, "this item; several times, or ID,ID"},
+    {"--all", .help = "every item that is received"},
+    {NULL},
+};
 static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
 static const tt_flag pull_flags[] = {
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
@@ -144,6 +149,19 @@ static const tt_flag rotate_flags[] = {{"--forget-old", .help = "drop the keys b
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
 
 static const char *const program_settings[] = {"--programs", NULL};
+static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
+static const tt_flag cat_flags[] = {
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+static const tt_flag head_flags[] = {
+    {"--lines", "-n", "N", "10", .help = "so many rows"},
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+
 static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
@@ -171,6 +189,8 @@ static const tt_command commands[] = {
     {"job", "errors", "List items that are in error or dead, and why.", .flags = errors_flags, .operands = one_job, .fn = tt_cmd_job_errors},
     {"job", "retry", "Hand out items in error once more.", .flags = retry_flags, .operands = one_job, .fn = tt_cmd_job_retry},
     {"job", "clean", "Give back what is in flight; with --output, delete the output as well.", .flags = clean_flags, .operands = one_job, .fn = tt_cmd_job_clean},
+    {"job", "redo", "Work on received items once more; their new results are appended.", .flags = redo_flags, .operands = one_job, .fn = tt_cmd_job_redo,
+     .details = "The lines that the output has stay there.", .example = "tutti job redo demo --id 17 --id 42"},
     {"job", "pause", "Hand nothing out until the job is resumed; results are taken.", .operands = one_job, .fn = tt_cmd_job_pause},
     {"job", "resume", "Hand out again.", .operands = one_job, .fn = tt_cmd_job_resume},
     {"job", "delete", "Delete a job; its output stays.", .operands = one_job, .fn = tt_cmd_job_delete},
@@ -204,6 +224,13 @@ static const tt_command commands[] = {
     {"secret", "list", "List the names of all secrets.", .fn = tt_cmd_secret_list},
     {"secret", "remove", "Remove a secret.", .operands = one_secret, .fn = tt_cmd_secret_remove},
     {"secret", "rotate", "Make a new key for the vault and seal all secrets again with it.", .flags = rotate_flags, .fn = tt_cmd_secret_rotate},
+    {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
+    {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,
+     .details = "Codec, encodings, sizes, null counts and bounds. With --json, a line for each chunk."},
+    {"parquet", "head", "Print the first rows of a Parquet file.", .flags = head_flags, .operands = parquet_file, .fn = tt_cmd_parquet_head},
+    {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
+     .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
+     .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

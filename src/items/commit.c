@@ -222,9 +222,10 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
                   j->storing_planned ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
                   output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
     const char *paused = j->gate.paused ? "true" : "false";
+    uint64_t redone = j->redone;
     pthread_mutex_unlock(&j->lock);
     tt_buf_json_str(&j->scratch, tt_buf_view(&state));
-    tt_buf_printf(&j->scratch, ",\"paused\":%s}", paused);
+    tt_buf_printf(&j->scratch, ",\"paused\":%s,\"redone\":%" PRIu64 "}", paused, redone);
     TT_TRY(tt_buf_check(&j->scratch, err));
     TT_TRY(tt_page_put(txn, j->def.owner, TT_PAGE_HEAD, tt_buf_view(&j->scratch), err));
     if (!j->reader || j->reader_stored || !j->storing_planned)

@@ -153,6 +153,8 @@ tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err) TT_MUST_CHECK;
 /* error and dead items are pending again: those of ids, or all (ids NULL). */
 tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
+/* The same for received items, whose lines stay in the output: the next result of each is appended. What is not committed yet is not meant. */
+tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_redone, tt_err *err) TT_MUST_CHECK;
 
 /* ---- reports; memory only, except errors ---- */
 void tt_job_report(tt_job *j, tt_buf *out);          /* the older form, with ours added: one JSON object */

@@ -80,7 +80,7 @@ struct tt_job {
     /* persisted: pages, head */
     tt_blocks blocks;
     tt_plan_state plan;
-    uint64_t duplicates;
+    uint64_t duplicates, redone;
     tt_append_mark output_mark, rejects_mark;
     tt_redo redo;
     uint32_t generation;   /* of the output: clean starts so far */

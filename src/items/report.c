@@ -44,8 +44,8 @@ static void put_numbers(const tt_job *j, tt_buf *out)
     double rate = tt_rate_per_s(&j->rate, now);
     uint64_t pending = n->of[TT_ITEM_PENDING];
     tt_buf_printf(out, "\"served\":%" PRIu64 ",\"received\":%" PRIu64 ",\"status\":\"%s\",\"errors\":%" PRIu64 ",\"dead\":%" PRIu64
-                  ",\"duplicates\":%" PRIu64 ",\"rate\":%.1f", n->in_flight, n->of[TT_ITEM_RECEIVED], tt_job_status(j),
-                  n->of[TT_ITEM_ERROR], n->of[TT_ITEM_DEAD], j->duplicates, rate);
+                  ",\"duplicates\":%" PRIu64 ",\"redone\":%" PRIu64 ",\"rate\":%.1f", n->in_flight, n->of[TT_ITEM_RECEIVED], tt_job_status(j),
+                  n->of[TT_ITEM_ERROR], n->of[TT_ITEM_DEAD], j->duplicates, j->redone, rate);
     put_or_null(out, "total", planned, (int64_t)total_of(n));
     put_or_null(out, "pending", planned, (int64_t)pending);
     put_or_null(out, "eta_s", planned && (rate > 0 || pending == 0), rate > 0 ? (int64_t)((double)pending / rate + 0.5) : 0);

@@ -128,6 +128,14 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc open_vault(tt_house *h, tt_err *err)
+{
+    TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
+    h->secret_area = (tt_secret_area){.secrets = {.ledger = h->ledger, .vault = h->vault, .lock = PTHREAD_MUTEX_INITIALIZER}, .pool = h->calls};
+    tt_vault_add_store(h->vault, &(tt_vault_store){.get = tt_secrets_get_sealed, .arg = &h->secret_area.secrets});
+    return TT_OK;
+}
+
 static tt_rc open_programs(tt_house *h, tt_err *err)
 {
     tt_program_env *env;
@@ -136,14 +144,6 @@ static tt_rc open_programs(tt_house *h, tt_err *err)
     h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
                                              .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
     return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
-}
-
-static tt_rc open_vault(tt_house *h, tt_err *err)
-{
-    TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
-    h->secret_area = (tt_secret_area){.secrets = {.ledger = h->ledger, .vault = h->vault, .lock = PTHREAD_MUTEX_INITIALIZER}, .pool = h->calls};
-    tt_vault_add_store(h->vault, &(tt_vault_store){.get = tt_secrets_get_sealed, .arg = &h->secret_area.secrets});
-    return TT_OK;
 }
 
 static const tt_route own_routes[3];
