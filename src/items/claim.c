@@ -2,6 +2,7 @@
  * byte of an item is copied or looked at here. What it needs and does not find (a block that is not loaded, a plan that has not got that
  * far, items that are all in flight) makes it wait on the job's list; every event that could help looks through that list again. */
 #include "items/job.h"
+#include "items/verify.h"
 
 #include "base/clock.h"
 #include "items/any.h"
@@ -51,11 +52,21 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
     tt_job_flush_soon(j);
 }
 
-static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, tt_err *err)
+/* *ret_touched: the file's time stamp moved, so that it must be compared first. */
+static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, bool *ret_touched, tt_err *err)
 {
     if (block->file_no >= j->def.inputs.len)
         return tt_fail(err, TT_CORRUPT, "job `%s` has a block of file %u, and %zu files", j->def.name, block->file_no, j->def.inputs.len);
-    TT_TRY(tt_source_unchanged(tt_reader_file(j->reader, block->file_no), &j->def.inputs.ptr[block->file_no].print, err));
+    tt_source *file = tt_reader_file(j->reader, block->file_no);
+    pthread_mutex_lock(&j->lock);
+    tt_fingerprint recorded = j->def.inputs.ptr[block->file_no].print;
+    *ret_touched = tt_source_is_touched(file, &recorded);
+    if (*ret_touched)
+        tt_verify_doubt(j, block->file_no);
+    pthread_mutex_unlock(&j->lock);
+    if (*ret_touched)
+        return TT_OK;
+    TT_TRY(tt_source_unchanged(file, &recorded, err));
     return tt_reader_load(j->reader, block, ret, err);
 }
 
@@ -66,13 +77,16 @@ static void load_main(void *arg)
     tt_loaded *loaded = NULL;
     tt_claim *done = NULL;
     tt_err err = {0};
+    bool touched = false;
     pthread_mutex_lock(&j->lock);
     tt_block block = j->blocks.rows.ptr[task->row].block;
     pthread_mutex_unlock(&j->lock);
-    tt_rc rc = load_block(j, &block, &loaded, &err);
+    tt_rc rc = load_block(j, &block, &loaded, &touched, &err);
     pthread_mutex_lock(&j->lock);
     j->blocks.rows.ptr[task->row].loading = false;
-    if (rc == TT_OK) {
+    if (touched) {
+        /* who waits for it waits for the comparison now */
+    } else if (rc == TT_OK) {
         inspect(j, task->row, loaded);
         tt_cache_put(j->env->cache, j->def.owner, task->row, loaded);
         tt_claims_retry(j, &done);
@@ -84,6 +98,8 @@ static void load_main(void *arg)
     }
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
+    if (touched)
+        tt_verify_start(j, true);
     tt_job_unref(j);
     free(task);
 }
@@ -357,6 +373,10 @@ static step_result step(tt_job *j, tt_claim *c)
         c->rc = find_answerer(j, c);
     if (c->rc != TT_OK || c->n == 0)
         return STEP_DONE;
+    if (j->doubtful) {
+        tt_verify_kick(j);
+        return STEP_WAIT;
+    }
     if (repeat(j, c, &wait))
         return wait ? STEP_WAIT : STEP_DONE;
     if (c->only_repeat)

@@ -95,6 +95,10 @@ struct tt_job {
     tt_job_life life;
     char broken[640];
     bool output_broken;
+    bool doubtful;         /* an input is: nothing is served until it has been compared (verify.h) */
+    bool verifying;        /* a step of that is on the pool */
+    bool verify_begun;     /* in the middle of a file */
+    int64_t verify_mtime_ns; /* the step's own: of the file when its comparison began */
     bool flush_queued;     /* flush_change is with the ledger */
     int64_t flush_due_ms;  /* 0: nothing to store */
     int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
