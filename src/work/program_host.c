@@ -177,12 +177,13 @@ static json_t *describe_setting(const tutti_setting *s)
 static int describe(const char *path)
 {
     const tutti_program *p = load(path);
-    json_t *settings = json_object();
     if (!p)
         return 1;
+    json_t *settings = json_object();
     for (const tutti_setting *s = p->settings; s && s->name; s++)
         if (json_object_set_new(settings, s->name, describe_setting(s)) != 0) {
             printf("{\"error\":\"setting `%s`: its type or its default is wrong\"}", s->name);
+            json_decref(settings);
             return 0;
         }
     json_t *root = json_pack("{s:s*,s:s*,s:o}", "display_name", p->display_name, "description", p->description, "settings", settings);
