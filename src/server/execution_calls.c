@@ -78,7 +78,8 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
         return;
     }
     s->spec = (tt_task_spec){.queue = wish->queue.len ? wish->queue : TT_STR("default"), .kind = TT_STR("execution"), .payload = tt_buf_view(&s->payload),
-                             .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000};
+                             .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000,
+                             .program = tt_str_of(s->program->file.name), .timeout_ms = s->program->timeout_ms, .memory_bytes = s->program->memory_bytes};
     s->change = (tt_change){.apply = apply_start, .done = start_done};
     tt_ledger_submit(area_of(s->req)->ledger, &s->change);
 }

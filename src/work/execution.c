@@ -175,7 +175,6 @@ static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, con
     TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
     tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id};
     tt_rc rc = tt_program_run(&job, a, &report, err);
-    tt_attempt_end(a);
     if (rc == TT_OK)
         rc = put_tree(call->result, outcome_of(&report), err);
     tt_program_report_deinit(&report);
@@ -200,23 +199,17 @@ static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_
 
 static tt_rc run_execution(tt_kind_call *call, tt_err *err)
 {
-    tt_attempt *a = NULL;
     json_t *payload = json_loadb(call->payload.ptr, call->payload.len, 0, NULL);
     tt_program_file *file = TT_NEW(tt_program_file);
-    tt_attempt_spec spec = {.id = call->id, .lease = 1, .timeout_ms = json_integer_value(json_object_get(payload, "timeout_ms")),
-                            .memory_bytes = (uint64_t)json_integer_value(json_object_get(payload, "memory_bytes"))};
     tt_rc rc = find_program(payload, file, err);
     if (rc == TT_OK)
-        rc = tt_attempt_new(&spec, &a, err);
-    if (rc == TT_OK)
-        rc = run_in(call, payload, file, a, err);
-    tt_attempt_free(a);
+        rc = run_in(call, payload, file, call->at, err);
     free(file);
     json_decref(payload);
     return rc;
 }
 
-static const tt_kind execution = {"execution", "Runs a program.", run_execution};
+static const tt_kind execution = {.name = "execution", .help = "Runs a program.", .run = run_execution};
 
 tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, tt_err *err)
 {
