@@ -1,10 +1,12 @@
 """The house while it runs: settings that change, a state that is told, a server that hangs."""
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, List
@@ -210,3 +212,73 @@ def test_quit_writes_the_state_and_ends_nothing(tutti: Callable[..., Tutti]) -> 
     assert "in_flight=3" in told["items"] and "leases=1" in told["items"] and "oldest_wait_ms=" in told["writer"]
     assert "job=demo" in told["job"] and r'\"worker\":\"anna\"' in told["job"]
     assert one.get("/livez").status == 200 and sorted(children(one.pid)) == sorted(family)
+
+
+# ---- health and doctor ----
+
+def doctor(one: Tutti, *args: str) -> Any:
+    """The exit code, and what each check found."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TUTTI_")}
+    done = subprocess.run([binary(), "doctor", "--json", "--data", str(one.data), *args], capture_output=True, text=True, cwd=one.cwd, env=env, timeout=120)
+    return done.returncode, json.loads(done.stdout)["checks"]
+
+
+def found(checks: Any, check: str) -> Any:
+    return [row for row in checks if row["check"] == check]
+
+
+def test_broken_jobs_are_named_with_their_reasons(tutti: Callable[..., Tutti]) -> None:
+    one = tutti(env={"TUTTI_SERVER_TOKEN": "a-good-token"})
+    token = {"Authorization": "Bearer a-good-token"}
+    for name in ("fine", "lost", "odd"):
+        (one.cwd / (name + ".jsonl")).write_text('{"n":1}\n' * 10)
+        assert one.post("/v1/jobs", {"name": name, "input": name + ".jsonl", "output": name + "-out.jsonl"}, headers=token).status == 201
+    code, checks = doctor(one)
+    assert found(checks, "jobs")[0]["state"] == "ok" and found(checks, "outputs")[0]["found"].startswith("outputs: ")
+    one.stop()
+    (one.cwd / "lost.jsonl").unlink()
+    (one.cwd / "odd.jsonl").write_text("other\n")
+    one.start()
+    broken = {row["job"]: row["detail"] for row in one.get("/health", headers=token).json["broken"]}
+    assert set(broken) == {"lost", "odd"} and "lost.jsonl" in broken["lost"] and "has changed since the job started" in broken["odd"]
+    public = one.get("/health")
+    assert public.json["broken_jobs"] == 2 and b".jsonl" not in public.body, "files are named to those who may read"
+    assert {"Redis status", "Number of jobs", "Number of finished jobs"} <= set(public.json)
+    assert one.get("/readyz").status == 200
+    code, checks = doctor(one)
+    rows = found(checks, "jobs")
+    assert code == 1 and [row["state"] for row in rows] == ["fail", "fail"]
+    assert "job `lost` is broken: " in rows[0]["found"] and broken["odd"] in rows[1]["found"] and all("--clean-start" in row["advice"] for row in rows)
+
+
+def test_doctor_looks_into_the_ledger(tutti: Callable[..., Tutti]) -> None:
+    one = tutti()
+    for n in range(40):
+        (one.cwd / "in.jsonl").write_text('{"n":1}\n')
+        assert one.post("/v1/jobs", {"name": "j%d" % n, "input": "in.jsonl", "output": "%d-out.jsonl" % n}).status == 201
+    row = found(doctor(one)[1], "ledger")[0]
+    assert row["state"] == "ok" and re.match(r"schema version \d+, sound", row["found"])
+    one.stop()
+    ledger = one.data / "ledger.db"
+    good = ledger.read_bytes()
+    ledger.write_bytes(good[:4096 * 2] + b"\x0d\x00\x10" + os.urandom(4096 * 2) + good[4096 * 4 + 3:])
+    code, checks = doctor(one)
+    row = found(checks, "ledger")[0]
+    assert code == 1 and row["state"] == "fail" and "restore ledger.db from a backup" in row["advice"]
+    ledger.write_bytes(b"this is no database at all, " * 1000)
+    row = found(doctor(one)[1], "ledger")[0]
+    assert row["state"] == "fail" and "ledger.db" in row["found"]
+    ledger.write_bytes(good)
+    with sqlite3.connect(ledger) as db:
+        db.execute("PRAGMA user_version=999")
+    db.close()
+    row = found(doctor(one)[1], "ledger")[0]
+    assert row["state"] == "fail" and "a newer tutti wrote it" in row["found"]
+
+
+def test_doctor_sees_a_limit_of_files_that_is_too_low(tutti: Callable[..., Tutti]) -> None:
+    one = tutti(start=False)
+    done = subprocess.run(["sh", "-c", 'ulimit -n 1000; exec "$0" "$@"', binary(), "doctor", "--json", "--data", one.data], capture_output=True, text=True)
+    row = found(json.loads(done.stdout)["checks"], "open files")[0]
+    assert row["state"] == "warn" and "at most 1000" in row["found"] and "ulimit -n" in row["advice"]
+    assert found(json.loads(done.stdout)["checks"], "clock")[0]["state"] == "ok"
