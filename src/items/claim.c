@@ -5,15 +5,23 @@
 #include "items/verify.h"
 
 #include "base/clock.h"
+#include "items/any.h"
 
-void tt_claim_deinit(tt_claim *c)
+void tt_claim_detach(tt_claim *c)
 {
     for (size_t i = 0; i < c->held.len; i++)
         tt_loaded_unref(c->held.ptr[i]);
-    tt_vec_deinit(&c->held);
-    tt_vec_deinit(&c->runs);
+    tt_vec_clear(&c->held);
+    tt_vec_clear(&c->runs);
     tt_job_unref(c->job);
     c->job = NULL;
+}
+
+void tt_claim_deinit(tt_claim *c)
+{
+    tt_claim_detach(c);
+    tt_vec_deinit(&c->held);
+    tt_vec_deinit(&c->runs);
 }
 
 /* ---- blocks in memory ---- */
@@ -331,6 +339,8 @@ static step_result step(tt_job *j, tt_claim *c)
     }
     if (repeat(j, c, &wait))
         return wait ? STEP_WAIT : STEP_DONE;
+    if (c->only_repeat)
+        return STEP_DONE;
     int64_t now = tt_mono_ms(), due;
     c->most = tt_gate_room(j, c->n, now < c->deadline_ms, now, &due);
     if (c->most && gather(j, c, &last, &have) == STEP_WAIT)
@@ -344,13 +354,12 @@ static step_result step(tt_job *j, tt_claim *c)
         return STEP_DONE;
     }
     c->status = tt_job_status(j);
-    if (tt_job_is_complete(j) || now >= c->deadline_ms)
+    if (due && now < c->deadline_ms)
+        tt_job_arm(j, due);
+    if (tt_job_is_complete(j) || now >= c->deadline_ms || c->is_any)
         return STEP_DONE;
-    if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED)) {
-        if (due)
-            tt_job_arm(j, due);
+    if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED))
         return STEP_WAIT;
-    }
     c->rc = tt_fail(&c->err, TT_UNAVAILABLE, "the server is going down: try again in a moment");
     return STEP_DONE;
 }
@@ -370,6 +379,7 @@ static void park(tt_job *j, tt_claim *c)
 void tt_claims_retry(tt_job *j, tt_claim **done)
 {
     tt_claim *list = j->parked, *next;
+    tt_any_wake(j->env->any);
     j->parked = NULL;
     j->parked_last = &j->parked;
     for (tt_claim *c = list; c; c = next) {
@@ -403,15 +413,21 @@ void tt_claims_finish(tt_claim *done)
     }
 }
 
-void tt_job_claim(tt_job *j, tt_claim *c)
+bool tt_job_claim_now(tt_job *j, tt_claim *c)
 {
     c->job = tt_job_ref(j);
-    c->deadline_ms = tt_mono_ms() + c->wait_ms;
+    c->status = NULL;
     pthread_mutex_lock(&j->lock);
     bool wait = step(j, c) == STEP_WAIT;
     if (wait)
         park(j, c);
     pthread_mutex_unlock(&j->lock);
-    if (!wait)
+    return !wait;
+}
+
+void tt_job_claim(tt_job *j, tt_claim *c)
+{
+    c->deadline_ms = tt_mono_ms() + c->wait_ms;
+    if (tt_job_claim_now(j, c))
         c->done(c);
 }

@@ -3,6 +3,8 @@
 #include "items/job.h"
 #include "items/verify.h"
 
+#include "items/any.h"
+
 static tt_rc add_block(tt_job *j, const tt_block *block, tt_err *err)
 {
     if (tt_blocks_add(&j->blocks, block, false, NULL, tt_item_byte(TT_ITEM_PENDING, false, 0), true))
@@ -65,6 +67,8 @@ static void plan_step(void *arg)
             plan_ended(j, rc == TT_OK ? TT_PLAN_DONE : TT_PLAN_FAILED, &err);
         if (j->parked)
             tt_claims_retry(j, &done);
+        else
+            tt_any_wake(j->env->any);
     }
     if (more && !may_go_on(j))
         j->plan = TT_PLAN_NONE; /* for who goes on with the job after all, or opens it again */
