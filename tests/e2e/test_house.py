@@ -200,7 +200,7 @@ def test_quit_writes_the_state_and_ends_nothing(tutti: Callable[..., Tutti]) -> 
     (one.cwd / "in.jsonl").write_text('{"n":1}\n' * 10)
     assert one.post("/v1/jobs", {"name": "demo", "input": "in.jsonl", "output": "out.jsonl"}).status == 201
     assert len(one.post("/v1/jobs/demo/claim", params={"n": 3, "worker": "anna"}).json["items"]) == 3
-    assert one.post("/v1/tasks/probe", params={"timeout": "60s"}).status == 200
+    until(lambda: one.post("/v1/tasks/probe", params={"timeout": "60s"}).status == 200, "a worker that attached and did a task")
     family = children(one.pid)
     os.kill(one.pid, signal.SIGQUIT)
     told = {what: logged(one, 'msg="state: %s"' % what)[0] for what in
