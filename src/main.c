@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "cli/cmds.h"
+#include "server/reload.h"
 #include "server/server_main.h"
 #include "server/supervisor.h"
 #include "server/worker_main.h"
@@ -13,14 +14,8 @@
 /* Settings, and a log as they want it. */
 static tt_rc prepare(tt_cli *cli, tt_options **ret, tt_err *err)
 {
-    static const char *const levels[] = {[TT_LOG_ERROR] = "error", [TT_LOG_WARN] = "warn", [TT_LOG_INFO] = "info", [TT_LOG_DEBUG] = "debug"};
-    tt_log_level level = TT_LOG_INFO;
     TT_TRY(tt_cli_options(cli, ret, err));
-    for (size_t i = 0; i < TT_COUNT(levels); i++)
-        if (tt_str_is(tt_option_str(*ret, "log.level"), levels[i]))
-            level = (tt_log_level)i;
-    tt_log_setup(level, tt_str_is(tt_option_str(*ret, "log.format"), "json") ? TT_LOG_JSON : TT_LOG_LOGFMT);
-    return TT_OK;
+    return tt_reload_log(NULL, *ret, err);
 }
 
 static int up(tt_cli *cli)

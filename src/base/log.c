@@ -19,8 +19,8 @@ static TT_VEC(tt_str) secrets;                                   /* the longest 
 
 void tt_log_setup(tt_log_level level, tt_log_format format)
 {
-    current_level = level;
-    current_format = format;
+    tt_log_set_level(level);
+    __atomic_store_n(&current_format, format, __ATOMIC_RELAXED);
 }
 
 void tt_log_set_level(tt_log_level level) { __atomic_store_n(&current_level, level, __ATOMIC_RELAXED); }
@@ -86,19 +86,19 @@ static bool is_bare(tt_str s)
     return s.len > 0;
 }
 
-static void put_value(tt_buf *line, const tt_log_field *f)
+static void put_value(tt_buf *line, tt_log_format format, const tt_log_field *f)
 {
     if (f->kind == TT_FIELD_INT)
         tt_buf_i64(line, f->num);
-    else if (current_format == TT_LOG_LOGFMT && is_bare(f->str))
+    else if (format == TT_LOG_LOGFMT && is_bare(f->str))
         tt_buf_str(line, f->str);
     else
         tt_buf_json_str(line, f->str);
 }
 
-static void put_field(tt_buf *line, const tt_log_field *f)
+static void put_field(tt_buf *line, tt_log_format format, const tt_log_field *f)
 {
-    if (current_format == TT_LOG_JSON) {
+    if (format == TT_LOG_JSON) {
         tt_buf_char(line, line->len > 1 ? ',' : ' ');
         tt_buf_json_str(line, tt_str_of(f->key));
         tt_buf_char(line, ':');
@@ -108,23 +108,24 @@ static void put_field(tt_buf *line, const tt_log_field *f)
         tt_buf_cstr_put(line, f->key);
         tt_buf_char(line, '=');
     }
-    put_value(line, f);
+    put_value(line, format, f);
 }
 
 void tt_log_write(tt_log_level level, const char *msg, const tt_log_field *fields, size_t count)
 {
     TT_BUF_AUTO tt_buf line = {.limit_bytes = 64 * 1024};
+    tt_log_format format = __atomic_load_n(&current_format, __ATOMIC_RELAXED);
     char when[TT_TIME_TEXT];
-    if (current_format == TT_LOG_JSON)
+    if (format == TT_LOG_JSON)
         tt_buf_char(&line, '{');
-    put_field(&line, &(tt_log_field)TT_F_CSTR("ts", tt_time_text(tt_wall_ms(), when)));
-    put_field(&line, &(tt_log_field)TT_F_CSTR("level", level_names[level]));
-    put_field(&line, &(tt_log_field)TT_F_CSTR("msg", msg));
+    put_field(&line, format, &(tt_log_field)TT_F_CSTR("ts", tt_time_text(tt_wall_ms(), when)));
+    put_field(&line, format, &(tt_log_field)TT_F_CSTR("level", level_names[level]));
+    put_field(&line, format, &(tt_log_field)TT_F_CSTR("msg", msg));
     if (process_name)
-        put_field(&line, &(tt_log_field)TT_F_CSTR("proc", process_name));
+        put_field(&line, format, &(tt_log_field)TT_F_CSTR("proc", process_name));
     for (size_t i = 0; i < count; i++)
-        put_field(&line, &fields[i]);
-    if (current_format == TT_LOG_JSON)
+        put_field(&line, format, &fields[i]);
+    if (format == TT_LOG_JSON)
         tt_buf_char(&line, '}');
     tt_buf_char(&line, '\n');
     tt_log_mask_text(&line);

@@ -20,6 +20,7 @@ typedef struct {
 #define TT_F_CSTR(k, s) {.key = (k), .kind = TT_FIELD_STR, .str = tt_str_of(s)}
 #define TT_F_INT(k, n) {.key = (k), .kind = TT_FIELD_INT, .num = (int64_t)(n)}
 
+/* May be called again while others log. */
 void tt_log_setup(tt_log_level level, tt_log_format format);
 void tt_log_set_level(tt_log_level level);
 tt_log_level tt_log_get_level(void);

@@ -33,6 +33,8 @@ struct tt_options {
     tt_option_value values[TT_OPTION_COUNT]; /* in the order of the rows */
     TT_VEC(tt_option_declaration) declared;
     TT_VEC(const char *) argv;
+    TT_VEC(tt_option_flag) flags; /* as given, for a reload */
+    const char *config_path;      /* as given; NULL: the search path */
     tt_buf warnings;
 };
 

@@ -38,6 +38,14 @@ typedef struct {
 
 /* Opens every job that the ledger knows; one that cannot be opened is broken, alone. Blocks. */
 tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err) TT_MUST_CHECK;
+/* Settings that may change at any time, for jobs that are opened or started from then on. The roots before must stay alive until tt_items_close. */
+typedef struct {
+    const tt_roots *roots;
+    uint64_t max_item_bytes;
+    int64_t lease_ms;
+    unsigned max_attempts;
+} tt_items_limits;
+void tt_items_change(tt_items *items, const tt_items_limits *limits);
 /* Nobody waits for items from here on: claims that do, and later ones that would, end with TT_UNAVAILABLE. Any thread. */
 void tt_items_drain(tt_items *items);
 /* Gives all leases back (their attempt is forgiven), stores what changed. Blocks. Before the ledger closes, after the pool and timers stopped taking work. */

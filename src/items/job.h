@@ -35,11 +35,11 @@ typedef struct {
     tt_timers *timers;
     tt_pool *pool;
     tt_cache *cache;
-    const tt_roots *roots;
     const char *spool_dir;
-    uint64_t max_item_bytes;
-    int64_t lease_ms;
-    unsigned max_attempts;
+    _Atomic(const tt_roots *) roots;    /* these four may change at any time */
+    _Atomic uint64_t max_item_bytes;
+    _Atomic int64_t lease_ms;
+    _Atomic unsigned max_attempts;
     size_t max_sparse_blocks; /* of a job without input: some 250 bytes each, so that ids without any order cannot take all memory */
     bool draining;         /* atomic: the house is about to close, nobody waits for items */
     bool stopping;         /* atomic: the house closes, plans stop */

@@ -14,6 +14,7 @@
 #include "base/signals.h"
 #include "server/handover.h"
 #include "server/items_calls.h"
+#include "server/reload.h"
 #include "server/schedule_routes.h"
 #include "server/secret_routes.h"
 #include "server/task_routes.h"
@@ -22,7 +23,7 @@ struct tt_house {
     const tt_options *options;
     tt_handover handover;
     char *spool_dir;
-    tt_roots *roots;
+    TT_VEC(tt_roots *) roots; /* the last are in force; earlier ones may still be in use */
     tt_ledger *ledger;
     tt_watches *watches;
     tt_timers *timers;
@@ -51,22 +52,36 @@ static tt_rc make_dir(const char *path, tt_err *err)
 /* What jobs must not touch in the data directory. */
 static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", "vault.key", NULL};
 
-static tt_rc open_roots(tt_house *h, tt_err *err)
+tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
 {
     const tt_str *list;
     char here[4096];
-    size_t count = tt_option_list(h->options, "server.roots", &list);
-    tt_str usual[2] = {{0}, tt_option_str(h->options, "data")};
-    if (count) {
-        TT_TRY(tt_roots_new(list, count, &h->roots, err));
-        return tt_roots_keep_out(h->roots, usual[1], own_files, err);
-    }
-    if (!getcwd(here, sizeof here))
+    size_t count = tt_option_list(o, "server.roots", &list);
+    tt_str usual[2] = {{0}, tt_option_str(o, "data")};
+    tt_roots *roots = NULL;
+    if (count == 0 && !getcwd(here, sizeof here))
         return tt_fail_errno(err, errno, "cannot tell the current directory: name the job directories with --root");
     usual[0] = tt_str_of(here);
-    TT_TRY(tt_roots_new(usual, 2, &h->roots, err));
-    return tt_roots_keep_out(h->roots, usual[1], own_files, err);
+    TT_TRY(tt_roots_new(count ? list : usual, count ? count : TT_COUNT(usual), &roots, err));
+    tt_rc rc = tt_roots_keep_out(roots, usual[1], own_files, err);
+    if (rc == TT_OK)
+        *ret = roots;
+    else
+        tt_roots_free(roots);
+    return rc;
 }
+
+static tt_rc open_roots(tt_house *h, const tt_options *o, tt_err *err)
+{
+    tt_roots *roots = NULL;
+    TT_TRY(tt_house_roots(o, &roots, err));
+    if (tt_vec_push(&h->roots, roots))
+        return TT_OK;
+    tt_roots_free(roots);
+    return tt_fail(err, TT_NOMEM, "out of memory for the job directories");
+}
+
+static const tt_roots *roots_of(const tt_house *h) { return h->roots.ptr[h->roots.len - 1]; }
 
 static tt_rc open_ledger(tt_house *h, tt_err *err)
 {
@@ -84,7 +99,7 @@ static tt_rc open_items(tt_house *h, tt_err *err)
 {
     const tt_options *o = h->options;
     tt_items_options options = {
-        .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = h->roots, .spool_dir = h->spool_dir,
+        .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = roots_of(h), .spool_dir = h->spool_dir,
         .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
         .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
         .token_matches = tt_token_matches, .token_hash = tt_token_hash,
@@ -97,11 +112,14 @@ static tt_rc open_items(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
+/* Of a house without sockets nobody expects any. */
+static int64_t expected_workers(const tt_house *h, const tt_options *o) { return h->handover.count ? tt_option_int(o, "workers") : 0; }
+
 static tt_rc open_tasks(tt_house *h, tt_err *err)
 {
     tt_tasks_env env = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers};
     TT_TRY(tt_tasks_open(&env, &h->tasks, err));
-    h->task_area = (tt_task_area){h->tasks, h->ledger, h->handover.count ? tt_option_int(h->options, "workers") : 0};
+    h->task_area = (tt_task_area){h->tasks, h->ledger, expected_workers(h, h->options)};
     return TT_OK;
 }
 
@@ -130,9 +148,9 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, own_routes, h);
 }
 
-static tt_rc open_server(tt_house *h, tt_err *err)
+/* Views of the settings. */
+static tt_server_options server_options(const tt_house *h, const tt_options *o)
 {
-    const tt_options *o = h->options;
     tt_server_options options = {
         .listen_fds = h->handover.fds, .listen_count = h->handover.count,
         .threads = (unsigned)tt_option_int(o, "server.threads"), .max_connections = (unsigned)tt_option_int(o, "server.max_connections"),
@@ -145,6 +163,12 @@ static tt_rc open_server(tt_house *h, tt_err *err)
     };
     options.trust_count = tt_option_list(o, "server.trust", &options.trust_cidrs);
     options.allowed_host_count = tt_option_list(o, "server.allowed_hosts", &options.allowed_hosts);
+    return options;
+}
+
+static tt_rc open_server(tt_house *h, tt_err *err)
+{
+    tt_server_options options = server_options(h, h->options);
     TT_TRY(tt_server_new(&options, &h->server, err));
     h->handover.is_given = true;
     add_areas(h);
@@ -153,7 +177,7 @@ static tt_rc open_server(tt_house *h, tt_err *err)
 
 static tt_rc open_floors(tt_house *h, tt_err *err)
 {
-    TT_TRY(open_roots(h, err));
+    TT_TRY(open_roots(h, h->options, err));
     TT_TRY(open_ledger(h, err));
     h->watches = tt_watches_new();
     TT_TRY(tt_timers_new(&h->timers, err));
@@ -213,7 +237,9 @@ void tt_house_close(tt_house *h)
     tt_ledger_close(h->ledger);
     tt_timers_free(h->timers);
     tt_watches_free(h->watches);
-    tt_roots_free(h->roots);
+    for (size_t i = 0; i < h->roots.len; i++)
+        tt_roots_free(h->roots.ptr[i]);
+    tt_vec_deinit(&h->roots);
     tt_handover_close(&h->handover);
     free(h->spool_dir);
     free(h);
@@ -232,6 +258,50 @@ static const tt_route own_routes[] = {
     {0},
 };
 
+/* ---- settings that change while it runs ---- */
+
+static tt_rc reload_server(void *arg, const tt_options *o, tt_err *err)
+{
+    tt_house *h = arg;
+    tt_server_options options = server_options(h, o);
+    TT_TRY(tt_handover_check(&h->handover, o, err));
+    return tt_server_change(h->server, &options, err);
+}
+
+static tt_rc reload_items(void *arg, const tt_options *o, tt_err *err)
+{
+    tt_house *h = arg;
+    h->items_area.token_lease_ms = tt_option_int(o, "items.token_lease");
+    tt_items_limits limits = {
+        .roots = roots_of(h), .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
+        .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
+    };
+    tt_items_change(h->items, &limits);
+    return TT_OK;
+}
+
+static tt_rc reload_roots(void *arg, const tt_options *o, tt_err *err)
+{
+    TT_TRY(open_roots(arg, o, err));
+    return reload_items(arg, o, err);
+}
+
+static tt_rc reload_workers(void *arg, const tt_options *o, tt_err *err)
+{
+    tt_house *h = arg;
+    h->task_area.expected_workers = expected_workers(h, o);
+    return TT_OK;
+}
+
+static const tt_reload_row reloads[] = {
+    TT_RELOAD_LOG,
+    {"server.token,server.operator_token,server.read_token,server.trust,server.allowed_hosts,limits.body,server.access_log", reload_server},
+    {"server.roots", reload_roots},
+    {"limits.item,items.lease,items.token_lease,items.max_attempts", reload_items},
+    {"workers", reload_workers},
+    {0},
+};
+
 /* ---- the process ---- */
 
 static int log_failure(const tt_err *err)
@@ -241,7 +311,7 @@ static int log_failure(const tt_err *err)
 }
 
 /* Until TERM or INT; the others are dealt with on the way. */
-static void wait_for_end(int signal_fd)
+static void wait_for_end(tt_house *h, tt_options *options, int signal_fd)
 {
     int64_t watchdog_ms = tt_notify_watchdog_ms();
     for (;;) {
@@ -252,7 +322,10 @@ static void wait_for_end(int signal_fd)
         for (int signal; (signal = tt_signals_next(signal_fd));) {
             if (signal == SIGTERM || signal == SIGINT)
                 return;
-            tt_signals_change_log_level(signal);
+            if (signal == SIGHUP)
+                tt_reload(options, reloads, h);
+            else
+                tt_signals_change_log_level(signal);
         }
     }
 }
@@ -267,7 +340,7 @@ static void *end_at_once(void *arg)
     }
 }
 
-int tt_server_main(const tt_options *options)
+int tt_server_main(tt_options *options)
 {
     tt_err err = {0};
     tt_house *h = NULL;
@@ -286,7 +359,7 @@ int tt_server_main(const tt_options *options)
     }
     tt_handover_ready(&h->handover);
     tt_log_info("serving", TT_F_INT("start_ms", tt_mono_ms() - started_ms));
-    wait_for_end(signal_fd);
+    wait_for_end(h, options, signal_fd);
     tt_notify("STOPPING=1");
     tt_log_info("draining");
     if (pthread_create(&second, NULL, end_at_once, &signal_fd) == 0)

@@ -16,6 +16,9 @@
 #include "base/signals.h"
 #include "base/vec.h"
 #include "server/handover.h"
+#include "server/inside.h"
+#include "server/reload.h"
+#include "server/server_main.h"
 
 enum { FIRST_BACKOFF_MS = 100, LONGEST_BACKOFF_MS = 10000, GOOD_LIFE_MS = 10000, READY_LIFE_MS = 1000 };
 enum { USAGE_EXIT = 2, CONFLICT_EXIT = 5 };
@@ -38,6 +41,7 @@ typedef struct {
     tt_handover home;
     child *children; /* [0] is the server */
     size_t child_count;
+    size_t wanted_count;  /* those behind are on their way out, or gone: the setting `workers` was lowered */
     int signal_fd;
     int null_fd;
     sigset_t usual;
@@ -146,7 +150,7 @@ static void start_due(supervisor *s)
 {
     if (s->phase > SERVING)
         return;
-    size_t count = s->phase == SERVING ? s->child_count : 1;
+    size_t count = s->phase == SERVING ? s->wanted_count : 1;
     for (size_t i = 0; i < count; i++)
         if (s->children[i].pid == 0 && s->children[i].start_at_ms <= tt_mono_ms())
             start_child(s, &s->children[i]);
@@ -205,6 +209,60 @@ static void go_on_draining(supervisor *s)
     }
 }
 
+/* ---- settings ---- */
+
+/* A server and as many workers as the setting says: rows are made for new ones; those that are too many are asked to leave. */
+static tt_rc set_workers(void *arg, const tt_options *o, tt_err *err)
+{
+    supervisor *s = arg;
+    size_t wanted = 1 + (size_t)tt_option_int(o, "workers");
+    if (wanted > s->child_count) {
+        child *children = tt_realloc(s->children, wanted * sizeof *children);
+        if (!children)
+            return tt_fail(err, TT_NOMEM, "out of memory for %zu workers", wanted - 1);
+        s->children = children;
+    }
+    for (; s->child_count < wanted; s->child_count++) {
+        child *c = &s->children[s->child_count];
+        *c = (child){.is_server = s->child_count == 0, .ready_fd = -1};
+        snprintf(c->name, sizeof c->name, s->child_count ? "sanjer%u" : "server", (unsigned)s->child_count);
+    }
+    s->wanted_count = wanted;
+    signal_children(s, wanted, s->child_count, SIGTERM);
+    return TT_OK;
+}
+
+/* What the server will apply must be fit to be applied, before anybody is told. */
+static tt_rc check_addresses(void *arg, const tt_options *o, tt_err *err) { return tt_handover_check(&((supervisor *)arg)->home, o, err); }
+
+static tt_rc check_trust(void *arg, const tt_options *o, tt_err *err)
+{
+    const tt_str *list;
+    size_t count = tt_option_list(o, "server.trust", &list);
+    for (size_t i = 0; i < count; i++) {
+        tt_cidr cidr;
+        TT_TRY(tt_cidr_parse(list[i], &cidr, err));
+    }
+    return TT_OK;
+}
+
+static tt_rc check_roots(void *arg, const tt_options *o, tt_err *err)
+{
+    tt_roots *roots = NULL;
+    TT_TRY(tt_house_roots(o, &roots, err));
+    tt_roots_free(roots);
+    return TT_OK;
+}
+
+static const tt_reload_row reloads[] = {
+    TT_RELOAD_LOG,
+    {"server.token", check_addresses},
+    {"server.trust", check_trust},
+    {"server.roots", check_roots},
+    {"workers", set_workers},
+    {0},
+};
+
 /* ---- events ---- */
 
 static void on_signal(supervisor *s, int signal)
@@ -214,7 +272,10 @@ static void on_signal(supervisor *s, int signal)
         kill_all(s);
     else if (wants_end)
         begin_drain(s, strsignal(signal));
-    else if (signal != SIGCHLD) {
+    else if (signal == SIGHUP) {
+        if (tt_reload(s->options->options, reloads, s))
+            signal_children(s, 0, s->wanted_count, SIGHUP);
+    } else if (signal != SIGCHLD) {
         tt_signals_change_log_level(signal);
         signal_children(s, 0, s->child_count, signal);
     }
@@ -253,7 +314,7 @@ static void on_death(supervisor *s, child *c, int status)
     pid_t pid = c->pid;
     c->pid = 0;
     plan_restart(c, life_ms);
-    if (s->phase > SERVING) {
+    if (s->phase > SERVING || c >= s->children + s->wanted_count) {
         tt_log_debug("ended", TT_F_CSTR("name", c->name), TT_F_CSTR("how", tt_child_status_text(status, text)));
         return;
     }
@@ -291,7 +352,7 @@ static int64_t next_due_ms(const supervisor *s)
     int64_t due = s->phase > SERVING ? s->deadline_ms : INT64_MAX;
     if (s->watchdog_at_ms && s->watchdog_at_ms < due)
         due = s->watchdog_at_ms;
-    size_t count = s->phase == SERVING ? s->child_count : s->phase == STARTING ? 1 : 0;
+    size_t count = s->phase == SERVING ? s->wanted_count : s->phase == STARTING ? 1 : 0;
     for (size_t i = 0; i < count; i++)
         if (s->children[i].pid == 0 && s->children[i].start_at_ms < due)
             due = s->children[i].start_at_ms;
@@ -344,16 +405,6 @@ static tt_rc make_mark(supervisor *s, tt_err *err)
     return TT_OK;
 }
 
-static void make_children(supervisor *s)
-{
-    s->child_count = 1 + (size_t)tt_option_int(s->options->options, "workers");
-    s->children = tt_new_bytes(s->child_count * sizeof *s->children);
-    for (size_t i = 0; i < s->child_count; i++) {
-        child *c = &s->children[i];
-        *c = (child){.is_server = i == 0, .ready_fd = -1};
-        snprintf(c->name, sizeof c->name, i ? "sanjer%u" : "server", (unsigned)i);
-    }
-}
 
 static tt_rc set_up(supervisor *s, tt_err *err)
 {
@@ -369,7 +420,7 @@ static tt_rc set_up(supervisor *s, tt_err *err)
     TT_TRY(tt_handover_make(s->options->options, &s->home, err));
     TT_TRY(make_mark(s, err));
     kill_leftovers(s->mark, "an earlier run"); /* we have the lock: whoever started them is dead */
-    make_children(s);
+    TT_TRY(set_workers(s, s->options->options, err));
     if (tt_notify_watchdog_ms())
         s->watchdog_at_ms = tt_mono_ms() + tt_notify_watchdog_ms();
     return TT_OK;

@@ -15,7 +15,7 @@
 #include "base/option.h"
 
 typedef struct {
-    const tt_options *options;       /* data, server.listen, workers, shutdown.grace, ... */
+    tt_options *options;             /* data, server.listen, workers, shutdown.grace, ... */
     const char *const *server_argv;  /* NULL: {"/proc/self/exe", "server"}; tt_options_argv is appended */
     const char *const *worker_argv;  /* NULL: {"/proc/self/exe", "worker"}; "--name=sanjerN" and tt_options_argv are appended */
 } tt_supervisor_options;
