@@ -143,7 +143,8 @@ def random_rule(rng: random.Random) -> str:
     if rng.random() < 0.5:
         parts.append("BYMINUTE=" + some(rng, [0, 15, 30, 59], 2))
     if len(parts) > 2 and rng.random() < 0.2:
-        parts.append("BYSETPOS=" + rng.choice(["1", "-1", "-1,1"]))  # others may never come, and dateutil looks for them until 9999
+        # Others may never come, and dateutil looks for them until 9999; and it begins the first week with its first moment.
+        parts.append("BYSETPOS=" + ("-1" if freq == "WEEKLY" else rng.choice(["1", "-1", "-1,1"])))
     if rng.random() < 0.2:
         parts.append("WKST=" + rng.choice(DAYS))
     end = rng.random()
