@@ -2,18 +2,26 @@
  * byte of an item is copied or looked at here. What it needs and does not find (a block that is not loaded, a plan that has not got that
  * far, items that are all in flight) makes it wait on the job's list; every event that could help looks through that list again. */
 #include "items/job.h"
+#include "items/verify.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "items/any.h"
 
-void tt_claim_deinit(tt_claim *c)
+void tt_claim_detach(tt_claim *c)
 {
     for (size_t i = 0; i < c->held.len; i++)
         tt_loaded_unref(c->held.ptr[i]);
-    tt_vec_deinit(&c->held);
-    tt_vec_deinit(&c->runs);
+    tt_vec_clear(&c->held);
+    tt_vec_clear(&c->runs);
     tt_job_unref(c->job);
     c->job = NULL;
+}
+
+void tt_claim_deinit(tt_claim *c)
+{
+    tt_claim_detach(c);
+    tt_vec_deinit(&c->held);
+    tt_vec_deinit(&c->runs);
 }
 
 /* ---- blocks in memory ---- */
@@ -33,21 +41,32 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
     tt_blocks_mark_dirty(&j->blocks, number);
     for (uint32_t i = 0; i < loaded->bad_count; i++) {
         const tt_bad_record *bad = &loaded->bads[i];
-        tt_item_ref at = {number, bad->index};
+        uint32_t copies = tt_blocks_copies(&j->blocks);
         uint8_t byte = bad->silent ? tt_item_byte(TT_ITEM_HOLE, false, 0) : tt_item_unreadable();
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING ||
-            !tt_blocks_set(&j->blocks, at, byte) || bad->silent)
-            continue;
-        tt_job_note_bad(j, at, bad);
+        bool marked = false;
+        for (tt_item_ref at = {number, bad->index * copies}; at.index < (bad->index + 1) * copies; at.index++)
+            marked |= tt_item_state_of(tt_blocks_get(&j->blocks, at)) == TT_ITEM_PENDING && tt_blocks_set(&j->blocks, at, byte);
+        if (marked && !bad->silent)
+            tt_job_note_bad(j, (tt_item_ref){number, bad->index * copies}, bad);
     }
     tt_job_flush_soon(j);
 }
 
-static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, tt_err *err)
+/* *ret_touched: the file's time stamp moved, so that it must be compared first. */
+static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, bool *ret_touched, tt_err *err)
 {
     if (block->file_no >= j->def.inputs.len)
         return tt_fail(err, TT_CORRUPT, "job `%s` has a block of file %u, and %zu files", j->def.name, block->file_no, j->def.inputs.len);
-    TT_TRY(tt_source_unchanged(tt_reader_file(j->reader, block->file_no), &j->def.inputs.ptr[block->file_no].print, err));
+    tt_source *file = tt_reader_file(j->reader, block->file_no);
+    pthread_mutex_lock(&j->lock);
+    tt_fingerprint recorded = j->def.inputs.ptr[block->file_no].print;
+    *ret_touched = tt_source_is_touched(file, &recorded);
+    if (*ret_touched)
+        tt_verify_doubt(j, block->file_no);
+    pthread_mutex_unlock(&j->lock);
+    if (*ret_touched)
+        return TT_OK;
+    TT_TRY(tt_source_unchanged(file, &recorded, err));
     return tt_reader_load(j->reader, block, ret, err);
 }
 
@@ -58,13 +77,16 @@ static void load_main(void *arg)
     tt_loaded *loaded = NULL;
     tt_claim *done = NULL;
     tt_err err = {0};
+    bool touched = false;
     pthread_mutex_lock(&j->lock);
     tt_block block = j->blocks.rows.ptr[task->row].block;
     pthread_mutex_unlock(&j->lock);
-    tt_rc rc = load_block(j, &block, &loaded, &err);
+    tt_rc rc = load_block(j, &block, &loaded, &touched, &err);
     pthread_mutex_lock(&j->lock);
     j->blocks.rows.ptr[task->row].loading = false;
-    if (rc == TT_OK) {
+    if (touched) {
+        /* who waits for it waits for the comparison now */
+    } else if (rc == TT_OK) {
         inspect(j, task->row, loaded);
         tt_cache_put(j->env->cache, j->def.owner, task->row, loaded);
         tt_claims_retry(j, &done);
@@ -76,6 +98,8 @@ static void load_main(void *arg)
     }
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
+    if (touched)
+        tt_verify_start(j, true);
     tt_job_unref(j);
     free(task);
 }
@@ -143,22 +167,26 @@ static bool add_run(tt_claim *c, const tt_loaded *loaded, uint32_t from, uint32_
 }
 
 /* In a read job served means done; otherwise the item is in flight. The row is reserved. */
-static void mark(tt_job *j, tt_lease *lease, tt_item_ref at)
+static void mark(tt_job *j, const tt_claim *c, tt_lease *lease, tt_item_ref at)
 {
     unsigned attempts = tt_item_attempts(tt_blocks_get(&j->blocks, at)) + 1;
     if (attempts > TT_ITEM_MAX_ATTEMPTS)
         attempts = TT_ITEM_MAX_ATTEMPTS;
     uint8_t byte = lease ? tt_item_byte(TT_ITEM_PENDING, true, attempts) : tt_item_byte(TT_ITEM_RECEIVED, false, 0);
-    tt_assert(tt_blocks_set(&j->blocks, at, byte));
+    tt_assert(tt_blocks_set_by(&j->blocks, at, byte, c->answerer));
     if (!lease)
         return;
     tt_blocks_set_lease(&j->blocks, at, lease->slot + 1);
     lease->left++;
 }
 
-static bool is_open(const tt_job *j, tt_item_ref at)
+/* What the claim may have of a record: the record itself, or with overlap a slot of it. */
+static bool pick(const tt_job *j, const tt_claim *c, uint32_t row, uint32_t record, tt_item_ref *ret)
 {
-    uint8_t byte = tt_blocks_get(&j->blocks, at);
+    *ret = (tt_item_ref){row, record * tt_blocks_copies(&j->blocks)};
+    if (j->blocks.answers)
+        return tt_answers_pick_open(&j->blocks, *ret, c->answerer, ret);
+    uint8_t byte = tt_blocks_get(&j->blocks, *ret);
     return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte);
 }
 
@@ -166,19 +194,19 @@ static bool is_open(const tt_job *j, tt_item_ref at)
 static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t number, const tt_loaded *loaded)
 {
     uint32_t count = j->blocks.rows.ptr[number].block.count;
-    tt_lease_run run = {number, count, 0};
+    tt_lease_run run = {number, UINT32_MAX, 0};
     bool has_room = tt_blocks_reserve(&j->blocks, number) && (!lease || tt_vec_reserve(&lease->runs, 1));
-    for (uint32_t i = 0; has_room && i < count && c->item_count < c->n && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
-        tt_item_ref at = {number, i};
-        if (!is_open(j, at))
+    for (uint32_t i = 0; has_room && i < count && c->item_count < c->most && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
+        tt_item_ref at;
+        if (!pick(j, c, number, i, &at))
             continue;
         has_room = add_run(c, loaded, i, i + 1);
         if (!has_room)
             break;
-        mark(j, lease, at);
+        mark(j, c, lease, at);
         c->item_count++;
-        run.from = i < run.from ? i : run.from;
-        run.to = i + 1;
+        run.from = at.index < run.from ? at.index : run.from;
+        run.to = at.index + 1;
     }
     if (lease && run.to)
         (void)tt_vec_push(&lease->runs, run); /* reserved */
@@ -187,6 +215,17 @@ static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t numb
     if (j->blocks.rows.ptr[number].open == 0)
         tt_cache_drop(j->env->cache, j->def.owner, number);
     return has_room;
+}
+
+/* Where a claim begins to look, and how much a row has for it. */
+static size_t first_row(tt_job *j, const tt_claim *c)
+{
+    return j->blocks.answers ? tt_answers_first_row(&j->blocks, c->answerer) : tt_blocks_first_open(&j->blocks);
+}
+
+static uint32_t open_in(const tt_job *j, const tt_claim *c, uint32_t row)
+{
+    return j->blocks.answers ? tt_answers_open_for(&j->blocks, row, c->answerer) : j->blocks.rows.ptr[row].open;
 }
 
 static void count_served(tt_job *j, const tt_claim *c, tt_worker_row *worker)
@@ -200,16 +239,9 @@ static void count_served(tt_job *j, const tt_claim *c, tt_worker_row *worker)
     }
 }
 
-/* Whoever asks for years gets a week, and is told so. */
-static int64_t bounded(int64_t lease_ms)
-{
-    const int64_t longest_ms = INT64_C(7) * 24 * 3600 * 1000;
-    return lease_ms < longest_ms ? lease_ms : longest_ms;
-}
-
 static void take(tt_job *j, tt_claim *c, size_t last_row)
 {
-    int64_t now = tt_mono_ms(), lease_ms = bounded(c->lease_ms ? c->lease_ms : j->def.lease_ms);
+    int64_t now = tt_mono_ms(), lease_ms = tt_lease_bounded(c->lease_ms ? c->lease_ms : j->def.lease_ms);
     tt_worker_row *worker = tt_job_worker(j, c->worker);
     tt_lease *lease = NULL;
     size_t held = 0;
@@ -220,8 +252,8 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
     }
     if (lease && worker)
         lease->worker_row = (size_t)(worker - j->workers.ptr) + 1;
-    for (size_t row = tt_blocks_first_open(&j->blocks); row <= last_row && ok && c->item_count < c->n; row++)
-        if (j->blocks.rows.ptr[row].open)
+    for (size_t row = first_row(j, c); row <= last_row && ok && c->item_count < c->most; row++)
+        if (open_in(j, c, (uint32_t)row))
             ok = take_from_row(j, c, lease, (uint32_t)row, hold(j, c, (uint32_t)row, &held));
     if (!ok && c->item_count == 0)
         c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory while items of job `%s` were handed out: ask for fewer", j->def.name);
@@ -233,6 +265,7 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
         tt_job_arm(j, lease->due_ms);
     }
     count_served(j, c, worker);
+    tt_gate_pass(j, c->item_count);
     tt_job_flush_soon(j);
     prefetch(j, last_row);
 }
@@ -256,9 +289,11 @@ static bool repeat(tt_job *j, tt_claim *c, bool *ret_wait)
     for (size_t i = 0; i < lease->runs.len && !*ret_wait; i++) {
         const tt_lease_run *run = &lease->runs.ptr[i];
         const tt_loaded *loaded = hold(j, c, run->row, &held);
-        for (uint32_t k = run->from; k < run->to; k++)
-            if (tt_blocks_lease(&j->blocks, (tt_item_ref){run->row, k}) == lease->slot + 1 && add_run(c, loaded, k, k + 1))
+        for (uint32_t k = run->from; k < run->to; k++) {
+            uint32_t record = k / tt_blocks_copies(&j->blocks);
+            if (tt_blocks_lease(&j->blocks, (tt_item_ref){run->row, k}) == lease->slot + 1 && add_run(c, loaded, record, record + 1))
                 c->item_count++;
+        }
     }
     snprintf(c->token, sizeof c->token, "%s", lease->token);
     c->granted_ms = lease->lease_ms;
@@ -273,10 +308,10 @@ typedef enum { STEP_DONE, STEP_WAIT } step_result;
 static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *ret_have)
 {
     uint64_t have = 0, bytes = 0;
-    size_t row = tt_blocks_first_open(&j->blocks), held = 0;
+    size_t row = first_row(j, c), held = 0;
     bool missing = false;
-    for (; row < j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES; row++) {
-        if (j->blocks.rows.ptr[row].open == 0)
+    for (; row < j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES; row++) {
+        if (open_in(j, c, (uint32_t)row) == 0)
             continue;
         const tt_loaded *loaded = hold(j, c, (uint32_t)row, &held);
         if (!loaded) {
@@ -286,12 +321,12 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
             break;
         }
         inspect(j, (uint32_t)row, loaded); /* a retry may have opened what cannot be served */
-        have += j->blocks.rows.ptr[row].open;
+        have += open_in(j, c, (uint32_t)row);
         bytes += loaded->offsets[loaded->block.count];
         *ret_last = row;
     }
     *ret_have = have;
-    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES;
+    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES;
     return missing || plan_goes_on ? STEP_WAIT : STEP_DONE;
 }
 
@@ -308,17 +343,47 @@ static tt_rc refuse(tt_job *j, tt_err *err)
     return TT_OK;
 }
 
+/* With overlap a claim is somebody's. */
+static tt_rc find_answerer(tt_job *j, tt_claim *c)
+{
+    if (!j->blocks.answers)
+        return TT_OK;
+    if (!c->is_named)
+        return tt_job_refuse_nameless(j, &c->err);
+    c->answerer = tt_answers_worker(j->blocks.answers, c->worker, &c->err);
+    return c->answerer ? TT_OK : c->err.code;
+}
+
+/* What a claim that got nothing is told. */
+static const char *status_for(const tt_job *j, const tt_claim *c)
+{
+    bool is_known = j->plan == TT_PLAN_DONE && j->undo.len == 0;
+    if (j->blocks.answers && is_known && !tt_job_is_complete(j) && tt_answers_nothing_for(&j->blocks, c->answerer))
+        return "NOTHING_FOR_YOU";
+    return tt_job_status(j);
+}
+
 static step_result step(tt_job *j, tt_claim *c)
 {
     size_t last = 0;
     uint64_t have = 0;
     bool wait = false;
     c->rc = refuse(j, &c->err);
+    if (c->rc == TT_OK)
+        c->rc = find_answerer(j, c);
     if (c->rc != TT_OK || c->n == 0)
         return STEP_DONE;
+    if (j->doubtful) {
+        tt_verify_kick(j);
+        return STEP_WAIT;
+    }
     if (repeat(j, c, &wait))
         return wait ? STEP_WAIT : STEP_DONE;
-    if (gather(j, c, &last, &have) == STEP_WAIT)
+    if (c->only_repeat)
+        return STEP_DONE;
+    int64_t now = tt_mono_ms(), due;
+    c->most = tt_gate_room(j, c->n, now < c->deadline_ms, now, &due);
+    if (c->most && gather(j, c, &last, &have) == STEP_WAIT)
         return STEP_WAIT;
     if (have && c->has_waited && c->is_gone && c->is_gone(c)) {
         c->rc = tt_fail(&c->err, TT_CANCELED, "the client went away while it waited");
@@ -328,8 +393,11 @@ static step_result step(tt_job *j, tt_claim *c)
         take(j, c, last);
         return STEP_DONE;
     }
-    c->complete = tt_job_is_complete(j);
-    if (c->complete || tt_mono_ms() >= c->deadline_ms)
+    c->status = status_for(j, c);
+    bool is_end = tt_job_is_complete(j) || strcmp(c->status, "NOTHING_FOR_YOU") == 0;
+    if (due && now < c->deadline_ms)
+        tt_job_arm(j, due);
+    if (is_end || now >= c->deadline_ms || c->is_any)
         return STEP_DONE;
     if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED))
         return STEP_WAIT;
@@ -352,6 +420,7 @@ static void park(tt_job *j, tt_claim *c)
 void tt_claims_retry(tt_job *j, tt_claim **done)
 {
     tt_claim *list = j->parked, *next;
+    tt_any_wake(j->env->any);
     j->parked = NULL;
     j->parked_last = &j->parked;
     for (tt_claim *c = list; c; c = next) {
@@ -385,199 +454,21 @@ void tt_claims_finish(tt_claim *done)
     }
 }
 
-void tt_job_claim(tt_job *j, tt_claim *c)
+bool tt_job_claim_now(tt_job *j, tt_claim *c)
 {
     c->job = tt_job_ref(j);
-    c->deadline_ms = tt_mono_ms() + c->wait_ms;
+    c->status = NULL;
     pthread_mutex_lock(&j->lock);
     bool wait = step(j, c) == STEP_WAIT;
     if (wait)
         park(j, c);
     pthread_mutex_unlock(&j->lock);
-    if (!wait)
+    return !wait;
+}
+
+void tt_job_claim(tt_job *j, tt_claim *c)
+{
+    c->deadline_ms = tt_mono_ms() + c->wait_ms;
+    if (tt_job_claim_now(j, c))
         c->done(c);
-}
-
-/* ---- the end of a flight ---- */
-
-void tt_item_land(tt_job *j, tt_item_ref at)
-{
-    tt_lease *lease = tt_leases_by_slot(&j->leases, tt_blocks_lease(&j->blocks, at));
-    if (!lease)
-        return;
-    tt_blocks_set_lease(&j->blocks, at, 0);
-    if (lease->worker_row)
-        j->workers.ptr[lease->worker_row - 1].in_flight--;
-    if (--lease->left == 0)
-        tt_leases_end(&j->leases, lease);
-}
-
-void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven)
-{
-    uint8_t byte = tt_blocks_get(&j->blocks, at);
-    unsigned attempts = tt_item_attempts(byte);
-    if (tt_item_state_of(byte) == TT_ITEM_PENDING) /* the bytes of a row in flight exist: set cannot fail */
-        tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_PENDING, false, attempts - (forgiven && attempts))));
-    tt_item_land(j, at);
-}
-
-static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
-{
-    uint8_t byte = tt_blocks_get(&j->blocks, at);
-    unsigned attempts = tt_item_attempts(byte);
-    if (tt_item_state_of(byte) != TT_ITEM_PENDING || attempts < j->def.max_attempts) {
-        tt_item_give_back(j, at, false);
-        return;
-    }
-    char reason[96];
-    snprintf(reason, sizeof reason, "the lease ran out %u times without a result", attempts);
-    tt_job_note(&j->notes, tt_blocks_id(&j->blocks, at), TT_ITEM_DEAD, attempts, tt_str_of(reason), tt_str_of(worker));
-    tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_DEAD, false, attempts)));
-    tt_item_land(j, at);
-}
-
-/* Calls fn for every item still in flight under the lease, which ends with the last of them. */
-static uint64_t each_in_flight(tt_job *j, tt_lease *lease, void (*fn)(tt_job *j, tt_item_ref at, const char *worker))
-{
-    uint32_t slot = lease->slot + 1;
-    uint64_t left = lease->left, total = left;
-    char *worker = tt_dup_cstr(lease->worker);
-    tt_lease_run *runs = lease->runs.ptr;
-    size_t run_count = lease->runs.len;
-    lease->runs.ptr = NULL; /* ours now: the lease is freed on the way */
-    lease->runs.len = lease->runs.cap = 0;
-    for (size_t i = 0; i < run_count && left; i++)
-        for (uint32_t k = runs[i].from; k < runs[i].to && left; k++) {
-            tt_item_ref at = {runs[i].row, k};
-            if (tt_blocks_lease(&j->blocks, at) != slot)
-                continue;
-            left--;
-            fn(j, at, worker);
-        }
-    free(runs);
-    free(worker);
-    tt_assert(left == 0);
-    return total;
-}
-
-static void give_back_forgiven(tt_job *j, tt_item_ref at, const char *worker) { tt_item_give_back(j, at, true); }
-
-void tt_leases_void(tt_job *j)
-{
-    for (size_t i = 0; i < j->leases.slots.len; i++)
-        if (j->leases.slots.ptr[i])
-            each_in_flight(j, j->leases.slots.ptr[i], give_back_forgiven);
-}
-
-/* ---- time ---- */
-
-/* Neither a job that is gone nor a house that closes has anything to wait for: the timer's reference would keep them. */
-void tt_job_arm(tt_job *j, int64_t due_ms)
-{
-    if (j->life == TT_JOB_GONE || __atomic_load_n(&j->env->stopping, __ATOMIC_RELAXED))
-        return;
-    if (j->tick_due_ms == 0) {
-        tt_job_ref(j);
-    } else if (j->tick_due_ms <= due_ms || !tt_timer_cancel(j->env->timers, &j->tick)) {
-        return; /* early enough, or running at this moment: it looks for itself */
-    }
-    j->tick_due_ms = due_ms;
-    tt_timer_set(j->env->timers, &j->tick, due_ms);
-}
-
-void tt_job_disarm(tt_job *j)
-{
-    if (j->tick_due_ms == 0 || !tt_timer_cancel(j->env->timers, &j->tick))
-        return; /* or it runs at this moment, and will not be armed again */
-    j->tick_due_ms = 0;
-    tt_job_unref(j);
-}
-
-void tt_job_tick(void *arg)
-{
-    tt_job *j = arg;
-    tt_claim *done = NULL;
-    pthread_mutex_lock(&j->lock);
-    j->tick_due_ms = 0;
-    int64_t now = tt_mono_ms();
-    uint64_t expired = 0;
-    for (tt_lease *lease; (lease = tt_leases_next_due(&j->leases)) && lease->due_ms <= now;)
-        expired += each_in_flight(j, lease, expire_item);
-    if (expired)
-        tt_job_flush_soon(j);
-    tt_claims_retry(j, &done);
-    tt_job_flush_if_due(j, now);
-    tt_lease *next = tt_leases_next_due(&j->leases);
-    if (next)
-        tt_job_arm(j, next->due_ms);
-    if (j->flush_due_ms)
-        tt_job_arm(j, j->flush_due_ms);
-    if (j->sync_due_ms)
-        tt_job_arm(j, j->sync_due_ms);
-    pthread_mutex_unlock(&j->lock);
-    if (expired)
-        tt_log_warn("leases ran out", TT_F_CSTR("job", j->def.name), TT_F_INT("items", expired));
-    tt_claims_finish(done);
-    tt_job_unref(j);
-}
-
-static tt_lease *find_lease(tt_job *j, tt_str token, tt_err *err)
-{
-    tt_lease *lease = j->life == TT_JOB_GONE ? NULL : tt_leases_by_token(&j->leases, token);
-    if (!lease)
-        tt_fail(err, TT_GONE, "the lease is gone: its time ran out, it was given back, or the server was started again; "
-                "results are still taken if they are the first ones");
-    return lease;
-}
-
-tt_rc tt_job_renew(tt_job *j, tt_str token, int64_t lease_ms, int64_t *ret_lease_ms, tt_err *err)
-{
-    pthread_mutex_lock(&j->lock);
-    tt_lease *lease = find_lease(j, token, err);
-    if (lease) {
-        if (lease_ms > 0)
-            lease->lease_ms = bounded(lease_ms);
-        tt_leases_set_due(&j->leases, lease, tt_mono_ms() + lease->lease_ms);
-        *ret_lease_ms = lease->lease_ms;
-        tt_job_arm(j, lease->due_ms);
-    }
-    pthread_mutex_unlock(&j->lock);
-    return lease ? TT_OK : TT_GONE;
-}
-
-char *tt_job_lease_worker(tt_job *j, tt_str token, tt_arena *arena)
-{
-    pthread_mutex_lock(&j->lock);
-    const tt_lease *lease = find_lease(j, token, NULL);
-    char *worker = lease && lease->worker ? tt_arena_dup(arena, tt_str_of(lease->worker)) : NULL;
-    pthread_mutex_unlock(&j->lock);
-    return worker;
-}
-
-static uint64_t release_some(tt_job *j, uint32_t slot, const uint64_t *ids, size_t count)
-{
-    uint64_t released = 0;
-    size_t hint = 0;
-    tt_item_ref at;
-    for (size_t i = 0; i < count; i++)
-        if (tt_blocks_find(&j->blocks, ids[i], false, &hint, &at) && tt_blocks_lease(&j->blocks, at) == slot) {
-            tt_item_give_back(j, at, true);
-            released++;
-        }
-    return released;
-}
-
-tt_rc tt_job_release(tt_job *j, tt_str token, const uint64_t *ids, size_t count, uint64_t *ret_released, tt_err *err)
-{
-    tt_claim *done = NULL;
-    pthread_mutex_lock(&j->lock);
-    tt_lease *lease = find_lease(j, token, err);
-    if (lease) {
-        *ret_released = ids ? release_some(j, lease->slot + 1, ids, count) : each_in_flight(j, lease, give_back_forgiven);
-        tt_job_flush_soon(j);
-        tt_claims_retry(j, &done);
-    }
-    pthread_mutex_unlock(&j->lock);
-    tt_claims_finish(done);
-    return lease ? TT_OK : TT_GONE;
 }

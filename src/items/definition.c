@@ -26,6 +26,7 @@ void tt_definition_deinit(tt_definition *d)
     free(d->writer_name);
     free(d->output);
     free(d->output_real);
+    tt_rules_deinit(&d->rules);
     *d = (tt_definition){0};
 }
 
@@ -92,7 +93,9 @@ tt_rc tt_definition_read_metadata(tt_definition *d, json_t *metadata, tt_buf *un
         size_t row = 0;
         while (row < TT_COUNT(members) && strcmp(members[row].name, name) != 0)
             row++;
-        if (row == TT_COUNT(members))
+        if (row == TT_COUNT(members) && tt_rules_knows(name))
+            TT_TRY(tt_rules_read(&d->rules, name, value, err));
+        else if (row == TT_COUNT(members))
             tt_buf_printf(unknown, "%s%s", unknown->len ? ", " : "", name);
         else if (members[row].read && !json_is_null(value))
             TT_TRY(members[row].read(d, value, err));
@@ -195,6 +198,7 @@ void tt_definition_write(const tt_definition *d, tt_buf *out)
         json_t *in = print_to_json(&d->inputs.ptr[i]);
         set_hash(in, "head", d->inputs.ptr[i].print.head_hash);
         set_hash(in, "tail", d->inputs.ptr[i].print.tail_hash);
+        set_hash(in, "whole", d->inputs.ptr[i].print.whole_hash);
         json_array_append_new(inputs, in);
     }
     json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:s, s:I, s:i, s:I, s:I}", "schema", 1,
@@ -222,8 +226,9 @@ static tt_rc parse_inputs(json_t *inputs, tt_definition *d, tt_err *err)
             .mtime_ns = json_integer_value(json_object_get(in, "mtime_ns")),
             .head_hash = get_hash(in, "head"),
             .tail_hash = get_hash(in, "tail"),
+            .whole_hash = get_hash(in, "whole"), /* 0 in older records, which have none */
         };
-        if (!tt_vec_push(&d->inputs, ((tt_input){tt_dup_cstr(path), print})))
+        if (!tt_vec_push(&d->inputs, ((tt_input){.path = tt_dup_cstr(path), .print = print})))
             return tt_fail(err, TT_NOMEM, "out of memory for the inputs of job `%s`", d->name);
     }
     return TT_OK;
@@ -258,6 +263,8 @@ tt_rc tt_definition_parse(tt_str name, tt_str text, tt_definition *ret, tt_err *
     }
     if (rc == TT_OK)
         rc = parse_inputs(inputs, &d, err);
+    if (rc == TT_OK)
+        rc = tt_rules_parse(&d.rules, d.metadata, err);
     json_decref(root);
     if (rc == TT_OK)
         *ret = d;

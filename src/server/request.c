@@ -380,7 +380,7 @@ void tt_http_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
     if (req->state == TT_REQ_CUT)
         req->status = 503;
     tt_metrics_count(req, elapsed_us);
-    if (atomic_load_explicit(&s->access_log, memory_order_relaxed))
+    if (atomic_load_explicit(&s->access_log, memory_order_relaxed) && !(req->entry && req->entry->row->quiet && req->status == 200))
         log_access(req, elapsed_us);
     tt_req_unref(req);
     atomic_fetch_sub(&s->stats.requests_running, 1);
