@@ -70,7 +70,7 @@ static const tt_operand one_job[] = {JOB, {NULL}};
 static const tt_operand maybe_job[] = {{"[NAME]", "the job", "job"}, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
-static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
+static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back` or `every monday at 9`"}, {NULL}};
 static const tt_operand one_secret[] = {{"NAME", "the secret, like dev/db/warehouse/read"}, {NULL}};
 static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
 
@@ -149,6 +149,7 @@ static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
 static const tt_flag explain_flags[] = {
     {"--zone", NULL, "ZONE", .help = "a time zone, like Europe/Berlin; the server's own when not given"},
     {"--from", NULL, "PHRASE", .help = "as if now were this time"},
+    {"--count", "-n", "N", .help = "how many times of a recurrence are shown; default: 5"},
     {NULL},
 };
 static const tt_flag set_flags[] = {{"--file", NULL, "FILE", .help = "read the value from this file; -: from standard input"}, {NULL}};
@@ -231,7 +232,7 @@ static const tt_command commands[] = {
 
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
 
-    {"schedule", "explain", "Show how a phrase for a date is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
+    {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
 
     {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
