@@ -106,3 +106,28 @@ tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err)
         rc = TT_NOT_FOUND;
     return rc == TT_OK || (rc != TT_NOT_FOUND && rc != TT_INVALID) ? rc : tt_fail(err, TT_NOT_FOUND, "no execution `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 200)));
 }
+
+static json_t *progress_of(const tt_task *t)
+{
+    json_t *all = t->progress.len ? json_loadb(t->progress.ptr, t->progress.len, 0, NULL) : NULL;
+    return json_is_object(all) ? all : json_object();
+}
+
+json_t *tt_execution_messages(const tt_task *t, bool full)
+{
+    static const char *const datasets[] = {"original", "processed"};
+    json_t *all = progress_of(t);
+    if (json_is_object(json_object_get(all, "counters")))
+        json_object_del(all, "counters");
+    for (size_t i = 0; i < TT_COUNT(datasets) && !full; i++)
+        json_object_del(all, datasets[i]);
+    return all;
+}
+
+json_t *tt_execution_counters(const tt_task *t)
+{
+    json_t *all = progress_of(t), *counters = json_object_get(all, "counters");
+    json_t *found = json_is_object(counters) ? json_incref(counters) : json_null();
+    json_decref(all);
+    return found;
+}
