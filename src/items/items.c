@@ -25,6 +25,7 @@ void tt_items_set(tt_items *items, tt_job *j)
     bool has_room = tt_map_put(&items->by_name, tt_str_of(j->def.name), j, &old);
     tt_assert(has_room);
     pthread_mutex_unlock(&items->lock);
+    tt_mirror_add(items->mirror, j);
     tt_job_unref(old);
 }
 
@@ -35,8 +36,10 @@ void tt_items_remove(tt_items *items, tt_job *j)
     if (present)
         tt_map_remove(&items->by_name, tt_str_of(j->def.name));
     pthread_mutex_unlock(&items->lock);
-    if (present)
+    if (present) {
+        tt_mirror_remove(items->mirror, j);
         tt_job_unref(j);
+    }
 }
 
 static bool add_known(void *arg, tt_str name, uint64_t version, tt_str value)
@@ -82,6 +85,12 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
         return rc;
     }
     tt_items_each(items, resume_one, NULL);
+    if (options->redis_url.len)
+        rc = tt_mirror_open(items, options->redis_url, options->redis_password, &items->mirror, err);
+    if (rc != TT_OK) {
+        tt_items_close(items);
+        return rc;
+    }
     *ret = items;
     return TT_OK;
 }
@@ -161,6 +170,8 @@ void tt_items_close(tt_items *items)
     tt_items_each(items, close_job, NULL);
     wait_for_timers(items->env.timers);
     wait_for_writer(items->env.ledger);
+    tt_mirror_close(items->mirror); /* shows what has become of everything */
+    items->mirror = NULL;
     void *j;
     for (size_t at = 0; tt_map_next(&items->by_name, &at, NULL, &j);)
         tt_job_unref(j);
@@ -193,6 +204,8 @@ void tt_items_each(tt_items *items, void (*fn)(void *arg, tt_job *j), void *arg)
     }
     tt_vec_deinit(&list);
 }
+
+tt_mirror *tt_items_mirror(tt_items *items) { return items->mirror; }
 
 /* ---- finding ---- */
 

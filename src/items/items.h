@@ -34,6 +34,7 @@ typedef struct {
     size_t cache_bytes;     /* 0: 24 MiB */
     bool (*token_matches)(tt_str token, const char *hash_text);
     void (*token_hash)(tt_str token, char *hash_text /* 65 bytes */);
+    tt_str redis_url, redis_password; /* of the mirror; empty: none */
 } tt_items_options;
 
 /* Opens every job that the ledger knows; one that cannot be opened is broken, alone. Blocks. */
@@ -142,6 +143,9 @@ tt_rc tt_items_clean(tt_items *items, tt_str name, bool output, tt_err *err) TT_
 tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err) TT_MUST_CHECK;
 /* error and dead items are pending again: those of ids, or all (ids NULL). */
 tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
+
+/* The Redis mirror; NULL: none. */
+struct tt_mirror *tt_items_mirror(tt_items *items);
 
 /* ---- reports; memory only, except errors ---- */
 void tt_job_report(tt_job *j, tt_buf *out);          /* the older form, with ours added: one JSON object */

@@ -3,6 +3,7 @@
 #define TT_ITEMS_ITEMS_INNER_H
 
 #include "items/job.h"
+#include "items/mirror.h"
 
 struct tt_items {
     tt_items_env env;
@@ -10,6 +11,7 @@ struct tt_items {
     pthread_mutex_t admin;   /* held while jobs are made, changed and deleted; above every other lock */
     pthread_mutex_t lock;    /* guards by_name; below admin, above the jobs' */
     tt_map by_name;          /* name -> tt_job, each with a reference */
+    tt_mirror *mirror;       /* NULL: none */
 };
 
 tt_job *tt_items_peek(tt_items *items, tt_str name); /* a reference, or NULL */
