@@ -200,9 +200,12 @@ class Proxy:
 
 
 def in_step(server, limit_s=READY_S):
-    """Waits until /health says that the mirror shows everything; the health."""
+    """Waits until /health says that the mirror shows everything, and has looked for losses since this was called; the health."""
+    begun = time.monotonic()
+
     def ready():
         health = server.get("/health").json
         redis = health["redis"]
-        return health if redis["online"] and not redis["stale"] and redis["lag_ms"] == 0 and redis["waiting_jobs"] == 0 else None
+        is_checked = 0 <= redis["checked_ms"] < (time.monotonic() - begun) * 1000
+        return health if redis["online"] and not redis["stale"] and redis["lag_ms"] == 0 and redis["waiting_jobs"] == 0 and is_checked else None
     return until(ready, "the mirror is in step", limit_s)

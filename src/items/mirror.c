@@ -531,6 +531,7 @@ static void note_turn(tt_mirror *m, tt_rc rc, const tt_err *err)
     if (rc != TT_OK && m->turn_since_ms)
         m->waiting_since_ms = m->turn_since_ms;
     m->turn_since_ms = 0;
+    m->checked_at_ms = m->asked_at_ms;
     snprintf(m->status.last_failure, sizeof m->status.last_failure, "%.230s", rc == TT_OK ? "" : err->text);
     pthread_mutex_unlock(&m->lock);
     if (rc == TT_OK)
@@ -694,6 +695,7 @@ void tt_mirror_get_status(tt_mirror *m, tt_mirror_status *ret)
 {
     pthread_mutex_lock(&m->lock);
     *ret = m->status;
+    ret->checked_ms = m->checked_at_ms ? tt_mono_ms() - m->checked_at_ms : -1;
     int64_t since_ms = m->turn_since_ms ? m->turn_since_ms : m->waiting_since_ms;
     ret->lag_ms = since_ms ? later(tt_mono_ms() - since_ms, 1) : 0;
     pthread_mutex_unlock(&m->lock);

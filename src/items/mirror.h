@@ -48,6 +48,7 @@ typedef struct {
     bool online, stale;      /* stale: Redis does not show, or not yet again, what the ledger says */
     bool is_appending;       /* AOF */
     int64_t lag_ms;          /* age of the oldest change that is not shown */
+    int64_t checked_ms;      /* since it was last seen that Redis has lost nothing (once a second); -1: never */
     uint64_t waiting_jobs, keys_written, refills, deletions_honoured, reconnects;
     char shown[300], version[24], eviction[24], warning[200], last_failure[240];
 } tt_mirror_status;

@@ -99,6 +99,7 @@ static tt_rc ask_who(tt_mirror *m, who *ret, tt_err *err)
     if (!ret->run_id[0])
         return tt_fail(err, TT_CORRUPT, "%s does not say who it is (INFO): is it a Redis?", tt_redis_shown(m->redis));
     TT_TRY(tt_redis_call(m->redis, &epoch, err, TT_STR("GET"), tt_mirror_name_key(m, "tutti:epoch:", m->id)));
+    m->asked_at_ms = tt_mono_ms();
     ret->has_epoch = m->epoch[0] && tt_str_is(tt_reply_str(epoch), m->epoch);
     return TT_OK;
 }

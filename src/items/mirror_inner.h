@@ -87,6 +87,7 @@ struct tt_mirror {
     int64_t stop_by_ms;
     int64_t waiting_since_ms, turn_since_ms; /* the oldest change that waits, and that is being written; 0: none */
     tt_mirror_status status;
+    int64_t checked_at_ms;           /* 0: never */
     /* the thread's */
     tt_moment *moment;
     tt_buf key;                      /* scratch */
@@ -99,6 +100,7 @@ struct tt_mirror {
     bool is_scanning;
     size_t turn;                     /* the job that is looked at next in turn */
     int64_t turn_due_ms, not_before_ms, last_turn_ms;
+    int64_t asked_at_ms;             /* who Redis is */
 };
 
 /* ---- mirror_keys.c ---- */

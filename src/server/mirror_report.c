@@ -34,8 +34,8 @@ void tt_mirror_add_health(tt_mirror *mirror, json_t *object)
     tt_mirror_status s;
     tt_mirror_get_status(mirror, &s);
     json_object_set_new(object, "Redis status", json_string(s.online ? "Online" : "Offline"));
-    json_object_set_new(object, "redis", json_pack("{s:s,s:b,s:b,s:I,s:I,s:s,s:b,s:s,s:I,s:I,s:s,s:s}", "address", s.shown, "online", s.online, "stale", s.stale,
-                                                   "lag_ms", (json_int_t)s.lag_ms, "waiting_jobs", (json_int_t)s.waiting_jobs, "version", s.version,
+    json_object_set_new(object, "redis", json_pack("{s:s,s:b,s:b,s:I,s:I,s:I,s:s,s:b,s:s,s:I,s:I,s:s,s:s}", "address", s.shown, "online", s.online, "stale", s.stale,
+                                                   "lag_ms", (json_int_t)s.lag_ms, "checked_ms", (json_int_t)s.checked_ms, "waiting_jobs", (json_int_t)s.waiting_jobs, "version", s.version,
                                                    "appendonly", s.is_appending, "eviction", s.eviction, "refills", (json_int_t)s.refills,
                                                    "deletions_honoured", (json_int_t)s.deletions_honoured, "warning", s.warning, "last_failure", s.last_failure));
 }
