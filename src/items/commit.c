@@ -371,7 +371,7 @@ static void job_committed(tt_participant *p)
     end_group(j);
     if (j->blocks.observer)
         j->blocks.observer(j->blocks.observer_arg);
-    if (j->parked && (tt_job_is_complete(j) || tt_gate_follows_commits(j))) /* else a commit opens nothing */
+    if (tt_gate_follows_commits(j) || (j->parked && tt_job_is_complete(j))) /* else a commit opens nothing */
         tt_claims_retry(j, &done);
     pthread_mutex_unlock(&j->lock);
     notify(j);

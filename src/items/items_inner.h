@@ -2,6 +2,7 @@
 #ifndef TT_ITEMS_ITEMS_INNER_H
 #define TT_ITEMS_ITEMS_INNER_H
 
+#include "items/any.h"
 #include "items/job.h"
 #include "items/mirror.h"
 
@@ -12,6 +13,7 @@ struct tt_items {
     pthread_mutex_t lock;    /* guards by_name; below admin, above the jobs' */
     tt_map by_name;          /* name -> tt_job, each with a reference */
     tt_mirror *mirror;       /* NULL: none */
+    tt_any any;
 };
 
 tt_job *tt_items_peek(tt_items *items, tt_str name); /* a reference, or NULL */
