@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "items/adopt.h"
 #include "ledger/pages.h"
 #include "ledger/records.h"
 
@@ -238,6 +239,8 @@ static void take_token(tt_items *items, const tt_job_start *start, tt_definition
         tt_log_mask(start->token);
         items->options.token_hash(start->token, d->token_hash);
     }
+    if (start->token_hash)
+        snprintf(d->token_hash, sizeof d->token_hash, "%s", start->token_hash);
 }
 
 /* The ledger knows the job; now it opens, and nothing is written before the ledger knows where. If the output fails at this point, the job
@@ -275,7 +278,7 @@ static tt_rc open_before_exchange(tt_job *j, bool overwrite, tt_err *err)
 
 static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definition *d, tt_job *old, tt_err *err)
 {
-    bool overwrite = json_is_true(json_object_get(start->metadata, "overwrite"));
+    bool overwrite = !start->adopted && json_is_true(json_object_get(start->metadata, "overwrite"));
     take_token(items, start, d);
     if (old && !start->has_token)
         memcpy(d->token_hash, old->def.token_hash, sizeof d->token_hash);
@@ -285,6 +288,8 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
         rc = tt_job_create_input(j, err);
     if (rc == TT_OK)
         rc = check_not_input(items, &j->def, err);
+    if (rc == TT_OK && start->adopted)
+        rc = tt_adopted_apply(j, start->adopted, err);
     /* What can go wrong goes wrong before the old job is given up. */
     bool is_held = holds_output(items, old, &j->def);
     j->fresh = old && start->clean_start;
@@ -454,7 +459,7 @@ static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definit
     tt_job *old = tt_items_peek(items, start->name);
     tt_rc rc = TT_OK;
     tt_mirror_view view = {0};
-    if (!start->clean_start)
+    if (!start->clean_start && !start->adopted)
         tt_mirror_look(items->mirror, start->name, start->cont, &view);
     bool is_forgotten = old && view.is_known && !view.has_record, is_strange = !old && view.is_known && view.has_record && !view.is_ours;
     *ret_existed = old != NULL && !is_forgotten;

@@ -73,6 +73,10 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
 {
     tt_items *items = TT_NEW(tt_items);
     items->options = *options;
+    items->redis_url = tt_str_dup(options->redis_url);
+    items->redis_password = tt_str_dup(options->redis_password);
+    items->options.redis_url = tt_str_of(items->redis_url);
+    items->options.redis_password = tt_str_of(items->redis_password);
     items->env = (tt_items_env){
         .ledger = options->ledger, .watches = options->watches, .timers = options->timers, .pool = options->pool,
         .roots = options->roots, .spool_dir = options->spool_dir, .max_item_bytes = options->max_item_bytes,
@@ -90,7 +94,7 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
     }
     tt_items_each(items, resume_one, NULL);
     if (options->redis_url.len)
-        rc = tt_mirror_open(items, options->redis_url, options->redis_password, &items->mirror, err);
+        rc = tt_mirror_open(items, items->options.redis_url, items->options.redis_password, &items->mirror, err);
     if (rc != TT_OK) {
         tt_items_close(items);
         return rc;
@@ -195,6 +199,8 @@ void tt_items_close(tt_items *items)
     tt_cache_free(items->env.cache);
     pthread_mutex_destroy(&items->lock);
     pthread_mutex_destroy(&items->admin);
+    free(items->redis_url);
+    free(items->redis_password);
     free(items);
 }
 
