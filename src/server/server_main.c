@@ -101,14 +101,30 @@ static tt_rc open_ledger(tt_house *h, tt_err *err)
     return tt_ledger_open(&options, &h->ledger, err);
 }
 
+/* The older service's settings name host, port and password; one of them is enough. */
+static void redis_url(const tt_options *o, tt_buf *out)
+{
+    tt_str url = tt_option_str(o, "redis"), host = tt_option_str(o, "redis.host");
+    bool is_v6 = tt_str_find(host, ':') >= 0 && tt_str_find(host, '[') < 0;
+    if (url.len)
+        tt_buf_str(out, url);
+    else if (host.len || tt_option_str(o, "redis.password").len)
+        tt_buf_printf(out, "redis://%s%.*s%s:%lld", is_v6 ? "[" : "", TT_STR_ARG(host.len ? host : TT_STR("localhost")), is_v6 ? "]" : "",
+                      (long long)tt_option_int(o, "redis.port"));
+}
+
 static tt_rc open_items(tt_house *h, tt_err *err)
 {
     const tt_options *o = h->options;
+    TT_BUF_AUTO tt_buf redis = {0};
+    redis_url(o, &redis);
+    TT_TRY(tt_buf_check(&redis, err));
     tt_items_options options = {
         .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = roots_of(h), .spool_dir = h->spool_dir,
         .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
         .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
         .token_matches = tt_token_matches, .token_hash = tt_token_hash,
+        .redis_url = tt_buf_view(&redis), .redis_password = tt_option_str(o, "redis.password"),
     };
     TT_TRY(tt_items_open(&options, &h->items, err));
     h->items_area = (tt_items_area){
