@@ -58,6 +58,20 @@ def test_other_modes(pair, wire):
     assert json.loads(store.call("GET", "JOB:writing"))["mode"] == "write"
 
 
+def test_jobs_with_overlap_are_not_shown(pair):
+    server, store = pair
+    body = {"name": "many", "input": "in.jsonl", "output": "out.jsonl", "overlap": 3}
+    assert server.post("/v1/jobs", body).status == 201
+    for worker in ("anna", "ben", "carla"):
+        items = server.post("/v1/jobs/many/claim", params={"n": COUNT, "worker": worker}).json["items"]
+        results = [[item[0], {}] for item in items]
+        assert server.post("/v1/jobs/many/results", results, params={"worker": worker}).status == 200, worker
+    server.post("/v1/jobs", {"name": "one", "input": "in.jsonl", "output": "one.jsonl"})
+    in_step(server)
+    assert store.call("GET", "JOB:one") is not None and store.call("GET", "JOB:many") is None
+    assert store.states("many") == {}
+
+
 def test_tokens_are_hashed_and_plain_ones_are_accepted_and_replaced(pair, wire):
     server, store = pair
     wire.start("j", "in.jsonl", "out.jsonl", token="s3cret-one")
