@@ -70,7 +70,7 @@ static const tt_operand one_job[] = {JOB, {NULL}};
 static const tt_operand maybe_job[] = {{"[NAME]", "the job", "job"}, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
-static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
+static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back` or `every monday at 9`"}, {NULL}};
 static const tt_operand one_secret[] = {{"NAME", "the secret, like dev/db/warehouse/read"}, {NULL}};
 static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
 
@@ -90,6 +90,7 @@ static const tt_flag start_flags[] = {
     {"--rate", NULL, "N/s", .help = "hand out at most so many items: 100/s, 30/m, 10/h or 5/d"},
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
+    {"--overlap", NULL, "N", .help = "take so many answers for each item, from different workers; default: 1"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
@@ -118,6 +119,10 @@ static const tt_flag pull_flags[] = {
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
     {NULL},
 };
+static const tt_flag push_flags[] = {
+    {"--worker", NULL, "NAME", .help = "who answers; who pulled the items, when not given"},
+    {NULL},
+};
 static const tt_flag worker_flags[] = {
     {"--name", NULL, "NAME", .help = "its name in lists; host and process when not given"},
     {"--queue", NULL, "A,B", .help = "the queues it serves, in this order; default: default"},
@@ -137,7 +142,7 @@ static const tt_flag run_flags[] = {
     {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
     {"--here", .help = "run it in the foreground, without queue and server"},
     {"--wait", .help = "wait for its end; the exit code says how it ended"},
-    {"--follow", .help = "wait, and show its progress"},
+    {"--follow", .help = "wait, and show its log and its progress"},
     {"--owner", NULL, "NAME", .help = "whose it is; part of the id"},
     {"--queue", NULL, "NAME", .help = "the queue that it goes to; default: default"},
     {"--priority", NULL, "N", .help = "larger ones first"},
@@ -150,6 +155,7 @@ static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
 static const tt_flag explain_flags[] = {
     {"--zone", NULL, "ZONE", .help = "a time zone, like Europe/Berlin; the server's own when not given"},
     {"--from", NULL, "PHRASE", .help = "as if now were this time"},
+    {"--count", "-n", "N", .help = "how many times of a recurrence are shown; default: 5"},
     {NULL},
 };
 static const tt_flag set_flags[] = {{"--file", NULL, "FILE", .help = "read the value from this file; -: from standard input"}, {NULL}};
@@ -162,6 +168,15 @@ static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {N
 static const tt_flag cat_flags[] = {
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
     {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+static const tt_operand convert_files[] = {{"INPUT", "a .csv, .tsv, .jsonl or .parquet file", "file"}, {"OUTPUT", "the same, by its ending", "file"}, {NULL}};
+static const tt_flag convert_flags[] = {
+    {"--column", NULL, "NAME=TYPE", NULL, true, "a column's type: string, category, json, bool, int, int32, float, float32, date, datetime, list, list<TYPE>"},
+    {"--columns", NULL, "A,B", NULL, true, "from Parquet: only these columns, in this order"},
+    {"--codec", NULL, "NAME", "zstd", .help = "of a Parquet output: zstd, snappy, lz4_raw, gzip or none"},
+    {"--group-rows", NULL, "N", "1048576", .help = "rows of a row group, at most"},
+    {"--group-size", NULL, "SIZE", "64MiB", .help = "memory of a row group, at most"},
     {NULL},
 };
 static const tt_flag head_flags[] = {
@@ -210,7 +225,7 @@ static const tt_command commands[] = {
     {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = maybe_job, .fn = tt_cmd_job_pull, .needs_server = true,
      .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",
      .example = "tutti job pull demo -n 100 | my-program | tutti job push demo"},
-    {"job", "push", "Read results as JSON lines and hand them in.", .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
+    {"job", "push", "Read results as JSON lines and hand them in.", .flags = push_flags, .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
      .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
                 "Without NAME each line names its \"job\", as those of `tutti job pull --any` do.\n"
                 "A bad line is named by its number and left out; then the exit code is 3."},
@@ -227,7 +242,7 @@ static const tt_command commands[] = {
 
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
 
-    {"schedule", "explain", "Show how a phrase for a date is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
+    {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
 
     {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
@@ -245,6 +260,10 @@ static const tt_command commands[] = {
     {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
      .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
      .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
+    {"parquet", "convert", "Convert CSV or JSON lines into Parquet, or Parquet into them.", .flags = convert_flags, .operands = convert_files,
+     .fn = tt_cmd_parquet_convert,
+     .details = "Types of columns that are not given are found out from the whole input. The output appears under its name when it is complete.",
+     .example = "tutti parquet convert events.csv events.parquet --column ts=datetime"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

@@ -422,7 +422,7 @@ static tt_rc refuse_existing(const tt_job *old, const tt_job_start *start, tt_er
     if (!start->same_is_fine)
         return tt_fail(err, TT_EXISTS, "Job %s already exists.", d->name);
     return tt_fail(err, TT_EXISTS, "Job %s already exists. Its definition is another one (mode %s, input %s%s, output %s): give the same to join it, "
-                   "choose another name, or use clean_start to start anew", d->name, tt_job_mode_name(d->mode),
+                   "choose another name, or use clean_start (--clean-start) to start anew", d->name, tt_job_mode_name(d->mode),
                    d->inputs.len ? d->inputs.ptr[0].path : "none", d->inputs.len > 1 ? " and others" : "",
                    d->output ? d->output : "none");
 }
@@ -637,17 +637,28 @@ static bool is_meant(const redrive *r, uint8_t byte)
 
 static uint8_t opened_byte(const redrive *r) { return tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0); }
 
-static void redrive_item(redrive *r, tt_item_ref at)
+/* An item, or with overlap one of its slots. */
+static bool redrive_slot(redrive *r, tt_item_ref at)
 {
     if (!is_meant(r, tt_blocks_get(&r->j->blocks, at)) || tt_blocks_lease(&r->j->blocks, at)) /* a lease: its result is not committed yet */
-        return;
-    if (!tt_blocks_set(&r->j->blocks, at, opened_byte(r)))
-        return;
+        return false;
+    if (!tt_blocks_set_by(&r->j->blocks, at, opened_byte(r), 0))
+        return false;
     if (!r->j->blocks.sparse) /* it may have been marked before anybody saw whether it can be served */
         r->j->blocks.rows.ptr[at.row].inspected = false;
-    if (!r->redo)
-        tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
-    r->opened++;
+    return true;
+}
+
+/* first: the item's first slot. */
+static void redrive_item(redrive *r, tt_item_ref first)
+{
+    bool opened = false;
+    tt_item_ref at = first;
+    for (uint32_t i = 0; i < tt_blocks_copies(&r->j->blocks); i++, at.index++)
+        opened |= redrive_slot(r, at);
+    if (opened && !r->redo)
+        tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, first), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
+    r->opened += opened;
 }
 
 static void redrive_row(redrive *r, uint32_t number)
@@ -661,7 +672,7 @@ static void redrive_row(redrive *r, uint32_t number)
         r->opened += row->block.count;
         return;
     }
-    for (uint32_t i = 0; i < row->block.count; i++)
+    for (uint32_t i = 0; i < tt_blocks_slots(&r->j->blocks, number); i += tt_blocks_copies(&r->j->blocks))
         redrive_item(r, (tt_item_ref){number, i});
 }
 
