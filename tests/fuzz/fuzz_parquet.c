@@ -43,7 +43,7 @@ static uint64_t read_rows(const tt_pq_file *f, uint32_t group, uint32_t column, 
     tt_rc rc = tt_pq_reader_seek(r, group, NULL);
     while (rc == TT_OK && rows < ROWS_MAX) {
         uint32_t ready = 0;
-        rc = tt_pq_reader_ready(r, step, &ready, NULL);
+        rc = tt_pq_reader_ready(r, ROWS_MAX - rows < step ? (uint32_t)(ROWS_MAX - rows) : step, &ready, NULL);
         if (rc != TT_OK || ready == 0)
             break;
         bool skips = is_skipping && rows % (2 * step) >= step;
