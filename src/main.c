@@ -70,7 +70,7 @@ static const tt_operand one_job[] = {JOB, {NULL}};
 static const tt_operand maybe_job[] = {{"[NAME]", "the job", "job"}, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
-static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
+static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back` or `every monday at 9`"}, {NULL}};
 static const tt_operand one_secret[] = {{"NAME", "the secret, like dev/db/warehouse/read"}, {NULL}};
 static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
 
@@ -90,6 +90,7 @@ static const tt_flag start_flags[] = {
     {"--rate", NULL, "N/s", .help = "hand out at most so many items: 100/s, 30/m, 10/h or 5/d"},
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
+    {"--overlap", NULL, "N", .help = "take so many answers for each item, from different workers; default: 1"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
@@ -102,6 +103,12 @@ static const tt_flag redo_flags[] = {
     {"--all", .help = "every item that is received"},
     {NULL},
 };
+static const tt_flag adopt_flags[] = {
+    {"--redis", NULL, "URL", .help = "where they are: redis://[:PASSWORD@]HOST[:PORT][/DB]; default: the server's own"},
+    {"--dry-run", .help = "say what would be done, and change nothing"},
+    {NULL},
+};
+static const tt_operand adopted_jobs[] = {{"[NAME...]", "these jobs; without names all that are there"}, {NULL}};
 static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
 static const tt_flag pull_flags[] = {
     {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
@@ -110,6 +117,10 @@ static const tt_flag pull_flags[] = {
     {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
     {"--worker", NULL, "NAME", .help = "the name under which the job shows these items; host and process when not given"},
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
+    {NULL},
+};
+static const tt_flag push_flags[] = {
+    {"--worker", NULL, "NAME", .help = "who answers; who pulled the items, when not given"},
     {NULL},
 };
 static const tt_flag worker_flags[] = {
@@ -131,7 +142,7 @@ static const tt_flag run_flags[] = {
     {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
     {"--here", .help = "run it in the foreground, without queue and server"},
     {"--wait", .help = "wait for its end; the exit code says how it ended"},
-    {"--follow", .help = "wait, and show its progress"},
+    {"--follow", .help = "wait, and show its log and its progress"},
     {"--owner", NULL, "NAME", .help = "whose it is; part of the id"},
     {"--queue", NULL, "NAME", .help = "the queue that it goes to; default: default"},
     {"--priority", NULL, "N", .help = "larger ones first"},
@@ -144,6 +155,7 @@ static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
 static const tt_flag explain_flags[] = {
     {"--zone", NULL, "ZONE", .help = "a time zone, like Europe/Berlin; the server's own when not given"},
     {"--from", NULL, "PHRASE", .help = "as if now were this time"},
+    {"--count", "-n", "N", .help = "how many times of a recurrence are shown; default: 5"},
     {NULL},
 };
 static const tt_flag set_flags[] = {{"--file", NULL, "FILE", .help = "read the value from this file; -: from standard input"}, {NULL}};
@@ -194,6 +206,10 @@ static const tt_command commands[] = {
     {"job", "start", "Start a job.", .flags = start_flags, .operands = new_job, .fn = tt_cmd_job_start,
      .details = "A job that is there already with the same definition is left as it is.",
      .example = "tutti job start demo --input 'in/*.jsonl' --output out.jsonl"},
+    {"job", "adopt", "Take over jobs that the older service left in a Redis.", .flags = adopt_flags, .operands = adopted_jobs, .fn = tt_cmd_job_adopt,
+     .details = "Definitions, states of items and tokens are taken over; outputs are appended to. Complete jobs are skipped: Redis does not keep their definition.\n"
+                "Stop the older service first. Exits with 3 when a job was skipped.",
+     .example = "tutti job adopt --redis redis://localhost:6379 --dry-run"},
     {"job", "show", "Show one job.", .operands = one_job, .fn = tt_cmd_job_show},
     {"job", "watch", "Show progress until the job is complete.", .operands = one_job, .fn = tt_cmd_job_watch, .needs_server = true,
      .details = "Exits with 3 when items ended in error. With --json, a line for each change."},
@@ -209,7 +225,7 @@ static const tt_command commands[] = {
     {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = maybe_job, .fn = tt_cmd_job_pull, .needs_server = true,
      .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",
      .example = "tutti job pull demo -n 100 | my-program | tutti job push demo"},
-    {"job", "push", "Read results as JSON lines and hand them in.", .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
+    {"job", "push", "Read results as JSON lines and hand them in.", .flags = push_flags, .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
      .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
                 "Without NAME each line names its \"job\", as those of `tutti job pull --any` do.\n"
                 "A bad line is named by its number and left out; then the exit code is 3."},
@@ -226,7 +242,7 @@ static const tt_command commands[] = {
 
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
 
-    {"schedule", "explain", "Show how a phrase for a date is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
+    {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
 
     {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,

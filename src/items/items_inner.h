@@ -4,13 +4,16 @@
 
 #include "items/any.h"
 #include "items/job.h"
+#include "items/mirror.h"
 
 struct tt_items {
     tt_items_env env;
     tt_items_options options;
+    char *redis_url, *redis_password; /* what options refers to */
     pthread_mutex_t admin;   /* held while jobs are made, changed and deleted; above every other lock */
     pthread_mutex_t lock;    /* guards by_name; below admin, above the jobs' */
     tt_map by_name;          /* name -> tt_job, each with a reference */
+    tt_mirror *mirror;       /* NULL: none */
     tt_any any;
 };
 

@@ -20,6 +20,8 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
     j->reject_batch = 1;
     j->tick = (tt_timer){.fn = tt_job_tick, .arg = j};
     j->blocks.sparse = j->def.mode == TT_MODE_WRITE;
+    if (j->def.rules.overlap > 1)
+        j->blocks.answers = tt_answers_new(j->def.rules.overlap);
     pthread_mutex_init(&j->lock, NULL);
     return j;
 }
@@ -337,6 +339,34 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
     return rc;
 }
 
+static tt_rc add_states(tt_job *j, const tt_block *block, bool inspected, uint8_t *states, uint16_t *workers, uint8_t uniform, int64_t number, tt_err *err)
+{
+    if ((uint64_t)number != j->blocks.rows.len)
+        return tt_fail(err, TT_CORRUPT, "job `%s`: page %zu of its item states is missing", j->def.name, j->blocks.rows.len);
+    if (j->blocks.answers ? tt_blocks_add_answers(&j->blocks, block, inspected, states, workers, uniform)
+                          : tt_blocks_add(&j->blocks, block, inspected, states, uniform, false))
+        return TT_OK;
+    return tt_fail(err, TT_NOMEM, "out of memory for the pages of job `%s`", j->def.name);
+}
+
+static tt_rc take_states(tt_job *j, int64_t number, tt_str blob, tt_err *err)
+{
+    tt_block block;
+    bool inspected;
+    uint8_t *states = NULL, uniform;
+    uint16_t *workers = NULL;
+    if (j->blocks.answers)
+        TT_TRY(tt_page_decode_answers(blob, j->blocks.answers->copies, &block, &inspected, &states, &workers, &uniform, err));
+    else
+        TT_TRY(tt_page_decode(blob, &block, &inspected, &states, &uniform, err));
+    tt_rc rc = add_states(j, &block, inspected, states, workers, uniform, number, err);
+    if (rc != TT_OK) {
+        free(states);
+        free(workers);
+    }
+    return rc;
+}
+
 typedef struct {
     tt_job *j;
     tt_buf reader_state;
@@ -360,17 +390,11 @@ static bool take_page(void *arg, int64_t number, tt_str blob)
         walk->rc = tt_redo_take_page(walk->j, number, blob, walk->err);
         return walk->rc == TT_OK;
     }
-    tt_block block;
-    bool inspected;
-    uint8_t *states = NULL, uniform;
-    walk->rc = tt_page_decode(blob, &block, &inspected, &states, &uniform, walk->err);
-    if (walk->rc == TT_OK && (uint64_t)number != blocks->rows.len)
-        walk->rc = tt_fail(walk->err, TT_CORRUPT, "job `%s`: page %lld of its item states is missing", walk->j->def.name,
-                           (long long)blocks->rows.len);
-    if (walk->rc == TT_OK && !tt_blocks_add(blocks, &block, inspected, states, uniform, false))
-        walk->rc = tt_fail(walk->err, TT_NOMEM, "out of memory for the pages of job `%s`", walk->j->def.name);
-    if (walk->rc != TT_OK)
-        free(states);
+    if (number >= TT_PAGE_WORKERS_FIRST && blocks->answers) {
+        walk->rc = tt_answers_decode_names(blocks->answers, (size_t)(number - TT_PAGE_WORKERS_FIRST), blob, walk->err);
+        return walk->rc == TT_OK;
+    }
+    walk->rc = take_states(walk->j, number, blob, walk->err);
     return walk->rc == TT_OK;
 }
 
@@ -429,9 +453,13 @@ void tt_job_resume(tt_job *j)
 {
     tt_err err = {0};
     page_walk walk = {.j = j, .err = &err};
+    if (j->blocks.answers)
+        j->blocks.answers->loading = true;
     tt_rc rc = tt_page_each(j->env->ledger, j->def.owner, take_page, &walk, &err);
     if (rc == TT_OK)
         rc = walk.rc;
+    if (rc == TT_OK && j->blocks.answers)
+        rc = tt_answers_loaded(&j->blocks, &err);
     bool pages_ok = rc == TT_OK;
     if (rc == TT_OK)
         rc = resume_reader(j, tt_buf_view(&walk.reader_state), &err);

@@ -18,6 +18,7 @@
 #include "base/timer.h"
 #include "data/writer.h"
 #include "io/append.h"
+#include "items/answers.h"
 #include "items/blocks.h"
 #include "items/cache.h"
 #include "items/definition.h"
@@ -63,6 +64,7 @@ typedef TT_VEC(tt_note) tt_notes;
 typedef struct {
     tt_item_ref at;
     uint8_t old;
+    uint16_t worker; /* overlap: whose it was */
 } tt_undo;
 
 typedef struct {
@@ -183,11 +185,17 @@ void tt_job_tick(void *job);
 void tt_item_land(tt_job *j, tt_item_ref at);
 /* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
+/* With the lock held: the item (or its slot) that is in flight under the lease; hint as in tt_blocks_find. */
+bool tt_item_find_leased(tt_job *j, uint64_t id, uint32_t lease_slot, size_t *hint, tt_item_ref *ret);
+/* With the lock held, and overlap: the open slots of the item end as one of them did. */
+void tt_item_close(tt_job *j, tt_item_ref at, tt_item_state state);
+tt_rc tt_job_refuse_nameless(const tt_job *j, tt_err *err); /* TT_INVALID */
 /* With the lock held: everything in flight is pending again; forgiven: without an attempt. */
 void tt_leases_void(tt_job *j);
 /* With the lock held: the row of a worker, made when it is new. NULL: out of memory. Beyond 1000 names all are counted as "others". */
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
 
+#define TT_PAGE_WORKERS_FIRST (((int64_t)1 << 32) - 256) /* TT_ANSWERS_PAGES of them: the names in a job with overlap */
 #define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */
 
 /* commit.c. */
