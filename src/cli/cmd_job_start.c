@@ -6,6 +6,7 @@
 #include "cli/cmds.h"
 #include "cli/job.h"
 #include "cli/output.h"
+#include "data/sink.h"
 
 enum { KEY_MAX_BYTES = 4096 };
 
@@ -17,7 +18,7 @@ static const struct {
     {"--reader", "reader", TEXT},       {"--writer", "writer", TEXT},           {"--mode", "mode", TEXT},
     {"--types", "types", TEXT},         {"--strict-json", "json", STRICT},      {"--lease", "lease", TEXT},
     {"--max-attempts", "max_attempts", NUMBER}, {"--clean-start", "clean_start", TRUE}, {"--cont", "cont", TRUE},
-    {"--overwrite", "overwrite", TRUE},
+    {"--overwrite", "overwrite", TRUE}, {"--order", "order", TEXT},
 };
 
 static void put_name(tt_buf *body, const char *name) { tt_buf_printf(body, ",\"%s\":", name); }
@@ -154,3 +155,14 @@ static tt_rc job_start(tt_cli *cli, tt_err *err)
     return wait ? tt_job_follow(cli, follow, err) : TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_job_start, job_start)
+
+void tt_cmd_list_sinks(void (*row)(void *arg, const char *head, const char *text), void *arg)
+{
+    size_t count;
+    const tt_sink_row *const *rows = tt_sink_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        TT_BUF_AUTO tt_buf text = {0};
+        tt_buf_printf(&text, "%s; %s", rows[i]->takes, rows[i]->says);
+        row(arg, rows[i]->name, tt_buf_cstr(&text));
+    }
+}

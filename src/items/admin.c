@@ -17,6 +17,7 @@ typedef struct {
     tt_job *old;        /* may be NULL */
     tt_job *replacement;/* may be NULL */
     bool remove_output;
+    bool opens_again;   /* what the old one has is the new one's */
 } exchange;
 
 static tt_rc drop_rows(const tt_job *j, tt_txn *txn, tt_err *err)
@@ -54,7 +55,11 @@ static tt_rc give_up_files(void *arg, tt_txn *txn, tt_err *err)
 {
     exchange *x = arg;
     tt_rc rc = TT_OK;
-    if (x->remove_output && x->old->output) {
+    if (tt_job_is_journaled(x->old) && !x->opens_again) {
+        tt_job_remove_journal(x->old);
+        if (x->remove_output)
+            rc = tt_job_remove_target(x->old, err);
+    } else if (x->remove_output && x->old->output) {
         rc = tt_append_remove(x->old->output, err);
         x->old->output = NULL;
     }
@@ -85,6 +90,7 @@ static void come_back(tt_job *j, tt_job_life life)
     tt_job_flush_soon(j);
     tt_job_arm(j, tt_mono_ms());
     pthread_mutex_unlock(&j->lock);
+    tt_delivery_allow(j);
     if (life == TT_JOB_LIVE)
         tt_plan_start(j, false);
 }
@@ -118,6 +124,8 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
 {
     exchange x = {old, replacement, remove_output};
     tt_job_life before = old ? set_gone(old) : TT_JOB_NEW;
+    if (old)
+        tt_delivery_stop(old);
     tt_rc rc = old ? quiet(items, old, err) : TT_OK;
     if (rc == TT_OK)
         rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
@@ -157,33 +165,13 @@ static tt_rc output_refused(const tt_definition *d, tt_err *err)
     return tt_fail(err, TT_CONFLICT, "Output path not allowed `%s`.", d->output);
 }
 
-/* Where the output will lie: absolute, links resolved (the file itself may be one). */
-static tt_rc find_output(tt_items *items, const tt_definition *d, tt_buf *path, tt_err *err)
-{
-    int dir;
-    tt_str name;
-    char *real_dir = NULL;
-    TT_TRY(tt_roots_open_parent(items->env.roots, tt_str_of(d->output), &dir, &name, &real_dir, err));
-    close(dir);
-    tt_buf_printf(path, "%s/%.*s", strcmp(real_dir, "/") == 0 ? "" : real_dir, TT_STR_ARG(name));
-    free(real_dir);
-    TT_TRY(tt_buf_check(path, err));
-    char *resolved = realpath(tt_buf_cstr(path), NULL);
-    if (resolved) {
-        tt_buf_clear(path);
-        tt_buf_cstr_put(path, resolved);
-    }
-    free(resolved);
-    return tt_buf_check(path, err);
-}
-
 /* No two jobs on one file. The spelling does not matter: links are resolved; the file's lock catches hard links. */
 static tt_rc check_output(tt_items *items, const tt_definition *d, const tt_job *except, tt_err *err)
 {
     TT_BUF_AUTO tt_buf path = {0};
     if (!d->output || d->mode == TT_MODE_READ)
         return TT_OK;
-    TT_TRY(find_output(items, d, &path, err));
+    TT_TRY(tt_output_find(items->env.roots, d, &path, err));
     output_search s = {.path = tt_buf_cstr(&path), .except = except};
     tt_items_each(items, look_for_output, &s);
     return s.taken ? output_refused(d, err) : TT_OK;
@@ -196,7 +184,7 @@ static tt_rc check_not_input(tt_items *items, const tt_definition *d, tt_err *er
     struct stat out, in;
     if (!d->output || d->mode == TT_MODE_READ)
         return TT_OK;
-    TT_TRY(find_output(items, d, &path, err));
+    TT_TRY(tt_output_find(items->env.roots, d, &path, err));
     if (stat(tt_buf_cstr(&path), &out) != 0)
         return TT_OK;
     for (size_t i = 0; i < d->inputs.len; i++)
@@ -251,6 +239,7 @@ static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrit
         j->life = TT_JOB_LIVE;
     else
         tt_job_break(j, true, err->text);
+    tt_delivery_wake(j);
     pthread_mutex_unlock(&j->lock);
     tt_items_set(items, tt_job_ref(j));
     if (rc == TT_OK)
@@ -262,7 +251,7 @@ static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrit
 static bool holds_output(tt_items *items, const tt_job *old, const tt_definition *d)
 {
     TT_BUF_AUTO tt_buf path = {0};
-    return old && old->def.output_real && d->output && find_output(items, d, &path, NULL) == TT_OK
+    return old && old->def.output_real && d->output && tt_output_find(items->env.roots, d, &path, NULL) == TT_OK
         && tt_str_is(tt_buf_view(&path), old->def.output_real);
 }
 
@@ -292,6 +281,8 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
         rc = is_held ? tt_job_check_writer(j, err) : open_before_exchange(j, overwrite, err);
     if (rc == TT_OK)
         rc = replace(items, old, j, false, err);
+    if (rc != TT_OK)
+        tt_job_remove_journal(j);
     if (rc == TT_OK)
         rc = go_live(items, j, is_held, overwrite, err);
     tt_job_unref(j);
@@ -328,13 +319,14 @@ static tt_rc why_broken(tt_job *j, tt_err *err)
 /* A broken job is opened again from what the ledger knows: perhaps its files are back. Nobody finds the new one before it is open. */
 static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
 {
-    exchange x = {.old = old};
+    exchange x = {.old = old, .opens_again = true};
     TT_BUF_AUTO tt_buf text = {0};
     tt_definition def = {0};
     TT_TRY(tt_record_get(items->env.ledger, TT_STR("job"), tt_str_of(old->def.name), &text, NULL, err));
     TT_TRY(tt_definition_parse(tt_str_of(old->def.name), tt_buf_view(&text), &def, err));
     (void)!tt_ledger_run(items->env.ledger, store_all, old, NULL); /* what it still has to say, if it can */
     set_gone(old);
+    tt_delivery_stop(old);
     tt_rc rc = tt_ledger_run(items->env.ledger, give_up_files, &x, err);
     tt_cache_drop_owner(items->env.cache, old->def.owner);
     tt_job *j = tt_job_new(&items->env, &def);
@@ -361,6 +353,7 @@ static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definit
     tt_claims_retry(live, &done);
     pthread_mutex_unlock(&live->lock);
     tt_claims_finish(done);
+    tt_delivery_allow(live);
     tt_rc rc = start->has_token ? tt_ledger_run(items->env.ledger, store_all, live, err) : TT_OK;
     uint64_t retried;
     if (rc == TT_OK && json_is_true(json_object_get(start->metadata, "retry_errors")))
@@ -474,7 +467,7 @@ tt_rc tt_items_delete(tt_items *items, tt_str name, tt_err *err)
 static tt_rc remove_output(void *arg, tt_txn *txn, tt_err *err)
 {
     tt_job *j = arg;
-    if (j->leftover && !j->output)
+    if (j->leftover && !j->output && !tt_job_is_journaled(j))
         TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), TT_APPEND_KEEP, &j->output, err));
     tt_job_remove_output(j, txn);
     return TT_OK;
@@ -491,7 +484,12 @@ static tt_rc clean_locked(tt_items *items, tt_job *j, bool output, tt_err *err)
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     bool remove = output && tt_job_has_writer(j);
-    TT_TRY(tt_ledger_run(items->env.ledger, remove ? remove_output : store_all, j, err));
+    if (remove)
+        tt_delivery_stop(j);
+    tt_rc rc = tt_ledger_run(items->env.ledger, remove ? remove_output : store_all, j, err);
+    if (remove)
+        tt_delivery_allow(j);
+    TT_TRY(rc);
     if (remove && j->removal.code != TT_OK) {
         *err = j->removal;
         return err->code;

@@ -26,6 +26,7 @@ void tt_definition_deinit(tt_definition *d)
     free(d->writer_name);
     free(d->output);
     free(d->output_real);
+    free(d->journal);
     *d = (tt_definition){0};
 }
 
@@ -75,6 +76,13 @@ static tt_rc read_attempts(tt_definition *d, json_t *value, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc read_order(tt_definition *d, json_t *value, tt_err *err)
+{
+    tt_str word = {json_string_value(value), json_string_length(value)};
+    d->ordered = tt_str_is(word, "input");
+    return d->ordered || tt_str_is(word, "arrival") ? TT_OK : tt_fail(err, TT_INVALID, "metadata: order must be \"input\" or \"arrival\"");
+}
+
 static const struct {
     const char *name;
     tt_rc (*read)(tt_definition *d, json_t *value, tt_err *err); /* NULL: read where it is used */
@@ -82,6 +90,7 @@ static const struct {
     {"input_file_path", NULL},   {"output_file_path", read_output}, {"chunk_size", NULL}, {"overwrite", NULL},
     {"lease", read_lease},       {"max_attempts", read_attempts},   {"types", NULL},      {"na", NULL},
     {"json", NULL},              {"separator", NULL},               {"retry_errors", NULL},
+    {"order", read_order},
 };
 
 tt_rc tt_definition_read_metadata(tt_definition *d, json_t *metadata, tt_buf *unknown, tt_err *err)
@@ -197,9 +206,10 @@ void tt_definition_write(const tt_definition *d, tt_buf *out)
         set_hash(in, "tail", d->inputs.ptr[i].print.tail_hash);
         json_array_append_new(inputs, in);
     }
-    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:s, s:I, s:i, s:I, s:I}", "schema", 1,
+    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:b, s:s?, s:s, s:I, s:i, s:I, s:I}", "schema", 1,
                              "metadata", d->metadata, "reader", d->reader_name, "writer", d->writer_name,
                              "mode", mode_names[d->mode], "inputs", inputs, "output", d->output, "output_real", d->output_real,
+                             "ordered", d->ordered, "journal", d->journal,
                              "token_hash", d->token_hash, "lease_ms", (json_int_t)d->lease_ms,
                              "max_attempts", (int)d->max_attempts, "created_ms", (json_int_t)d->created_ms,
                              "owner", (json_int_t)d->owner);
@@ -249,6 +259,8 @@ tt_rc tt_definition_parse(tt_str name, tt_str text, tt_definition *ret, tt_err *
         d.writer_name = tt_dup_cstr(writer);
         d.output = tt_dup_cstr(json_string_value(output));
         d.output_real = tt_dup_cstr(json_string_value(output_real));
+        d.ordered = json_is_true(json_object_get(root, "ordered"));
+        d.journal = tt_dup_cstr(json_string_value(json_object_get(root, "journal")));
         snprintf(d.token_hash, sizeof d.token_hash, "%s", hash);
         d.lease_ms = lease_ms;
         d.max_attempts = (unsigned)max_attempts;

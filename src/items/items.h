@@ -28,6 +28,7 @@ typedef struct {
     tt_pool *pool;          /* loads, plans and blocking calls run here */
     const tt_roots *roots;
     const char *spool_dir;
+    const char *journal_dir; /* of results that wait for an output that is not a plain file; NULL: spool_dir */
     uint64_t max_item_bytes;
     int64_t lease_ms;       /* clients without a lease token */
     unsigned max_attempts;

@@ -20,6 +20,7 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
     j->tick = (tt_timer){.fn = tt_job_tick, .arg = j};
     j->blocks.sparse = j->def.mode == TT_MODE_WRITE;
     pthread_mutex_init(&j->lock, NULL);
+    tt_delivery_init(j);
     return j;
 }
 
@@ -68,6 +69,7 @@ void tt_job_unref(tt_job *j)
     tt_redo_deinit(&j->redo);
     free(j->writer_state);
     tt_definition_deinit(&j->def);
+    tt_delivery_deinit(j);
     pthread_mutex_destroy(&j->lock);
     free(j);
 }
@@ -224,12 +226,20 @@ tt_rc tt_job_create_input(tt_job *j, tt_err *err)
     return tt_reader_plans_first(j->reader) ? tt_plan_now(j, err) : TT_OK;
 }
 
+/* The output has rows already. */
+static bool has_rows(const tt_job *j)
+{
+    return (tt_job_is_journaled(j) ? j->delivery.base.length_bytes : j->output_mark.length_bytes) > 0;
+}
+
 /* The job is on its own file from here on, whose present length is recorded. */
 static tt_rc record_output(tt_job *j, tt_err *err)
 {
-    TT_TRY(check_utf8(tt_append_path(j->output), err));
-    free(j->def.output_real);
-    j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
+    if (!tt_job_is_journaled(j)) {
+        free(j->def.output_real);
+        j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
+    }
+    TT_TRY(check_utf8(j->def.output_real, err));
     j->head_dirty = j->record_dirty = true;
     j->output_known = false;
     tt_writer_close(j->writer); /* of an output that was deleted */
@@ -237,7 +247,7 @@ static tt_rc record_output(tt_job *j, tt_err *err)
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
     tt_append_commit(j->output);
     tt_redo_start_at(j, &j->output_mark);
-    TT_TRY(open_writer(j, (tt_str){0}, tt_append_length(j->output) > 0, err));
+    TT_TRY(open_writer(j, (tt_str){0}, has_rows(j), err));
     keep_writer_state(j);
     return TT_OK;
 }
@@ -246,6 +256,7 @@ tt_rc tt_job_check_writer(tt_job *j, tt_err *err)
 {
     if (!tt_job_has_writer(j))
         return TT_OK;
+    TT_TRY(tt_job_find_sink(j, err));
     TT_TRY(open_writer(j, (tt_str){0}, false, err));
     tt_writer_close(j->writer);
     j->writer = NULL;
@@ -281,8 +292,12 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
 static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
 {
     tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
-    TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
-    if (j->fresh && tt_append_length(j->output))
+    TT_TRY(tt_job_find_sink(j, err));
+    if (tt_job_is_journaled(j))
+        TT_TRY(tt_job_create_journal(j, overwrite, err));
+    else
+        TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
+    if (!tt_job_is_journaled(j) && j->fresh && tt_append_length(j->output))
         TT_TRY(put_aside(j->output, err));
     if (j->life == TT_JOB_NEW)
         TT_TRY(record_rejects(j, mode, err));
@@ -295,8 +310,10 @@ tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
     if (!tt_job_has_writer(j))
         return TT_OK;
     tt_rc rc = create_output(j, overwrite, err);
-    if (rc != TT_OK) /* nothing half-open, whose lock would keep the next try away */
+    if (rc != TT_OK) { /* nothing half-open, whose lock would keep the next try away */
+        tt_job_remove_journal(j);
         tt_job_close_output(j);
+    }
     return rc;
 }
 
@@ -322,6 +339,7 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->output_mark = (tt_append_mark){(uint64_t)output_len, strtoull(output_hash, NULL, 16)};
         j->redo.synced = (tt_append_mark){(uint64_t)synced_len, strtoull(synced_hash, NULL, 16)};
         j->redo.recorded = j->output_mark;
+        tt_delivery_from_json(j, json_object_get(root, "delivery"));
         j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
         free(j->writer_state);
         j->writer_state = tt_dup_cstr(writer_state);
@@ -396,10 +414,14 @@ static tt_rc resume_output(tt_job *j, tt_err *err)
         return TT_OK;
     if (j->fresh)
         return tt_job_create_output(j, false, err);
-    TT_TRY(check_finished_output(j, err));
+    TT_TRY(tt_job_find_sink(j, err));
+    if (tt_job_is_journaled(j) && !j->def.journal) /* all of it is in the output */
+        return TT_OK;
+    if (!tt_job_is_journaled(j))
+        TT_TRY(check_finished_output(j, err));
     TT_TRY(tt_redo_resume(j, err));
     j->output_known = true;
-    return open_writer(j, tt_str_of(j->writer_state), j->output_mark.length_bytes > 0, err);
+    return open_writer(j, tt_str_of(j->writer_state), has_rows(j), err);
 }
 
 tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
@@ -436,6 +458,7 @@ void tt_job_resume(tt_job *j)
         tt_job_break(j, true, err.text);
     if (j->life == TT_JOB_NEW)
         j->life = TT_JOB_LIVE;
+    tt_delivery_wake(j);
     pthread_mutex_unlock(&j->lock);
     if (j->life == TT_JOB_LIVE)
         tt_plan_start(j, false);

@@ -21,8 +21,10 @@
 #include "items/blocks.h"
 #include "items/cache.h"
 #include "items/definition.h"
+#include "items/delivery.h"
 #include "items/items.h"
 #include "items/lease.h"
+#include "items/output.h"
 #include "items/rate.h"
 #include "items/redo.h"
 #include "ledger/ledger.h"
@@ -37,6 +39,9 @@ typedef struct {
     tt_cache *cache;
     const tt_roots *roots;
     const char *spool_dir;
+    char *journal_dir;       /* owned */
+    tt_roots *journal_roots; /* it alone; owned */
+    tt_deliveries deliveries;
     uint64_t max_item_bytes;
     int64_t lease_ms;
     unsigned max_attempts;
@@ -82,6 +87,7 @@ struct tt_job {
     uint64_t duplicates;
     tt_append_mark output_mark, rejects_mark;
     tt_redo redo;
+    tt_delivery delivery;  /* partly */
     uint32_t generation;   /* of the output: clean starts so far */
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
     /* def is persisted as well, as the job's record */
@@ -149,6 +155,8 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err) TT_MUST_CHECK;
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
 void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a writer */
+/* Those who watch the job are told that something changed. */
+void tt_job_notify(tt_job *j);
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
