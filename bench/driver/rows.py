@@ -201,25 +201,33 @@ def many_connections(context):
     return lines
 
 
+def real_client_lines(context, placement, batch):
+    size = context.size
+    results = rounds(context, placement, available(
+        context,
+        (servers.Tutti, lambda cls: drain_real_client(context, placement, cls, size.real, batch)),
+        (servers.PlanchetStandin, lambda cls: drain_real_client(context, placement, cls, size.real_planchet, batch))))
+    ours, alone = (median(results, name, "server_cpu_us_per_item") for name in ("tutti", "planchet stand-in"))
+    with_store = median(results, "planchet stand-in", "server_and_store_cpu_us_per_item")
+    ratio = divide(alone, ours)
+    name = f"real client {batch}, "
+    lines = [line(name + "server CPU", placement.name, "us/item", ours, alone, "planchet stand-in", ratio, ">= 50 x lower",
+                  at_least(ratio, 50), results=results),
+             line(name + "server CPU", placement.name, "us/item", ours, with_store, "the same with its Redis",
+                  divide(with_store, ours))]
+    ours, peer = (median(results, name, "items_per_s") for name in ("tutti", "planchet stand-in"))
+    return lines + [line(name + "rate", placement.name, "items/s", ours, peer, "planchet stand-in", divide(ours, peer))]
+
+
 def real_client(context):
     """The real Python client on both sides: what an item costs the server."""
-    size, lines = context.size, []
+    lines = []
     if not context.python.exists():
         context.note("real client left out: no .venv-bench (script/bench makes it)")
         return lines
     for placement in context.placements:
-        results = rounds(context, placement, available(
-            context,
-            (servers.Tutti, lambda cls: drain_real_client(context, placement, cls, size.real, 100)),
-            (servers.PlanchetStandin, lambda cls: drain_real_client(context, placement, cls, size.real_planchet, 100))))
-        ours, peer = (median(results, name, "server_cpu_us_per_item") for name in ("tutti", "planchet stand-in"))
-        ratio = divide(peer, ours)
-        lines.append(line("real client, server CPU", placement.name, "us/item", ours, peer, "planchet stand-in", ratio,
-                          ">= 50 x lower", at_least(ratio, 50), results=results,
-                          peer_with_store=median(results, "planchet stand-in", "server_and_store_cpu_us_per_item")))
-        ours, peer = (median(results, name, "items_per_s") for name in ("tutti", "planchet stand-in"))
-        lines.append(line("real client, rate", placement.name, "items/s", ours, peer, "planchet stand-in",
-                          divide(ours, peer)))
+        for batch in (100, 1000):
+            lines += real_client_lines(context, placement, batch)
     return lines
 
 

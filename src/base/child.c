@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -109,6 +110,7 @@ _Noreturn static void run_child(plan *p)
     set_limit(p, RLIMIT_CPU, spec->max_cpu_s);
     set_limit(p, RLIMIT_NOFILE, spec->max_files);
     set_limit(p, RLIMIT_AS, spec->max_memory_bytes);
+    set_limit(p, RLIMIT_DATA, spec->max_data_bytes);
     execve(spec->argv[0], (char *const *)spec->argv, p->env);
     give_up(p, STEP_EXEC);
 }
@@ -372,6 +374,60 @@ size_t tt_child_kill_marked(const char *mark, int signal)
 {
     tt_assert(strchr(mark, '='));
     return kill_target(&(target){.mark = mark}, signal);
+}
+
+/* ---- looking ---- */
+
+static bool is_known(pid_t pid, const pid_t *known, size_t known_count)
+{
+    for (size_t i = 0; i < known_count; i++)
+        if (known[i] == pid)
+            return true;
+    return false;
+}
+
+size_t tt_child_strangers(const pid_t *known, size_t known_count, pid_t *ret, size_t max)
+{
+    siginfo_t info;
+    process_list all = {0};
+    size_t count = 0;
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
+        return 0; /* nobody at all: the usual case, for one system call */
+    list_processes(&all);
+    for (size_t i = 0; i < all.len; i++)
+        if (all.ptr[i].parent == getpid() && !is_known(all.ptr[i].pid, known, known_count) && count < max)
+            ret[count++] = all.ptr[i].pid;
+    tt_vec_deinit(&all);
+    return count;
+}
+
+/* Pages in memory that belong to it alone. */
+static uint64_t own_pages(pid_t pid)
+{
+    char path[32], text[128];
+    uint64_t size, resident, shared;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %" SCNu64, &size, &resident, &shared) != 3)
+        return 0;
+    return resident > shared ? resident - shared : 0;
+}
+
+uint64_t tt_child_tree_memory(pid_t pid)
+{
+    process_list all = {0};
+    uint64_t pages = 0;
+    list_processes(&all);
+    mark_victims(&all, &(target){.root = pid});
+    for (size_t i = 0; i < all.len; i++)
+        if (all.ptr[i].is_victim && !all.ptr[i].is_dead)
+            pages += own_pages(all.ptr[i].pid);
+    tt_vec_deinit(&all);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 const char *tt_child_status_text(int wait_status, char out[64])

@@ -19,6 +19,7 @@ typedef struct {
     int death_signal;             /* sent to the child when the parent dies; 0: SIGKILL */
     const sigset_t *blocked;      /* signals that stay blocked in the child until it reads them (signals.h), so that none is lost or kills it early; NULL: none */
     uint64_t max_memory_bytes;    /* RLIMIT_AS; 0: none */
+    uint64_t max_data_bytes;      /* RLIMIT_DATA: what it can write to; reserved addresses do not count; 0: none */
     uint64_t max_cpu_s;           /* RLIMIT_CPU; 0: none */
     uint64_t max_files;           /* RLIMIT_NOFILE; 0: none */
 } tt_child_spec;
@@ -34,6 +35,10 @@ size_t tt_child_kill_marked(const char *mark, int signal);
 /* From now on orphans below us become our children instead of init's, so that tt_child_kill_tree(getpid(), ...) finds them;
  * the caller then reaps children it does not know. */
 void tt_child_adopt_orphans(void);
+/* Our direct children that are not among known, dead ones that nobody waited for included; the first max of them into ret. */
+size_t tt_child_strangers(const pid_t *known, size_t known_count, pid_t *ret, size_t max);
+/* Memory of the process and everything below and around it (see tt_child_kill_tree), without what they share with files. */
+uint64_t tt_child_tree_memory(pid_t pid);
 /* "exit 3", "signal 11 (Segmentation fault)" for a wait status. */
 const char *tt_child_status_text(int wait_status, char out[64]);
 

@@ -9,9 +9,9 @@
 extern char **environ;
 
 static const tt_option rows[] = {
-#define TT_OPTION(key_, flag_, metavar_, type_, default_, min_, max_, choices_, aliases_, secret_, help_)                      \
+#define TT_OPTION(key_, flag_, metavar_, type_, default_, min_, max_, choices_, aliases_, secret_, ...)                        \
     {.key = key_, .flag = flag_, .metavar = metavar_, .type = TT_OPT_##type_, .default_text = default_, .min = min_, .max = max_, \
-     .choices = choices_, .aliases = aliases_, .secret = secret_, .help = help_},
+     .choices = choices_, .aliases = aliases_, .secret = secret_, .help = __VA_ARGS__},
 #include "base/option.def"
 #undef TT_OPTION
 };
@@ -298,11 +298,15 @@ static void push_arg(tt_options *o, const char *text)
 static void build_argv(tt_options *o, const tt_option_flag *flags, size_t count, const char *config_path)
 {
     if (config_path) {
+        o->config_path = tt_option_keep(o, tt_str_of(config_path));
         push_arg(o, "--config");
-        push_arg(o, tt_option_keep(o, tt_str_of(config_path)));
+        push_arg(o, o->config_path);
     }
     for (size_t i = 0; i < count; i++) {
         const char *flag = tt_option_keep(o, tt_str_of(flags[i].flag));
+        const char *value = flags[i].value ? tt_option_keep(o, tt_str_of(flags[i].value)) : NULL;
+        if (!tt_vec_push(&o->flags, ((tt_option_flag){flag, value})))
+            tt_option_must(NULL);
         push_arg(o, flags[i].value ? tt_option_must(tt_arena_printf(&o->arena, "%s=%s", flag, flags[i].value)) : flag);
     }
     push_arg(o, NULL);
@@ -364,6 +368,7 @@ void tt_options_free(tt_options *o)
         tt_vec_deinit(&o->values[i].list);
     tt_vec_deinit(&o->declared);
     tt_vec_deinit(&o->argv);
+    tt_vec_deinit(&o->flags);
     tt_buf_deinit(&o->warnings);
     tt_arena_deinit(&o->arena);
     free(o);
@@ -457,6 +462,7 @@ static void put_row(tt_buf *out, const tt_option *row)
     put_default(out, row);
     tt_buf_char(out, '\n');
     put_limits(out, row);
+    tt_buf_cstr_put(out, row->reload ? "- SIGHUP applies a change\n" : "- A change needs a restart\n");
     if (row->secret)
         tt_buf_cstr_put(out, "- A secret: give it as `file:/PATH`, `env:NAME` or `credential:NAME`; never shown\n");
     tt_buf_char(out, '\n');
@@ -472,7 +478,8 @@ void tt_options_write_markdown(tt_buf *out)
         "The file is an INI file: `server.listen` below is the line `listen = ...` in the section `[server]`; settings without a\n"
         "dot stand before the first section. Lists are separated by commas, or the line is repeated. An unknown setting is an error;\n"
         "an environment variable with one of our prefixes that means nothing is warned about. Durations are written\n"
-        "`30s`, `15m`, `2h30m` or `500ms`, sizes `4096`, `64MiB` or `10MB`. This page is generated from the option table.\n\n");
+        "`30s`, `15m`, `2h30m` or `500ms`, sizes `4096`, `64MiB` or `10MB`. This page is generated from the option table.\n\n"
+        "SIGHUP to `tutti up` reads the file again, and what it can apply it applies without a restart: each setting says whether it can.\n\n");
     for (size_t i = 0; i < TT_OPTION_COUNT; i++)
         put_row(out, &rows[i]);
 }

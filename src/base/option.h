@@ -1,9 +1,8 @@
 /* The option table: one row per setting of tutti. From it come flags, environment variables, the INI file, `config show`, help and
  * docs/configuration.md. To add an option: add a row to option.def. Order: flag > TUTTI_* (or an older system's name) > INI file > default.
  * Values are validated all together before any is used; an unknown key in the file is an error, an unknown variable with a known prefix a warning.
- * A secret may be given by reference: `file:/path` (readable by its owner alone), `env:NAME`, `credential:NAME` (a file in systemd's
- * $CREDENTIALS_DIRECTORY); its value is masked in logs from then on. In the file, keys without a section stand before the first one or in [tutti].
- * Read-only after tt_options_load; any thread. */
+ * A secret may be given by reference (reference.h); its value is masked in logs from then on. In the file, keys without a section stand before the first one or in [tutti].
+ * Read-only after tt_options_load, except for the swap of a reload, which is for the one thread that owns them; else any thread. */
 #ifndef TT_BASE_OPTION_H
 #define TT_BASE_OPTION_H
 
@@ -23,6 +22,7 @@ typedef struct {
     const char *aliases;      /* older names, comma-separated: "PLANCHET_REDIS_HOST"; a value factor as "NAME*1000000" */
     bool secret;              /* masked in config show and logs; never a flag's value */
     const char *help;         /* one sentence */
+    bool reload;              /* may change while tutti runs */
 } tt_option;
 
 const tt_option *tt_option_rows(size_t *ret_count);
@@ -33,6 +33,14 @@ typedef struct tt_options tt_options;
 typedef struct { const char *flag; const char *value; } tt_option_flag;
 tt_rc tt_options_load(const tt_option_flag *flags, size_t flag_count, const char *config_path, tt_options **ret, tt_err *err) TT_MUST_CHECK;
 void tt_options_free(tt_options *o);
+
+/* Reloading (option_again.c): the same flags, environment and file once more, as they are now. */
+tt_rc tt_options_load_again(const tt_options *o, tt_options **ret, tt_err *err) TT_MUST_CHECK;
+bool tt_option_is_same(const tt_options *a, const tt_options *b, const tt_option *row);
+/* Settings that cannot change while tutti runs get the values that they have in old. */
+void tt_options_keep_fixed(tt_options *o, const tt_options *old);
+void tt_options_swap(tt_options *a, tt_options *b);
+
 
 tt_str tt_option_str(const tt_options *o, const char *key);   /* ptr NULL: unset. Asserts that the row exists */
 int64_t tt_option_int(const tt_options *o, const char *key);  /* durations in ms, sizes in bytes */

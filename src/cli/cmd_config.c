@@ -29,7 +29,7 @@ static void put_json_row(const tt_options *options, const tt_option *row, bool f
     value.ptr ? tt_buf_json_str(out, value) : tt_buf_cstr_put(out, "null");
     tt_buf_cstr_put(out, ",\"origin\":");
     tt_buf_json_str(out, tt_str_of(tt_option_origin(options, row->key)));
-    tt_buf_char(out, '}');
+    tt_buf_printf(out, ",\"reload\":%s}", row->reload ? "true" : "false");
 }
 
 static tt_rc show_json(tt_cli *cli, const tt_options *options, tt_err *err)
@@ -47,7 +47,7 @@ static tt_rc show_json(tt_cli *cli, const tt_options *options, tt_err *err)
 
 static tt_rc config_show(tt_cli *cli, tt_err *err)
 {
-    static const char *const all[] = {"KEY", "VALUE", "ORIGIN", NULL}, *const two[] = {"KEY", "VALUE", NULL};
+    static const char *const all[] = {"KEY", "VALUE", "ORIGIN", "CHANGE", NULL}, *const most[] = {"KEY", "VALUE", "CHANGE", NULL};
     bool origin = tt_cli_has(cli, "--origin");
     size_t count;
     tt_options *options;
@@ -55,13 +55,14 @@ static tt_rc config_show(tt_cli *cli, tt_err *err)
     const tt_option *rows = tt_option_rows(&count);
     if (tt_cli_json(cli))
         return show_json(cli, options, err);
-    tt_table *t = tt_table_new(origin ? all : two);
+    tt_table *t = tt_table_new(origin ? all : most);
     for (size_t i = 0; i < count; i++) {
         TT_BUF_AUTO tt_buf joined = {0};
         tt_table_cell(t, tt_str_of(rows[i].key));
         tt_table_cell(t, shown_value(options, &rows[i], &joined));
         if (origin)
             tt_table_cell(t, tt_str_of(tt_option_origin(options, rows[i].key)));
+        tt_table_cell(t, rows[i].reload ? TT_STR("reload") : TT_STR("restart"));
     }
     tt_rc rc = tt_table_print(cli, t, err);
     tt_table_free(t);

@@ -49,7 +49,7 @@ static tt_rc ask(tt_cli *cli, const char *method, const char *target, tt_str bod
     return tt_json_answer(tt_buf_view(answer), ret, err);
 }
 
-static tt_tint status_tint(tt_str status) { return tt_str_is(status, "BROKEN") ? TT_TINT_BAD : tt_str_is(status, "COMPLETE") ? TT_TINT_GOOD : TT_TINT_NONE; }
+static tt_tint status_tint(tt_str status) { return tt_str_is(status, "BROKEN") ? TT_TINT_BAD : tt_str_is(status, "PAUSED") ? TT_TINT_WARN : tt_str_is(status, "COMPLETE") ? TT_TINT_GOOD : TT_TINT_NONE; }
 
 static void cell_number(tt_table *t, const json_t *value)
 {
@@ -297,6 +297,12 @@ static tt_rc job_clean(tt_cli *cli, tt_err *err)
     return change(cli, "POST", output ? "/clean?output=true" : "/clean?output=false", output ? "is clean, its output is gone" : "is clean, its output is kept", err);
 }
 TT_CLI_COMMAND(tt_cmd_job_clean, job_clean)
+
+static tt_rc job_pause(tt_cli *cli, tt_err *err) { return change(cli, "POST", "/pause", "is paused: results are still taken", err); }
+TT_CLI_COMMAND(tt_cmd_job_pause, job_pause)
+
+static tt_rc job_resume(tt_cli *cli, tt_err *err) { return change(cli, "POST", "/resume", "hands out again", err); }
+TT_CLI_COMMAND(tt_cmd_job_resume, job_resume)
 
 static tt_rc job_delete(tt_cli *cli, tt_err *err)
 {

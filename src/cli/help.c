@@ -11,6 +11,9 @@ static const struct {
 } nouns[] = {
     {"job", "jobs: from an input through your workers into one output"},
     {"worker", "worker processes"},
+    {"program", "single files that do work, and their settings"},
+    {"schedule", "times, and what happens at them"},
+    {"secret", "passwords and other secrets, sealed"},
     {"config", "the configuration"},
 };
 

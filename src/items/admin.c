@@ -211,6 +211,7 @@ static tt_rc define(tt_items *items, const tt_job_start *start, tt_definition *d
     d->created_ms = tt_wall_ms();
     TT_TRY(tt_job_mode_parse(start->mode, &d->mode, err));
     TT_TRY(tt_definition_read_metadata(d, start->metadata, unknown, err));
+    TT_TRY(tt_rules_check(&d->rules, d->mode != TT_MODE_WRITE, d->mode != TT_MODE_READ, err));
     if (d->mode == TT_MODE_READ_WRITE && !d->output)
         return tt_fail(err, TT_INVALID, "metadata: output_file_path is missing: it names the file that the results go to "
                        "(or use mode=read)");
@@ -533,6 +534,43 @@ tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err)
     tt_items_each(items, purge_one, &walk);
     pthread_mutex_unlock(&items->admin);
     return walk.rc;
+}
+
+/* ---- pausing ---- */
+
+typedef struct {
+    tt_job *j;
+    bool paused, was;
+} pause_change;
+
+static tt_rc pause_apply(void *arg, tt_txn *txn, tt_err *err)
+{
+    pause_change *p = arg;
+    tt_txn_enlist(txn, &p->j->part);
+    pthread_mutex_lock(&p->j->lock);
+    p->was = p->j->gate.paused;
+    p->j->gate.paused = p->paused;
+    p->j->head_dirty = true;
+    pthread_mutex_unlock(&p->j->lock);
+    return TT_OK;
+}
+
+tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err)
+{
+    tt_claim *done = NULL;
+    tt_job *j = tt_items_find(items, name, err);
+    if (!j)
+        return TT_NOT_FOUND;
+    pause_change p = {.j = j, .paused = paused, .was = paused};
+    tt_rc rc = tt_ledger_run(items->env.ledger, pause_apply, &p, err);
+    pthread_mutex_lock(&j->lock);
+    if (rc != TT_OK && j->gate.paused == paused)
+        j->gate.paused = p.was;
+    tt_claims_retry(j, &done);
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+    tt_job_unref(j);
+    return rc;
 }
 
 /* ---- trying again ---- */

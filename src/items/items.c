@@ -136,6 +136,14 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
     return TT_OK;
 }
 
+void tt_items_change(tt_items *items, const tt_items_limits *limits)
+{
+    items->env.roots = limits->roots;
+    items->env.max_item_bytes = limits->max_item_bytes;
+    items->env.lease_ms = limits->lease_ms;
+    items->env.max_attempts = limits->max_attempts;
+}
+
 static tt_rc enlist_job(void *arg, tt_txn *txn, tt_err *err)
 {
     tt_txn_enlist(txn, &((tt_job *)arg)->part);

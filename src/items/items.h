@@ -39,6 +39,14 @@ typedef struct {
 
 /* Opens every job that the ledger knows; one that cannot be opened is broken, alone. Blocks. */
 tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err) TT_MUST_CHECK;
+/* Settings that may change at any time, for jobs that are opened or started from then on. The roots before must stay alive until tt_items_close. */
+typedef struct {
+    const tt_roots *roots;
+    uint64_t max_item_bytes;
+    int64_t lease_ms;
+    unsigned max_attempts;
+} tt_items_limits;
+void tt_items_change(tt_items *items, const tt_items_limits *limits);
 /* Nobody waits for items from here on: claims that do, and later ones that would, end with TT_UNAVAILABLE. Any thread. */
 void tt_items_drain(tt_items *items);
 /* Gives all leases back (their attempt is forgiven), stores what changed. Blocks. Before the ledger closes, after the pool and timers stopped taking work. */
@@ -67,7 +75,7 @@ typedef struct tt_claim {
     /* The answer. runs point into held blocks: `[id,value],[id,value],` each with a comma behind. */
     tt_rc rc;
     tt_err err;
-    bool complete;          /* nothing is left and nothing will come */
+    const char *status;     /* of the job: "IN_PROGRESS", "PAUSED", "COMPLETE" (nothing is left and nothing will come) */
     char token[33];         /* "": no lease (nothing served, or a read job) */
     int64_t granted_ms;
     uint64_t item_count, byte_count;
@@ -77,6 +85,7 @@ typedef struct tt_claim {
     tt_job *job;
     int64_t deadline_ms;
     bool has_waited;
+    uint64_t most;          /* what the gate lets through of n */
     struct tt_claim *next;
 } tt_claim;
 
@@ -141,6 +150,8 @@ tt_rc tt_items_delete(tt_items *items, tt_str name, tt_err *err) TT_MUST_CHECK; 
 /* Gives back what is in flight; output: the output file is deleted too. Frees the path, removes the token. */
 tt_rc tt_items_clean(tt_items *items, tt_str name, bool output, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err) TT_MUST_CHECK;
+/* A paused job hands nothing out, and takes results as always. Durable. */
+tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err) TT_MUST_CHECK;
 /* error and dead items are pending again: those of ids, or all (ids NULL). */
 tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
 

@@ -341,6 +341,7 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->redo.recorded = j->output_mark;
         tt_delivery_from_json(j, json_object_get(root, "delivery"));
         j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
+        j->gate.paused = json_is_true(json_object_get(root, "paused"));
         free(j->writer_state);
         j->writer_state = tt_dup_cstr(writer_state);
     }

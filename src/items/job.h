@@ -22,6 +22,7 @@
 #include "items/cache.h"
 #include "items/definition.h"
 #include "items/delivery.h"
+#include "items/gate.h"
 #include "items/items.h"
 #include "items/lease.h"
 #include "items/output.h"
@@ -37,14 +38,14 @@ typedef struct {
     tt_timers *timers;
     tt_pool *pool;
     tt_cache *cache;
-    const tt_roots *roots;
     const char *spool_dir;
     char *journal_dir;       /* owned */
     tt_roots *journal_roots; /* it alone; owned */
     tt_deliveries deliveries;
-    uint64_t max_item_bytes;
-    int64_t lease_ms;
-    unsigned max_attempts;
+    _Atomic(const tt_roots *) roots;    /* these four may change at any time */
+    _Atomic uint64_t max_item_bytes;
+    _Atomic int64_t lease_ms;
+    _Atomic unsigned max_attempts;
     size_t max_sparse_blocks; /* of a job without input: some 250 bytes each, so that ids without any order cannot take all memory */
     bool draining;         /* atomic: the house is about to close, nobody waits for items */
     bool stopping;         /* atomic: the house closes, plans stop */
@@ -89,6 +90,7 @@ struct tt_job {
     tt_redo redo;
     tt_delivery delivery;  /* partly */
     uint32_t generation;   /* of the output: clean starts so far */
+    tt_gate gate;
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
     /* def is persisted as well, as the job's record */
 
@@ -161,12 +163,14 @@ void tt_job_notify(tt_job *j);
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
 
+const char *tt_job_status(const tt_job *j); /* lock held: "IN_PROGRESS", ... */
+
 /* plan.c: find the blocks, in the background or (CSV with inferred types) at once. */
 tt_rc tt_plan_now(tt_job *j, tt_err *err) TT_MUST_CHECK;
 /* at_once: the first step is taken before it returns, so that a small input is known by then. */
 void tt_plan_start(tt_job *j, bool at_once);
 
-/* claim.c. With the lock held: look again at what waits; finished claims are moved to *done for tt_claims_finish, without the lock. */
+/* claim.c, flight.c. With the lock held: look again at what waits; finished claims are moved to *done for tt_claims_finish, without the lock. */
 void tt_claims_retry(tt_job *j, tt_claim **done);
 void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done);
 void tt_claims_finish(tt_claim *done);

@@ -6,6 +6,41 @@
  * near (loopback, Unix, trusted networks with --insecure) is admin. */
 #include "server/inside.h"
 
+/* ---- settings ---- */
+
+tt_rc tt_access_settings_make(const tt_server_options *o, tt_access_settings *ret, tt_err *err)
+{
+    tt_access_settings a = {0};
+    tt_rc rc = TT_OK;
+    for (size_t i = 0; i < o->trust_count && rc == TT_OK; i++) {
+        tt_cidr cidr;
+        rc = tt_cidr_parse(o->trust_cidrs[i], &cidr, err);
+        tt_assert(rc != TT_OK || tt_vec_push(&a.trust, cidr));
+    }
+    for (size_t i = 0; i < o->allowed_host_count; i++) {
+        char *copy = tt_str_dup(o->allowed_hosts[i]);
+        tt_assert(copy && tt_vec_push(&a.hosts, (tt_str){copy, o->allowed_hosts[i].len}));
+    }
+    for (size_t scope = 0; scope < TT_COUNT(a.token_hashes); scope++) {
+        if (o->tokens[scope].len)
+            tt_token_hash(o->tokens[scope], a.token_hashes[scope]);
+        a.has_tokens |= o->tokens[scope].len > 0;
+    }
+    if (rc == TT_OK)
+        *ret = a;
+    else
+        tt_access_settings_deinit(&a);
+    return rc;
+}
+
+void tt_access_settings_deinit(tt_access_settings *a)
+{
+    for (size_t i = 0; i < a->hosts.len; i++)
+        free((char *)(uintptr_t)a->hosts.ptr[i].ptr);
+    tt_vec_deinit(&a->hosts);
+    tt_vec_deinit(&a->trust);
+}
+
 /* ---- Host ---- */
 
 /* "[::1]:5005" -> "::1", "localhost:5005" -> "localhost". */
@@ -34,8 +69,8 @@ bool tt_access_host_ok(const tt_server *s, tt_str host)
     struct in6_addr addr;
     if (name.len == 0)
         return false;
-    for (size_t i = 0; i < s->hosts.len; i++)
-        if (tt_str_eq_nocase(name, s->hosts.ptr[i]) || tt_str_eq_nocase(host, s->hosts.ptr[i]))
+    for (size_t i = 0; i < s->access.hosts.len; i++)
+        if (tt_str_eq_nocase(name, s->access.hosts.ptr[i]) || tt_str_eq_nocase(host, s->access.hosts.ptr[i]))
             return true;
     if (is_loopback_name(name))
         return true;
@@ -119,8 +154,9 @@ static bool is_near(const tt_req *req) { return req->peer.kind != TT_PEER_REMOTE
 static tt_scope token_scope(const tt_req *req)
 {
     tt_scope found = TT_SCOPE_NONE;
-    for (size_t scope = 0; scope < TT_COUNT(req->server->token_hashes); scope++)
-        if (req->token.len && req->server->token_hashes[scope][0] && tt_token_matches(req->token, req->server->token_hashes[scope]))
+    const tt_access_settings *a = &req->server->access;
+    for (size_t scope = 0; scope < TT_COUNT(a->token_hashes); scope++)
+        if (req->token.len && a->token_hashes[scope][0] && tt_token_matches(req->token, a->token_hashes[scope]))
             found = (tt_scope)scope;
     return found;
 }
@@ -129,7 +165,7 @@ static tt_scope scope_of(const tt_req *req)
 {
     if (req->peer.kind >= TT_PEER_SAME_USER)
         return TT_SCOPE_ADMIN;
-    return !req->server->has_tokens && is_near(req) ? TT_SCOPE_ADMIN : token_scope(req);
+    return !req->server->access.has_tokens && is_near(req) ? TT_SCOPE_ADMIN : token_scope(req);
 }
 
 static const tt_scope needed[] = {
@@ -163,7 +199,7 @@ static bool scope_passes(tt_req *req)
     return true;
 }
 
-bool tt_access_check(tt_req *req)
+static bool check(tt_req *req)
 {
     req->token = token_of(req);
     req->scope = scope_of(req);
@@ -183,6 +219,20 @@ bool tt_access_check(tt_req *req)
     return true;
 }
 
+bool tt_access_check(tt_req *req)
+{
+    pthread_rwlock_rdlock(&req->server->access_lock);
+    bool passes = check(req);
+    pthread_rwlock_unlock(&req->server->access_lock);
+    return passes;
+}
+
 bool tt_req_is_near(const tt_req *req) { return is_near(req); }
 
-bool tt_req_is_operator(const tt_req *req) { return req->peer.kind >= TT_PEER_SAME_USER || token_scope(req) >= TT_SCOPE_OPERATOR; }
+bool tt_req_is_operator(const tt_req *req)
+{
+    pthread_rwlock_rdlock(&req->server->access_lock);
+    bool is_operator = req->peer.kind >= TT_PEER_SAME_USER || token_scope(req) >= TT_SCOPE_OPERATOR;
+    pthread_rwlock_unlock(&req->server->access_lock);
+    return is_operator;
+}

@@ -85,7 +85,7 @@ static int open_unlinked(const char *dir)
 
 static tt_rc spool_write(tt_server *s, tt_body *b, const char *ptr, size_t len, tt_err *err)
 {
-    if (!budget_take(&s->spool_bytes, len, s->options.body_limit_bytes * SPOOL_BUDGET_FACTOR))
+    if (!budget_take(&s->spool_bytes, len, atomic_load(&s->body_limit_bytes) * SPOOL_BUDGET_FACTOR))
         return tt_fail(err, TT_UNAVAILABLE, "too many large bodies at the same time: send this one again in a moment");
     b->spooled_bytes += len;
     while (len) {

@@ -115,6 +115,18 @@ static tt_rc check_inherited(const tt_options *o, size_t count, tt_err *err)
     return TT_OK;
 }
 
+tt_rc tt_handover_check(const tt_handover *h, const tt_options *o, tt_err *err)
+{
+    for (size_t i = 1; i < h->count; i++) { /* the first is DIR/tutti.sock */
+        tt_address a;
+        TT_TRY(tt_listen_address(h->fds[i], &a, err));
+        tt_rc rc = check_access(o, &a, err);
+        tt_address_deinit(&a);
+        TT_TRY(rc);
+    }
+    return TT_OK;
+}
+
 static tt_rc bind_all(tt_handover *h, const tt_address *addresses, size_t count, tt_err *err)
 {
     int fd;

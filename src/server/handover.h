@@ -28,6 +28,8 @@ tt_rc tt_handover_lock(const tt_options *o, tt_handover *ret, tt_err *err) TT_MU
 tt_rc tt_handover_take(const tt_options *o, tt_handover *ret, tt_err *err) TT_MUST_CHECK;
 /* The server serves: tells the supervisor, or (alone) systemd and standard output. */
 void tt_handover_ready(tt_handover *h);
+/* Are the addresses that are open still allowed with these settings? A reload may take the token away. */
+tt_rc tt_handover_check(const tt_handover *h, const tt_options *o, tt_err *err) TT_MUST_CHECK;
 /* `listening on http://ADDR:PORT` on standard output, for each socket but DIR/tutti.sock. */
 void tt_handover_announce(const tt_handover *h);
 void tt_handover_close(tt_handover *h);

@@ -10,7 +10,7 @@
  *   SUSPENDED ---stop---> CUT         the server stops: the client gets 503, the request lives on until its handler answers
  *
  * Locks: server->live_lock guards `suspended`, `streams` and `stopping`; a stream's own lock is taken inside it, never around it.
- * server->connections_lock guards `connections` and is taken alone. */
+ * server->connections_lock guards `connections` and is taken alone. server->access_lock guards `access`, and is the last to be taken. */
 #ifndef TT_SERVER_INSIDE_H
 #define TT_SERVER_INSIDE_H
 
@@ -56,7 +56,6 @@ typedef struct {
     unsigned segment_count;
     unsigned param_count;
     tt_value *defaults;   /* param_count of them */
-    uint64_t body_limit_bytes;
     tt_route_stats stats;
 } tt_entry;
 
@@ -92,7 +91,7 @@ bool tt_cidr_holds(const tt_cidr *c, const struct in6_addr *addr);
 bool tt_addr_parse(tt_str text, struct in6_addr *ret);
 bool tt_addr_is_loopback(const struct in6_addr *addr);
 /* The other end of a connected socket. */
-void tt_peer_read(const tt_server *s, int fd, const struct sockaddr *addr, tt_peer *ret);
+void tt_peer_read(tt_server *s, int fd, const struct sockaddr *addr, tt_peer *ret);
 
 /* ---- connections (connection.c) ---- */
 
@@ -267,6 +266,16 @@ typedef struct { void (*write)(void *arg, tt_buf *out); void *arg; } tt_metrics_
 typedef struct { bool (*part)(void *arg, json_t *object); void *arg; } tt_health_part;
 typedef struct { tt_str host; bool any; } tt_bound;
 
+/* Who may do what, of the settings. */
+typedef struct {
+    char token_hashes[TT_SCOPE_ADMIN + 1][TT_TOKEN_HASH_TEXT]; /* by scope; "": none */
+    bool has_tokens;
+    TT_VEC(tt_cidr) trust;
+    TT_VEC(tt_str) hosts;         /* allowed_hosts, owned */
+} tt_access_settings;
+tt_rc tt_access_settings_make(const tt_server_options *o, tt_access_settings *ret, tt_err *err) TT_MUST_CHECK;
+void tt_access_settings_deinit(tt_access_settings *a);
+
 struct tt_server {
     /* fixed after start */
     tt_server_options options; /* numbers with defaults applied; texts copied below */
@@ -274,10 +283,6 @@ struct tt_server {
     struct MHD_Daemon **daemons;
     size_t daemon_count;
     char *spool_dir;
-    char token_hashes[TT_SCOPE_ADMIN + 1][TT_TOKEN_HASH_TEXT]; /* by scope; "": none */
-    bool has_tokens;
-    TT_VEC(tt_cidr) trust;
-    TT_VEC(tt_str) hosts;         /* allowed_hosts, lower case, owned */
     TT_VEC(struct in6_addr) bound;
     bool bound_any;
     bool quiet;                   /* listens no more */
@@ -292,6 +297,10 @@ struct tt_server {
     tt_linger *linger;
     int64_t started_ms;
     /* change while running */
+    pthread_rwlock_t access_lock;
+    tt_access_settings access;
+    _Atomic uint64_t body_limit_bytes; /* of routes without one of their own */
+    atomic_bool access_log;
     tt_server_stats stats;
     _Atomic uint64_t body_memory_bytes, spool_bytes, next_id;
     uint64_t id_salt;

@@ -15,7 +15,7 @@ typedef struct {
     tt_watches *watches;
     tt_timers *timers;
     tt_ledger *ledger;
-    int64_t token_lease_ms; /* for clients that renew */
+    _Atomic int64_t token_lease_ms; /* for clients that renew */
     pthread_mutex_t listeners_lock;
     struct tt_listener *listeners; /* job_events.c */
     bool closing;

@@ -52,6 +52,7 @@ static const struct {
     {"input", "input_file_path"}, {"output", "output_file_path"}, {"overwrite", "overwrite"}, {"types", "types"}, {"na", "na"},
     {"json", "json"}, {"separator", "separator"}, {"lease", "lease"}, {"max_attempts", "max_attempts"}, {"retry_errors", "retry_errors"},
     {"order", "order"},
+    {"rate", "rate"}, {"max_in_flight", "max_in_flight"},
 };
 
 static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
@@ -64,7 +65,7 @@ static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
             row++;
         if (row == TT_COUNT(members))
             return tt_fail(err, TT_INVALID, "member `%.60s` is unknown: a job has name, input, output, reader, writer, mode, token, clean_start, "
-                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, order", name);
+                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, order", name);
         if (members[row].metadata && !json_is_null(value))
             json_object_set(metadata, members[row].metadata, value);
     }
@@ -391,6 +392,30 @@ static void clean(tt_req *req)
         tt_items_on_pool(req, clean_on_pool);
 }
 
+static void pause_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    answer_done(req, tt_items_pause(items_of(req), name_of(req), true, &err), "paused", &err);
+}
+
+static void pause_job(tt_req *req)
+{
+    if (tt_items_may_use(req, name_of(req)))
+        tt_items_on_pool(req, pause_on_pool);
+}
+
+static void resume_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    answer_done(req, tt_items_pause(items_of(req), name_of(req), false, &err), "resumed", &err);
+}
+
+static void resume_job(tt_req *req)
+{
+    if (tt_items_may_use(req, name_of(req)))
+        tt_items_on_pool(req, resume_on_pool);
+}
+
 static void delete_on_pool(tt_req *req)
 {
     tt_err err = {0};
@@ -452,6 +477,8 @@ const tt_route tt_jobs_routes[] = {
     OURS("GET", "/v1/jobs/{name}/errors", TT_ACCESS_READ, TT_BODY_NONE, error_params, errors, "Items in error and dead ones, with their reasons.", .response_example = "{\"schema\":1,\"errors\":[],\"next\":null}"),
     OURS("POST", "/v1/jobs/{name}/retry", TT_ACCESS_JOB, TT_BODY_JSON, job_params, retry, "Try items in error and dead ones again: {\"ids\":[...]}, or all.", .response_example = "{\"schema\":1,\"retried\":2}"),
     OURS("POST", "/v1/jobs/{name}/clean", TT_ACCESS_JOB, TT_BODY_IGNORED, clean_params, clean, "Give back what is in flight.", .response_example = "{\"schema\":1,\"cleaned\":true}"),
+    OURS("POST", "/v1/jobs/{name}/pause", TT_ACCESS_JOB, TT_BODY_IGNORED, job_params, pause_job, "Hand nothing out until it is resumed; results are taken.", .response_example = "{\"schema\":1,\"paused\":true}"),
+    OURS("POST", "/v1/jobs/{name}/resume", TT_ACCESS_JOB, TT_BODY_IGNORED, job_params, resume_job, "Hand out again.", .response_example = "{\"schema\":1,\"resumed\":true}"),
     OURS("GET", "/v1/jobs/{name}/events", TT_ACCESS_READ, TT_BODY_NONE, job_params, tt_job_events, "Progress as server-sent events, until the job is complete."),
     {0},
 };

@@ -63,10 +63,10 @@ static tt_peer_kind kind_of_address(const tt_server *s, const struct in6_addr *a
         return TT_PEER_LOOPBACK;
     if (!s->options.insecure)
         return TT_PEER_REMOTE;
-    for (size_t i = 0; i < s->trust.len; i++)
-        if (tt_cidr_holds(&s->trust.ptr[i], addr))
-            return TT_PEER_TRUSTED;
-    return s->trust.len ? TT_PEER_REMOTE : TT_PEER_TRUSTED;
+    bool trusted = s->access.trust.len == 0;
+    for (size_t i = 0; i < s->access.trust.len && !trusted; i++)
+        trusted = tt_cidr_holds(&s->access.trust.ptr[i], addr);
+    return trusted ? TT_PEER_TRUSTED : TT_PEER_REMOTE;
 }
 
 static void read_unix(int fd, tt_peer *ret)
@@ -83,7 +83,7 @@ static void read_unix(int fd, tt_peer *ret)
     snprintf(ret->text, sizeof ret->text, "pid %ld uid %lu", (long)who.pid, (unsigned long)who.uid);
 }
 
-void tt_peer_read(const tt_server *s, int fd, const struct sockaddr *addr, tt_peer *ret)
+void tt_peer_read(tt_server *s, int fd, const struct sockaddr *addr, tt_peer *ret)
 {
     char text[INET6_ADDRSTRLEN] = "?";
     struct in6_addr ip;
@@ -107,5 +107,7 @@ void tt_peer_read(const tt_server *s, int fd, const struct sockaddr *addr, tt_pe
     bool v4 = IN6_IS_ADDR_V4MAPPED(&ip);
     inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&ip.s6_addr[12] : (const void *)&ip, text, sizeof text);
     snprintf(ret->text, sizeof ret->text, v4 ? "%s:%u" : "[%s]:%u", text, port);
+    pthread_rwlock_rdlock(&s->access_lock);
     ret->kind = kind_of_address(s, &ip);
+    pthread_rwlock_unlock(&s->access_lock);
 }

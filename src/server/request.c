@@ -112,7 +112,7 @@ bool tt_req_admit(tt_req *req)
     }
     if (!check_draining(req))
         return false;
-    req->body.limit_bytes = req->entry->body_limit_bytes;
+    req->body.limit_bytes = req->entry->row->body_limit_bytes ? req->entry->row->body_limit_bytes : atomic_load(&req->server->body_limit_bytes);
     req->body.discard = req->entry->row->body == TT_BODY_NONE || req->entry->row->body == TT_BODY_IGNORED;
     if (req->body.declared_bytes == UINT64_MAX || req->body.declared_bytes <= req->body.limit_bytes)
         return true;
@@ -182,7 +182,7 @@ static void read_declared_size(tt_req *req)
     uint64_t declared = 0;
     if (tt_req_header(req, "Transfer-Encoding").ptr || (length.ptr && tt_parse_u64(tt_str_trim(length), &declared, NULL) != TT_OK))
         declared = UINT64_MAX;
-    tt_body_init(&req->body, declared, req->server->options.body_limit_bytes);
+    tt_body_init(&req->body, declared, atomic_load(&req->server->body_limit_bytes));
 }
 
 static void read_head(tt_req *req, struct MHD_Connection *conn, const char *method, const char *version)
@@ -380,7 +380,7 @@ void tt_http_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
     if (req->state == TT_REQ_CUT)
         req->status = 503;
     tt_metrics_count(req, elapsed_us);
-    if (s->options.access_log)
+    if (atomic_load_explicit(&s->access_log, memory_order_relaxed) && !(req->entry && req->entry->row->quiet && req->status == 200))
         log_access(req, elapsed_us);
     tt_req_unref(req);
     atomic_fetch_sub(&s->stats.requests_running, 1);
@@ -448,6 +448,25 @@ int64_t tt_req_int(const tt_req *req, const char *name)
 }
 
 bool tt_req_bool(const tt_req *req, const char *name) { return tt_req_int(req, name) != 0; }
+
+typedef struct {
+    tt_req *req;
+    void (*fn)(tt_req *req);
+} pool_call;
+
+static void run_pool_call(void *arg)
+{
+    pool_call call = *(pool_call *)arg;
+    free(arg);
+    call.fn(call.req);
+}
+
+void tt_req_on_pool(tt_req *req, tt_pool *pool, void (*fn)(tt_req *req))
+{
+    pool_call *call = TT_NEW(pool_call);
+    *call = (pool_call){req, fn};
+    tt_pool_run(pool, run_pool_call, call);
+}
 
 tt_rc tt_req_json(tt_req *req, json_t **ret, tt_err *err)
 {

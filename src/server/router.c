@@ -102,7 +102,6 @@ tt_rc tt_router_add(tt_server *s, const tt_route *row, void *context, tt_err *er
     tt_entry *e = TT_NEW(tt_entry);
     e->row = row;
     e->context = context;
-    e->body_limit_bytes = row->body_limit_bytes ? row->body_limit_bytes : s->options.body_limit_bytes;
     tt_rc rc = compile(s, e, err);
     if (rc != TT_OK)
         free_entry(e);

@@ -36,21 +36,20 @@ static void apply_defaults(tt_server_options *o)
         o->max_connections = 4096;
     if (o->idle_timeout_s == 0)
         o->idle_timeout_s = 60;
-    if (o->body_limit_bytes == 0)
-        o->body_limit_bytes = 64u << 20;
 }
 
-static tt_rc copy_networks(tt_server *s, const tt_server_options *o, tt_err *err)
+tt_rc tt_server_change(tt_server *s, const tt_server_options *o, tt_err *err)
 {
-    for (size_t i = 0; i < o->trust_count; i++) {
-        tt_cidr cidr;
-        TT_TRY(tt_cidr_parse(o->trust_cidrs[i], &cidr, err));
-        tt_assert(tt_vec_push(&s->trust, cidr));
-    }
-    for (size_t i = 0; i < o->allowed_host_count; i++) {
-        char *copy = tt_str_dup(o->allowed_hosts[i]);
-        tt_assert(copy && tt_vec_push(&s->hosts, (tt_str){copy, o->allowed_hosts[i].len}));
-    }
+    static const uint64_t usual_body_bytes = 64u << 20;
+    tt_access_settings next = {0};
+    TT_TRY(tt_access_settings_make(o, &next, err));
+    pthread_rwlock_wrlock(&s->access_lock);
+    tt_access_settings old = s->access;
+    s->access = next;
+    pthread_rwlock_unlock(&s->access_lock);
+    tt_access_settings_deinit(&old);
+    atomic_store(&s->body_limit_bytes, o->body_limit_bytes ? o->body_limit_bytes : usual_body_bytes);
+    atomic_store(&s->access_log, o->access_log);
     return TT_OK;
 }
 
@@ -83,12 +82,8 @@ static void copy_options(tt_server *s, const tt_server_options *o)
     for (size_t i = 0; i < o->listen_count; i++)
         read_bound(s, s->fds[i] = o->listen_fds[i]);
     s->spool_dir = tt_dup_cstr(o->spool_dir);
-    for (size_t scope = 0; scope < TT_COUNT(s->token_hashes); scope++) {
-        if (o->tokens[scope].len)
-            tt_token_hash(o->tokens[scope], s->token_hashes[scope]);
-        s->has_tokens |= o->tokens[scope].len > 0;
+    for (size_t scope = 0; scope < TT_COUNT(o->tokens); scope++)
         s->options.tokens[scope] = (tt_str){0}; /* the caller's texts are not kept */
-    }
     s->options.spool_dir = NULL;
     s->options.trust_cidrs = s->options.allowed_hosts = NULL;
     s->options.listen_fds = NULL;
@@ -103,9 +98,10 @@ tt_rc tt_server_new(const tt_server_options *options, tt_server **ret, tt_err *e
     s->started_ms = tt_mono_ms();
     pthread_mutex_init(&s->live_lock, NULL);
     pthread_mutex_init(&s->connections_lock, NULL);
+    pthread_rwlock_init(&s->access_lock, NULL);
     randombytes_buf(&s->id_salt, sizeof s->id_salt);
     copy_options(s, options);
-    tt_rc rc = copy_networks(s, options, err);
+    tt_rc rc = tt_server_change(s, options, err);
     if (rc != TT_OK) {
         s->options.listen_count = 0; /* the sockets stay the caller's */
         tt_server_free(s);
@@ -182,8 +178,8 @@ tt_rc tt_server_start(tt_server *s, tt_err *err)
 {
     TT_TRY(tt_server_compile(s, err));
     raise_file_limit();
-    if (s->options.insecure && !s->has_tokens)
-        tt_log_warn("requests without a token may do everything", TT_F_CSTR("from", s->trust.len ? "the trusted networks" : "every network"));
+    if (s->options.insecure && !s->access.has_tokens)
+        tt_log_warn("requests without a token may do everything", TT_F_CSTR("from", s->access.trust.len ? "the trusted networks" : "every network"));
     TT_TRY(tt_linger_new(s, &s->linger, err));
     for (size_t i = 0; i < s->options.listen_count; i++) {
         s->daemons[i] = start_daemon(s, s->fds[i]);
@@ -254,10 +250,7 @@ void tt_server_unref(tt_server *s)
     if (atomic_fetch_sub(&s->refs, 1) != 1)
         return;
     tt_router_free(s);
-    for (size_t i = 0; i < s->hosts.len; i++)
-        free((char *)(uintptr_t)s->hosts.ptr[i].ptr);
-    tt_vec_deinit(&s->hosts);
-    tt_vec_deinit(&s->trust);
+    tt_access_settings_deinit(&s->access);
     tt_vec_deinit(&s->bound);
     tt_vec_deinit(&s->metrics);
     tt_vec_deinit(&s->health);
@@ -269,6 +262,7 @@ void tt_server_unref(tt_server *s)
     free(s->daemons);
     pthread_mutex_destroy(&s->live_lock);
     pthread_mutex_destroy(&s->connections_lock);
+    pthread_rwlock_destroy(&s->access_lock);
     free(s);
 }
 

@@ -27,6 +27,8 @@ tt_rc tt_server_new(const tt_server_options *options, tt_server **ret, tt_err *e
 /* routes: ends with a row without method; must stay alive. context comes back from tt_req_context. Before tt_server_start. */
 void tt_server_add_routes(tt_server *s, const tt_route *routes, void *context);
 tt_rc tt_server_start(tt_server *s, tt_err *err) TT_MUST_CHECK;
+/* Tokens, trust, allowed hosts, the body limit and the access log from now on; the other members are not looked at. All or, with an error, nothing. */
+tt_rc tt_server_change(tt_server *s, const tt_server_options *options, tt_err *err) TT_MUST_CHECK;
 /* No new connections; requests that change state get 503 + Retry-After; waits up to grace_ms for those under way. */
 void tt_server_drain(tt_server *s, int64_t grace_ms);
 void tt_server_free(tt_server *s);

@@ -12,15 +12,21 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "server/dump.h"
+#include "server/execution_routes.h"
 #include "server/handover.h"
 #include "server/items_calls.h"
+#include "server/pulse.h"
+#include "server/reload.h"
+#include "server/schedule_routes.h"
+#include "server/secret_routes.h"
 #include "server/task_routes.h"
 
 struct tt_house {
     const tt_options *options;
     tt_handover handover;
     char *spool_dir, *journal_dir;
-    tt_roots *roots;
+    TT_VEC(tt_roots *) roots; /* the last are in force; earlier ones may still be in use */
     tt_ledger *ledger;
     tt_watches *watches;
     tt_timers *timers;
@@ -30,6 +36,10 @@ struct tt_house {
     tt_items_area items_area;
     tt_tasks *tasks;
     tt_task_area task_area;
+    tt_vault *vault;
+    tt_secret_area secret_area;
+    tt_catalog *catalog;
+    tt_execution_area execution_area;
     tt_server *server;
 };
 
@@ -45,24 +55,38 @@ static tt_rc make_dir(const char *path, tt_err *err)
 }
 
 /* What jobs must not touch in the data directory. */
-static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "journal", "logs", "programs", NULL};
+static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "journal", "logs", "programs", "vault.key", NULL};
 
-static tt_rc open_roots(tt_house *h, tt_err *err)
+tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
 {
     const tt_str *list;
     char here[4096];
-    size_t count = tt_option_list(h->options, "server.roots", &list);
-    tt_str usual[2] = {{0}, tt_option_str(h->options, "data")};
-    if (count) {
-        TT_TRY(tt_roots_new(list, count, &h->roots, err));
-        return tt_roots_keep_out(h->roots, usual[1], own_files, err);
-    }
-    if (!getcwd(here, sizeof here))
+    size_t count = tt_option_list(o, "server.roots", &list);
+    tt_str usual[2] = {{0}, tt_option_str(o, "data")};
+    tt_roots *roots = NULL;
+    if (count == 0 && !getcwd(here, sizeof here))
         return tt_fail_errno(err, errno, "cannot tell the current directory: name the job directories with --root");
     usual[0] = tt_str_of(here);
-    TT_TRY(tt_roots_new(usual, 2, &h->roots, err));
-    return tt_roots_keep_out(h->roots, usual[1], own_files, err);
+    TT_TRY(tt_roots_new(count ? list : usual, count ? count : TT_COUNT(usual), &roots, err));
+    tt_rc rc = tt_roots_keep_out(roots, usual[1], own_files, err);
+    if (rc == TT_OK)
+        *ret = roots;
+    else
+        tt_roots_free(roots);
+    return rc;
 }
+
+static tt_rc open_roots(tt_house *h, const tt_options *o, tt_err *err)
+{
+    tt_roots *roots = NULL;
+    TT_TRY(tt_house_roots(o, &roots, err));
+    if (tt_vec_push(&h->roots, roots))
+        return TT_OK;
+    tt_roots_free(roots);
+    return tt_fail(err, TT_NOMEM, "out of memory for the job directories");
+}
+
+static const tt_roots *roots_of(const tt_house *h) { return h->roots.ptr[h->roots.len - 1]; }
 
 static tt_rc open_ledger(tt_house *h, tt_err *err)
 {
@@ -82,8 +106,8 @@ static tt_rc open_items(tt_house *h, tt_err *err)
 {
     const tt_options *o = h->options;
     tt_items_options options = {
-        .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = h->roots, .spool_dir = h->spool_dir,
-        .journal_dir = h->journal_dir, .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
+        .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = roots_of(h), .spool_dir = h->spool_dir, .journal_dir = h->journal_dir,
+        .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
         .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
         .token_matches = tt_token_matches, .token_hash = tt_token_hash,
     };
@@ -95,15 +119,37 @@ static tt_rc open_items(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
+/* Of a house without sockets nobody expects any. */
+static int64_t expected_workers(const tt_house *h, const tt_options *o) { return h->handover.count ? tt_option_int(o, "workers") : 0; }
+
 static tt_rc open_tasks(tt_house *h, tt_err *err)
 {
     tt_tasks_env env = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers};
     TT_TRY(tt_tasks_open(&env, &h->tasks, err));
-    h->task_area = (tt_task_area){h->tasks, h->ledger, h->handover.count ? tt_option_int(h->options, "workers") : 0};
+    h->task_area = (tt_task_area){h->tasks, h->ledger, expected_workers(h, h->options)};
     return TT_OK;
 }
 
-static const tt_route own_routes[2];
+static tt_rc open_vault(tt_house *h, tt_err *err)
+{
+    TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
+    h->secret_area = (tt_secret_area){.secrets = {.ledger = h->ledger, .vault = h->vault, .lock = PTHREAD_MUTEX_INITIALIZER}, .pool = h->calls};
+    tt_vault_add_store(h->vault, &(tt_vault_store){.get = tt_secrets_get_sealed, .arg = &h->secret_area.secrets});
+    return TT_OK;
+}
+
+static tt_rc open_programs(tt_house *h, tt_err *err)
+{
+    tt_program_env *env;
+    TT_TRY(tt_program_env_new(h->options, &env, err));
+    h->catalog = tt_catalog_new(env);
+    h->execution_area = (tt_execution_area){.catalog = h->catalog, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
+                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
+    return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
+}
+
+
+static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
 static void add_areas(tt_house *h)
@@ -115,12 +161,15 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
+    tt_server_add_routes(h->server, tt_execution_routes, &h->execution_area);
+    tt_server_add_routes(h->server, tt_schedule_routes, NULL);
+    tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, own_routes, h);
 }
 
-static tt_rc open_server(tt_house *h, tt_err *err)
+/* Views of the settings. */
+static tt_server_options server_options(const tt_house *h, const tt_options *o)
 {
-    const tt_options *o = h->options;
     tt_server_options options = {
         .listen_fds = h->handover.fds, .listen_count = h->handover.count,
         .threads = (unsigned)tt_option_int(o, "server.threads"), .max_connections = (unsigned)tt_option_int(o, "server.max_connections"),
@@ -133,6 +182,12 @@ static tt_rc open_server(tt_house *h, tt_err *err)
     };
     options.trust_count = tt_option_list(o, "server.trust", &options.trust_cidrs);
     options.allowed_host_count = tt_option_list(o, "server.allowed_hosts", &options.allowed_hosts);
+    return options;
+}
+
+static tt_rc open_server(tt_house *h, tt_err *err)
+{
+    tt_server_options options = server_options(h, h->options);
     TT_TRY(tt_server_new(&options, &h->server, err));
     h->handover.is_given = true;
     add_areas(h);
@@ -141,7 +196,7 @@ static tt_rc open_server(tt_house *h, tt_err *err)
 
 static tt_rc open_floors(tt_house *h, tt_err *err)
 {
-    TT_TRY(open_roots(h, err));
+    TT_TRY(open_roots(h, h->options, err));
     TT_TRY(open_ledger(h, err));
     h->watches = tt_watches_new();
     TT_TRY(tt_timers_new(&h->timers, err));
@@ -149,6 +204,8 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(tt_pool_new(CALL_THREADS, "calls", &h->calls, err));
     TT_TRY(open_items(h, err));
     TT_TRY(open_tasks(h, err));
+    TT_TRY(open_vault(h, err));
+    TT_TRY(open_programs(h, err));
     return open_server(h, err);
 }
 
@@ -187,6 +244,8 @@ void tt_house_close(tt_house *h)
         return;
     if (h->tasks)
         tt_tasks_drain(h->tasks);
+    if (h->catalog)
+        tt_execution_drain(&h->execution_area);
     tt_server_free(h->server);
     tt_tasks_close(h->tasks);
     if (h->items) {
@@ -194,12 +253,16 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_pool_free(h->calls);
+    tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_items_close(h->items);
+    tt_vault_free(h->vault);
     tt_ledger_close(h->ledger);
     tt_timers_free(h->timers);
     tt_watches_free(h->watches);
-    tt_roots_free(h->roots);
+    for (size_t i = 0; i < h->roots.len; i++)
+        tt_roots_free(h->roots.ptr[i]);
+    tt_vec_deinit(&h->roots);
     tt_handover_close(&h->handover);
     free(h->spool_dir);
     free(h->journal_dir);
@@ -213,9 +276,77 @@ static void answer_version(tt_req *req)
     tt_req_answer_json(req, 200, json_pack("{s:i,s:s}", "schema", 1, "version", TT_VERSION));
 }
 
+typedef struct {
+    tt_change change; /* first */
+    tt_req *req;
+} pulse_call;
+
+static void answer_pulse(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    pulse_call call = *(pulse_call *)c;
+    free(c);
+    tt_req_answer_json(call.req, 200, json_pack("{s:i,s:b}", "schema", 1, "ok", 1));
+}
+
+static tt_rc feel_pulse(tt_change *c, tt_txn *txn, tt_err *err) { return TT_OK; }
+
+/* Through the writer, without a wait for the disk. */
+static void pulse(tt_req *req)
+{
+    pulse_call *call = TT_NEW(pulse_call);
+    *call = (pulse_call){.change = {.apply = feel_pulse, .done = answer_pulse, .lazy = true}, .req = req};
+    tt_ledger_submit(((tt_house *)tt_req_context(req))->ledger, &call->change);
+}
+
 static const tt_route own_routes[] = {
+    {.method = "GET", .path = "/v1/pulse", .dialect = TT_DIALECT_V1, .access = TT_ACCESS_WORKER, .quiet = true, .handler = pulse,
+     .summary = "Answers when the HTTP loop and the ledger's writer turn; the supervisor asks.", .response_example = "{\"schema\":1,\"ok\":true}"},
     {.method = "GET", .path = "/v1/version", .dialect = TT_DIALECT_V1, .access = TT_ACCESS_PUBLIC, .handler = answer_version,
      .summary = "The version of this server.", .response_example = "{\"schema\":1,\"version\":\"" TT_VERSION "\"}"},
+    {0},
+};
+
+/* ---- settings that change while it runs ---- */
+
+static tt_rc reload_server(void *arg, const tt_options *o, tt_err *err)
+{
+    tt_house *h = arg;
+    tt_server_options options = server_options(h, o);
+    TT_TRY(tt_handover_check(&h->handover, o, err));
+    return tt_server_change(h->server, &options, err);
+}
+
+static tt_rc reload_items(void *arg, const tt_options *o, tt_err *err)
+{
+    tt_house *h = arg;
+    h->items_area.token_lease_ms = tt_option_int(o, "items.token_lease");
+    tt_items_limits limits = {
+        .roots = roots_of(h), .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
+        .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
+    };
+    tt_items_change(h->items, &limits);
+    return TT_OK;
+}
+
+static tt_rc reload_roots(void *arg, const tt_options *o, tt_err *err)
+{
+    TT_TRY(open_roots(arg, o, err));
+    return reload_items(arg, o, err);
+}
+
+static tt_rc reload_workers(void *arg, const tt_options *o, tt_err *err)
+{
+    tt_house *h = arg;
+    h->task_area.expected_workers = expected_workers(h, o);
+    return TT_OK;
+}
+
+static const tt_reload_row reloads[] = {
+    TT_RELOAD_LOG,
+    {"server.token,server.operator_token,server.read_token,server.trust,server.allowed_hosts,limits.body,server.access_log", reload_server},
+    {"server.roots", reload_roots},
+    {"limits.item,items.lease,items.token_lease,items.max_attempts", reload_items},
+    {"workers", reload_workers},
     {0},
 };
 
@@ -227,19 +358,38 @@ static int log_failure(const tt_err *err)
     return tt_rc_exit(err->code);
 }
 
-/* Until TERM or INT; the others are dealt with on the way. */
-static void wait_for_end(int signal_fd)
+/* A server without a supervisor feeds systemd's watchdog itself: as long as its other threads turn. */
+static void wait_and_feed(const tt_house *h, tt_pulse *pulse, int signal_fd)
 {
     int64_t watchdog_ms = tt_notify_watchdog_ms();
-    for (;;) {
-        struct pollfd p = {.fd = signal_fd, .events = POLLIN};
-        poll(&p, 1, watchdog_ms > 0 ? (int)watchdog_ms : -1);
-        if (watchdog_ms > 0)
+    struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN}, {.fd = pulse->fd, .events = POLLIN}};
+    int64_t wait_ms = pulse->next_ms - tt_mono_ms();
+    poll(fds, TT_COUNT(fds), watchdog_ms == 0 ? -1 : wait_ms < 0 ? 0 : (int)wait_ms);
+    if (fds[1].revents) {
+        tt_pulse_read(pulse);
+        if (pulse->misses == 0)
             tt_notify("WATCHDOG=1");
+    }
+    if (watchdog_ms > 0 && tt_mono_ms() >= pulse->next_ms)
+        tt_pulse_beat(pulse, h->handover.socket_path, watchdog_ms);
+}
+
+/* Until TERM or INT; the others are dealt with on the way. */
+static void wait_for_end(tt_house *h, tt_options *options, int signal_fd)
+{
+    tt_pulse pulse __attribute__((cleanup(tt_pulse_end))) = {.fd = -1};
+    tt_pulse_begin(&pulse);
+    for (;;) {
+        wait_and_feed(h, &pulse, signal_fd);
         for (int signal; (signal = tt_signals_next(signal_fd));) {
             if (signal == SIGTERM || signal == SIGINT)
                 return;
-            tt_signals_change_log_level(signal);
+            if (signal == SIGHUP)
+                tt_reload(options, reloads, h);
+            else if (signal == SIGQUIT)
+                tt_dump_state(&(tt_dump_parts){h->server, h->ledger, h->tasks, h->items});
+            else
+                tt_signals_change_log_level(signal);
         }
     }
 }
@@ -254,7 +404,7 @@ static void *end_at_once(void *arg)
     }
 }
 
-int tt_server_main(const tt_options *options)
+int tt_server_main(tt_options *options)
 {
     tt_err err = {0};
     tt_house *h = NULL;
@@ -273,12 +423,13 @@ int tt_server_main(const tt_options *options)
     }
     tt_handover_ready(&h->handover);
     tt_log_info("serving", TT_F_INT("start_ms", tt_mono_ms() - started_ms));
-    wait_for_end(signal_fd);
+    wait_for_end(h, options, signal_fd);
     tt_notify("STOPPING=1");
     tt_log_info("draining");
     if (pthread_create(&second, NULL, end_at_once, &signal_fd) == 0)
         pthread_detach(second);
     tt_tasks_drain(h->tasks);
+    tt_execution_drain(&h->execution_area);
     tt_items_drain(h->items);
     tt_server_drain(h->server, tt_option_int(options, "shutdown.grace"));
     tt_house_close(h);

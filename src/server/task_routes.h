@@ -8,7 +8,7 @@
 typedef struct {
     tt_tasks *tasks;
     tt_ledger *ledger;
-    int64_t expected_workers; /* the setting `workers`: with none expected, none is missed */
+    _Atomic int64_t expected_workers; /* the setting `workers`: with none expected, none is missed */
 } tt_task_area;
 
 extern const tt_route tt_task_routes[];

@@ -10,6 +10,9 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "io/http.h"
+#include "server/reload.h"
+#include "work/execution.h"
+#include "work/program_run.h"
 #include "work/worker.h"
 
 enum { LEASE_MS = 60000, WAIT_MS = 30000, CALL_TIMEOUT_MS = 15000 };
@@ -198,7 +201,18 @@ static tt_rc connect_to(http_transport *t, const tt_options *o, const char *serv
     return tt_http_new(tt_buf_view(&url), token, CALL_TIMEOUT_MS, &t->reports, err);
 }
 
-static tt_rc run(http_transport *t, const tt_options *o, const tt_worker_args *args, tt_err *err)
+static const tt_reload_row reloads[] = {TT_RELOAD_LOG, {0}};
+
+/* Before the supervisor's patience with workers ends. */
+static int64_t grace_of(const tt_options *o) { return tt_option_int(o, "shutdown.grace") * 3 / 4; }
+
+static int64_t reload(void *options)
+{
+    tt_reload(options, reloads, NULL);
+    return grace_of(options);
+}
+
+static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, tt_err *err)
 {
     sigset_t usual;
     int signal_fd;
@@ -210,6 +224,7 @@ static tt_rc run(http_transport *t, const tt_options *o, const tt_worker_args *a
     prctl(PR_SET_NAME, "tutti-worker");
     if (sodium_init() < 0)
         return tt_fail(err, TT_FAILED, "cannot set up libsodium");
+    TT_TRY(tt_execution_register(o, err));
     TT_TRY(connect_to(t, o, args->server, err));
     const tt_worker_transport table = {
         .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend,
@@ -217,18 +232,19 @@ static tt_rc run(http_transport *t, const tt_options *o, const tt_worker_args *a
     };
     const tt_worker_options options = {
         .name = t->name, .transport = &table, .signal_fd = signal_fd, .lease_ms = LEASE_MS, .wait_ms = WAIT_MS,
-        .grace_ms = tt_option_int(o, "shutdown.grace") * 3 / 4, /* before the supervisor's patience with workers ends */
+        .grace_ms = grace_of(o), .reload = reload, .reload_arg = o,
     };
     return tt_worker_run(&options, err);
 }
 
-int tt_worker_main(const tt_options *o, const tt_worker_args *args)
+int tt_worker_main(tt_options *o, const tt_worker_args *args)
 {
     http_transport t = {.lock = PTHREAD_MUTEX_INITIALIZER};
     tt_err err = {0};
     tt_rc rc = run(&t, o, args, &err);
     if (rc != TT_OK)
         tt_log_error("the worker ends", TT_F_CSTR("why", err.text));
+    tt_program_run_finish();
     tt_http_free(t.claims);
     tt_http_free(t.reports);
     tt_log_set_process(NULL);

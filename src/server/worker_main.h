@@ -11,6 +11,6 @@ typedef struct {
 } tt_worker_args;
 
 /* Runs until a signal ends it; the exit code. Messages go to standard error. Before any thread exists. */
-int tt_worker_main(const tt_options *o, const tt_worker_args *args);
+int tt_worker_main(tt_options *o, const tt_worker_args *args);
 
 #endif

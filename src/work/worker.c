@@ -76,6 +76,8 @@ static void read_signals(worker *w)
     for (int signal; (signal = tt_signals_next(w->o.signal_fd));)
         if (signal == SIGTERM || signal == SIGINT)
             stop(w, signal);
+        else if (signal == SIGHUP && w->o.reload)
+            w->o.grace_ms = w->o.reload(w->o.reload_arg);
         else
             tt_signals_change_log_level(signal);
 }

@@ -3,7 +3,7 @@
  * and reads signals. A server that goes away is waited for, with back-off; a lease that is lost meanwhile makes the result worthless, and it is dropped.
  *
  *   SIGTERM, SIGINT: no new task; one under way may go on for the grace, then it is given back and the process ends
- *   a second one: given back at once        SIGUSR1/2: log level        SIGHUP: nothing */
+ *   a second one: given back at once        SIGUSR1/2: log level        SIGHUP: the settings are read again */
 #ifndef TT_WORK_WORKER_H
 #define TT_WORK_WORKER_H
 
@@ -37,6 +37,8 @@ typedef struct {
     int64_t lease_ms;
     int64_t wait_ms;       /* of one claim */
     int64_t grace_ms;
+    int64_t (*reload)(void *arg); /* at SIGHUP, by the keeper: gives the grace from then on; NULL: nothing happens */
+    void *reload_arg;
 } tt_worker_options;
 
 /* Runs until a signal ends it (TT_OK), or the server refuses it for good (TT_UNAUTHORIZED, TT_DENIED, TT_USAGE, TT_INVALID). When the grace is over the process ends in here. */

@@ -627,8 +627,8 @@ def test_config_show_masks_secrets_and_names_origins(tutti, tmp_path):
     (tmp_path / "c.ini").write_text("[server]\ntoken = very-secret-token\n")
     done = tutti("config", "show", "--origin", "--plain", "--config", tmp_path / "c.ini", "--data", "/tmp/d", env={"TUTTI_WORKERS": "3"})
     rows = {line.split("\t")[0]: line.split("\t")[1:] for line in done.stdout.decode().splitlines()}
-    assert rows["server.token"] == ["***", f"{tmp_path}/c.ini:2"]
-    assert rows["workers"] == ["3", "environment TUTTI_WORKERS"] and rows["data"] == ["/tmp/d", "flag"]
+    assert rows["server.token"] == ["***", f"{tmp_path}/c.ini:2", "reload"]
+    assert rows["workers"] == ["3", "environment TUTTI_WORKERS", "reload"] and rows["data"] == ["/tmp/d", "flag", "restart"]
     document = tutti("config", "show", "--json", "--config", tmp_path / "c.ini").stdout
     assert b"very-secret" not in document and json.loads(document)["schema"] == 1
     assert b"server.listen" in tutti("config", "docs").stdout

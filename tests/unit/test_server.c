@@ -632,7 +632,7 @@ Test(server, the_spool_may_be_full, .init = start, .fini = stop)
         expect(send_body("/v1/measure", 3 << 20, false, NULL), 200, expected_measure(3 << 20));
     }
     settle();
-    server->spool_bytes = server->options.body_limit_bytes * 16; /* as if others held it all */
+    server->spool_bytes = server->body_limit_bytes * 16; /* as if others held it all */
     answer *a = send_body("/v1/measure", 3 << 20, false, NULL);
     cr_expect_eq(a->status, 503);
     cr_expect_str_eq(header_of(a, "Retry-After"), "1");

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "server/handover.h"
+#include "server/reload.h"
 #include "server/supervisor.h"
 
 /* ---- the scratch children: this very program, entered through a constructor ---- */
@@ -321,4 +322,57 @@ Test(supervisor, an_open_address_needs_a_token, .timeout = 60)
     kill(h.pid, SIGTERM);
     cr_assert_eq(end_of(h.pid), 0);
     remove_dir(&h);
+}
+
+/* ---- reload ---- */
+
+typedef struct {
+    int64_t lease_ms;
+    char calls[32];
+    bool refuses;
+} applied;
+
+static tt_rc apply_lease(void *arg, const tt_options *o, tt_err *err)
+{
+    applied *a = arg;
+    a->lease_ms = tt_option_int(o, "items.lease");
+    a->calls[strlen(a->calls)] = 'l';
+    return TT_OK;
+}
+
+static tt_rc apply_attempts(void *arg, const tt_options *o, tt_err *err)
+{
+    applied *a = arg;
+    a->calls[strlen(a->calls)] = 'a';
+    return a->refuses ? tt_fail(err, TT_FAILED, "not today") : TT_OK;
+}
+
+static const tt_reload_row reloads[] = {{"items.max_attempts,items.lease", apply_lease}, {"items.max_attempts", apply_attempts}, {"workers", apply_attempts}, {0}};
+
+Test(reload, all_or_nothing)
+{
+    char path[] = "/tmp/tutti-reload-XXXXXX";
+    int fd = mkstemp(path);
+    tt_options *o = NULL;
+    applied a = {.refuses = true};
+    tt_log_setup(TT_LOG_ERROR, TT_LOG_LOGFMT);
+    freopen("/dev/null", "w", stderr);
+    cr_assert_eq(tt_options_load(NULL, 0, path, &o, NULL), TT_OK);
+    dprintf(fd, "[items]\nmax_attempts = 7\nlease = 7s\n[server]\nthreads = 5\n");
+    cr_assert_not(tt_reload(o, reloads, &a));
+    cr_assert_str_eq(a.calls, "lal", "the first row is taken back");
+    cr_assert_eq(a.lease_ms, 600000);
+    cr_assert_eq(tt_option_int(o, "items.max_attempts"), 5);
+    a = (applied){0};
+    cr_assert(tt_reload(o, reloads, &a));
+    cr_assert_str_eq(a.calls, "la");
+    cr_assert_eq(a.lease_ms, 7000);
+    cr_assert_eq(tt_option_int(o, "items.max_attempts"), 7);
+    cr_assert_eq(tt_option_int(o, "server.threads"), 0, "this needs a restart");
+    a = (applied){0};
+    cr_assert(tt_reload(o, reloads, &a));
+    cr_assert_str_eq(a.calls, "", "nothing changed");
+    tt_options_free(o);
+    close(fd);
+    unlink(path);
 }

@@ -179,6 +179,12 @@ class JobApi:
         body = dumps({"ids": list(ids)}) if ids is not None else b""
         return int(self._calls.json("POST", job_path(self.name, "retry"), body=body, harmless=False)["retried"])
 
+    def pause(self) -> None:
+        self._calls.json("POST", job_path(self.name, "pause"), body=b"", harmless=True)
+
+    def resume(self) -> None:
+        self._calls.json("POST", job_path(self.name, "resume"), body=b"", harmless=True)
+
     def clean(self, *, output: bool = False) -> None:
         self._calls.json("POST", job_path(self.name, "clean"), query=[("output", str(output).lower())], body=b"",
                          harmless=False)

@@ -1,0 +1,212 @@
+"""The house while it runs: settings that change, a state that is told, a server that hangs."""
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any, Callable, List
+
+from tutti_process import Tutti, alive, binary, children, command_line, until
+
+
+def up(tutti: Callable[..., Tutti], ini: str, **options: Any) -> Tutti:
+    """With a configuration file; TUTTI_LOG_LEVEL and the like stay away from it."""
+    one = tutti(start=False, **options)
+    one.args += ["--config", str(one.cwd / "tutti.ini")]
+    settings(one, ini)
+    return one.start()
+
+
+def settings(one: Tutti, ini: str) -> None:
+    (one.cwd / "tutti.ini").write_text(ini)
+
+
+def logged(one: Tutti, what: str, count: int = 1) -> List[str]:
+    """The lines that say so, as soon as there are that many."""
+    def lines() -> List[str]:
+        found = [line for line in one.log().splitlines() if re.search(what, line)]
+        return found if len(found) >= count else []
+    return until(lines, "%d log lines with %r; the log:\n%s" % (count, what, one.log()), 60)
+
+
+def reload(one: Tutti, ini: str) -> None:
+    settings(one, ini)
+    os.kill(one.pid, signal.SIGHUP)
+
+
+def workers(one: Tutti) -> List[int]:
+    return [pid for pid in children(one.pid) if command_line(pid)[1:2] == ["worker"]]
+
+
+# ---- SIGHUP ----
+
+def test_reload_applies_what_can_change(tutti: Callable[..., Tutti], tmp_path: Path) -> None:
+    one = up(tutti, "[server]\ntoken = first-token\n[limits]\nbody = 2048\n")
+    server = one.server_pid
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "in.jsonl").write_text('{"n":1}\n')
+    job = {"name": "far", "input": str(outside / "in.jsonl"), "output": str(outside / "out.jsonl")}
+    first, second = {"Authorization": "Bearer first-token"}, {"Authorization": "Bearer second-token"}
+    assert one.post("/v1/jobs", job, headers=first).status == 403
+    assert one.post("/v1/jobs", b"x" * 4000, headers=first).status == 413
+    assert one.get("/v1/jobs", headers=second).status == 401
+    reload(one, "[server]\ntoken = second-token\naccess_log = false\nroots = %s\n[limits]\nbody = 8192\n[items]\nlease = 7s\n[log]\nformat = json\n"
+           % outside)
+    logged(one, '"settings reloaded".*"proc":"server"')
+    assert one.get("/v1/jobs", headers=first).status == 401
+    assert one.get("/v1/jobs", headers=second).status == 200
+    assert one.post("/v1/jobs", b"x" * 4000, headers=second).status == 400
+    assert one.post("/v1/jobs", job, headers=second).status == 201
+    assert one.get("/v1/jobs/far", headers=second).json["lease_ms"] == 7000
+    assert "second-token" not in one.log() and '"path":"/v1/jobs/far"' not in one.log()
+    assert one.server_pid == server
+
+
+def test_reload_refuses_all_when_one_is_wrong(tutti: Callable[..., Tutti]) -> None:
+    one = up(tutti, "[limits]\nbody = 2048\n", workers=1)
+    for ini, why in [
+        ("[limits]\nbody = 8192\n[items]\nmax_attempts = 99\n", r"items\.max_attempts .*out of range"),
+        ("[limits]\nbody = 8192\n[server]\nroots = /nowhere/at/all\n", "/nowhere/at/all"),
+        ("[limits]\nbody = 8192\nbodi = 3\n", "did you mean `limits.body`"),
+        ("[limits]\nbody = 8192\n[server]\ntrust = 10.0.0.0/99\n", "10.0.0.0/99"),
+    ]:
+        before = len(one.log())
+        reload(one, ini)
+        until(lambda: "settings not reloaded" in one.log()[before:], "a refusal", 60)
+        lines = [line for line in one.log()[before:].splitlines() if "level=error" in line]
+        assert len(lines) == 1 and re.search(why, lines[0]) and "old ones stay" in lines[0], lines
+    assert one.post("/v1/jobs", b"x" * 4000).status == 413
+    reload(one, "[limits]\nbody = 8192\n")
+    logged(one, "settings reloaded.*proc=server.*changed=limits.body")
+    assert one.post("/v1/jobs", b"x" * 4000).status == 400
+
+
+def test_reload_never_opens_an_address_without_a_token(tutti: Callable[..., Tutti]) -> None:
+    one = up(tutti, "[server]\ntoken = a-good-token\n", args=["--listen", "0.0.0.0:0"])
+    reload(one, "[server]\nread_token = another-token\n")
+    line = logged(one, "settings not reloaded")[0]
+    assert "no token is set" in line
+    assert one.get("/v1/jobs", headers={"Authorization": "Bearer another-token"}).status == 401
+    assert one.get("/v1/jobs", headers={"Authorization": "Bearer a-good-token"}).status == 200
+
+
+def test_reload_names_what_needs_a_restart(tutti: Callable[..., Tutti]) -> None:
+    one = up(tutti, "[ledger]\ndurability = full\n")
+    reload(one, "[ledger]\ndurability = relaxed\n[server]\nthreads = 3\n[log]\nlevel = debug\n")
+    line = logged(one, "need a restart")[0]
+    assert "server.threads,ledger.durability" in line and "log.level" not in line
+    logged(one, "settings reloaded.*proc=server")
+    assert one.get("/health").json["ledger"]["durability"] == "full"
+
+
+def test_reload_changes_the_number_of_workers(tutti: Callable[..., Tutti]) -> None:
+    one = tutti(start=False)
+    settings(one, "workers = 2\n")
+    one.args = ["--config", str(one.cwd / "tutti.ini")]
+    process = subprocess.Popen([binary(), "up", "--data", one.data, "--listen", "127.0.0.1:0", *one.args], cwd=one.cwd,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open(one._log_path, "ab"))
+    one.process = process
+    one.port = int(one._await_announcement().rpartition(":")[2])
+    until(lambda: len(workers(one)) == 2, "two workers", 60)
+    for count in (4, 1, 3):
+        reload(one, "workers = %d\n" % count)
+        until(lambda: len(workers(one)) == count, "%d workers" % count, 60)
+        until(lambda: one.get("/health").json["workers"]["expected"] == count, "%d expected" % count, 60)
+        until(lambda: one.get("/health").json["workers"]["attached"] == count, "%d attached" % count, 60)
+    assert "msg=died" not in one.log()
+
+
+def test_config_show_says_what_can_be_reloaded() -> None:
+    shown = subprocess.run([binary(), "config", "show", "--plain"], capture_output=True, text=True, check=True).stdout
+    change = {line.split("\t")[0]: line.split("\t")[-1] for line in shown.splitlines()}
+    assert change["log.level"] == "reload" and change["data"] == "restart" and change["server.listen"] == "restart"
+    page = subprocess.run([binary(), "config", "docs"], capture_output=True, text=True, check=True).stdout
+    for key, how in change.items():
+        section = page.partition("### `%s`\n" % key)[2].partition("\n### ")[0]
+        assert ("SIGHUP applies a change" in section) == (how == "reload"), key
+
+
+# ---- a server that hangs ----
+
+class Systemd:
+    """The other end of sd_notify."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.env = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "1000000"}
+
+    def next(self, limit_s: float = 60) -> str:
+        """The next message, "" when none comes in time."""
+        self.socket.settimeout(limit_s)
+        try:
+            return self.socket.recv(4096).decode()
+        except socket.timeout:
+            return ""
+
+    def drain(self) -> None:
+        while self.next(0.01):
+            pass
+
+
+def test_a_server_that_hangs_is_replaced(tutti: Callable[..., Tutti], tmp_path: Path) -> None:
+    systemd = Systemd(tmp_path / "notify")
+    one = tutti(env={**systemd.env, "TUTTI_SERVER_PATIENCE": "2s"})
+    until(lambda: systemd.next() == "READY=1", "ready", 60)
+    assert systemd.next() == "WATCHDOG=1"
+    victim = one.server_pid
+    os.kill(victim, signal.SIGSTOP)
+    line = logged(one, "does not answer: it is killed")[0]
+    assert "level=error" in line and "pid=%d " % victim in line
+    assert int(re.search(r"silent_ms=(\d+)", line)[1]) >= 2000
+    until(lambda: not alive(victim) and one._server_pid() not in (0, victim), "another server", 60)
+    until(one._answers, "it answers", 60)
+    systemd.drain()
+    assert systemd.next() == "WATCHDOG=1"
+    assert "path=/v1/pulse" not in one.log()
+
+
+def test_the_watchdog_starves_when_the_server_hangs(tutti: Callable[..., Tutti], tmp_path: Path) -> None:
+    systemd = Systemd(tmp_path / "notify")
+    one = tutti(env={**systemd.env, "TUTTI_SERVER_PATIENCE": "0"})
+    until(lambda: systemd.next() == "WATCHDOG=1", "food", 60)
+    os.kill(one.server_pid, signal.SIGSTOP)
+    until(lambda: systemd.next(1.5) == "", "no more food", 60)
+    os.kill(one.server_pid, signal.SIGCONT)
+    assert systemd.next() == "WATCHDOG=1"
+    assert "does not answer" not in one.log()
+
+
+def test_a_server_alone_feeds_its_watchdog(tmp_path: Path) -> None:
+    systemd = Systemd(tmp_path / "notify")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TUTTI_")}
+    process = subprocess.Popen([binary(), "server", "--data", tmp_path / "d", "--listen", "127.0.0.1:0"], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, env={**env, **systemd.env})
+    try:
+        assert [systemd.next() for _ in range(3)] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+# ---- SIGQUIT ----
+
+def test_quit_writes_the_state_and_ends_nothing(tutti: Callable[..., Tutti]) -> None:
+    one = tutti(workers=1, args=["--log-level", "error"])
+    (one.cwd / "in.jsonl").write_text('{"n":1}\n' * 10)
+    assert one.post("/v1/jobs", {"name": "demo", "input": "in.jsonl", "output": "out.jsonl"}).status == 201
+    assert len(one.post("/v1/jobs/demo/claim", params={"n": 3, "worker": "anna"}).json["items"]) == 3
+    assert one.post("/v1/tasks/probe", params={"timeout": "60s"}).status == 200
+    family = children(one.pid)
+    os.kill(one.pid, signal.SIGQUIT)
+    told = {what: logged(one, 'msg="state: %s"' % what)[0] for what in
+            ("supervisor", "child", "threads", "http", "writer", "workers", "queue", "items", "job")}
+    assert "phase=serving" in told["supervisor"] and len(logged(one, 'msg="state: child"', 2)) == 2
+    assert re.search(r"ledger:[SRD]", told["threads"]) and "attached=1" in told["workers"] and "finished=1" in told["queue"]
+    assert "in_flight=3" in told["items"] and "leases=1" in told["items"] and "oldest_wait_ms=" in told["writer"]
+    assert "job=demo" in told["job"] and r'\"worker\":\"anna\"' in told["job"]
+    assert one.get("/livez").status == 200 and sorted(children(one.pid)) == sorted(family)
