@@ -29,7 +29,7 @@ static tt_rc put_path(tt_cli *cli, tt_str path, tt_buf *body, tt_err *err)
 {
     bool here;
     TT_TRY(tt_transport_is_here(cli, &here, err));
-    bool url = memmem(path.ptr, path.len, "://", 3) != NULL;
+    bool url = memmem(path.ptr, path.len, "://", 3) != NULL || tt_sink_is_named(path);
     if (!here || url || path.len == 0 || path.ptr[0] == '/') {
         tt_buf_json_str(body, path);
         return TT_OK;

@@ -4,7 +4,7 @@
 #include "data/sink_impl.h"
 
 /* To add a sink: write sink_x.c with a row like theirs, declare the row in sink_impl.h, and add it here. The first that matches is taken. */
-static const tt_sink_row *const rows[] = {&tt_sink_ordered, &tt_sink_packed, &tt_sink_plain};
+static const tt_sink_row *const rows[] = {&tt_sink_sql, &tt_sink_ordered, &tt_sink_packed, &tt_sink_plain};
 
 static const char *const promise_names[] = {
     [TT_SINK_APPEND] = "exactly once",
@@ -63,4 +63,21 @@ tt_rc tt_sink_commit(tt_sink *s, uint64_t position, tt_append_mark *ret, tt_err 
 {
     TT_TRY(tt_sink_flush(s, err));
     return s->row->commit(s, position, ret, err);
+}
+
+tt_rc tt_sink_position(tt_sink *s, uint64_t *ret, tt_err *err) { return s->row->position ? s->row->position(s, ret, err) : TT_OK; }
+
+void tt_sink_interrupt(tt_sink *s)
+{
+    if (s->row->interrupt)
+        s->row->interrupt(s);
+}
+
+bool tt_sink_is_named(tt_str target)
+{
+    tt_sink_spec spec = {.target = target};
+    for (size_t i = 0; i < TT_COUNT(rows); i++)
+        if (!rows[i]->is_file && rows[i]->matches(&spec))
+            return true;
+    return false;
 }

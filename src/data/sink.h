@@ -15,6 +15,7 @@
 #ifndef TT_DATA_SINK_H
 #define TT_DATA_SINK_H
 
+#include "data/declared.h"
 #include "data/writer.h"
 #include "io/append.h"
 
@@ -26,6 +27,9 @@ typedef struct {
     tt_str options;       /* JSON object, as for writers */
     bool ordered;         /* values come in the order of their ids */
     tt_str id;            /* tells this output from all others, for ever: [0-9a-z], at most 32 */
+    const tt_declared *declared; /* databases and commands; may be NULL */
+    tt_str job;           /* whose it is, for people */
+    bool probe;           /* opened only to see that it can be */
     /* files */
     const tt_roots *roots;
     tt_str header;        /* the input's (tt_reader_header); may be empty */
@@ -51,13 +55,18 @@ typedef struct tt_sink_row {
     tt_rc (*put)(tt_sink *s, uint64_t id, tt_str value, tt_err *err);
     tt_rc (*flush)(tt_sink *s, tt_err *err); /* NULL: nothing to do */
     tt_rc (*commit)(tt_sink *s, uint64_t position, tt_append_mark *ret, tt_err *err);
+    tt_rc (*position)(tt_sink *s, uint64_t *ret, tt_err *err); /* NULL: the target does not know */
+    void (*interrupt)(tt_sink *s); /* NULL: nothing takes long */
     void (*close)(tt_sink *s);
+    bool is_file;
 } tt_sink_row;
 
 /* All rows, for help. */
 const tt_sink_row *const *tt_sink_rows(size_t *ret_count);
 /* The row for a target; TT_INVALID says what is wrong with it. */
 tt_rc tt_sink_find(const tt_sink_spec *spec, const tt_sink_row **ret, tt_err *err) TT_MUST_CHECK;
+/* Not a path, whatever it is below. */
+bool tt_sink_is_named(tt_str target);
 const char *tt_sink_promise_name(tt_sink_promise promise); /* "exactly once, ..." in a word or two */
 
 /* The spec is not copied: what it points to lives as long as the sink. */
@@ -67,6 +76,10 @@ void tt_sink_close(tt_sink *s); /* NULL is fine */
 tt_rc tt_sink_put(tt_sink *s, uint64_t id, tt_str value, tt_err *err) TT_MUST_CHECK;
 /* Everything put so far has been given to the target, and what it does not take was rejected. */
 tt_rc tt_sink_flush(tt_sink *s, tt_err *err) TT_MUST_CHECK;
+/* The position of the last commit, as the target knows it; *ret is unchanged when the target does not know. */
+tt_rc tt_sink_position(tt_sink *s, uint64_t *ret, tt_err *err) TT_MUST_CHECK;
+/* From another thread: what is under way fails soon. */
+void tt_sink_interrupt(tt_sink *s);
 /* position: how far the source of the values has got. *ret (may be NULL): the mark of a file. Swapped files: once. */
 tt_rc tt_sink_commit(tt_sink *s, uint64_t position, tt_append_mark *ret, tt_err *err) TT_MUST_CHECK;
 

@@ -242,7 +242,7 @@ static bool is_any(const tt_sink_spec *spec) { return true; }
 static bool is_packed(const tt_sink_spec *spec) { return tt_packer_find(spec->target) != NULL; }
 static bool is_ordered(const tt_sink_spec *spec) { return spec->ordered; }
 
-#define FILE_FUNCTIONS .open = open_file, .put = put, .commit = commit, .close = close_file
+#define FILE_FUNCTIONS .open = open_file, .put = put, .commit = commit, .close = close_file, .is_file = true
 
 const tt_sink_row tt_sink_plain = {
     .name = "file", .takes = ".jsonl .ndjson .json .csv .tsv", .promise = TT_SINK_APPEND, .matches = is_any, FILE_FUNCTIONS,

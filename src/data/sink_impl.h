@@ -10,6 +10,6 @@ struct tt_sink {
     void *own; /* the row's */
 };
 
-extern const tt_sink_row tt_sink_plain, tt_sink_packed, tt_sink_ordered;
+extern const tt_sink_row tt_sink_sql, tt_sink_plain, tt_sink_packed, tt_sink_ordered;
 
 #endif

@@ -169,7 +169,7 @@ static tt_rc output_refused(const tt_definition *d, tt_err *err)
 static tt_rc check_output(tt_items *items, const tt_definition *d, const tt_job *except, tt_err *err)
 {
     TT_BUF_AUTO tt_buf path = {0};
-    if (!d->output || d->mode == TT_MODE_READ)
+    if (!d->output || d->mode == TT_MODE_READ || tt_sink_is_named(tt_str_of(d->output))) /* several may write to one table */
         return TT_OK;
     TT_TRY(tt_output_find(items->env.roots, d, &path, err));
     output_search s = {.path = tt_buf_cstr(&path), .except = except};
@@ -432,11 +432,20 @@ static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definit
     return rc;
 }
 
+static bool may_be_new(tt_items *items, const tt_job_start *start)
+{
+    tt_job *old = tt_items_peek(items, start->name);
+    tt_job_unref(old);
+    return !old || start->clean_start;
+}
+
 tt_rc tt_items_start(tt_items *items, const tt_job_start *start, bool *ret_existed, tt_buf *ret_unknown_metadata, tt_err *err)
 {
     tt_definition d = {0};
     TT_TRY(check_start(start, err));
     tt_rc rc = define(items, start, &d, ret_unknown_metadata, err);
+    if (rc == TT_OK && may_be_new(items, start))
+        rc = tt_output_probe(&items->env, &d, err);
     pthread_mutex_lock(&items->admin);
     if (rc == TT_OK)
         rc = start_locked(items, start, &d, ret_existed, err);

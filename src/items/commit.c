@@ -576,6 +576,18 @@ static bool set_state(tt_job *j, tt_item_ref at, tt_item_state state, unsigned a
     return false;
 }
 
+void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why)
+{
+    size_t hint = 0;
+    tt_item_ref at;
+    tt_err reason = {0};
+    if (!tt_blocks_find(&j->blocks, id, false, &hint, &at) || tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_RECEIVED)
+        return; /* told already, before a crash */
+    snprintf(reason.text, sizeof reason.text, "%s", why);
+    if (set_state(j, at, TT_ITEM_ERROR, 0))
+        reject_value(j, id, value, (tt_str){0}, &reason);
+}
+
 static tt_rc too_scattered(const tt_job *j, tt_err *err)
 {
     return tt_fail(err, TT_TOO_LARGE, "the ids of job `%s` are too scattered: of the ranges of 64 ids %zu may be in use: number the items from 0",

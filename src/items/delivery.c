@@ -9,7 +9,7 @@
 #include "items/job.h"
 #include "items/journal.h"
 
-enum { RETRY_MIN_MS = 1000, RETRY_MAX_MS = 60 * 1000, CONVERT_TURN_MS = 200 };
+enum { RETRY_MIN_MS = 1000, RETRY_MAX_MS = 60 * 1000, CONVERT_TURN_MS = 200, LINGER_MS = 5000, GROUP_RECORDS = 5000, GROUP_BYTES = 4 << 20 };
 
 /* ---- what all jobs share ---- */
 
@@ -76,7 +76,10 @@ static bool must_stop(const tt_job *j)
 /* The end of the journal up to which there is something to do; what rides in a group that is not committed yet does not count. */
 static bool has_work(const tt_job *j)
 {
-    return tt_job_is_journaled(j) && j->def.journal && !j->delivery.dropping && tt_job_is_complete(j) && !tt_delivery_is_done(j);
+    if (!tt_job_is_journaled(j) || !j->def.journal || j->delivery.dropping)
+        return false;
+    bool streams = j->delivery.row->promise != TT_SINK_SWAP;
+    return (streams && j->delivery.now.bytes < j->output_mark.length_bytes) || (tt_job_is_complete(j) && !tt_delivery_is_done(j));
 }
 
 /* Without the lock. */
@@ -284,6 +287,156 @@ static tt_rc convert_in_turn(tt_job *j, tt_err *err)
     return rc;
 }
 
+/* ---- streams: what is committed goes on, group by group ---- */
+
+typedef struct {
+    uint64_t id;
+    char *value, *why;
+    size_t len;
+} refused;
+
+typedef struct {
+    delivery d;
+    tt_sink *sink; /* NULL: to be opened */
+    TT_VEC(refused) refused;
+} stream;
+
+static void clear_refused(stream *s)
+{
+    for (size_t i = 0; i < s->refused.len; i++) {
+        free(s->refused.ptr[i].value);
+        free(s->refused.ptr[i].why);
+    }
+    tt_vec_clear(&s->refused);
+}
+
+static void take_refused(void *arg, uint64_t id, tt_str value, const char *why)
+{
+    enum { KEPT_BYTES = 4096 };
+    stream *s = arg;
+    tt_str kept = tt_str_slice(value, 0, KEPT_BYTES);
+    refused r = {id, tt_str_dup(kept), tt_dup_cstr(why), kept.len};
+    if (!r.value || !tt_vec_push(&s->refused, r)) {
+        free(r.value);
+        free(r.why);
+    }
+}
+
+static tt_rc refuse_apply(void *arg, tt_txn *txn, tt_err *err)
+{
+    stream *s = arg;
+    tt_job *j = s->d.j;
+    tt_txn_enlist(txn, &j->part);
+    pthread_mutex_lock(&j->lock);
+    for (size_t i = 0; i < s->refused.len; i++)
+        tt_job_refuse(j, s->refused.ptr[i].id, (tt_str){s->refused.ptr[i].value, s->refused.ptr[i].len}, s->refused.ptr[i].why);
+    pthread_mutex_unlock(&j->lock);
+    return TT_OK;
+}
+
+static void close_stream(stream *s)
+{
+    pthread_mutex_lock(&s->d.j->lock);
+    s->d.j->delivery.sink = NULL;
+    pthread_mutex_unlock(&s->d.j->lock);
+    tt_sink_close(s->sink);
+    s->sink = NULL;
+    clear_refused(s);
+    tt_vec_deinit(&s->refused);
+    delivery_deinit(&s->d);
+    s->d = (delivery){.j = s->d.j};
+}
+
+static tt_rc open_stream(stream *s, tt_err *err)
+{
+    tt_job *j = s->d.j;
+    take_spec(&s->d);
+    s->d.spec.reject = take_refused;
+    s->d.spec.arg = s;
+    TT_TRY(tt_sink_open(&s->d.spec, &s->sink, err));
+    pthread_mutex_lock(&j->lock);
+    uint64_t position = j->delivery.now.bytes, length = j->output_mark.length_bytes;
+    j->delivery.sink = s->sink;
+    pthread_mutex_unlock(&j->lock);
+    TT_TRY(tt_sink_position(s->sink, &position, err));
+    if (position > length)
+        return tt_fail(err, TT_CONFLICT, "the target of job `%s` has more than the journal (%" PRIu64 " of %" PRIu64 " bytes): was an older ledger put back?",
+                       j->def.name, position, length);
+    pthread_mutex_lock(&j->lock);
+    j->delivery.now.bytes = position;
+    pthread_mutex_unlock(&j->lock);
+    return TT_OK;
+}
+
+static tt_rc put_group(stream *s, tt_journal_reader *r, tt_err *err)
+{
+    uint64_t id, from = tt_journal_at(r);
+    tt_str value;
+    bool end;
+    for (unsigned n = 0; n < GROUP_RECORDS && tt_journal_at(r) - from < GROUP_BYTES; n++) {
+        if (n % 256 == 0 && asked_to_stop(s->d.j))
+            return stopped(err);
+        TT_TRY(tt_journal_next(r, &id, &value, &end, err));
+        if (end)
+            break;
+        TT_TRY(tt_sink_put(s->sink, id, value, err));
+    }
+    return tt_sink_flush(s->sink, err);
+}
+
+static tt_rc store_apply(void *arg, tt_txn *txn, tt_err *err)
+{
+    tt_job *j = arg;
+    tt_txn_enlist(txn, &j->part);
+    return TT_OK;
+}
+
+/* What the sink refuses is an error in the ledger before the target's commit: after a crash between the two it is refused once more, and found
+ * in error. A target that keeps its own position needs no word of the ledger's; for others it follows at once. */
+static tt_rc commit_group(stream *s, uint64_t at, tt_err *err)
+{
+    tt_job *j = s->d.j;
+    if (s->refused.len)
+        TT_TRY(tt_ledger_run(j->env->ledger, refuse_apply, s, err));
+    clear_refused(s);
+    TT_TRY(tt_sink_commit(s->sink, at, NULL, err));
+    pthread_mutex_lock(&j->lock);
+    j->delivery.now.bytes = at;
+    j->head_dirty = true;
+    tt_job_flush_soon(j);
+    pthread_mutex_unlock(&j->lock);
+    return j->delivery.row->position ? TT_OK : tt_ledger_run(j->env->ledger, store_apply, j, err);
+}
+
+static tt_rc end_if_complete(tt_job *j, tt_err *err)
+{
+    ended e = {.j = j};
+    pthread_mutex_lock(&j->lock);
+    e.delivered = j->delivery.now.bytes;
+    bool ends = tt_job_is_complete(j) && e.delivered == j->output_mark.length_bytes;
+    pthread_mutex_unlock(&j->lock);
+    return ends ? tt_ledger_run(j->env->ledger, ended_apply, &e, err) : TT_OK;
+}
+
+static tt_rc stream_group(stream *s, tt_err *err)
+{
+    tt_job *j = s->d.j;
+    tt_journal_reader *r = NULL;
+    if (!s->sink)
+        TT_TRY(open_stream(s, err));
+    pthread_mutex_lock(&j->lock);
+    uint64_t from = j->delivery.now.bytes, to = j->output_mark.length_bytes;
+    pthread_mutex_unlock(&j->lock);
+    if (from == to)
+        return end_if_complete(j, err);
+    TT_TRY(tt_journal_open(j->env->journal_roots, tt_str_of(s->d.path), from, to, UINT32_MAX, &r, err));
+    tt_rc rc = put_group(s, r, err);
+    if (rc == TT_OK)
+        rc = commit_group(s, tt_journal_at(r), err);
+    tt_journal_close(r);
+    return rc == TT_OK ? end_if_complete(j, err) : rc;
+}
+
 /* ---- the thread ---- */
 
 static void wait_ms(tt_job *j, int64_t ms)
@@ -316,13 +469,24 @@ static bool go_on_after(tt_job *j, tt_rc rc, const tt_err *err, unsigned *failur
         snprintf(d->trouble, sizeof d->trouble, "%s", err->text);
         tt_log_error("results cannot be delivered", TT_F_CSTR("job", j->def.name), TT_F_CSTR("error", err->text));
     }
-    if (!may_pass(rc))
+    if (!may_pass(rc)) {
+        d->given_up = true;
         return false;
+    }
     int64_t pause = RETRY_MIN_MS << (*failures < 6 ? *failures : 6), due;
     *failures += 1;
     for (due = tt_mono_ms() + (pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS); tt_mono_ms() < due && !must_stop(j);)
         wait_ms(j, due - tt_mono_ms());
     return true;
+}
+
+/* An open stream waits a moment for more. */
+static bool lingers(tt_job *j, const stream *s)
+{
+    int64_t due = tt_mono_ms() + LINGER_MS;
+    while (s->sink && !has_work(j) && !must_stop(j) && j->def.journal && tt_mono_ms() < due)
+        wait_ms(j, due - tt_mono_ms());
+    return has_work(j);
 }
 
 static void *deliver(void *arg)
@@ -331,15 +495,24 @@ static void *deliver(void *arg)
     tt_items_env *env = j->env;
     unsigned failures = 0;
     bool more = true;
+    stream s = {.d = {.j = j}};
     pthread_mutex_lock(&j->lock);
-    while (more && !must_stop(j) && has_work(j)) {
+    while (more && !must_stop(j) && (has_work(j) || lingers(j, &s))) {
         tt_err err = {0};
         pthread_mutex_unlock(&j->lock);
-        tt_rc rc = convert_in_turn(j, &err);
+        tt_rc rc = j->delivery.row->promise == TT_SINK_SWAP ? convert_in_turn(j, &err) : stream_group(&s, &err);
+        if (rc != TT_OK && s.sink)
+            close_stream(&s);
         pthread_mutex_lock(&j->lock);
         more = go_on_after(j, rc, &err, &failures);
     }
+    pthread_mutex_unlock(&j->lock);
+    close_stream(&s);
+    pthread_mutex_lock(&j->lock);
+    bool again = has_work(j) && more; /* since the last look */
     j->delivery.running = false;
+    if (again)
+        tt_delivery_wake(j);
     pthread_cond_broadcast(&j->delivery.changed);
     pthread_mutex_unlock(&j->lock);
     tt_job_notify(j);
@@ -356,7 +529,7 @@ void tt_delivery_wake(tt_job *j)
         pthread_cond_broadcast(&j->delivery.changed);
         return;
     }
-    if (must_stop(j) || !has_work(j))
+    if (must_stop(j) || !has_work(j) || j->delivery.given_up)
         return;
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -371,11 +544,18 @@ void tt_delivery_wake(tt_job *j)
     __atomic_sub_fetch(&j->refs, 1, __ATOMIC_ACQ_REL); /* the caller has one */
 }
 
+void tt_delivery_interrupt(tt_job *j)
+{
+    if (j->delivery.sink)
+        tt_sink_interrupt(j->delivery.sink);
+    pthread_cond_broadcast(&j->delivery.changed);
+}
+
 void tt_delivery_stop(tt_job *j)
 {
     pthread_mutex_lock(&j->lock);
     j->delivery.stop = true;
-    pthread_cond_broadcast(&j->delivery.changed);
+    tt_delivery_interrupt(j);
     while (j->delivery.running)
         pthread_cond_wait(&j->delivery.changed, &j->lock);
     pthread_mutex_unlock(&j->lock);
@@ -384,7 +564,7 @@ void tt_delivery_stop(tt_job *j)
 void tt_delivery_allow(tt_job *j)
 {
     pthread_mutex_lock(&j->lock);
-    j->delivery.stop = false;
+    j->delivery.stop = j->delivery.given_up = false;
     j->delivery.trouble[0] = '\0';
     tt_delivery_wake(j);
     pthread_mutex_unlock(&j->lock);
@@ -432,6 +612,8 @@ static const char *state_word(const tt_job *j)
         return "there";
     if (j->delivery.trouble[0])
         return "waiting";
+    if (j->delivery.row->promise != TT_SINK_SWAP)
+        return "being written";
     return j->delivery.running ? "being written" : "appears when the job is complete";
 }
 
@@ -447,7 +629,7 @@ void tt_delivery_report(const tt_job *j, tt_buf *out)
         tt_buf_json_str(out, tt_str_of(j->def.journal));
     else
         tt_buf_cstr_put(out, "null");
-    tt_buf_printf(out, ",\"journal_bytes\":%" PRIu64, j->output_mark.length_bytes);
+    tt_buf_printf(out, ",\"journal_bytes\":%" PRIu64 ",\"delivered_bytes\":%" PRIu64, j->output_mark.length_bytes, j->delivery.now.bytes);
     if (j->delivery.trouble[0]) {
         tt_buf_cstr_put(out, ",\"trouble\":");
         tt_buf_json_str(out, tt_str_of(j->delivery.trouble));

@@ -38,9 +38,11 @@ typedef struct {
     tt_append_mark base;    /* of the file that was there when the journal was made: it stays in front */
     /* not persisted */
     bool running, stop;
+    bool given_up;          /* `trouble` does not pass by itself */
     tt_delivered next;      /* becomes `now` with this group, if `ending` */
     bool ending;
     bool dropping;          /* the journal is deleted with this group */
+    tt_sink *sink;          /* open, to be interrupted */
     pthread_cond_t changed; /* something to do, a stop, or the end of the thread */
     char trouble[640];      /* "": none */
 } tt_delivery;
@@ -66,6 +68,8 @@ void tt_delivery_wake(struct tt_job *j);
 /* Without the lock: the thread has ended when it returns, and no other starts until tt_delivery_allow. */
 void tt_delivery_stop(struct tt_job *j);
 void tt_delivery_allow(struct tt_job *j);
+/* What the thread is waiting for outside fails soon, and it sees that it must stop. */
+void tt_delivery_interrupt(struct tt_job *j);
 /* Without locks: waits for the threads of all jobs; env->stopping is set, and every job was woken. */
 void tt_deliveries_wait(tt_deliveries *d);
 

@@ -116,7 +116,7 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
     items->options = *options;
     items->env = (tt_items_env){
         .ledger = options->ledger, .watches = options->watches, .timers = options->timers, .pool = options->pool,
-        .roots = options->roots, .spool_dir = options->spool_dir, .max_item_bytes = options->max_item_bytes,
+        .roots = options->roots, .declared = options->declared, .spool_dir = options->spool_dir, .max_item_bytes = options->max_item_bytes,
         .lease_ms = options->lease_ms, .max_attempts = options->max_attempts, .max_sparse_blocks = MAX_SPARSE_BLOCKS,
         .cache = tt_cache_new(options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES),
     };
@@ -172,7 +172,7 @@ static void close_job(void *arg, tt_job *j)
 static void stop_delivery(void *arg, tt_job *j)
 {
     pthread_mutex_lock(&j->lock);
-    pthread_cond_broadcast(&j->delivery.changed);
+    tt_delivery_interrupt(j);
     pthread_mutex_unlock(&j->lock);
 }
 

@@ -130,7 +130,15 @@ bool tt_job_has_writer(const tt_job *j) { return j->def.mode != TT_MODE_READ && 
 
 void tt_job_rejects_path(const tt_job *j, tt_buf *out)
 {
-    tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+    if (j->delivery.row && !j->delivery.row->is_file)
+        tt_buf_printf(out, "%s/%s.rejects.jsonl", j->env->journal_dir, j->def.name);
+    else
+        tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+}
+
+static const tt_roots *rejects_roots(const tt_job *j)
+{
+    return j->delivery.row && !j->delivery.row->is_file ? j->env->journal_roots : j->env->roots;
 }
 
 static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
@@ -153,8 +161,9 @@ static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
 
 static tt_rc open_writer(tt_job *j, tt_str state, bool has_rows, tt_err *err)
 {
+    bool is_file = !j->delivery.row || j->delivery.row->is_file; /* others take the values as they are */
     tt_writer_spec spec = {
-        .kind = tt_str_of(j->def.writer_name), .output_path = tt_str_of(j->def.output), .options = tt_str_of(j->def.metadata),
+        .kind = is_file ? tt_str_of(j->def.writer_name) : TT_STR("JsonlWriter"), .output_path = tt_str_of(j->def.output), .options = tt_str_of(j->def.metadata),
         .header = j->reader ? tt_reader_header(j->reader) : (tt_str){0}, .state = state, .output_has_rows = has_rows,
     };
     return tt_writer_open(&spec, &j->writer, err);
@@ -277,13 +286,13 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
     TT_BUF_AUTO tt_buf path = {0};
     TT_FD_AUTO int fd = -1;
     tt_job_rejects_path(j, &path);
-    tt_rc rc = tt_roots_open(j->env->roots, tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
+    tt_rc rc = tt_roots_open(rejects_roots(j), tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
     if (rc == TT_NOT_FOUND) {
         j->rejects_mark = (tt_append_mark){0};
         return TT_OK;
     }
     TT_TRY(rc);
-    TT_TRY(tt_append_create(j->env->roots, tt_buf_view(&path), mode, &j->rejects, err));
+    TT_TRY(tt_append_create(rejects_roots(j), tt_buf_view(&path), mode, &j->rejects, err));
     if (j->fresh && tt_append_length(j->rejects))
         TT_TRY(put_aside(j->rejects, err));
     return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
@@ -431,7 +440,7 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
     if (j->rejects)
         return TT_OK;
     tt_job_rejects_path(j, &path);
-    return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
+    return tt_append_resume(rejects_roots(j), tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
 }
 
 static tt_rc resume_rejects(tt_job *j, tt_err *err)

@@ -39,6 +39,7 @@ typedef struct {
     tt_pool *pool;
     tt_cache *cache;
     const char *spool_dir;
+    const tt_declared *declared;
     char *journal_dir;       /* owned */
     tt_roots *journal_roots; /* it alone; owned */
     tt_deliveries deliveries;
@@ -145,6 +146,8 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken);
 tt_job *tt_job_ref(tt_job *j);
 void tt_job_unref(tt_job *j);
 
+/* Before a job is made, and outside of all locks: a target that is no file can be reached and is what it should be. Blocks. */
+tt_rc tt_output_probe(tt_items_env *env, const tt_definition *d, tt_err *err) TT_MUST_CHECK;
 /* Open everything for a job that is new (files are found, fingerprinted, the output is created) or that the ledger remembers. On failure of
  * resume the job is broken, which is not an error of this call. */
 tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
@@ -200,6 +203,8 @@ void tt_job_flush_if_due(tt_job *j, int64_t now_ms);
 /* With the lock held: a record of the input that cannot be served: into the error list and the rejects. */
 void tt_job_note_bad(tt_job *j, tt_item_ref at, const tt_bad_record *bad);
 void tt_job_note(tt_notes *notes, uint64_t id, tt_item_state state, unsigned attempts, tt_str reason, tt_str worker);
+/* The sink does not take an item that was received: it is in error, and its value goes to the rejects. In an apply, with the lock held. */
+void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why);
 void tt_notes_clear(tt_notes *notes);
 void tt_results_resume(tt_job *j); /* those of after_plan; with the lock held */
 /* The ledger's record kind of a job's error list: "errors/<owner>". */

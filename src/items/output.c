@@ -19,6 +19,10 @@ tt_rc tt_output_find(const tt_roots *roots, const tt_definition *d, tt_buf *path
     int dir;
     tt_str name;
     char *real_dir = NULL;
+    if (tt_sink_is_named(tt_str_of(d->output))) {
+        tt_buf_cstr_put(path, d->output);
+        return tt_buf_check(path, err);
+    }
     TT_TRY(tt_roots_open_parent(roots, tt_str_of(d->output), &dir, &name, &real_dir, err));
     close(dir);
     tt_buf_printf(path, "%s/%.*s", strcmp(real_dir, "/") == 0 ? "" : real_dir, TT_STR_ARG(name));
@@ -49,7 +53,7 @@ void tt_job_sink_spec(const tt_job *j, tt_sink_spec *ret)
 {
     *ret = (tt_sink_spec){
         .target = tt_str_of(j->def.output_real ? j->def.output_real : j->def.output), .kind = tt_str_of(j->def.writer_name),
-        .options = tt_str_of(j->def.metadata), .ordered = j->def.ordered, .id = journal_id(j), .roots = j->env->roots,
+        .options = tt_str_of(j->def.metadata), .ordered = j->def.ordered, .declared = j->env->declared, .job = tt_str_of(j->def.name), .id = journal_id(j), .roots = j->env->roots,
         .header = j->reader ? tt_reader_header(j->reader) : (tt_str){0},
     };
 }
@@ -133,7 +137,8 @@ tt_rc tt_job_create_journal(tt_job *j, bool overwrite, tt_err *err)
     TT_TRY(tt_output_find(j->env->roots, &j->def, &target, err));
     free(j->def.output_real);
     j->def.output_real = tt_dup_cstr(tt_buf_cstr(&target));
-    TT_TRY(look_at_target(j, overwrite, err));
+    if (j->delivery.row->is_file)
+        TT_TRY(look_at_target(j, overwrite, err));
     TT_TRY(name_journal(j, &path, err));
     TT_TRY(tt_append_create(j->env->journal_roots, tt_buf_view(&path), TT_APPEND_TRUNCATE, &j->output, err));
     free(j->def.journal);
@@ -155,7 +160,7 @@ tt_rc tt_job_remove_target(tt_job *j, tt_err *err)
 {
     TT_FD_AUTO int dir = -1;
     tt_str name;
-    if (!j->def.output_real)
+    if (!j->def.output_real || !j->delivery.row->is_file) /* rows of a table stay */
         return TT_OK;
     TT_TRY(tt_roots_open_parent(j->env->roots, tt_str_of(j->def.output_real), &dir, &name, NULL, err));
     TT_BUF_AUTO tt_buf path = {0};
@@ -176,4 +181,22 @@ void tt_journals_sweep(const char *dir, bool (*is_known)(void *arg, const char *
     }
     if (d)
         closedir(d);
+}
+
+static void no_rejects(void *arg, uint64_t id, tt_str value, const char *why) {}
+
+tt_rc tt_output_probe(tt_items_env *env, const tt_definition *d, tt_err *err)
+{
+    const tt_sink_row *row;
+    tt_sink *sink = NULL;
+    if (!d->output || d->mode == TT_MODE_READ)
+        return TT_OK;
+    tt_sink_spec spec = {.target = tt_str_of(d->output), .kind = tt_str_of(d->writer_name), .options = tt_str_of(d->metadata), .ordered = d->ordered,
+                         .declared = env->declared, .job = tt_str_of(d->name), .probe = true, .roots = env->roots, .reject = no_rejects};
+    TT_TRY(tt_sink_find(&spec, &row, err));
+    if (row->is_file)
+        return TT_OK;
+    TT_TRY(tt_sink_open(&spec, &sink, err));
+    tt_sink_close(sink);
+    return TT_OK;
 }

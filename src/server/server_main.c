@@ -26,6 +26,7 @@ struct tt_house {
     const tt_options *options;
     tt_handover handover;
     char *spool_dir, *journal_dir;
+    tt_declared *declared;
     TT_VEC(tt_roots *) roots; /* the last are in force; earlier ones may still be in use */
     tt_ledger *ledger;
     tt_watches *watches;
@@ -105,7 +106,9 @@ static tt_rc open_ledger(tt_house *h, tt_err *err)
 static tt_rc open_items(tt_house *h, tt_err *err)
 {
     const tt_options *o = h->options;
+    TT_TRY(tt_declared_new(o, &h->declared, err));
     tt_items_options options = {
+        .declared = h->declared,
         .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = roots_of(h), .spool_dir = h->spool_dir, .journal_dir = h->journal_dir,
         .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
         .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
@@ -266,6 +269,7 @@ void tt_house_close(tt_house *h)
     tt_handover_close(&h->handover);
     free(h->spool_dir);
     free(h->journal_dir);
+    tt_declared_free(h->declared);
     free(h);
 }
 

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import tutti_process
+from sql_servers import Sqlite
 from tutti_process import until
 
 COUNT = 60
@@ -118,3 +119,51 @@ def test_kills_at_random_moments(tutti, is_long):
                 break
         until(lambda: not list((t.data / "journal").iterdir()), "the journal is deleted")
         check(t, output, order, count)
+
+
+# ---- tables ----
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def database(request, tmp_path):
+    db = Sqlite(tmp_path / "rows.db") if request.param == "sqlite" else request.getfixturevalue(request.param)
+    db.ask("DROP TABLE IF EXISTS tutti_commits")
+    db.ask("DROP TABLE IF EXISTS r")
+    db.ask("CREATE TABLE r (id INTEGER, pad VARCHAR(50))")  # nothing but the promise keeps a row from coming twice
+    return db
+
+
+@pytest.mark.timeout(600)
+def test_rows_are_there_once_whoever_is_killed(tutti, database, is_long):
+    seed = int(os.environ.get("TUTTI_TEST_SEED") or random.randrange(10**6))
+    print("TUTTI_TEST_SEED=%d" % seed)
+    rng, count, kills = random.Random(seed), 20000, 0
+    t = tutti(start=False, args=["--log-level", "error"])
+    (t.cwd / "tutti.ini").write_text(database.declare())
+    write_input(t, count)
+    t.start()
+    assert t.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "sql:db?table=r", "lease": "1s"}).status == 201
+    has_process = database.kind != "sqlite"
+    while True:
+        time.sleep(rng.uniform(0, 0.02))
+        if kills < (100 if is_long else 12) and rng.random() < 0.3:
+            kills += 1
+            what = rng.random()
+            if has_process and what < 0.2:
+                database.kill()
+                database.start()
+            elif what < 0.9:
+                t.kill_server()
+            else:
+                t.kill()
+                t.restart(same_port=True)
+        batch = ask(t, "POST", "/v1/jobs/j/claim?n=%d" % rng.choice([20, 200, 1500]))
+        if batch and batch["items"]:
+            ask(t, "POST", "/v1/jobs/j/results", [[i, {"id": i, "pad": "x" * rng.randrange(50)}] for i, _ in batch["items"]])
+        elif (ask(t, "GET", "/v1/jobs/j") or {}).get("status") == "COMPLETE":
+            break
+        elif batch is None or batch["status"] == "COMPLETE":
+            time.sleep(0.05)
+    assert t.get("/v1/jobs/j").json["errors"] == 0
+    assert database.ask("SELECT count(*) FROM r") == str(count)
+    assert database.ask("SELECT count(DISTINCT id) FROM r") == str(count)
