@@ -30,6 +30,7 @@ typedef struct {
     const tt_declared *declared; /* databases and commands; may be NULL */
     tt_str job;           /* whose it is, for people */
     bool probe;           /* opened only to see that it can be */
+    const char *spool_dir; /* for files without names */
     /* files */
     const tt_roots *roots;
     tt_str header;        /* the input's (tt_reader_header); may be empty */

@@ -8,8 +8,9 @@ struct tt_sink {
     const tt_sink_row *row;
     tt_sink_spec spec;
     void *own; /* the row's */
+    bool interrupted; /* atomic */
 };
 
-extern const tt_sink_row tt_sink_sql, tt_sink_plain, tt_sink_packed, tt_sink_ordered;
+extern const tt_sink_row tt_sink_sql, tt_sink_command, tt_sink_plain, tt_sink_packed, tt_sink_ordered;
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "items/spool.h"
 #include "ledger/pages.h"
 #include "ledger/records.h"
 
@@ -63,6 +64,8 @@ static tt_rc give_up_files(void *arg, tt_txn *txn, tt_err *err)
         rc = tt_append_remove(x->old->output, err);
         x->old->output = NULL;
     }
+    if (!x->opens_again)
+        tt_spool_remove(&x->old->def);
     tt_job_close_output(x->old);
     return rc;
 }
@@ -201,6 +204,15 @@ static tt_rc check_start(const tt_job_start *start, tt_err *err)
     return TT_OK;
 }
 
+/* The writer is a command: whatever the output is called, it is the command's own business. */
+static void name_sink(tt_definition *d)
+{
+    TT_BUF_AUTO tt_buf target = {0};
+    tt_buf_printf(&target, "sink:%s", d->writer_name);
+    free(d->output);
+    d->output = tt_dup_cstr(tt_buf_cstr(&target));
+}
+
 static tt_rc define(tt_items *items, const tt_job_start *start, tt_definition *d, tt_buf *unknown, tt_err *err)
 {
     d->name = tt_str_dup(start->name);
@@ -212,6 +224,8 @@ static tt_rc define(tt_items *items, const tt_job_start *start, tt_definition *d
     TT_TRY(tt_job_mode_parse(start->mode, &d->mode, err));
     TT_TRY(tt_definition_read_metadata(d, start->metadata, unknown, err));
     TT_TRY(tt_rules_check(&d->rules, d->mode != TT_MODE_WRITE, d->mode != TT_MODE_READ, err));
+    if (d->mode != TT_MODE_READ && tt_declared_find(items->env.declared, TT_DECLARED_SINK, start->writer_name))
+        name_sink(d);
     if (d->mode == TT_MODE_READ_WRITE && !d->output)
         return tt_fail(err, TT_INVALID, "metadata: output_file_path is missing: it names the file that the results go to "
                        "(or use mode=read)");
@@ -282,8 +296,10 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
         rc = is_held ? tt_job_check_writer(j, err) : open_before_exchange(j, overwrite, err);
     if (rc == TT_OK)
         rc = replace(items, old, j, false, err);
-    if (rc != TT_OK)
+    if (rc != TT_OK) {
         tt_job_remove_journal(j);
+        tt_spool_remove(&j->def);
+    }
     if (rc == TT_OK)
         rc = go_live(items, j, is_held, overwrite, err);
     tt_job_unref(j);
@@ -296,7 +312,7 @@ static tt_rc same_files(const tt_definition *old, const tt_definition *now, tt_e
 {
     json_t *a = json_loads(old->metadata, JSON_ALLOW_NUL, NULL), *b = json_loads(now->metadata, JSON_ALLOW_NUL, NULL);
     json_t *in_a = json_object_get(a, "input_file_path"), *in_b = json_object_get(b, "input_file_path");
-    bool same_input = old->mode == TT_MODE_WRITE || (in_a && in_b && json_equal(in_a, in_b));
+    bool same_input = old->mode == TT_MODE_WRITE || (in_a && in_b && json_equal(in_a, in_b)) || (old->spool && !in_a && !in_b);
     bool same_output = strcmp(old->output ? old->output : "", now->output ? now->output : "") == 0;
     json_decref(a);
     json_decref(b);
@@ -432,6 +448,13 @@ static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definit
     return rc;
 }
 
+/* What may take long, before anybody has to wait for it. */
+static tt_rc prepare(tt_items *items, tt_definition *d, tt_err *err)
+{
+    TT_TRY(tt_output_probe(&items->env, d, err));
+    return tt_spool_is_needed(&items->env, d) ? tt_spool_fill(&items->env, d, err) : TT_OK;
+}
+
 static bool may_be_new(tt_items *items, const tt_job_start *start)
 {
     tt_job *old = tt_items_peek(items, start->name);
@@ -445,11 +468,12 @@ tt_rc tt_items_start(tt_items *items, const tt_job_start *start, bool *ret_exist
     TT_TRY(check_start(start, err));
     tt_rc rc = define(items, start, &d, ret_unknown_metadata, err);
     if (rc == TT_OK && may_be_new(items, start))
-        rc = tt_output_probe(&items->env, &d, err);
+        rc = prepare(items, &d, err);
     pthread_mutex_lock(&items->admin);
     if (rc == TT_OK)
         rc = start_locked(items, start, &d, ret_existed, err);
     pthread_mutex_unlock(&items->admin);
+    tt_spool_remove(&d); /* nobody took it: another was faster */
     tt_definition_deinit(&d);
     return rc;
 }

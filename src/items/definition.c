@@ -27,6 +27,7 @@ void tt_definition_deinit(tt_definition *d)
     free(d->output);
     free(d->output_real);
     free(d->journal);
+    free(d->spool);
     tt_rules_deinit(&d->rules);
     *d = (tt_definition){0};
 }
@@ -135,6 +136,10 @@ tt_rc tt_definition_find_inputs(const tt_definition *d, const tt_roots *roots, t
     json_t *metadata = json_loads(d->metadata, JSON_ALLOW_NUL, NULL);
     json_t *input = json_object_get(metadata, "input_file_path");
     tt_rc rc = TT_OK;
+    if (d->spool) {
+        json_decref(metadata);
+        return tt_vec_push(ret, tt_dup_cstr(d->spool)) ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for an input");
+    }
     if (!input)
         rc = tt_fail(err, TT_INVALID, "metadata: input_file_path is missing: it names the file that the job reads");
     else if (json_is_array(input))
@@ -209,10 +214,10 @@ void tt_definition_write(const tt_definition *d, tt_buf *out)
         set_hash(in, "tail", d->inputs.ptr[i].print.tail_hash);
         json_array_append_new(inputs, in);
     }
-    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:b, s:s?, s:s, s:I, s:i, s:I, s:I}", "schema", 1,
+    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:b, s:s?, s:s?, s:s, s:I, s:i, s:I, s:I}", "schema", 1,
                              "metadata", d->metadata, "reader", d->reader_name, "writer", d->writer_name,
                              "mode", mode_names[d->mode], "inputs", inputs, "output", d->output, "output_real", d->output_real,
-                             "ordered", d->ordered, "journal", d->journal,
+                             "ordered", d->ordered, "journal", d->journal, "spool", d->spool,
                              "token_hash", d->token_hash, "lease_ms", (json_int_t)d->lease_ms,
                              "max_attempts", (int)d->max_attempts, "created_ms", (json_int_t)d->created_ms,
                              "owner", (json_int_t)d->owner);
@@ -263,6 +268,7 @@ tt_rc tt_definition_parse(tt_str name, tt_str text, tt_definition *ret, tt_err *
         d.output = tt_dup_cstr(json_string_value(output));
         d.output_real = tt_dup_cstr(json_string_value(output_real));
         d.ordered = json_is_true(json_object_get(root, "ordered"));
+        d.spool = tt_dup_cstr(json_string_value(json_object_get(root, "spool")));
         d.journal = tt_dup_cstr(json_string_value(json_object_get(root, "journal")));
         snprintf(d.token_hash, sizeof d.token_hash, "%s", hash);
         d.lease_ms = lease_ms;

@@ -98,7 +98,7 @@ typedef struct {
 static void look_for_journal(void *arg, tt_job *j)
 {
     journal_search *s = arg;
-    s->known |= j->def.journal && strcmp(j->def.journal, s->path) == 0;
+    s->known |= (j->def.journal && strcmp(j->def.journal, s->path) == 0) || (j->def.spool && strcmp(j->def.spool, s->path) == 0);
 }
 
 /* A record that cannot be read may have one. */

@@ -149,7 +149,7 @@ static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
         if (!tt_vec_push(&paths, j->def.inputs.ptr[i].path))
             rc = tt_fail(err, TT_NOMEM, "out of memory for %zu input files", j->def.inputs.len);
     tt_reader_spec spec = {
-        .kind = tt_str_of(j->def.reader_name), .roots = j->env->roots, .spool_dir = j->env->spool_dir,
+        .kind = j->def.spool ? TT_STR("JsonlReader") : tt_str_of(j->def.reader_name), .roots = j->def.spool ? j->env->journal_roots : j->env->roots, .spool_dir = j->env->spool_dir,
         .paths = paths.ptr, .path_count = paths.len, .options = tt_str_of(j->def.metadata),
         .max_item_bytes = j->env->max_item_bytes, .state = state,
     };

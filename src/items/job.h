@@ -146,6 +146,8 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken);
 tt_job *tt_job_ref(tt_job *j);
 void tt_job_unref(tt_job *j);
 
+/* A new name in the directory of the journals. */
+tt_rc tt_journal_name(const tt_items_env *env, const char *ending, tt_buf *path, tt_err *err) TT_MUST_CHECK;
 /* Before a job is made, and outside of all locks: a target that is no file can be reached and is what it should be. Blocks. */
 tt_rc tt_output_probe(tt_items_env *env, const tt_definition *d, tt_err *err) TT_MUST_CHECK;
 /* Open everything for a job that is new (files are found, fingerprinted, the output is created) or that the ledger remembers. On failure of

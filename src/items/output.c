@@ -53,7 +53,7 @@ void tt_job_sink_spec(const tt_job *j, tt_sink_spec *ret)
 {
     *ret = (tt_sink_spec){
         .target = tt_str_of(j->def.output_real ? j->def.output_real : j->def.output), .kind = tt_str_of(j->def.writer_name),
-        .options = tt_str_of(j->def.metadata), .ordered = j->def.ordered, .declared = j->env->declared, .job = tt_str_of(j->def.name), .id = journal_id(j), .roots = j->env->roots,
+        .options = tt_str_of(j->def.metadata), .ordered = j->def.ordered, .declared = j->env->declared, .spool_dir = j->env->spool_dir, .job = tt_str_of(j->def.name), .id = journal_id(j), .roots = j->env->roots,
         .header = j->reader ? tt_reader_header(j->reader) : (tt_str){0},
     };
 }
@@ -119,15 +119,15 @@ static tt_rc look_at_target(tt_job *j, bool overwrite, tt_err *err)
 
 /* ---- the journal ---- */
 
-static tt_rc name_journal(const tt_job *j, tt_buf *path, tt_err *err)
+tt_rc tt_journal_name(const tt_items_env *env, const char *ending, tt_buf *path, tt_err *err)
 {
     unsigned char id[ID_BYTES];
     if (getrandom(id, sizeof id, 0) != sizeof id)
         return tt_fail(err, TT_IO, "no random numbers for the name of a journal");
-    tt_buf_printf(path, "%s/", j->env->journal_dir);
+    tt_buf_printf(path, "%s/", env->journal_dir);
     for (size_t i = 0; i < sizeof id; i++)
         tt_buf_printf(path, "%02x", id[i]);
-    tt_buf_cstr_put(path, JOURNAL_ENDING);
+    tt_buf_cstr_put(path, ending);
     return tt_buf_check(path, err);
 }
 
@@ -139,7 +139,7 @@ tt_rc tt_job_create_journal(tt_job *j, bool overwrite, tt_err *err)
     j->def.output_real = tt_dup_cstr(tt_buf_cstr(&target));
     if (j->delivery.row->is_file)
         TT_TRY(look_at_target(j, overwrite, err));
-    TT_TRY(name_journal(j, &path, err));
+    TT_TRY(tt_journal_name(j->env, JOURNAL_ENDING, &path, err));
     TT_TRY(tt_append_create(j->env->journal_roots, tt_buf_view(&path), TT_APPEND_TRUNCATE, &j->output, err));
     free(j->def.journal);
     j->def.journal = tt_dup_cstr(tt_buf_cstr(&path));
@@ -176,7 +176,8 @@ void tt_journals_sweep(const char *dir, bool (*is_known)(void *arg, const char *
     for (struct dirent *e; d && (e = readdir(d));) {
         TT_BUF_AUTO tt_buf path = {0};
         tt_buf_printf(&path, "%s/%s", dir, e->d_name);
-        if (tt_str_ends(tt_str_of(e->d_name), TT_STR(JOURNAL_ENDING)) && !is_known(arg, tt_buf_cstr(&path)))
+        bool is_ours = tt_str_ends(tt_str_of(e->d_name), TT_STR(JOURNAL_ENDING)) || tt_str_ends(tt_str_of(e->d_name), TT_STR(".input"));
+        if (is_ours && !is_known(arg, tt_buf_cstr(&path)))
             tt_sys.unlink(tt_buf_cstr(&path));
     }
     if (d)

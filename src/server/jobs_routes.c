@@ -111,8 +111,8 @@ static tt_rc read_start(json_t *body, json_t *metadata, tt_job_start *start, tt_
     start->cont = json_is_true(json_object_get(body, "cont"));
     start->same_is_fine = true;
     if (!start->mode.ptr)
-        start->mode = json_object_get(metadata, "output_file_path") ? TT_STR("read-write") : TT_STR("read");
-    if (!json_object_get(metadata, "input_file_path") && !json_object_get(body, "mode"))
+        start->mode = json_object_get(metadata, "output_file_path") || start->writer_name.len ? TT_STR("read-write") : TT_STR("read");
+    if (!json_object_get(metadata, "input_file_path") && !json_object_get(body, "mode") && !start->reader_name.len)
         start->mode = TT_STR("write");
     return TT_OK;
 }
