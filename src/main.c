@@ -8,6 +8,7 @@
 #include "server/server_main.h"
 #include "server/supervisor.h"
 #include "server/worker_main.h"
+#include "work/program_c.h"
 
 /* ---- the processes of the server's room ---- */
 
@@ -66,6 +67,7 @@ static tt_rc call_inside(tt_cli *cli, const char *method, const char *target, tt
 #define JOB {"NAME", "the job", "job"}
 
 static const tt_operand one_job[] = {JOB, {NULL}};
+static const tt_operand maybe_job[] = {{"[NAME]", "the job", "job"}, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
 static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
@@ -88,6 +90,8 @@ static const tt_flag start_flags[] = {
     {"--max-attempts", NULL, "N", .help = "how often an item is handed out before it is parked as dead"},
     {"--rate", NULL, "N/s", .help = "hand out at most so many items: 100/s, 30/m, 10/h or 5/d"},
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
+    {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
+    {"--overlap", NULL, "N", .help = "take so many answers for each item, from different workers; default: 1"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
@@ -95,13 +99,23 @@ static const tt_flag start_flags[] = {
 };
 static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
 static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag redo_flags[] = {
+    {"--id", NULL, "ID", NULL, true, "this item; several times, or ID,ID"},
+    {"--all", .help = "every item that is received"},
+    {NULL},
+};
 static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
 static const tt_flag pull_flags[] = {
+    {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
     {"--batch", NULL, "N", "100", .help = "items asked for at once, without -n"},
     {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
     {"--worker", NULL, "NAME", .help = "the name under which the job shows these items; host and process when not given"},
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
+    {NULL},
+};
+static const tt_flag push_flags[] = {
+    {"--worker", NULL, "NAME", .help = "who answers; who pulled the items, when not given"},
     {NULL},
 };
 static const tt_flag worker_flags[] = {
@@ -123,7 +137,7 @@ static const tt_flag run_flags[] = {
     {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
     {"--here", .help = "run it in the foreground, without queue and server"},
     {"--wait", .help = "wait for its end; the exit code says how it ended"},
-    {"--follow", .help = "wait, and show its progress"},
+    {"--follow", .help = "wait, and show its log and its progress"},
     {"--owner", NULL, "NAME", .help = "whose it is; part of the id"},
     {"--queue", NULL, "NAME", .help = "the queue that it goes to; default: default"},
     {"--priority", NULL, "N", .help = "larger ones first"},
@@ -144,6 +158,19 @@ static const tt_flag rotate_flags[] = {{"--forget-old", .help = "drop the keys b
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
 
 static const char *const program_settings[] = {"--programs", NULL};
+static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
+static const tt_flag cat_flags[] = {
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+static const tt_flag head_flags[] = {
+    {"--lines", "-n", "N", "10", .help = "so many rows"},
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+
 static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
@@ -172,14 +199,17 @@ static const tt_command commands[] = {
     {"job", "errors", "List items that are in error or dead, and why.", .flags = errors_flags, .operands = one_job, .fn = tt_cmd_job_errors},
     {"job", "retry", "Hand out items in error once more.", .flags = retry_flags, .operands = one_job, .fn = tt_cmd_job_retry},
     {"job", "clean", "Give back what is in flight; with --output, delete the output as well.", .flags = clean_flags, .operands = one_job, .fn = tt_cmd_job_clean},
+    {"job", "redo", "Work on received items once more; their new results are appended.", .flags = redo_flags, .operands = one_job, .fn = tt_cmd_job_redo,
+     .details = "The lines that the output has stay there.", .example = "tutti job redo demo --id 17 --id 42"},
     {"job", "pause", "Hand nothing out until the job is resumed; results are taken.", .operands = one_job, .fn = tt_cmd_job_pause},
     {"job", "resume", "Hand out again.", .operands = one_job, .fn = tt_cmd_job_resume},
     {"job", "delete", "Delete a job; its output stays.", .operands = one_job, .fn = tt_cmd_job_delete},
-    {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = one_job, .fn = tt_cmd_job_pull, .needs_server = true,
+    {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = maybe_job, .fn = tt_cmd_job_pull, .needs_server = true,
      .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",
      .example = "tutti job pull demo -n 100 | my-program | tutti job push demo"},
-    {"job", "push", "Read results as JSON lines and hand them in.", .operands = one_job, .fn = tt_cmd_job_push, .needs_server = true,
+    {"job", "push", "Read results as JSON lines and hand them in.", .flags = push_flags, .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
      .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
+                "Without NAME each line names its \"job\", as those of `tutti job pull --any` do.\n"
                 "A bad line is named by its number and left out; then the exit code is 3."},
 
     {NULL, "run", "Run a program.", .flags = run_flags, .operands = some_program, .options = program_settings, .fn = tt_cmd_run, .needs_server = true,
@@ -205,6 +235,13 @@ static const tt_command commands[] = {
     {"secret", "list", "List the names of all secrets.", .fn = tt_cmd_secret_list},
     {"secret", "remove", "Remove a secret.", .operands = one_secret, .fn = tt_cmd_secret_remove},
     {"secret", "rotate", "Make a new key for the vault and seal all secrets again with it.", .flags = rotate_flags, .fn = tt_cmd_secret_rotate},
+    {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
+    {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,
+     .details = "Codec, encodings, sizes, null counts and bounds. With --json, a line for each chunk."},
+    {"parquet", "head", "Print the first rows of a Parquet file.", .flags = head_flags, .operands = parquet_file, .fn = tt_cmd_parquet_head},
+    {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
+     .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
+     .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},
@@ -218,6 +255,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "tutti: %s\n", err.text);
         return tt_rc_exit(err.code);
     }
+    if (argc > 1 && strcmp(argv[1], TT_PROGRAM_HOST_COMMAND) == 0)
+        return tt_program_host_main(argc - 2, argv + 2);
     int code = tt_cli_main(commands, call_inside, argc, argv);
     tt_house_close(house);
     return code;

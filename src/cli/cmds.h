@@ -10,6 +10,7 @@ int tt_cmd_man(tt_cli *cli);        /* man.c */
 int tt_cmd_job_list(tt_cli *cli);
 /* The table of sinks, for help. */
 void tt_cmd_list_sinks(void (*row)(void *arg, const char *head, const char *text), void *arg);   /* cmd_job.c */
+int tt_cmd_job_redo(tt_cli *cli);
 int tt_cmd_job_pause(tt_cli *cli);
 int tt_cmd_job_resume(tt_cli *cli);   /* cmd_job.c */
 int tt_cmd_job_show(tt_cli *cli);
@@ -39,6 +40,10 @@ int tt_cmd_secret_get(tt_cli *cli);
 int tt_cmd_secret_list(tt_cli *cli);
 int tt_cmd_secret_remove(tt_cli *cli);
 int tt_cmd_secret_rotate(tt_cli *cli);
+int tt_cmd_parquet_schema(tt_cli *cli); /* cmd_parquet.c */
+int tt_cmd_parquet_stat(tt_cli *cli);
+int tt_cmd_parquet_head(tt_cli *cli);
+int tt_cmd_parquet_cat(tt_cli *cli);
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
 
 #endif

@@ -426,7 +426,7 @@ static tt_rc refuse_existing(const tt_job *old, const tt_job_start *start, tt_er
     if (!start->same_is_fine)
         return tt_fail(err, TT_EXISTS, "Job %s already exists.", d->name);
     return tt_fail(err, TT_EXISTS, "Job %s already exists. Its definition is another one (mode %s, input %s%s, output %s): give the same to join it, "
-                   "choose another name, or use clean_start to start anew", d->name, tt_job_mode_name(d->mode),
+                   "choose another name, or use clean_start (--clean-start) to start anew", d->name, tt_job_mode_name(d->mode),
                    d->inputs.len ? d->inputs.ptr[0].path : "none", d->inputs.len > 1 ? " and others" : "",
                    d->output ? d->output : "none");
 }
@@ -610,33 +610,58 @@ tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err)
 
 typedef struct {
     tt_job *j;
-    const uint64_t *ids;
+    const uint64_t *ids; /* NULL: all */
     size_t count;
-    uint64_t retried;
+    bool redo;           /* received items, instead of those in error */
+    uint64_t opened;
 } redrive;
 
-static void redrive_item(redrive *r, tt_item_ref at)
+static bool is_meant(const redrive *r, uint8_t byte)
 {
-    uint8_t byte = tt_blocks_get(&r->j->blocks, at);
     tt_item_state state = tt_item_state_of(byte);
-    if ((state != TT_ITEM_ERROR && state != TT_ITEM_DEAD) || byte == tt_item_unreadable() || tt_blocks_lease(&r->j->blocks, at))
-        return;
-    uint8_t open = tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0);
-    if (!tt_blocks_set(&r->j->blocks, at, open))
-        return;
+    if (r->redo)
+        return state == TT_ITEM_RECEIVED;
+    return (state == TT_ITEM_ERROR || state == TT_ITEM_DEAD) && byte != tt_item_unreadable();
+}
+
+static uint8_t opened_byte(const redrive *r) { return tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0); }
+
+/* An item, or with overlap one of its slots. */
+static bool redrive_slot(redrive *r, tt_item_ref at)
+{
+    if (!is_meant(r, tt_blocks_get(&r->j->blocks, at)) || tt_blocks_lease(&r->j->blocks, at)) /* a lease: its result is not committed yet */
+        return false;
+    if (!tt_blocks_set_by(&r->j->blocks, at, opened_byte(r), 0))
+        return false;
     if (!r->j->blocks.sparse) /* it may have been marked before anybody saw whether it can be served */
         r->j->blocks.rows.ptr[at.row].inspected = false;
-    tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
-    r->retried++;
+    return true;
+}
+
+/* first: the item's first slot. */
+static void redrive_item(redrive *r, tt_item_ref first)
+{
+    bool opened = false;
+    tt_item_ref at = first;
+    for (uint32_t i = 0; i < tt_blocks_copies(&r->j->blocks); i++, at.index++)
+        opened |= redrive_slot(r, at);
+    if (opened && !r->redo)
+        tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, first), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
+    r->opened += opened;
 }
 
 static void redrive_row(redrive *r, uint32_t number)
 {
-    const tt_dir_block *row = &r->j->blocks.rows.ptr[number];
-    tt_item_state state = tt_item_state_of(row->uniform);
-    if (!row->states && state != TT_ITEM_ERROR && state != TT_ITEM_DEAD)
+    tt_dir_block *row = &r->j->blocks.rows.ptr[number];
+    if (!row->states && !is_meant(r, row->uniform))
         return;
-    for (uint32_t i = 0; i < row->block.count; i++)
+    if (!row->states && r->redo && !row->lease_of) {
+        tt_blocks_set_row(&r->j->blocks, number, opened_byte(r));
+        row->inspected = false;
+        r->opened += row->block.count;
+        return;
+    }
+    for (uint32_t i = 0; i < tt_blocks_slots(&r->j->blocks, number); i += tt_blocks_copies(&r->j->blocks))
         redrive_item(r, (tt_item_ref){number, i});
 }
 
@@ -653,16 +678,20 @@ static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
             redrive_item(r, at);
     for (uint32_t row = 0; !r->ids && row < blocks->rows.len; row++)
         redrive_row(r, row);
+    if (r->redo && r->opened) {
+        r->j->redone += r->opened;
+        r->j->head_dirty = true;
+    }
     pthread_mutex_unlock(&r->j->lock);
     return TT_OK;
 }
 
-tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err)
+static tt_rc open_again(tt_items *items, tt_str name, redrive r, uint64_t *ret_opened, tt_err *err)
 {
     tt_job *j = tt_items_find(items, name, err);
     if (!j)
         return TT_NOT_FOUND;
-    redrive r = {.j = j, .ids = ids, .count = count};
+    r.j = j;
     tt_rc rc = tt_ledger_run(items->env.ledger, redrive_apply, &r, err);
     tt_claim *done = NULL;
     pthread_mutex_lock(&j->lock);
@@ -670,6 +699,16 @@ tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t c
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     tt_job_unref(j);
-    *ret_retried = r.retried;
+    *ret_opened = r.opened;
     return rc;
+}
+
+tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err)
+{
+    return open_again(items, name, (redrive){.ids = ids, .count = count}, ret_retried, err);
+}
+
+tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_redone, tt_err *err)
+{
+    return open_again(items, name, (redrive){.ids = ids, .count = count, .redo = true}, ret_redone, err);
 }

@@ -2,17 +2,26 @@
  * byte of an item is copied or looked at here. What it needs and does not find (a block that is not loaded, a plan that has not got that
  * far, items that are all in flight) makes it wait on the job's list; every event that could help looks through that list again. */
 #include "items/job.h"
+#include "items/verify.h"
 
 #include "base/clock.h"
+#include "items/any.h"
 
-void tt_claim_deinit(tt_claim *c)
+void tt_claim_detach(tt_claim *c)
 {
     for (size_t i = 0; i < c->held.len; i++)
         tt_loaded_unref(c->held.ptr[i]);
-    tt_vec_deinit(&c->held);
-    tt_vec_deinit(&c->runs);
+    tt_vec_clear(&c->held);
+    tt_vec_clear(&c->runs);
     tt_job_unref(c->job);
     c->job = NULL;
+}
+
+void tt_claim_deinit(tt_claim *c)
+{
+    tt_claim_detach(c);
+    tt_vec_deinit(&c->held);
+    tt_vec_deinit(&c->runs);
 }
 
 /* ---- blocks in memory ---- */
@@ -32,21 +41,32 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
     tt_blocks_mark_dirty(&j->blocks, number);
     for (uint32_t i = 0; i < loaded->bad_count; i++) {
         const tt_bad_record *bad = &loaded->bads[i];
-        tt_item_ref at = {number, bad->index};
+        uint32_t copies = tt_blocks_copies(&j->blocks);
         uint8_t byte = bad->silent ? tt_item_byte(TT_ITEM_HOLE, false, 0) : tt_item_unreadable();
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING ||
-            !tt_blocks_set(&j->blocks, at, byte) || bad->silent)
-            continue;
-        tt_job_note_bad(j, at, bad);
+        bool marked = false;
+        for (tt_item_ref at = {number, bad->index * copies}; at.index < (bad->index + 1) * copies; at.index++)
+            marked |= tt_item_state_of(tt_blocks_get(&j->blocks, at)) == TT_ITEM_PENDING && tt_blocks_set(&j->blocks, at, byte);
+        if (marked && !bad->silent)
+            tt_job_note_bad(j, (tt_item_ref){number, bad->index * copies}, bad);
     }
     tt_job_flush_soon(j);
 }
 
-static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, tt_err *err)
+/* *ret_touched: the file's time stamp moved, so that it must be compared first. */
+static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, bool *ret_touched, tt_err *err)
 {
     if (block->file_no >= j->def.inputs.len)
         return tt_fail(err, TT_CORRUPT, "job `%s` has a block of file %u, and %zu files", j->def.name, block->file_no, j->def.inputs.len);
-    TT_TRY(tt_source_unchanged(tt_reader_file(j->reader, block->file_no), &j->def.inputs.ptr[block->file_no].print, err));
+    tt_source *file = tt_reader_file(j->reader, block->file_no);
+    pthread_mutex_lock(&j->lock);
+    tt_fingerprint recorded = j->def.inputs.ptr[block->file_no].print;
+    *ret_touched = tt_source_is_touched(file, &recorded);
+    if (*ret_touched)
+        tt_verify_doubt(j, block->file_no);
+    pthread_mutex_unlock(&j->lock);
+    if (*ret_touched)
+        return TT_OK;
+    TT_TRY(tt_source_unchanged(file, &recorded, err));
     return tt_reader_load(j->reader, block, ret, err);
 }
 
@@ -57,13 +77,16 @@ static void load_main(void *arg)
     tt_loaded *loaded = NULL;
     tt_claim *done = NULL;
     tt_err err = {0};
+    bool touched = false;
     pthread_mutex_lock(&j->lock);
     tt_block block = j->blocks.rows.ptr[task->row].block;
     pthread_mutex_unlock(&j->lock);
-    tt_rc rc = load_block(j, &block, &loaded, &err);
+    tt_rc rc = load_block(j, &block, &loaded, &touched, &err);
     pthread_mutex_lock(&j->lock);
     j->blocks.rows.ptr[task->row].loading = false;
-    if (rc == TT_OK) {
+    if (touched) {
+        /* who waits for it waits for the comparison now */
+    } else if (rc == TT_OK) {
         inspect(j, task->row, loaded);
         tt_cache_put(j->env->cache, j->def.owner, task->row, loaded);
         tt_claims_retry(j, &done);
@@ -75,6 +98,8 @@ static void load_main(void *arg)
     }
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
+    if (touched)
+        tt_verify_start(j, true);
     tt_job_unref(j);
     free(task);
 }
@@ -142,22 +167,26 @@ static bool add_run(tt_claim *c, const tt_loaded *loaded, uint32_t from, uint32_
 }
 
 /* In a read job served means done; otherwise the item is in flight. The row is reserved. */
-static void mark(tt_job *j, tt_lease *lease, tt_item_ref at)
+static void mark(tt_job *j, const tt_claim *c, tt_lease *lease, tt_item_ref at)
 {
     unsigned attempts = tt_item_attempts(tt_blocks_get(&j->blocks, at)) + 1;
     if (attempts > TT_ITEM_MAX_ATTEMPTS)
         attempts = TT_ITEM_MAX_ATTEMPTS;
     uint8_t byte = lease ? tt_item_byte(TT_ITEM_PENDING, true, attempts) : tt_item_byte(TT_ITEM_RECEIVED, false, 0);
-    tt_assert(tt_blocks_set(&j->blocks, at, byte));
+    tt_assert(tt_blocks_set_by(&j->blocks, at, byte, c->answerer));
     if (!lease)
         return;
     tt_blocks_set_lease(&j->blocks, at, lease->slot + 1);
     lease->left++;
 }
 
-static bool is_open(const tt_job *j, tt_item_ref at)
+/* What the claim may have of a record: the record itself, or with overlap a slot of it. */
+static bool pick(const tt_job *j, const tt_claim *c, uint32_t row, uint32_t record, tt_item_ref *ret)
 {
-    uint8_t byte = tt_blocks_get(&j->blocks, at);
+    *ret = (tt_item_ref){row, record * tt_blocks_copies(&j->blocks)};
+    if (j->blocks.answers)
+        return tt_answers_pick_open(&j->blocks, *ret, c->answerer, ret);
+    uint8_t byte = tt_blocks_get(&j->blocks, *ret);
     return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte);
 }
 
@@ -165,19 +194,19 @@ static bool is_open(const tt_job *j, tt_item_ref at)
 static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t number, const tt_loaded *loaded)
 {
     uint32_t count = j->blocks.rows.ptr[number].block.count;
-    tt_lease_run run = {number, count, 0};
+    tt_lease_run run = {number, UINT32_MAX, 0};
     bool has_room = tt_blocks_reserve(&j->blocks, number) && (!lease || tt_vec_reserve(&lease->runs, 1));
     for (uint32_t i = 0; has_room && i < count && c->item_count < c->most && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
-        tt_item_ref at = {number, i};
-        if (!is_open(j, at))
+        tt_item_ref at;
+        if (!pick(j, c, number, i, &at))
             continue;
         has_room = add_run(c, loaded, i, i + 1);
         if (!has_room)
             break;
-        mark(j, lease, at);
+        mark(j, c, lease, at);
         c->item_count++;
-        run.from = i < run.from ? i : run.from;
-        run.to = i + 1;
+        run.from = at.index < run.from ? at.index : run.from;
+        run.to = at.index + 1;
     }
     if (lease && run.to)
         (void)tt_vec_push(&lease->runs, run); /* reserved */
@@ -186,6 +215,17 @@ static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t numb
     if (j->blocks.rows.ptr[number].open == 0)
         tt_cache_drop(j->env->cache, j->def.owner, number);
     return has_room;
+}
+
+/* Where a claim begins to look, and how much a row has for it. */
+static size_t first_row(tt_job *j, const tt_claim *c)
+{
+    return j->blocks.answers ? tt_answers_first_row(&j->blocks, c->answerer) : tt_blocks_first_open(&j->blocks);
+}
+
+static uint32_t open_in(const tt_job *j, const tt_claim *c, uint32_t row)
+{
+    return j->blocks.answers ? tt_answers_open_for(&j->blocks, row, c->answerer) : j->blocks.rows.ptr[row].open;
 }
 
 static void count_served(tt_job *j, const tt_claim *c, tt_worker_row *worker)
@@ -212,8 +252,8 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
     }
     if (lease && worker)
         lease->worker_row = (size_t)(worker - j->workers.ptr) + 1;
-    for (size_t row = tt_blocks_first_open(&j->blocks); row <= last_row && ok && c->item_count < c->most; row++)
-        if (j->blocks.rows.ptr[row].open)
+    for (size_t row = first_row(j, c); row <= last_row && ok && c->item_count < c->most; row++)
+        if (open_in(j, c, (uint32_t)row))
             ok = take_from_row(j, c, lease, (uint32_t)row, hold(j, c, (uint32_t)row, &held));
     if (!ok && c->item_count == 0)
         c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory while items of job `%s` were handed out: ask for fewer", j->def.name);
@@ -249,9 +289,11 @@ static bool repeat(tt_job *j, tt_claim *c, bool *ret_wait)
     for (size_t i = 0; i < lease->runs.len && !*ret_wait; i++) {
         const tt_lease_run *run = &lease->runs.ptr[i];
         const tt_loaded *loaded = hold(j, c, run->row, &held);
-        for (uint32_t k = run->from; k < run->to; k++)
-            if (tt_blocks_lease(&j->blocks, (tt_item_ref){run->row, k}) == lease->slot + 1 && add_run(c, loaded, k, k + 1))
+        for (uint32_t k = run->from; k < run->to; k++) {
+            uint32_t record = k / tt_blocks_copies(&j->blocks);
+            if (tt_blocks_lease(&j->blocks, (tt_item_ref){run->row, k}) == lease->slot + 1 && add_run(c, loaded, record, record + 1))
                 c->item_count++;
+        }
     }
     snprintf(c->token, sizeof c->token, "%s", lease->token);
     c->granted_ms = lease->lease_ms;
@@ -266,10 +308,10 @@ typedef enum { STEP_DONE, STEP_WAIT } step_result;
 static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *ret_have)
 {
     uint64_t have = 0, bytes = 0;
-    size_t row = tt_blocks_first_open(&j->blocks), held = 0;
+    size_t row = first_row(j, c), held = 0;
     bool missing = false;
     for (; row < j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES; row++) {
-        if (j->blocks.rows.ptr[row].open == 0)
+        if (open_in(j, c, (uint32_t)row) == 0)
             continue;
         const tt_loaded *loaded = hold(j, c, (uint32_t)row, &held);
         if (!loaded) {
@@ -279,7 +321,7 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
             break;
         }
         inspect(j, (uint32_t)row, loaded); /* a retry may have opened what cannot be served */
-        have += j->blocks.rows.ptr[row].open;
+        have += open_in(j, c, (uint32_t)row);
         bytes += loaded->offsets[loaded->block.count];
         *ret_last = row;
     }
@@ -301,16 +343,44 @@ static tt_rc refuse(tt_job *j, tt_err *err)
     return TT_OK;
 }
 
+/* With overlap a claim is somebody's. */
+static tt_rc find_answerer(tt_job *j, tt_claim *c)
+{
+    if (!j->blocks.answers)
+        return TT_OK;
+    if (!c->is_named)
+        return tt_job_refuse_nameless(j, &c->err);
+    c->answerer = tt_answers_worker(j->blocks.answers, c->worker, &c->err);
+    return c->answerer ? TT_OK : c->err.code;
+}
+
+/* What a claim that got nothing is told. */
+static const char *status_for(const tt_job *j, const tt_claim *c)
+{
+    bool is_known = j->plan == TT_PLAN_DONE && j->undo.len == 0;
+    if (j->blocks.answers && is_known && !tt_job_is_complete(j) && tt_answers_nothing_for(&j->blocks, c->answerer))
+        return "NOTHING_FOR_YOU";
+    return tt_job_is_complete(j) ? "COMPLETE" : tt_job_status(j); /* whatever the sink still has to do */
+}
+
 static step_result step(tt_job *j, tt_claim *c)
 {
     size_t last = 0;
     uint64_t have = 0;
     bool wait = false;
     c->rc = refuse(j, &c->err);
+    if (c->rc == TT_OK)
+        c->rc = find_answerer(j, c);
     if (c->rc != TT_OK || c->n == 0)
         return STEP_DONE;
+    if (j->doubtful) {
+        tt_verify_kick(j);
+        return STEP_WAIT;
+    }
     if (repeat(j, c, &wait))
         return wait ? STEP_WAIT : STEP_DONE;
+    if (c->only_repeat)
+        return STEP_DONE;
     int64_t now = tt_mono_ms(), due;
     c->most = tt_gate_room(j, c->n, now < c->deadline_ms, now, &due);
     if (c->most && gather(j, c, &last, &have) == STEP_WAIT)
@@ -323,14 +393,14 @@ static step_result step(tt_job *j, tt_claim *c)
         take(j, c, last);
         return STEP_DONE;
     }
-    c->status = tt_job_is_complete(j) ? "COMPLETE" : tt_job_status(j); /* there is nothing left to do, whatever the sink still has to */
-    if (tt_job_is_complete(j) || now >= c->deadline_ms)
+    c->status = status_for(j, c);
+    bool is_end = tt_job_is_complete(j) || strcmp(c->status, "NOTHING_FOR_YOU") == 0;
+    if (due && now < c->deadline_ms)
+        tt_job_arm(j, due);
+    if (is_end || now >= c->deadline_ms || c->is_any)
         return STEP_DONE;
-    if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED)) {
-        if (due)
-            tt_job_arm(j, due);
+    if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED))
         return STEP_WAIT;
-    }
     c->rc = tt_fail(&c->err, TT_UNAVAILABLE, "the server is going down: try again in a moment");
     return STEP_DONE;
 }
@@ -350,6 +420,7 @@ static void park(tt_job *j, tt_claim *c)
 void tt_claims_retry(tt_job *j, tt_claim **done)
 {
     tt_claim *list = j->parked, *next;
+    tt_any_wake(j->env->any);
     j->parked = NULL;
     j->parked_last = &j->parked;
     for (tt_claim *c = list; c; c = next) {
@@ -383,15 +454,21 @@ void tt_claims_finish(tt_claim *done)
     }
 }
 
-void tt_job_claim(tt_job *j, tt_claim *c)
+bool tt_job_claim_now(tt_job *j, tt_claim *c)
 {
     c->job = tt_job_ref(j);
-    c->deadline_ms = tt_mono_ms() + c->wait_ms;
+    c->status = NULL;
     pthread_mutex_lock(&j->lock);
     bool wait = step(j, c) == STEP_WAIT;
     if (wait)
         park(j, c);
     pthread_mutex_unlock(&j->lock);
-    if (!wait)
+    return !wait;
+}
+
+void tt_job_claim(tt_job *j, tt_claim *c)
+{
+    c->deadline_ms = tt_mono_ms() + c->wait_ms;
+    if (tt_job_claim_now(j, c))
         c->done(c);
 }

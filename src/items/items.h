@@ -62,6 +62,7 @@ void tt_job_put(tt_job *j);
 const char *tt_job_name(const tt_job *j);
 /* TT_OK if the job has no token or this is it. TT_DENIED `Wrong or missing authentication token`. A job without a token, or one that does
  * not exist, passes for those who are near; from afar only a job's own token opens anything. */
+tt_rc tt_job_check_token(tt_items *items, tt_job *j, tt_str token, bool is_near, tt_err *err) TT_MUST_CHECK; /* of a job that is there */
 tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool is_near, tt_err *err) TT_MUST_CHECK;
 
 /* ---- serve ---- */
@@ -70,6 +71,7 @@ typedef struct tt_claim {
     int64_t wait_ms;        /* how long to wait when everything is leased out */
     int64_t lease_ms;       /* 0: the job's */
     tt_str worker;          /* copied */
+    bool is_named;          /* the client itself said who it is, as a job with overlap needs to know */
     tt_str request_id;      /* the same id gets the same batch while its lease lives; copied */
     bool (*is_gone)(struct tt_claim *c); /* NULL, or: nobody waits for the answer any more; asked before a claim that waited gets items */
     void (*done)(struct tt_claim *c);
@@ -77,7 +79,7 @@ typedef struct tt_claim {
     /* The answer. runs point into held blocks: `[id,value],[id,value],` each with a comma behind. */
     tt_rc rc;
     tt_err err;
-    const char *status;     /* of the job: "IN_PROGRESS", "PAUSED", "COMPLETE" (nothing is left and nothing will come) */
+    const char *status;     /* of the job: "IN_PROGRESS", "PAUSED", "COMPLETE" (nothing is left and nothing will come); for this worker: "NOTHING_FOR_YOU" */
     char token[33];         /* "": no lease (nothing served, or a read job) */
     int64_t granted_ms;
     uint64_t item_count, byte_count;
@@ -87,6 +89,9 @@ typedef struct tt_claim {
     tt_job *job;
     int64_t deadline_ms;
     bool has_waited;
+    bool is_any;            /* any.h: waits for nothing but input that is being read */
+    uint16_t answerer;      /* overlap: the worker's number */
+    bool only_repeat;       /* ends unless its request id is known */
     uint64_t most;          /* what the gate lets through of n */
     struct tt_claim *next;
 } tt_claim;
@@ -96,16 +101,30 @@ enum { TT_CLAIM_MAX_BYTES = 64 << 20 }; /* a batch larger than this is cut */
 void tt_job_claim(tt_job *j, tt_claim *c);
 void tt_claim_deinit(tt_claim *c);
 
+/* A claim that names no job (any.h). claim.done is ours. */
+typedef struct tt_any_claim {
+    tt_claim claim;         /* first; n, wait_ms, worker, request_id, is_gone as there. The answer: claim.job is the job, NULL when there is nothing */
+    tt_str jobs;            /* a pattern for their names; empty: all. Alive until done */
+    bool (*may_use)(struct tt_any_claim *a, tt_job *j); /* NULL, or whether the client may have items of j */
+    void (*done)(struct tt_any_claim *a);
+    bool all_complete;      /* with an empty answer: every job that it may use is complete */
+    tt_items *items;        /* internal */
+    struct tt_any_claim *next;
+} tt_any_claim;
+void tt_items_claim_any(tt_items *items, tt_any_claim *a);
+
 /* ---- receive ---- */
 typedef struct tt_results {
     tt_change change;       /* first */
     tt_pairs pairs;         /* into body */
     tt_str body;            /* alive until done */
     tt_str worker;          /* for the list of workers; alive until done */
+    bool is_named;          /* as in a claim */
     void (*done)(struct tt_results *r, tt_rc rc, const tt_err *err);
     void *arg;
     uint64_t accepted, duplicate, unknown, rejected;
     tt_job *job;
+    uint16_t answerer;      /* internal; overlap: the worker's number */
     bool needs_output;      /* internal */
 } tt_results;
 /* Unknown ids are counted, unless all are: then TT_INVALID `No known item: <ids>`. */
@@ -156,11 +175,15 @@ tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err) TT_MUST_CHECK;
 /* error and dead items are pending again: those of ids, or all (ids NULL). */
 tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
+/* The same for received items, whose lines stay in the output: the next result of each is appended. What is not committed yet is not meant. */
+tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_redone, tt_err *err) TT_MUST_CHECK;
 
 /* ---- reports; memory only, except errors ---- */
 void tt_job_report(tt_job *j, tt_buf *out);          /* the older form, with ours added: one JSON object */
 void tt_job_describe(tt_job *j, tt_buf *out);        /* JOB of /v1 */
 bool tt_job_finished(tt_job *j);
+/* The sentence, which the caller frees; NULL: it is not broken. */
+char *tt_job_why_broken(tt_job *j);
 /* Every job in name order, each with a reference while fn runs. */
 void tt_items_each(tt_items *items, void (*fn)(void *arg, tt_job *j), void *arg);
 typedef struct {

@@ -2,6 +2,7 @@
 #ifndef TT_ITEMS_ITEMS_INNER_H
 #define TT_ITEMS_ITEMS_INNER_H
 
+#include "items/any.h"
 #include "items/job.h"
 
 struct tt_items {
@@ -11,6 +12,7 @@ struct tt_items {
     pthread_mutex_t lock;    /* guards by_name; below admin, above the jobs' */
     bool has_unreadable;     /* a job's record could not be read */
     tt_map by_name;          /* name -> tt_job, each with a reference */
+    tt_any any;
 };
 
 tt_job *tt_items_peek(tt_items *items, tt_str name); /* a reference, or NULL */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "io/fd.h"
+#include "items/verify.h"
 #include "ledger/pages.h"
 
 tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
@@ -19,6 +20,8 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
     j->reject_batch = 1;
     j->tick = (tt_timer){.fn = tt_job_tick, .arg = j};
     j->blocks.sparse = j->def.mode == TT_MODE_WRITE;
+    if (j->def.rules.overlap > 1)
+        j->blocks.answers = tt_answers_new(j->def.rules.overlap);
     pthread_mutex_init(&j->lock, NULL);
     tt_delivery_init(j);
     return j;
@@ -209,8 +212,12 @@ static tt_rc check_fingerprints(tt_job *j, tt_err *err)
     for (size_t i = 0; i < j->def.inputs.len; i++) {
         tt_fingerprint now;
         TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &now, err));
-        TT_TRY(tt_fingerprint_check(j->def.inputs.ptr[i].path, &j->def.inputs.ptr[i].print, &now, err));
-        j->def.inputs.ptr[i].print = now; /* at most the time stamp differs */
+        tt_input *in = &j->def.inputs.ptr[i];
+        TT_TRY(tt_fingerprint_check(in->path, &in->print, &now, err));
+        if (now.mtime_ns != in->print.mtime_ns && in->print.whole_hash)
+            tt_verify_doubt(j, i);
+        else
+            in->print.mtime_ns = now.mtime_ns; /* nothing more is known of the file */
     }
     return TT_OK;
 }
@@ -350,11 +357,40 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->redo.recorded = j->output_mark;
         tt_delivery_from_json(j, json_object_get(root, "delivery"));
         j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
+        j->redone = (uint64_t)json_integer_value(json_object_get(root, "redone"));
         j->gate.paused = json_is_true(json_object_get(root, "paused"));
         free(j->writer_state);
         j->writer_state = tt_dup_cstr(writer_state);
     }
     json_decref(root);
+    return rc;
+}
+
+static tt_rc add_states(tt_job *j, const tt_block *block, bool inspected, uint8_t *states, uint16_t *workers, uint8_t uniform, int64_t number, tt_err *err)
+{
+    if ((uint64_t)number != j->blocks.rows.len)
+        return tt_fail(err, TT_CORRUPT, "job `%s`: page %zu of its item states is missing", j->def.name, j->blocks.rows.len);
+    if (j->blocks.answers ? tt_blocks_add_answers(&j->blocks, block, inspected, states, workers, uniform)
+                          : tt_blocks_add(&j->blocks, block, inspected, states, uniform, false))
+        return TT_OK;
+    return tt_fail(err, TT_NOMEM, "out of memory for the pages of job `%s`", j->def.name);
+}
+
+static tt_rc take_states(tt_job *j, int64_t number, tt_str blob, tt_err *err)
+{
+    tt_block block;
+    bool inspected;
+    uint8_t *states = NULL, uniform;
+    uint16_t *workers = NULL;
+    if (j->blocks.answers)
+        TT_TRY(tt_page_decode_answers(blob, j->blocks.answers->copies, &block, &inspected, &states, &workers, &uniform, err));
+    else
+        TT_TRY(tt_page_decode(blob, &block, &inspected, &states, &uniform, err));
+    tt_rc rc = add_states(j, &block, inspected, states, workers, uniform, number, err);
+    if (rc != TT_OK) {
+        free(states);
+        free(workers);
+    }
     return rc;
 }
 
@@ -381,17 +417,11 @@ static bool take_page(void *arg, int64_t number, tt_str blob)
         walk->rc = tt_redo_take_page(walk->j, number, blob, walk->err);
         return walk->rc == TT_OK;
     }
-    tt_block block;
-    bool inspected;
-    uint8_t *states = NULL, uniform;
-    walk->rc = tt_page_decode(blob, &block, &inspected, &states, &uniform, walk->err);
-    if (walk->rc == TT_OK && (uint64_t)number != blocks->rows.len)
-        walk->rc = tt_fail(walk->err, TT_CORRUPT, "job `%s`: page %lld of its item states is missing", walk->j->def.name,
-                           (long long)blocks->rows.len);
-    if (walk->rc == TT_OK && !tt_blocks_add(blocks, &block, inspected, states, uniform, false))
-        walk->rc = tt_fail(walk->err, TT_NOMEM, "out of memory for the pages of job `%s`", walk->j->def.name);
-    if (walk->rc != TT_OK)
-        free(states);
+    if (number >= TT_PAGE_WORKERS_FIRST && blocks->answers) {
+        walk->rc = tt_answers_decode_names(blocks->answers, (size_t)(number - TT_PAGE_WORKERS_FIRST), blob, walk->err);
+        return walk->rc == TT_OK;
+    }
+    walk->rc = take_states(walk->j, number, blob, walk->err);
     return walk->rc == TT_OK;
 }
 
@@ -454,9 +484,13 @@ void tt_job_resume(tt_job *j)
 {
     tt_err err = {0};
     page_walk walk = {.j = j, .err = &err};
+    if (j->blocks.answers)
+        j->blocks.answers->loading = true;
     tt_rc rc = tt_page_each(j->env->ledger, j->def.owner, take_page, &walk, &err);
     if (rc == TT_OK)
         rc = walk.rc;
+    if (rc == TT_OK && j->blocks.answers)
+        rc = tt_answers_loaded(&j->blocks, &err);
     bool pages_ok = rc == TT_OK;
     if (rc == TT_OK)
         rc = resume_reader(j, tt_buf_view(&walk.reader_state), &err);
@@ -470,6 +504,9 @@ void tt_job_resume(tt_job *j)
         j->life = TT_JOB_LIVE;
     tt_delivery_wake(j);
     pthread_mutex_unlock(&j->lock);
-    if (j->life == TT_JOB_LIVE)
-        tt_plan_start(j, false);
+    if (j->life != TT_JOB_LIVE)
+        return;
+    tt_plan_start(j, false);
+    if (!tt_job_is_complete(j))
+        tt_verify_start(j, false);
 }

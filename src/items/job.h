@@ -18,6 +18,7 @@
 #include "base/timer.h"
 #include "data/writer.h"
 #include "io/append.h"
+#include "items/answers.h"
 #include "items/blocks.h"
 #include "items/cache.h"
 #include "items/definition.h"
@@ -48,6 +49,7 @@ typedef struct {
     _Atomic int64_t lease_ms;
     _Atomic unsigned max_attempts;
     size_t max_sparse_blocks; /* of a job without input: some 250 bytes each, so that ids without any order cannot take all memory */
+    struct tt_any *any;
     bool draining;         /* atomic: the house is about to close, nobody waits for items */
     bool stopping;         /* atomic: the house closes, plans stop */
 } tt_items_env;
@@ -68,6 +70,7 @@ typedef TT_VEC(tt_note) tt_notes;
 typedef struct {
     tt_item_ref at;
     uint8_t old;
+    uint16_t worker; /* overlap: whose it was */
 } tt_undo;
 
 typedef struct {
@@ -86,7 +89,7 @@ struct tt_job {
     /* persisted: pages, head */
     tt_blocks blocks;
     tt_plan_state plan;
-    uint64_t duplicates;
+    uint64_t duplicates, redone;
     tt_append_mark output_mark, rejects_mark;
     tt_redo redo;
     tt_delivery delivery;  /* partly */
@@ -99,6 +102,10 @@ struct tt_job {
     tt_job_life life;
     char broken[640];
     bool output_broken;
+    bool doubtful;         /* an input is: nothing is served until it has been compared (verify.h) */
+    bool verifying;        /* a step of that is on the pool */
+    bool verify_begun;     /* in the middle of a file */
+    int64_t verify_mtime_ns; /* the step's own: of the file when its comparison began */
     bool flush_queued;     /* flush_change is with the ledger */
     int64_t flush_due_ms;  /* 0: nothing to store */
     int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
@@ -179,6 +186,9 @@ void tt_plan_start(tt_job *j, bool at_once);
 void tt_claims_retry(tt_job *j, tt_claim **done);
 void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done);
 void tt_claims_finish(tt_claim *done);
+/* For any.c. True: the claim is answered (perhaps with nothing); false: the job goes on with it and calls done. */
+bool tt_job_claim_now(tt_job *j, tt_claim *c) TT_MUST_CHECK;
+void tt_claim_detach(tt_claim *c); /* lets go of the job; rc and err stay */
 /* With the lock held: arm the tick for this moment if it is earlier. */
 void tt_job_arm(tt_job *j, int64_t due_ms);
 /* With the lock held, and a reference beside the timer's. */
@@ -188,11 +198,17 @@ void tt_job_tick(void *job);
 void tt_item_land(tt_job *j, tt_item_ref at);
 /* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
+/* With the lock held: the item (or its slot) that is in flight under the lease; hint as in tt_blocks_find. */
+bool tt_item_find_leased(tt_job *j, uint64_t id, uint32_t lease_slot, size_t *hint, tt_item_ref *ret);
+/* With the lock held, and overlap: the open slots of the item end as one of them did. */
+void tt_item_close(tt_job *j, tt_item_ref at, tt_item_state state);
+tt_rc tt_job_refuse_nameless(const tt_job *j, tt_err *err); /* TT_INVALID */
 /* With the lock held: everything in flight is pending again; forgiven: without an attempt. */
 void tt_leases_void(tt_job *j);
 /* With the lock held: the row of a worker, made when it is new. NULL: out of memory. Beyond 1000 names all are counted as "others". */
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
 
+#define TT_PAGE_WORKERS_FIRST (((int64_t)1 << 32) - 256) /* TT_ANSWERS_PAGES of them: the names in a job with overlap */
 #define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */
 
 /* commit.c. */

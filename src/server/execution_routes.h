@@ -7,11 +7,13 @@
 
 #include "base/pool.h"
 #include "server/server.h"
+#include "vault/vault.h"
 #include "work/program_catalog.h"
 #include "work/tasks.h"
 
 typedef struct {
     tt_catalog *catalog;
+    tt_vault *vault; /* seals settings */
     tt_tasks *tasks;
     tt_ledger *ledger;
     tt_watches *watches;

@@ -51,8 +51,8 @@ static const struct {
     {"name", NULL}, {"reader", NULL}, {"writer", NULL}, {"mode", NULL}, {"token", NULL}, {"clean_start", NULL}, {"cont", NULL},
     {"input", "input_file_path"}, {"output", "output_file_path"}, {"overwrite", "overwrite"}, {"types", "types"}, {"na", "na"},
     {"json", "json"}, {"separator", "separator"}, {"lease", "lease"}, {"max_attempts", "max_attempts"}, {"retry_errors", "retry_errors"},
+    {"rate", "rate"}, {"max_in_flight", "max_in_flight"}, {"priority", "priority"}, {"overlap", "overlap"},
     {"order", "order"},
-    {"rate", "rate"}, {"max_in_flight", "max_in_flight"},
 };
 
 static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
@@ -65,7 +65,7 @@ static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
             row++;
         if (row == TT_COUNT(members))
             return tt_fail(err, TT_INVALID, "member `%.60s` is unknown: a job has name, input, output, reader, writer, mode, token, clean_start, "
-                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, order", name);
+                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, priority, overlap, order", name);
         if (members[row].metadata && !json_is_null(value))
             json_object_set(metadata, members[row].metadata, value);
     }
@@ -162,6 +162,12 @@ static void claim(tt_req *req)
     int64_t n = tt_req_int(req, "n");
     if (j)
         tt_items_serve(req, j, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, true);
+}
+
+static void claim_any(tt_req *req)
+{
+    int64_t n = tt_req_int(req, "n");
+    tt_items_serve_any(req, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n);
 }
 
 /* Results under a lease that is alive lengthen it: the client works. */
@@ -371,6 +377,37 @@ static void retry(tt_req *req)
         tt_items_on_pool(req, retry_on_pool);
 }
 
+static tt_rc read_redo(json_t *body, uint64_t **ret, size_t *ret_count, tt_err *err)
+{
+    if (json_object_size(body) != 1 || (!json_object_get(body, "ids") && !json_is_true(json_object_get(body, "all"))))
+        return tt_fail(err, TT_INVALID, "the body must be {\"ids\":[...]}, or {\"all\":true} for every item that is received");
+    return json_object_get(body, "ids") ? read_ids(body, ret, ret_count, err) : TT_OK;
+}
+
+static void redo_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    json_t *body = NULL;
+    uint64_t *ids = NULL, redone = 0;
+    size_t count = 0;
+    tt_rc rc = tt_req_json(req, &body, &err);
+    if (rc == TT_OK)
+        rc = read_redo(body, &ids, &count, &err);
+    if (rc == TT_OK)
+        rc = tt_items_redo(items_of(req), name_of(req), ids, count, &redone, &err);
+    free(ids);
+    if (rc == TT_OK)
+        tt_req_answer_json(req, 200, json_pack("{s:i,s:I}", "schema", 1, "redone", (json_int_t)redone));
+    else
+        tt_req_error(req, rc, &err);
+}
+
+static void redo(tt_req *req)
+{
+    if (tt_items_may_use(req, name_of(req)))
+        tt_items_on_pool(req, redo_on_pool);
+}
+
 static void answer_done(tt_req *req, tt_rc rc, const char *word, const tt_err *err)
 {
     if (rc == TT_OK)
@@ -446,6 +483,14 @@ static const tt_param claim_params[] = {
     {"request_id", TT_PARAM_STR, false, NULL, "The same id gets the same batch again while its lease lives"},
     WORKER, TOKEN, {0},
 };
+static const tt_param claim_any_params[] = {
+    {"jobs", TT_PARAM_STR, false, NULL, "Only jobs whose names match: *, ?, [a-z]"},
+    {"n", TT_PARAM_INT, false, "100", "How many items at most"},
+    {"wait", TT_PARAM_DURATION, false, "0", "Wait so long for items of any job, also of one that is started meanwhile"},
+    {"lease", TT_PARAM_DURATION, false, NULL, "Length of the lease"},
+    {"request_id", TT_PARAM_STR, false, NULL, "The same id gets the same batch again while its lease lives"},
+    WORKER, TOKEN, {0},
+};
 static const tt_param result_params[] = {
     NAME, {"lease", TT_PARAM_STR, false, NULL, "Token of the lease: it is renewed"}, WORKER, TOKEN, {0},
 };
@@ -470,6 +515,7 @@ const tt_route tt_jobs_routes[] = {
     OURS("GET", "/v1/jobs/{name}", TT_ACCESS_READ, TT_BODY_NONE, job_params, show, "One job with its progress."),
     OURS("DELETE", "/v1/jobs/{name}", TT_ACCESS_JOB, TT_BODY_NONE, job_params, delete_job, "Forget a job; its output stays.", .response_example = "{\"schema\":1,\"deleted\":true}"),
     OURS("POST", "/v1/jobs/{name}/claim", TT_ACCESS_JOB, TT_BODY_IGNORED, claim_params, claim, "Get a batch of items under a lease.", .response_example = "{\"schema\":1,\"job\":\"j\",\"lease\":\"...\",\"lease_ms\":60000,\"status\":\"IN_PROGRESS\",\"items\":[[0,{}]]}"),
+    OURS("POST", "/v1/claim", TT_ACCESS_JOB, TT_BODY_IGNORED, claim_any_params, claim_any, "Get a batch of items of the job with the highest priority that has some.", .response_example = "{\"schema\":1,\"job\":\"j\",\"lease\":\"...\",\"lease_ms\":60000,\"status\":\"IN_PROGRESS\",\"items\":[[0,{}]]}"),
     OURS("POST", "/v1/jobs/{name}/results", TT_ACCESS_JOB, TT_BODY_JSON, result_params, results, "Send results: [[id, value], ...]. The first result of an item stays.", .response_example = "{\"schema\":1,\"accepted\":100,\"duplicate\":0,\"unknown\":0,\"rejected\":0}"),
     OURS("POST", "/v1/jobs/{name}/fail", TT_ACCESS_JOB, TT_BODY_JSON, lease_params, fail, "Say that items failed: [{\"id\":1,\"reason\":\"...\",\"final\":false}].", .response_example = "{\"schema\":1,\"retry\":1,\"dead\":0,\"error\":0,\"unknown\":0}"),
     OURS("POST", "/v1/jobs/{name}/renew", TT_ACCESS_JOB, TT_BODY_IGNORED, renew_params, renew, "Keep a lease.", .response_example = "{\"schema\":1,\"lease_ms\":60000}"),
@@ -477,6 +523,7 @@ const tt_route tt_jobs_routes[] = {
     OURS("GET", "/v1/jobs/{name}/errors", TT_ACCESS_READ, TT_BODY_NONE, error_params, errors, "Items in error and dead ones, with their reasons.", .response_example = "{\"schema\":1,\"errors\":[],\"next\":null}"),
     OURS("POST", "/v1/jobs/{name}/retry", TT_ACCESS_JOB, TT_BODY_JSON, job_params, retry, "Try items in error and dead ones again: {\"ids\":[...]}, or all.", .response_example = "{\"schema\":1,\"retried\":2}"),
     OURS("POST", "/v1/jobs/{name}/clean", TT_ACCESS_JOB, TT_BODY_IGNORED, clean_params, clean, "Give back what is in flight.", .response_example = "{\"schema\":1,\"cleaned\":true}"),
+    OURS("POST", "/v1/jobs/{name}/redo", TT_ACCESS_JOB, TT_BODY_JSON, job_params, redo, "Work on received items once more: {\"ids\":[...]}, or {\"all\":true}. Their lines in the output stay.", .response_example = "{\"schema\":1,\"redone\":2}"),
     OURS("POST", "/v1/jobs/{name}/pause", TT_ACCESS_JOB, TT_BODY_IGNORED, job_params, pause_job, "Hand nothing out until it is resumed; results are taken.", .response_example = "{\"schema\":1,\"paused\":true}"),
     OURS("POST", "/v1/jobs/{name}/resume", TT_ACCESS_JOB, TT_BODY_IGNORED, job_params, resume_job, "Hand out again.", .response_example = "{\"schema\":1,\"resumed\":true}"),
     OURS("GET", "/v1/jobs/{name}/events", TT_ACCESS_READ, TT_BODY_NONE, job_params, tt_job_events, "Progress as server-sent events, until the job is complete."),

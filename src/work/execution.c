@@ -6,7 +6,9 @@
 #include "work/program_run.h"
 #include "work/runner.h"
 
-static const tt_program_env *env; /* of this worker */
+/* Of this worker. */
+static tt_program_env *env;
+static tt_vault *vault;
 
 /* ---- ids ---- */
 
@@ -70,18 +72,58 @@ static tt_rc put_tree(tt_buf *out, json_t *root, tt_err *err)
     return failed ? tt_fail(err, TT_NOMEM, "out of memory") : tt_buf_check(out, err);
 }
 
-tt_rc tt_execution_payload(const tt_program *p, const char *id, const json_t *settings, const json_t *storage, tt_buf *out, tt_err *err)
+/* Sealed text is bound to the execution. */
+static void put_context(tt_buf *b, const char *id) { tt_buf_printf(b, "execution/%s", id); }
+
+static json_t *secret_names(const tt_settings *s)
 {
-    return put_tree(out, json_pack("{s:s,s:s,s:s,s:I,s:I,s:O,s:O*}", "program", p->file.name, "hash", p->file.hash, "id", id, "timeout_ms", (json_int_t)p->timeout_ms,
-                                   "memory_bytes", (json_int_t)p->memory_bytes, "settings", settings, "storage", storage), err);
+    json_t *names = json_array();
+    for (size_t i = 0; i < s->count; i++)
+        if (s->list[i].secret)
+            json_array_append_new(names, json_string(s->list[i].name));
+    return names;
+}
+
+tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, const json_t *settings, const json_t *storage, tt_buf *out, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf plain = {0}, sealed = {0}, context = {0};
+    put_context(&context, id);
+    TT_TRY(put_tree(&plain, json_pack("{s:O,s:O*}", "settings", settings, "storage", storage), err));
+    TT_TRY(tt_vault_seal(v, tt_buf_view(&context), tt_buf_view(&plain), &sealed, err));
+    return put_tree(out, json_pack("{s:s,s:s,s:s,s:o,s:s%}", "program", p->file.name, "hash", p->file.hash, "id", id, "secret", secret_names(&p->settings), "sealed", sealed.ptr, sealed.len), err);
 }
 
 /* ---- the worker's side ---- */
 
-/* The kept form of what a program reported: without what it did not say. */
+/* The task's progress: messages by procedure, counters as an object among them, and data sets as long as they are small. */
+static json_t *progress_of(const tt_program_report *r, bool with_datasets)
+{
+    json_t *all = json_object();
+    json_object_update(all, r->progress);
+    if (r->counters)
+        json_object_set(all, "counters", r->counters);
+    if (with_datasets)
+        json_object_update(all, r->datasets);
+    return all;
+}
+
+static bool datasets_are_small(const tt_program_report *r)
+{
+    return !r->datasets || json_dumpb(r->datasets, NULL, 0, JSON_COMPACT) < TT_ATTEMPT_PROGRESS_BYTES / 4;
+}
+
+static void tell_progress(void *arg, const tt_program_report *r)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_err err;
+    if (put_tree(&text, progress_of(r, datasets_are_small(r)), &err) == TT_OK && tt_attempt_progress(arg, tt_buf_view(&text), &err) != TT_OK)
+        tt_attempt_note(arg, "its progress is not shown: %s", err.text);
+}
+
+/* What is kept beside the progress. */
 static json_t *outcome_of(const tt_program_report *r)
 {
-    return json_pack("{s:O*,s:O*,s:O*,s:O*}", "result", r->result, "progress", r->progress, "counters", r->counters, "datasets", r->datasets);
+    return json_pack("{s:O*,s:O*}", "result", r->result, "datasets", datasets_are_small(r) ? NULL : r->datasets);
 }
 
 static tt_rc find_program(const json_t *payload, tt_program_file *file, tt_err *err)
@@ -89,53 +131,128 @@ static tt_rc find_program(const json_t *payload, tt_program_file *file, tt_err *
     const char *name = json_string_value(json_object_get(payload, "program")), *hash = json_string_value(json_object_get(payload, "hash"));
     if (!name || !hash)
         return tt_fail(err, TT_INVALID, "this task names no program");
-    TT_TRY(tt_program_locate(env, tt_str_of(name), file, err));
+    tt_rc rc = tt_program_locate(env, tt_str_of(name), file, err);
+    if (rc == TT_NOT_FOUND)
+        return tt_fail(err, TT_BUSY, "this worker has no program `%.80s`", name);
+    TT_TRY(rc);
     if (strcmp(file->hash, hash) != 0)
-        return tt_fail(err, TT_NOT_FOUND, "the program `%s` here (%s) is not the one that the task was made for (%.40s)", name, file->hash, hash);
+        return tt_fail(err, TT_BUSY, "the program `%s` of this worker (%.8s) is not the one that was asked for (%.8s)", name, file->hash, hash);
     return TT_OK;
 }
 
-static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_file *file, tt_attempt *a, tt_err *err)
+static bool is_listed(const json_t *names, const char *name)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(names, i, one)
+        if (strcmp(json_string_value(one), name) == 0)
+            return true;
+    return false;
+}
+
+static tt_rc mask(tt_attempt *a, const json_t *value, tt_err *err)
+{
+    return tt_attempt_mask(a, (tt_str){json_string_value(value), json_string_length(value)}) ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory");
+}
+
+static tt_rc unveil(json_t *tree, const json_t *secret, tt_attempt *a, tt_err *err);
+
+/* One member: what refers to a secret becomes the secret, and secrets are kept out of the log. */
+static tt_rc unveil_member(json_t *tree, const char *name, json_t *value, const json_t *secret, tt_attempt *a, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf plain = {0};
+    tt_str text = {json_string_value(value), json_string_length(value)};
+    if (!json_is_string(value))
+        return unveil(value, NULL, a, err);
+    if (tt_vault_is_reference(text, TT_REFER_SECRETS)) {
+        TT_TRY(tt_vault_resolve(vault, text, TT_REFER_SECRETS, &plain, err));
+        json_t *found = json_stringn(plain.ptr ? plain.ptr : "", plain.len);
+        if (!found || json_object_set_new(tree, name, found) != 0)
+            return tt_fail(err, TT_INVALID, "the secret that setting `%s` refers to is no text", name);
+        return mask(a, found, err);
+    }
+    return tt_setting_name_is_secret(name) || is_listed(secret, name) ? mask(a, value, err) : TT_OK;
+}
+
+static tt_rc unveil(json_t *tree, const json_t *secret, tt_attempt *a, tt_err *err)
+{
+    const char *name;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(tree, next, name, value)
+        TT_TRY(unveil_member(tree, name, value, secret, a, err));
+    return TT_OK;
+}
+
+/* What was sealed: {"settings":...,"storage":...}. A new reference. */
+static tt_rc open_payload(const json_t *payload, const char *id, json_t **ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf plain = {0}, context = {0};
+    const json_t *sealed = json_object_get(payload, "sealed");
+    put_context(&context, id);
+    TT_TRY(tt_vault_open(vault, tt_buf_view(&context), (tt_str){json_string_value(sealed), json_string_length(sealed)}, &plain, err));
+    *ret = json_loadb(plain.ptr, plain.len, 0, NULL);
+    return *ret ? TT_OK : tt_fail(err, TT_CORRUPT, "the settings of this execution cannot be read");
+}
+
+static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, const tt_program_file *file, tt_attempt *a, tt_err *err)
 {
     tt_program_report report = {0};
     TT_BUF_AUTO tt_buf settings = {0};
-    const char *id = json_string_value(json_object_get(payload, "id"));
-    TT_TRY(put_tree(&settings, json_incref(json_object_get(payload, "settings")), err));
-    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id ? id : ""};
+    TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
+    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id, .on_report = tell_progress, .arg = a};
     tt_rc rc = tt_program_run(&job, a, &report, err);
-    tt_attempt_end(a);
     if (rc == TT_OK)
         rc = put_tree(call->result, outcome_of(&report), err);
     tt_program_report_deinit(&report);
     return rc;
 }
 
+static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_file *file, tt_attempt *a, tt_err *err)
+{
+    json_t *opened = NULL;
+    const char *id = json_string_value(json_object_get(payload, "id"));
+    if (!id)
+        return tt_fail(err, TT_INVALID, "this task has no id");
+    TT_TRY(open_payload(payload, id, &opened, err));
+    tt_rc rc = unveil(json_object_get(opened, "settings"), json_object_get(payload, "secret"), a, err);
+    if (rc == TT_OK)
+        rc = unveil(json_object_get(opened, "storage"), NULL, a, err);
+    if (rc == TT_OK)
+        rc = run_program(call, id, opened, file, a, err);
+    json_decref(opened);
+    return rc;
+}
+
 static tt_rc run_execution(tt_kind_call *call, tt_err *err)
 {
-    tt_attempt *a = NULL;
     json_t *payload = json_loadb(call->payload.ptr, call->payload.len, 0, NULL);
     tt_program_file *file = TT_NEW(tt_program_file);
-    tt_attempt_spec spec = {.id = call->id, .lease = 1, .timeout_ms = json_integer_value(json_object_get(payload, "timeout_ms")),
-                            .memory_bytes = (uint64_t)json_integer_value(json_object_get(payload, "memory_bytes"))};
     tt_rc rc = find_program(payload, file, err);
     if (rc == TT_OK)
-        rc = tt_attempt_new(&spec, &a, err);
-    if (rc == TT_OK)
-        rc = run_in(call, payload, file, a, err);
-    tt_attempt_free(a);
+        rc = run_in(call, payload, file, call->at, err);
     free(file);
     json_decref(payload);
     return rc;
 }
 
-static const tt_kind execution = {"execution", "Runs a program.", run_execution};
+static const tt_kind execution = {.name = "execution", .help = "Runs a program.", .run = run_execution};
 
-tt_rc tt_execution_register(const tt_options *options, tt_err *err)
+tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, tt_err *err)
 {
-    tt_program_env *made;
-    TT_TRY(tt_program_env_new(options, &made, err));
-    env = made;
+    TT_TRY(tt_program_env_new(options, &env, err));
+    TT_TRY(tt_vault_new(tt_option_str(options, "data"), tt_option_str(options, "vault.key"), &vault, err));
+    tt_vault_add_store(vault, secrets);
     tt_runner_adopt();
     tt_kind_register(&execution);
     return TT_OK;
+}
+
+void tt_execution_unregister(void)
+{
+    tt_program_run_finish();
+    tt_vault_free(vault);
+    tt_program_env_free(env);
+    vault = NULL;
+    env = NULL;
 }

@@ -203,3 +203,82 @@ def test_everything_goes_through_in_the_end(wire, server):
     assert seen == list(range(20))
     assert [row["id"] for row in read_jsonl(server.cwd / "out.jsonl")] == seen
     until(lambda: wire.job("j")["status"] == "COMPLETE", "the end")
+
+
+# ---- redo ----
+
+
+def finished(wire, name="j", **members):
+    wire.create(name, "in.jsonl", "out.jsonl", **members)
+    wire.results(name, [[i, {"id": i}] for i in range(20)])
+    assert wire.job(name)["status"] == "COMPLETE"
+
+
+def lines(server):
+    return [row["id"] for row in read_jsonl(server.cwd / "out.jsonl")]
+
+
+def test_redo_of_some_items(wire, server):
+    finished(wire)
+    assert post(wire, "/v1/jobs/j/redo", {"ids": [3, 7, 7, 99]}) == {"schema": 1, "redone": 2}
+    job = wire.job("j")
+    assert (job["status"], job["received"], job["redone"], job["pending"]) == ("IN_PROGRESS", 18, 2, 2)
+    assert wire.report("j")["redone"] == 2
+    batch = wire.claim("j", 100, wait="10s")
+    assert ids(batch) == [3, 7]
+    assert wire.results("j", [[3, {"id": 3}], [7, {"id": 7}], [8, {"id": 8}]], lease=batch["lease"])["duplicate"] == 1
+    assert lines(server) == list(range(20)) + [3, 7]
+    assert wire.job("j")["status"] == "COMPLETE"
+
+
+def test_redo_of_all_items_and_of_none(wire, server):
+    finished(wire)
+    assert post(wire, "/v1/jobs/j/redo", {"all": True})["redone"] == 20
+    assert post(wire, "/v1/jobs/j/redo", {"all": True})["redone"] == 0
+    server.kill_server()
+    assert (wire.job("j")["pending"], wire.job("j")["redone"]) == (20, 20)
+    assert wire.drain("j", 6) == list(range(20))
+    assert len(read_jsonl(server.cwd / "out.jsonl")) == 40
+
+
+def test_redo_wakes_a_claim(wire):
+    wire.create("j", "in.jsonl", "out.jsonl")
+    wire.results("j", [[i, {}] for i in range(19)])
+    held = wire.claim("j", 1)
+    assert ids(held) == [19]
+    waiting = Later(wire.claim, "j", 5, wait="50s")
+    time.sleep(0.1)
+    post(wire, "/v1/jobs/j/redo", {"ids": [4, 19]})
+    assert ids(waiting.result()) == [4], "19 is not received"
+
+
+def test_redo_looks_again_at_what_was_never_read(wire, server):
+    (server.cwd / "odd.jsonl").write_text('{"n":0}\nnot json\n\n{"n":3}\n')
+    wire.create("j", "odd.jsonl", "odd-out.jsonl")
+    assert wire.results("j", [[0, {}], [1, {}], [3, {}]])["accepted"] == 3, "nobody has looked at the records yet"
+    post(wire, "/v1/jobs/j/redo", {"all": True})
+    assert ids(wire.claim("j", 10, wait="10s")) == [0, 3]
+    assert [e["id"] for e in wire.errors("j")] == [1]
+
+
+def test_redo_in_jobs_that_only_read_or_write(wire, server):
+    wire.create("r", "in.jsonl")
+    assert len(wire.claim("r", 100)["items"]) == 20
+    assert post(wire, "/v1/jobs/r/redo", {"ids": [5]})["redone"] == 1
+    assert ids(wire.claim("r", 100)) == [5]
+    wire.create("w", None, "out.jsonl")
+    wire.results("w", [[5, {"id": 5}]])
+    assert wire.results("w", [[5, {"id": 5}]])["duplicate"] == 1
+    assert post(wire, "/v1/jobs/w/redo", {"ids": [5]})["redone"] == 1
+    assert wire.results("w", [[5, {"id": 5}]])["accepted"] == 1
+    assert lines(server) == [5, 5]
+
+
+@pytest.mark.parametrize("body", [None, {}, {"all": False}, {"ids": 5}, {"ids": ["a"]}, {"ids": [1], "all": True}, [1], {"some": 1}])
+def test_what_is_no_redo(wire, body):
+    wire.create("j", "in.jsonl", "out.jsonl")
+    assert wire.post("/v1/jobs/j/redo", body).status in (400, 422)
+
+
+def test_redo_of_a_job_that_is_not_there(wire):
+    assert wire.post("/v1/jobs/none/redo", {"all": True}).status == 404

@@ -424,12 +424,3 @@ def test_dumps_escapes_what_utf8_cannot_hold():
         deep = [deep]
     with pytest.raises(ValueError):
         dumps(deep)
-
-
-def test_a_paused_job_waits(make_job):
-    job = make_job(3)
-    job.pause()
-    assert job.status()["status"] == "PAUSED"
-    assert work_through(job, wait=0.2) == []
-    job.resume()
-    assert sorted(work_through(job)) == [0, 1, 2]

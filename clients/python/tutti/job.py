@@ -202,6 +202,11 @@ class Job:
         """Send failed items (all, or these) back to be served again; answers how many."""
         return self.api.retry(ids)
 
+    def redo(self, ids: Optional[Sequence[int]] = None) -> int:
+        """Have received items (all, or these) worked on once more; their new results are appended to
+        the output.  Answers how many."""
+        return self.api.redo(ids)
+
     def pause(self) -> None:
         """Hand nothing out until `resume`; results are taken."""
         self.api.pause()
