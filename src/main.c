@@ -92,6 +92,7 @@ static const tt_flag start_flags[] = {
     {"--clean-start", .help = "forget what a job of this name did, and start again"},
     {"--cont", .help = "go on with a job of this name"},
     {"--overwrite", .help = "write over an output that is there"},
+    {"--order", NULL, "ORDER", .help = "arrival, or input: the output is in the input's order, and appears at the end"},
     {"--types", NULL, "HOW", .help = "cells of CSV: infer or text"},
     {"--strict-json", .help = "refuse NaN and Infinity"},
     {"--lease", NULL, "DUR", .help = "how long items stay with a worker before others may have them"},
@@ -243,6 +244,7 @@ static const tt_command commands[] = {
     {"job", "list", "List all jobs.", .fn = tt_cmd_job_list},
     {"job", "start", "Start a job.", .flags = start_flags, .operands = new_job, .fn = tt_cmd_job_start,
      .details = "A job that is there already with the same definition is left as it is.",
+     .list_title = "Outputs, and what is promised", .list = tt_cmd_list_sinks,
      .example = "tutti job start demo --input 'in/*.jsonl' --output out.jsonl"},
     {"job", "adopt", "Take over jobs that the older service left in a Redis.", .flags = adopt_flags, .operands = adopted_jobs, .fn = tt_cmd_job_adopt,
      .details = "Definitions, states of items and tokens are taken over; outputs are appended to. Complete jobs are skipped: Redis does not keep their definition.\n"
