@@ -92,6 +92,7 @@ static const tt_flag start_flags[] = {
     {"--clean-start", .help = "forget what a job of this name did, and start again"},
     {"--cont", .help = "go on with a job of this name"},
     {"--overwrite", .help = "write over an output that is there"},
+    {"--order", NULL, "ORDER", .help = "arrival, or input: the output is in the input's order, and appears at the end"},
     {"--types", NULL, "HOW", .help = "cells of CSV: infer or text"},
     {"--strict-json", .help = "refuse NaN and Infinity"},
     {"--lease", NULL, "DUR", .help = "how long items stay with a worker before others may have them"},
@@ -112,6 +113,12 @@ static const tt_flag redo_flags[] = {
     {"--all", .help = "every item that is received"},
     {NULL},
 };
+static const tt_flag adopt_flags[] = {
+    {"--redis", NULL, "URL", .help = "where they are: redis://[:PASSWORD@]HOST[:PORT][/DB]; default: the server's own"},
+    {"--dry-run", .help = "say what would be done, and change nothing"},
+    {NULL},
+};
+static const tt_operand adopted_jobs[] = {{"[NAME...]", "these jobs; without names all that are there"}, {NULL}};
 static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
 static const tt_flag pull_flags[] = {
     {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
@@ -237,7 +244,12 @@ static const tt_command commands[] = {
     {"job", "list", "List all jobs.", .fn = tt_cmd_job_list},
     {"job", "start", "Start a job.", .flags = start_flags, .operands = new_job, .fn = tt_cmd_job_start,
      .details = "A job that is there already with the same definition is left as it is.",
+     .list_title = "Outputs, and what is promised", .list = tt_cmd_list_sinks,
      .example = "tutti job start demo --input 'in/*.jsonl' --output out.jsonl"},
+    {"job", "adopt", "Take over jobs that the older service left in a Redis.", .flags = adopt_flags, .operands = adopted_jobs, .fn = tt_cmd_job_adopt,
+     .details = "Definitions, states of items and tokens are taken over; outputs are appended to. Complete jobs are skipped: Redis does not keep their definition.\n"
+                "Stop the older service first. Exits with 3 when a job was skipped.",
+     .example = "tutti job adopt --redis redis://localhost:6379 --dry-run"},
     {"job", "show", "Show one job.", .operands = one_job, .fn = tt_cmd_job_show},
     {"job", "watch", "Show progress until the job is complete.", .operands = one_job, .fn = tt_cmd_job_watch, .needs_server = true,
      .details = "Exits with 3 when items ended in error. With --json, a line for each change."},
