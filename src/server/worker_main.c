@@ -19,6 +19,7 @@ enum { LEASE_MS = 60000, WAIT_MS = 30000, CALL_TIMEOUT_MS = 15000 };
 typedef struct {
     tt_http *claims, *watch, *words, *reports;
     char name[128];
+    int64_t instance;      /* of this process */
     const char *queues;    /* may be NULL */
 } http_transport;
 
@@ -92,7 +93,7 @@ static tt_rc present(http_transport *t, const char *target, tt_err *err)
     TT_BUF_AUTO tt_buf body = {0};
     tt_buf_cstr_put(&body, "{\"name\":");
     tt_buf_json_str(&body, tt_str_of(t->name));
-    tt_buf_printf(&body, ",\"pid\":%d", (int)getpid());
+    tt_buf_printf(&body, ",\"pid\":%d,\"instance\":%lld", (int)getpid(), (long long)t->instance);
     if (getenv("TUTTI_LAST_END")) { /* from our supervisor, about the one before us */
         tt_buf_cstr_put(&body, ",\"last_end\":");
         tt_buf_json_str(&body, tt_str_of(getenv("TUTTI_LAST_END")));
@@ -304,6 +305,7 @@ static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, t
     prctl(PR_SET_NAME, "tutti-worker");
     if (sodium_init() < 0)
         return tt_fail(err, TT_FAILED, "cannot set up libsodium");
+    t->instance = (int64_t)randombytes_random() + 1;
     TT_TRY(tt_execution_register(o, &(tt_vault_store){.get = get_sealed, .arg = t}, err));
     TT_TRY(connect_to(t, o, args->server, err));
     const tt_worker_transport table = {

@@ -23,6 +23,7 @@ static bool read_worker(tt_req *req, tt_worker_hello *ret)
     tt_rc rc = tt_req_json(req, &body, &err);
     const char *name = rc == TT_OK ? json_string_value(json_object_get(body, "name")) : NULL;
     *ret = (tt_worker_hello){.name = tt_str_of(name), .pid = json_integer_value(json_object_get(body, "pid")),
+                             .instance = json_integer_value(json_object_get(body, "instance")),
                              .last_end = tt_str_of(json_string_value(json_object_get(body, "last_end")))};
     ret->is_local = is_peer(req, ret->pid);
     if (rc != TT_OK)

@@ -305,6 +305,19 @@ Test(tasks, a_task_claimed_again_at_once_stays_in_its_new_workers_hands)
     }
 }
 
+Test(tasks, a_successor_with_the_same_pid_is_another_process)
+{
+    tt_err err;
+    tt_worker_hello first = {.name = TT_STR("w"), .pid = 1, .instance = 11}, second = {.name = TT_STR("w"), .pid = 1, .instance = 12};
+    cr_assert_eq(tt_tasks_attach(tasks, &first, &err), TT_OK);
+    push("x", 5);
+    cr_assert_eq(claim("w", 5000, 60000).task.attempts, 1);
+    cr_assert_eq(tt_tasks_attach(tasks, &second, &err), TT_OK);
+    cr_assert_eq(claim("w", 5000, 60000).task.attempts, 2);
+    cr_assert_eq(tt_tasks_attach(tasks, &second, &err), TT_OK);
+    cr_assert_eq(claim("w", 5000, 60000).task.attempts, 2, "the same one forgives");
+}
+
 Test(tasks, a_local_worker_that_is_gone_is_noticed)
 {
     tt_err err;
