@@ -91,6 +91,7 @@ static const tt_flag start_flags[] = {
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
     {"--overlap", NULL, "N", .help = "take so many answers for each item, from different workers; default: 1"},
+    {"--key", NULL, "COLUMN", .help = "hand out items with the same value in this column one after the other, in input order"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},

@@ -647,6 +647,8 @@ static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
             redrive_item(r, at);
     for (uint32_t row = 0; !r->ids && row < blocks->rows.len; row++)
         redrive_row(r, row);
+    if (r->opened)
+        tt_job_rebuild_lanes(r->j);
     if (r->redo && r->opened) {
         r->j->redone += r->opened;
         r->j->head_dirty = true;

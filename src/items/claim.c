@@ -31,6 +31,12 @@ typedef struct {
     uint32_t row;
 } load_task;
 
+static bool is_to_come(uint8_t byte)
+{
+    bool is_in_flight = tt_item_is_leased(byte) && tt_item_state_of(byte) == TT_ITEM_PENDING;
+    return !is_in_flight && (tt_item_state_of(byte) == TT_ITEM_PENDING || tt_item_state_of(byte) == TT_ITEM_HELD);
+}
+
 /* Mark what cannot be served, the first time a block is looked at. */
 static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
 {
@@ -45,7 +51,9 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
         uint8_t byte = bad->silent ? tt_item_byte(TT_ITEM_HOLE, false, 0) : tt_item_unreadable();
         bool marked = false;
         for (tt_item_ref at = {number, bad->index * copies}; at.index < (bad->index + 1) * copies; at.index++)
-            marked |= tt_item_state_of(tt_blocks_get(&j->blocks, at)) == TT_ITEM_PENDING && tt_blocks_set(&j->blocks, at, byte);
+            marked |= is_to_come(tt_blocks_get(&j->blocks, at)) && tt_blocks_set(&j->blocks, at, byte);
+        if (marked && j->lanes)
+            tt_lanes_finish(j->lanes, &j->blocks, (tt_item_ref){number, bad->index});
         if (marked && !bad->silent)
             tt_job_note_bad(j, (tt_item_ref){number, bad->index * copies}, bad);
     }
@@ -212,7 +220,7 @@ static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t numb
         (void)tt_vec_push(&lease->runs, run); /* reserved */
     if (!lease)
         tt_blocks_pack(&j->blocks, number);
-    if (j->blocks.rows.ptr[number].open == 0)
+    if (j->blocks.rows.ptr[number].open == 0 && j->blocks.rows.ptr[number].held == 0)
         tt_cache_drop(j->env->cache, j->def.owner, number);
     return has_room;
 }
@@ -304,6 +312,19 @@ static bool repeat(tt_job *j, tt_claim *c, bool *ret_wait)
 
 typedef enum { STEP_DONE, STEP_WAIT } step_result;
 
+/* Where keys order the items, a row's keys have to be known before anything of it is handed out. False: not now. */
+static bool admit(tt_job *j, tt_claim *c, uint32_t row, const tt_loaded *loaded)
+{
+    if (!j->lanes || tt_lanes_has(j->lanes, row))
+        return true;
+    if (tt_lanes_is_full(j->lanes))
+        return false;
+    inspect(j, row, loaded);
+    if (!tt_lanes_admit(j->lanes, &j->blocks, row, loaded))
+        c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory for the keys of job `%s`", j->def.name);
+    return c->rc == TT_OK;
+}
+
 /* How far the claim must read to be filled: *ret_last. Starts the loads that are missing. */
 static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *ret_have)
 {
@@ -320,6 +341,8 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
             missing = true;
             break;
         }
+        if (!admit(j, c, (uint32_t)row, loaded))
+            break;
         inspect(j, (uint32_t)row, loaded); /* a retry may have opened what cannot be served */
         have += open_in(j, c, (uint32_t)row);
         bytes += loaded->offsets[loaded->block.count];
@@ -385,6 +408,8 @@ static step_result step(tt_job *j, tt_claim *c)
     c->most = tt_gate_room(j, c->n, now < c->deadline_ms, now, &due);
     if (c->most && gather(j, c, &last, &have) == STEP_WAIT)
         return STEP_WAIT;
+    if (c->rc != TT_OK)
+        return STEP_DONE;
     if (have && c->has_waited && c->is_gone && c->is_gone(c)) {
         c->rc = tt_fail(&c->err, TT_CANCELED, "the client went away while it waited");
         return STEP_DONE;

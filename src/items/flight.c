@@ -60,6 +60,8 @@ static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
     tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_DEAD, false, attempts)));
     tt_item_land(j, at);
     tt_item_close(j, at, TT_ITEM_DEAD);
+    if (j->lanes)
+        tt_lanes_finish(j->lanes, &j->blocks, at);
 }
 
 /* Calls fn for every item still in flight under the lease, which ends with the last of them. */

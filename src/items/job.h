@@ -24,6 +24,7 @@
 #include "items/definition.h"
 #include "items/gate.h"
 #include "items/items.h"
+#include "items/lanes.h"
 #include "items/lease.h"
 #include "items/rate.h"
 #include "items/redo.h"
@@ -103,6 +104,7 @@ struct tt_job {
     int64_t flush_due_ms;  /* 0: nothing to store */
     int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
     bool sync_wanted;      /* the next flush syncs the output */
+    tt_lanes *lanes;        /* order per key; NULL: none */
     tt_reader *reader;
     tt_writer *writer;
     tt_append *output, *rejects;
@@ -185,6 +187,8 @@ void tt_job_tick(void *job);
 void tt_item_land(tt_job *j, tt_item_ref at);
 /* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
+/* With the lock held: states have changed past the chains of keys, if there are any. */
+void tt_job_rebuild_lanes(tt_job *j);
 /* With the lock held: the item (or its slot) that is in flight under the lease; hint as in tt_blocks_find. */
 bool tt_item_find_leased(tt_job *j, uint64_t id, uint32_t lease_slot, size_t *hint, tt_item_ref *ret);
 /* With the lock held, and overlap: the open slots of the item end as one of them did. */

@@ -32,7 +32,7 @@ static void put_or_null(tt_buf *out, const char *name, bool known, int64_t value
 
 static uint64_t total_of(const tt_item_counts *n)
 {
-    return n->of[TT_ITEM_PENDING] + n->of[TT_ITEM_RECEIVED] + n->of[TT_ITEM_ERROR] + n->of[TT_ITEM_DEAD];
+    return tt_counts_pending(n) + n->of[TT_ITEM_RECEIVED] + n->of[TT_ITEM_ERROR] + n->of[TT_ITEM_DEAD];
 }
 
 /* Members that both forms have. */
@@ -42,7 +42,7 @@ static void put_numbers(const tt_job *j, tt_buf *out)
     bool planned = j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE;
     int64_t now = tt_mono_ms(), oldest = tt_leases_oldest_ms(&j->leases, now);
     double rate = tt_rate_per_s(&j->rate, now);
-    uint64_t pending = n->of[TT_ITEM_PENDING], left = pending;
+    uint64_t pending = tt_counts_pending(n), left = pending;
     if (j->blocks.answers) /* results to come; roughly, where items are in error */
         left = total_of(n) * j->blocks.answers->copies - j->blocks.answers->received;
     tt_buf_printf(out, "\"served\":%" PRIu64 ",\"received\":%" PRIu64 ",\"status\":\"%s\",\"errors\":%" PRIu64 ",\"dead\":%" PRIu64
@@ -97,6 +97,7 @@ static void put_rules(const tt_job *j, tt_buf *out)
     put_text(out, "rate_limit", r->rate_text[0] ? r->rate_text : NULL);
     tt_buf_printf(out, ",\"priority\":%d", r->priority);
     tt_buf_printf(out, ",\"overlap\":%u", r->overlap > 1 ? r->overlap : 1);
+    put_text(out, "key", r->key);
     put_or_null(out, "answers", j->blocks.answers, j->blocks.answers ? (int64_t)j->blocks.answers->received : 0);
     put_or_null(out, "max_in_flight", r->max_in_flight > 0, (int64_t)r->max_in_flight);
 }
@@ -143,7 +144,7 @@ static void add_totals(void *arg, tt_job *j)
     t->served += n->in_flight;
     t->errors += n->of[TT_ITEM_ERROR];
     t->dead += n->of[TT_ITEM_DEAD];
-    t->pending += n->of[TT_ITEM_PENDING];
+    t->pending += tt_counts_pending(n);
     t->duplicates += j->duplicates;
     t->leases += tt_leases_count(&j->leases);
     if (oldest > t->oldest_lease_ms)

@@ -51,7 +51,7 @@ static const struct {
     {"name", NULL}, {"reader", NULL}, {"writer", NULL}, {"mode", NULL}, {"token", NULL}, {"clean_start", NULL}, {"cont", NULL},
     {"input", "input_file_path"}, {"output", "output_file_path"}, {"overwrite", "overwrite"}, {"types", "types"}, {"na", "na"},
     {"json", "json"}, {"separator", "separator"}, {"lease", "lease"}, {"max_attempts", "max_attempts"}, {"retry_errors", "retry_errors"},
-    {"rate", "rate"}, {"max_in_flight", "max_in_flight"}, {"priority", "priority"}, {"overlap", "overlap"},
+    {"rate", "rate"}, {"max_in_flight", "max_in_flight"}, {"priority", "priority"}, {"overlap", "overlap"}, {"key", "key"},
 };
 
 static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
@@ -64,7 +64,7 @@ static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
             row++;
         if (row == TT_COUNT(members))
             return tt_fail(err, TT_INVALID, "member `%.60s` is unknown: a job has name, input, output, reader, writer, mode, token, clean_start, "
-                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, priority, overlap", name);
+                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, priority, overlap, key", name);
         if (members[row].metadata && !json_is_null(value))
             json_object_set(metadata, members[row].metadata, value);
     }

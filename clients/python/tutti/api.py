@@ -41,6 +41,7 @@ class JobInfo(TypedDict, total=False):
     priority: int
     overlap: int
     answers: Optional[int]
+    key: Optional[str]
     max_in_flight: Optional[int]
     output_bytes: int
     oldest_lease_ms: Optional[int]
