@@ -137,7 +137,7 @@ static const tt_flag run_flags[] = {
     {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
     {"--here", .help = "run it in the foreground, without queue and server"},
     {"--wait", .help = "wait for its end; the exit code says how it ended"},
-    {"--follow", .help = "wait, and show its progress"},
+    {"--follow", .help = "wait, and show its log and its progress"},
     {"--owner", NULL, "NAME", .help = "whose it is; part of the id"},
     {"--queue", NULL, "NAME", .help = "the queue that it goes to; default: default"},
     {"--priority", NULL, "N", .help = "larger ones first"},
@@ -162,6 +162,15 @@ static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {N
 static const tt_flag cat_flags[] = {
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
     {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+static const tt_operand convert_files[] = {{"INPUT", "a .csv, .tsv, .jsonl or .parquet file", "file"}, {"OUTPUT", "the same, by its ending", "file"}, {NULL}};
+static const tt_flag convert_flags[] = {
+    {"--column", NULL, "NAME=TYPE", NULL, true, "a column's type: string, category, json, bool, int, int32, float, float32, date, datetime, list, list<TYPE>"},
+    {"--columns", NULL, "A,B", NULL, true, "from Parquet: only these columns, in this order"},
+    {"--codec", NULL, "NAME", "zstd", .help = "of a Parquet output: zstd, snappy, lz4_raw, gzip or none"},
+    {"--group-rows", NULL, "N", "1048576", .help = "rows of a row group, at most"},
+    {"--group-size", NULL, "SIZE", "64MiB", .help = "memory of a row group, at most"},
     {NULL},
 };
 static const tt_flag head_flags[] = {
@@ -241,6 +250,10 @@ static const tt_command commands[] = {
     {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
      .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
      .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
+    {"parquet", "convert", "Convert CSV or JSON lines into Parquet, or Parquet into them.", .flags = convert_flags, .operands = convert_files,
+     .fn = tt_cmd_parquet_convert,
+     .details = "Types of columns that are not given are found out from the whole input. The output appears under its name when it is complete.",
+     .example = "tutti parquet convert events.csv events.parquet --column ts=datetime"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

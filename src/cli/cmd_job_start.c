@@ -137,6 +137,18 @@ static void tell(tt_cli *cli, int status, const json_t *job)
         tt_say(cli, "job `%.*s` is there already, with the same definition", TT_STR_ARG(name));
 }
 
+/* A refusal in the words that older clients know is told with what to do. */
+static tt_rc check_started(tt_cli *cli, int status, tt_str answer, tt_err *err)
+{
+    tt_err why = {0};
+    tt_rc rc = tt_cli_check_status(cli, status, answer, &why);
+    if (rc == TT_OK)
+        return TT_OK;
+    bool missing = strstr(why.text, "[Errno 2]") != NULL, file = strstr(why.text, "not a regular file") != NULL, guess = strstr(why.text, "does not say how to ") != NULL;
+    return tt_fail(err, rc, "%s%s", why.text, missing ? ": check the path, and make the directories of an output first" :
+                   file ? ": name a file; all files of a directory are 'DIR/*'" : guess ? " (with --reader or --writer); of a directory name the files: 'DIR/*.jsonl'" : "");
+}
+
 static tt_rc job_start(tt_cli *cli, tt_err *err)
 {
     TT_BUF_AUTO tt_buf body = {0}, answer = {0};
@@ -146,8 +158,10 @@ static tt_rc job_start(tt_cli *cli, tt_err *err)
     if (wait)
         TT_TRY(check_can_wait(cli, err));
     TT_TRY(make_body(cli, &body, err));
+    if (!tt_cli_has(cli, "--input") && !tt_cli_has(cli, "--output"))
+        return tt_fail(err, TT_USAGE, "the job has neither input nor output: say what to read with --input FILE and where the results go with --output FILE");
     TT_TRY(tt_transport_call(cli, "POST", "/v1/jobs", tt_buf_view(&body), &status, &answer, err));
-    TT_TRY(tt_cli_check_status(cli, status, tt_buf_view(&answer), err));
+    TT_TRY(check_started(cli, status, tt_buf_view(&answer), err));
     TT_TRY(tt_json_answer(tt_buf_view(&answer), &job, err));
     if (tt_cli_json(cli) && !follow)
         TT_TRY(tt_out_document(cli, tt_buf_view(&answer), err));

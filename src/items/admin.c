@@ -417,7 +417,7 @@ static tt_rc refuse_existing(const tt_job *old, const tt_job_start *start, tt_er
     if (!start->same_is_fine)
         return tt_fail(err, TT_EXISTS, "Job %s already exists.", d->name);
     return tt_fail(err, TT_EXISTS, "Job %s already exists. Its definition is another one (mode %s, input %s%s, output %s): give the same to join it, "
-                   "choose another name, or use clean_start to start anew", d->name, tt_job_mode_name(d->mode),
+                   "choose another name, or use clean_start (--clean-start) to start anew", d->name, tt_job_mode_name(d->mode),
                    d->inputs.len ? d->inputs.ptr[0].path : "none", d->inputs.len > 1 ? " and others" : "",
                    d->output ? d->output : "none");
 }

@@ -179,6 +179,8 @@ tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t co
 void tt_job_report(tt_job *j, tt_buf *out);          /* the older form, with ours added: one JSON object */
 void tt_job_describe(tt_job *j, tt_buf *out);        /* JOB of /v1 */
 bool tt_job_finished(tt_job *j);
+/* The sentence, which the caller frees; NULL: it is not broken. */
+char *tt_job_why_broken(tt_job *j);
 /* Every job in name order, each with a reference while fn runs. */
 void tt_items_each(tt_items *items, void (*fn)(void *arg, tt_job *j), void *arg);
 typedef struct {

@@ -21,6 +21,14 @@ bool tt_job_finished(tt_job *j)
     return finished;
 }
 
+char *tt_job_why_broken(tt_job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    char *why = j->life == TT_JOB_BROKEN ? tt_dup_cstr(j->broken) : NULL;
+    pthread_mutex_unlock(&j->lock);
+    return why;
+}
+
 static void put_or_null(tt_buf *out, const char *name, bool known, int64_t value)
 {
     tt_buf_printf(out, ",\"%s\":", name);

@@ -383,3 +383,19 @@ bool tt_items_health(void *arg, json_t *object)
                                                     (json_int_t)ledger.oldest_wait_ms, "last_failure", ledger.last_failure));
     return ok;
 }
+
+static void add_broken(void *arg, tt_job *j)
+{
+    enum { MOST = 100 };
+    char *why = json_array_size(arg) < MOST ? tt_job_why_broken(j) : NULL;
+    if (why)
+        json_array_append_new(arg, json_pack("{s:s,s:s}", "job", tt_job_name(j), "detail", why));
+    free(why);
+}
+
+void tt_items_broken_health(void *arg, json_t *object)
+{
+    json_t *broken = json_array();
+    tt_items_each(((tt_items_area *)arg)->items, add_broken, broken);
+    json_object_set_new(object, "broken", broken);
+}

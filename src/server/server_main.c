@@ -36,6 +36,7 @@ struct tt_house {
     tt_items_area items_area;
     tt_tasks *tasks;
     tt_task_area task_area;
+    tt_logs *logs;
     tt_catalog *catalog;
     tt_execution_area execution_area;
     tt_vault *vault;
@@ -122,9 +123,19 @@ static int64_t expected_workers(const tt_house *h, const tt_options *o) { return
 
 static tt_rc open_tasks(tt_house *h, tt_err *err)
 {
-    tt_tasks_env env = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers};
+    const tt_options *o = h->options;
+    TT_BUF_AUTO tt_buf dir = {0};
+    tt_buf_printf(&dir, "%.*s/logs", TT_STR_ARG(tt_option_str(o, "data")));
+    TT_TRY(tt_logs_open(tt_buf_cstr(&dir), 4 * (uint64_t)tt_option_int(o, "work.log_size"), &h->logs, err)); /* several attempts */
+    tt_tasks_env env = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers, .logs = h->logs,
+                        .keep = {tt_option_int(o, "work.keep"), tt_option_int(o, "work.keep_failed"), (uint64_t)tt_option_int(o, "work.keep_count")}};
     TT_TRY(tt_tasks_open(&env, &h->tasks, err));
-    h->task_area = (tt_task_area){h->tasks, h->ledger, expected_workers(h, h->options)};
+    h->task_area = (tt_task_area){
+        .tasks = h->tasks, .ledger = h->ledger, .expected_workers = expected_workers(h, o), .logs = h->logs,
+        .keep_logs_ms = tt_option_int(o, "work.keep_logs"), .pool = h->calls, .watches = h->watches, .timers = h->timers,
+        .followers_lock = PTHREAD_MUTEX_INITIALIZER,
+    };
+    tt_task_area_start(&h->task_area);
     return TT_OK;
 }
 
@@ -155,7 +166,9 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_jobs_routes, &h->items_area);
     tt_server_add_metrics(h->server, tt_items_write_metrics, &h->items_area);
     tt_server_add_health(h->server, tt_items_health, &h->items_area);
+    tt_server_add_private_health(h->server, tt_items_broken_health, &h->items_area);
     tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
+    tt_server_add_routes(h->server, tt_worker_routes, &h->task_area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
     tt_server_add_routes(h->server, tt_execution_routes, &h->execution_area);
@@ -244,7 +257,8 @@ void tt_house_close(tt_house *h)
     if (h->catalog)
         tt_execution_drain(&h->execution_area);
     tt_server_free(h->server);
-    tt_tasks_close(h->tasks);
+    if (h->tasks)
+        tt_task_area_close(&h->task_area);
     if (h->items) {
         tt_job_events_close(&h->items_area);
         tt_items_stop(h->items);
@@ -252,9 +266,11 @@ void tt_house_close(tt_house *h)
     tt_pool_free(h->calls);
     tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
+    tt_tasks_close(h->tasks);
     tt_items_close(h->items);
     tt_vault_free(h->vault);
     tt_ledger_close(h->ledger);
+    tt_logs_close(h->logs);
     tt_timers_free(h->timers);
     tt_watches_free(h->watches);
     for (size_t i = 0; i < h->roots.len; i++)
