@@ -97,8 +97,18 @@ static const tt_flag start_flags[] = {
     {"--follow", .help = "wait, and show progress"},
     {NULL},
 };
-static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
-static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag errors_flags[] = {
+    {"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
+static const tt_flag retry_flags[] = {
+    {"--ids", NULL, "ID,ID", NULL, true, "only these items"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
 static const tt_flag redo_flags[] = {
     {"--id", NULL, "ID", NULL, true, "this item; several times, or ID,ID"},
     {"--all", .help = "every item that is received"},

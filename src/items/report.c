@@ -166,23 +166,7 @@ void tt_items_count(tt_items *items, tt_items_totals *ret)
     tt_items_each(items, add_totals, ret);
 }
 
-typedef struct {
-    tt_buf *out;
-    size_t count, limit;
-    uint64_t last;
-    bool more;
-} error_page;
-
-static bool add_error(void *arg, tt_str name, uint64_t version, tt_str value)
-{
-    error_page *page = arg;
-    if (page->count == page->limit)
-        return page->more = true, false;
-    if (page->count++)
-        tt_buf_char(page->out, ',');
-    tt_buf_str(page->out, value);
-    return tt_parse_u64(name, &page->last, NULL) == TT_OK;
-}
+/* ---- errors ---- */
 
 static tt_rc enlist(void *arg, tt_txn *txn, tt_err *err)
 {
@@ -199,24 +183,75 @@ static tt_rc store_waiting_notes(tt_job *j, tt_err *err)
     return any ? tt_ledger_run(j->env->ledger, enlist, j, err) : TT_OK;
 }
 
-tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, tt_buf *out, tt_err *err)
+typedef struct {
+    const tt_error_filter *filter;
+    bool (*fn)(void *arg, uint64_t id, tt_str entry);
+    void *arg;
+} error_walk;
+
+static bool matches(const tt_error_filter *f, tt_str entry)
 {
-    char kind[32], after_name[24] = "";
+    if (!f->reason.len && !f->state.len)
+        return true;
+    json_t *root = json_loadb(entry.ptr, entry.len, JSON_ALLOW_NUL, NULL), *reason = json_object_get(root, "reason");
+    const char *state = json_string_value(json_object_get(root, "state"));
+    bool fits = !f->state.len || (state && tt_str_is(f->state, state));
+    if (f->reason.len)
+        fits &= json_is_string(reason) && memmem(json_string_value(reason), json_string_length(reason), f->reason.ptr, f->reason.len);
+    json_decref(root);
+    return fits;
+}
+
+static bool walk_error(void *arg, tt_str name, uint64_t version, tt_str entry)
+{
+    error_walk *walk = arg;
+    uint64_t id;
+    if (tt_parse_u64(name, &id, NULL) != TT_OK || !matches(walk->filter, entry))
+        return true;
+    return walk->fn(walk->arg, id, entry);
+}
+
+tt_rc tt_errors_each(tt_job *j, tt_str after_name, const tt_error_filter *filter, bool (*fn)(void *arg, uint64_t id, tt_str entry), void *arg, tt_err *err)
+{
+    char kind[32];
+    error_walk walk = {filter, fn, arg};
+    TT_TRY(store_waiting_notes(j, err));
+    return tt_record_each_after(j->env->ledger, tt_str_of(tt_errors_kind(j->def.owner, kind)), after_name, walk_error, &walk, err);
+}
+
+typedef struct {
+    tt_buf *out;
+    size_t count, limit;
+    uint64_t last;
+    bool more;
+} error_page;
+
+static bool add_error(void *arg, uint64_t id, tt_str entry)
+{
+    error_page *page = arg;
+    if (page->count == page->limit)
+        return page->more = true, false;
+    if (page->count++)
+        tt_buf_char(page->out, ',');
+    tt_buf_str(page->out, entry);
+    page->last = id;
+    return true;
+}
+
+tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, const tt_error_filter *filter, tt_buf *out, tt_err *err)
+{
+    char after_name[24] = "";
+    error_page page = {.out = out, .limit = limit};
     tt_job *j = tt_items_find(items, name, err);
     if (!j)
         return TT_NOT_FOUND;
-    uint64_t owner = j->def.owner;
-    tt_rc rc = store_waiting_notes(j, err);
-    tt_job_unref(j);
-    if (rc != TT_OK)
-        return rc;
-    error_page page = {.out = out, .limit = limit};
     if (!from_start)
         snprintf(after_name, sizeof after_name, "%020" PRIu64, after);
     tt_buf_cstr_put(out, "{\"schema\":1,\"errors\":[");
-    TT_TRY(tt_record_each_after(items->env.ledger, tt_str_of(tt_errors_kind(owner, kind)), tt_str_of(after_name), add_error, &page, err));
+    tt_rc rc = tt_errors_each(j, tt_str_of(after_name), filter, add_error, &page, err);
+    tt_job_unref(j);
     tt_buf_cstr_put(out, "]");
     put_or_null(out, "next", page.more, (int64_t)page.last);
     tt_buf_char(out, '}');
-    return TT_OK;
+    return rc;
 }

@@ -282,3 +282,48 @@ def test_what_is_no_redo(wire, body):
 
 def test_redo_of_a_job_that_is_not_there(wire):
     assert wire.post("/v1/jobs/none/redo", {"all": True}).status == 404
+
+
+# ---- errors as data ----
+
+
+def failed(wire):
+    wire.create("j", "in.jsonl", "out.jsonl", max_attempts=1)
+    batch = wire.claim("j", 10)
+    rows = [{"id": i, "reason": "HTTP %d from the \u00fcpstream" % (500 + i % 2), "final": i < 6} for i in range(10)]
+    post(wire, "/v1/jobs/j/fail", rows, lease=batch["lease"])
+
+
+def listed(wire, **params):
+    answer = wire.get("/v1/jobs/j/errors", **params)
+    assert answer.status == 200, answer
+    return [e["id"] for e in answer.json()["errors"]], answer.json()["next"]
+
+
+def test_errors_by_reason_and_state(wire):
+    failed(wire)
+    assert listed(wire, reason="HTTP 500") == ([0, 2, 4, 6, 8], None)
+    assert listed(wire, state="dead") == ([6, 7, 8, 9], None)
+    assert listed(wire, state="error", reason="501 from the \u00fcp") == ([1, 3, 5], None)
+    assert listed(wire, reason="HTTP 500", limit=2) == ([0, 2], 2)
+    assert listed(wire, reason="HTTP 500", limit=2, after=2) == ([4, 6], 6)
+    assert listed(wire, reason="HTTP 500", limit=2, after=6) == ([8], None)
+    assert listed(wire, reason="nobody said so") == ([], None)
+    assert wire.get("/v1/jobs/j/errors", state="fine").status == 400
+
+
+def test_retry_by_reason_and_state(wire):
+    failed(wire)
+    assert post(wire, "/v1/jobs/j/retry", {"reason": "HTTP 501", "state": "dead"})["retried"] == 2
+    assert listed(wire) == ([0, 1, 2, 3, 4, 5, 6, 8], None)
+    assert post(wire, "/v1/jobs/j/retry", {"reason": "HTTP 500"})["retried"] == 5
+    assert post(wire, "/v1/jobs/j/retry", {"state": "error"})["retried"] == 3
+    assert listed(wire) == ([], None)
+    assert ids(wire.claim("j", 10)) == list(range(10))
+
+
+@pytest.mark.parametrize("body", [{"reason": 5}, {"state": "fine"}, {"reason": "x", "ids": [1]}, {"state": "dead", "more": 1}])
+def test_what_is_no_retry(wire, body):
+    failed(wire)
+    assert wire.post("/v1/jobs/j/retry", body).status in (400, 422)
+    assert len(listed(wire)[0]) == 10

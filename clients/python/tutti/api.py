@@ -182,14 +182,20 @@ class JobApi:
             raise errors.LeaseLost(e.detail, status=e.status, code=e.code, hint=e.hint,
                                    request_id=e.request_id) from None
 
-    def errors(self, *, limit: int = 1000, after: Optional[int] = None) -> Tuple[List[ItemError], Optional[int]]:
-        """One page of failed items, and where the next page starts."""
-        query = [("limit", str(limit)), ("after", None if after is None else str(after))]
+    def errors(self, *, limit: int = 1000, after: Optional[int] = None, reason: Optional[str] = None,
+               state: Optional[str] = None) -> Tuple[List[ItemError], Optional[int]]:
+        """One page of failed items, and where the next page starts.  ``reason``: a text in it."""
+        query = [("limit", str(limit)), ("after", None if after is None else str(after)), ("reason", reason),
+                 ("state", state)]
         said = self._calls.json("GET", job_path(self.name, "errors"), query=query, harmless=True)
         return said["errors"], said.get("next")
 
-    def retry(self, ids: Optional[Sequence[int]] = None) -> int:
-        body = dumps({"ids": list(ids)}) if ids is not None else b""
+    def retry(self, ids: Optional[Sequence[int]] = None, *, reason: Optional[str] = None,
+              state: Optional[str] = None) -> int:
+        """Of failed items these, or those that match, or all."""
+        named = {"ids": list(ids) if ids is not None else None, "reason": reason, "state": state}
+        given = {name: value for name, value in named.items() if value is not None}
+        body = dumps(given) if given else b""
         return int(self._calls.json("POST", job_path(self.name, "retry"), body=body, harmless=False)["retried"])
 
     def redo(self, ids: Optional[Sequence[int]] = None) -> int:
