@@ -118,7 +118,7 @@ static const tt_flag clean_flags[] = {{"--output", .help = "delete the output fi
 static const tt_flag pull_flags[] = {
     {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
-    {"--batch", NULL, "N", "100", .help = "items asked for at once, without -n"},
+    {"--batch", NULL, "N", .help = "items asked for at once, without -n; default: as many as come back within about a second"},
     {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
     {"--worker", NULL, "NAME", .help = "the name under which the job shows these items; host and process when not given"},
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "items/any.h"
+#include "items/pace.h"
 
 void tt_claim_detach(tt_claim *c)
 {
@@ -198,13 +199,15 @@ static bool pick(const tt_job *j, const tt_claim *c, uint32_t row, uint32_t reco
     return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte);
 }
 
+static uint64_t most_bytes(const tt_claim *c) { return c->is_adaptive ? TT_PACE_BYTES : TT_CLAIM_MAX_BYTES; }
+
 /* Take open items of one block, as long as the claim wants more. False: out of memory; what the claim has got by then stays taken. */
 static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t number, const tt_loaded *loaded)
 {
     uint32_t count = j->blocks.rows.ptr[number].block.count;
     tt_lease_run run = {number, UINT32_MAX, 0};
     bool has_room = tt_blocks_reserve(&j->blocks, number) && (!lease || tt_vec_reserve(&lease->runs, 1));
-    for (uint32_t i = 0; has_room && i < count && c->item_count < c->most && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
+    for (uint32_t i = 0; has_room && i < count && c->item_count < c->most && c->byte_count < most_bytes(c); i++) {
         tt_item_ref at;
         if (!pick(j, c, number, i, &at))
             continue;
@@ -268,6 +271,7 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
     if (lease && lease->left == 0) {
         tt_leases_end(&j->leases, lease);
     } else if (lease) {
+        lease->sized = c->is_adaptive ? (uint32_t)c->item_count : 0;
         snprintf(c->token, sizeof c->token, "%s", lease->token);
         c->granted_ms = lease_ms;
         tt_job_arm(j, lease->due_ms);
@@ -331,7 +335,7 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
     uint64_t have = 0, bytes = 0;
     size_t row = first_row(j, c), held = 0;
     bool missing = false;
-    for (; row < j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES; row++) {
+    for (; row < j->blocks.rows.len && have < c->most && bytes < most_bytes(c); row++) {
         if (open_in(j, c, (uint32_t)row) == 0)
             continue;
         const tt_loaded *loaded = hold(j, c, (uint32_t)row, &held);
@@ -349,7 +353,7 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
         *ret_last = row;
     }
     *ret_have = have;
-    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES;
+    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->most && bytes < most_bytes(c);
     return missing || plan_goes_on ? STEP_WAIT : STEP_DONE;
 }
 
@@ -386,6 +390,12 @@ static const char *status_for(const tt_job *j, const tt_claim *c)
     return tt_job_status(j);
 }
 
+static uint64_t wanted(tt_job *j, const tt_claim *c)
+{
+    const tt_worker_row *worker = c->is_adaptive ? tt_job_find_worker(j, c->worker) : NULL;
+    return c->is_adaptive ? tt_pace_size(worker ? worker->batch : 0) : c->n;
+}
+
 static step_result step(tt_job *j, tt_claim *c)
 {
     size_t last = 0;
@@ -394,7 +404,7 @@ static step_result step(tt_job *j, tt_claim *c)
     c->rc = refuse(j, &c->err);
     if (c->rc == TT_OK)
         c->rc = find_answerer(j, c);
-    if (c->rc != TT_OK || c->n == 0)
+    if (c->rc != TT_OK || (c->n == 0 && !c->is_adaptive))
         return STEP_DONE;
     if (j->doubtful) {
         tt_verify_kick(j);
@@ -405,7 +415,7 @@ static step_result step(tt_job *j, tt_claim *c)
     if (c->only_repeat)
         return STEP_DONE;
     int64_t now = tt_mono_ms(), due;
-    c->most = tt_gate_room(j, c->n, now < c->deadline_ms, now, &due);
+    c->most = tt_gate_room(j, wanted(j, c), now < c->deadline_ms, now, &due);
     if (c->most && gather(j, c, &last, &have) == STEP_WAIT)
         return STEP_WAIT;
     if (c->rc != TT_OK)

@@ -404,7 +404,7 @@ static void job_committed(tt_participant *p)
     for (size_t i = 0; i < j->undo.len; i++) {
         tt_item_ref at = j->undo.ptr[i].at;
         if (!is_to_come(tt_blocks_get(&j->blocks, at))) /* else it was tried again at once, and may be out again */
-            tt_item_land(j, at);
+            tt_item_settle(j, at);
         if (at.row != last_row && last_row != UINT32_MAX)
             tt_blocks_pack(&j->blocks, last_row);
         last_row = at.row;
@@ -457,6 +457,8 @@ static void job_rolled_back(tt_participant *p)
     tt_redo_rolled_back(j);
     undo_items(j);
     tt_job_rebuild_lanes(j);
+    if (j->blocks.answers)
+        j->blocks.answers->storing = j->blocks.answers->stored;
     for (size_t i = 0; i < j->storing.len; i++)
         tt_blocks_mark_dirty(&j->blocks, j->storing.ptr[i]);
     move_notes(&j->storing_notes, &j->notes); /* the older first */

@@ -65,6 +65,7 @@ tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool 
 /* ---- serve ---- */
 typedef struct tt_claim {
     uint32_t n;
+    bool is_adaptive;       /* n is not given: as many as come back within about a second (pace.h) */
     int64_t wait_ms;        /* how long to wait when everything is leased out */
     int64_t lease_ms;       /* 0: the job's */
     tt_str worker;          /* copied */

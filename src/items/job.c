@@ -112,6 +112,8 @@ static tt_worker_row *find_worker(tt_job *j, tt_str name)
     return number ? &j->workers.ptr[number - 1] : NULL;
 }
 
+const tt_worker_row *tt_job_find_worker(tt_job *j, tt_str name) { return find_worker(j, name); }
+
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
 {
     enum { MAX_WORKERS = 1000 };

@@ -71,6 +71,7 @@ typedef struct {
 typedef struct {
     char *name;
     uint64_t in_flight, received;
+    uint32_t batch; /* pace.h; 0: nothing learnt */
 } tt_worker_row;
 
 struct tt_job {
@@ -185,6 +186,8 @@ void tt_job_disarm(tt_job *j);
 void tt_job_tick(void *job);
 /* With the lock held: end one item's flight; an open item wakes nobody by itself. */
 void tt_item_land(tt_job *j, tt_item_ref at);
+/* The same because of a result or a failure that is committed: the last one of a batch tells how long it took. */
+void tt_item_settle(tt_job *j, tt_item_ref at);
 /* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
 /* With the lock held: states have changed past the chains of keys, if there are any. */
@@ -198,6 +201,7 @@ tt_rc tt_job_refuse_nameless(const tt_job *j, tt_err *err); /* TT_INVALID */
 void tt_leases_void(tt_job *j);
 /* With the lock held: the row of a worker, made when it is new. NULL: out of memory. Beyond 1000 names all are counted as "others". */
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
+const tt_worker_row *tt_job_find_worker(tt_job *j, tt_str name); /* NULL: not heard of */
 
 #define TT_PAGE_WORKERS_FIRST (((int64_t)1 << 32) - 256) /* TT_ANSWERS_PAGES of them: the names in a job with overlap */
 #define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */

@@ -158,16 +158,11 @@ static void create(tt_req *req) { tt_items_on_pool(req, create_on_pool); }
 static void claim(tt_req *req)
 {
     tt_job *j = tt_items_job_for(req, name_of(req));
-    int64_t n = tt_req_int(req, "n");
     if (j)
-        tt_items_serve(req, j, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, true);
+        tt_items_serve(req, j, "n", true);
 }
 
-static void claim_any(tt_req *req)
-{
-    int64_t n = tt_req_int(req, "n");
-    tt_items_serve_any(req, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n);
-}
+static void claim_any(tt_req *req) { tt_items_serve_any(req); }
 
 /* Results under a lease that is alive lengthen it: the client works. */
 static void results(tt_req *req)
@@ -509,7 +504,7 @@ static const tt_param job_params[] = {NAME, TOKEN, {0}};
 static const tt_param token_params[] = {TOKEN, {0}};
 static const tt_param claim_params[] = {
     NAME,
-    {"n", TT_PARAM_INT, false, "100", "How many items at most"},
+    {"n", TT_PARAM_INT, false, NULL, "How many items at most; default: as many as this worker gives back within about a second"},
     {"wait", TT_PARAM_DURATION, false, "0", "Wait so long when everything is in flight"},
     {"lease", TT_PARAM_DURATION, false, NULL, "Length of the lease"},
     {"request_id", TT_PARAM_STR, false, NULL, "The same id gets the same batch again while its lease lives"},
@@ -517,7 +512,7 @@ static const tt_param claim_params[] = {
 };
 static const tt_param claim_any_params[] = {
     {"jobs", TT_PARAM_STR, false, NULL, "Only jobs whose names match: *, ?, [a-z]"},
-    {"n", TT_PARAM_INT, false, "100", "How many items at most"},
+    {"n", TT_PARAM_INT, false, NULL, "How many items at most; default: as many as this worker gives back within about a second"},
     {"wait", TT_PARAM_DURATION, false, "0", "Wait so long for items of any job, also of one that is started meanwhile"},
     {"lease", TT_PARAM_DURATION, false, NULL, "Length of the lease"},
     {"request_id", TT_PARAM_STR, false, NULL, "The same id gets the same batch again while its lease lives"},

@@ -136,11 +136,11 @@ class JobApi:
         info: JobInfo = self._calls.json("GET", job_path(self.name), harmless=True, timeout_s=timeout_s)
         return info
 
-    def claim(self, n: int, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
+    def claim(self, n: Optional[int] = None, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
               request_id: Optional[str] = None, cancel: Optional[threading.Event] = None) -> Batch:
-        """Up to ``n`` items.  With the same request id a repeated claim answers the same batch,
+        """Up to ``n`` items (None: as many as this worker gives back within about a second).  With the same request id a repeated claim answers the same batch,
         so that a lost answer costs nothing; without one, one is made."""
-        query = [("n", str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)), ("worker", worker),
+        query = [("n", None if n is None else str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)), ("worker", worker),
                  ("request_id", request_id or uuid4().hex)]
         return self._claim(job_path(self.name, "claim"), query, wait_s, cancel)
 
@@ -260,9 +260,9 @@ class AnyApi(JobApi):
                 "errors": total("errors"), "dead": total("dead"), "duplicates": total("duplicates"),
                 "rate": sum(job.get("rate") or 0.0 for job in mine), "eta_s": None}
 
-    def claim(self, n: int, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
+    def claim(self, n: Optional[int] = None, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
               request_id: Optional[str] = None, cancel: Optional[threading.Event] = None) -> Batch:
-        query = [("jobs", self._pattern), ("n", str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)),
+        query = [("jobs", self._pattern), ("n", None if n is None else str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)),
                  ("worker", worker), ("request_id", request_id or uuid4().hex)]
         batch = self._claim("/v1/claim", query, wait_s, cancel)
         if batch.lease is not None and batch.job is not None:
