@@ -239,6 +239,7 @@ void tt_blocks_set_row(tt_blocks *b, uint32_t number, uint8_t byte)
         b->first_open = number;
     if (row->open && b->answers)
         tt_answers_opened(b->answers, number);
+    tt_blocks_touch(b, number);
     tt_blocks_mark_dirty(b, number);
     tt_blocks_touch(b, number);
 }
