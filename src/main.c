@@ -101,13 +101,24 @@ static const tt_flag start_flags[] = {
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
     {"--overlap", NULL, "N", .help = "take so many answers for each item, from different workers; default: 1"},
+    {"--key", NULL, "COLUMN", .help = "hand out items with the same value in this column one after the other, in input order"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
     {NULL},
 };
-static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
-static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag errors_flags[] = {
+    {"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
+static const tt_flag retry_flags[] = {
+    {"--ids", NULL, "ID,ID", NULL, true, "only these items"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
 static const tt_flag redo_flags[] = {
     {"--id", NULL, "ID", NULL, true, "this item; several times, or ID,ID"},
     {"--all", .help = "every item that is received"},
@@ -123,7 +134,7 @@ static const tt_flag clean_flags[] = {{"--output", .help = "delete the output fi
 static const tt_flag pull_flags[] = {
     {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
-    {"--batch", NULL, "N", "100", .help = "items asked for at once, without -n"},
+    {"--batch", NULL, "N", .help = "items asked for at once, without -n; default: as many as come back within about a second"},
     {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
     {"--worker", NULL, "NAME", .help = "the name under which the job shows these items; host and process when not given"},
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
