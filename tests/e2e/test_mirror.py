@@ -58,6 +58,21 @@ def test_other_modes(pair, wire):
     assert json.loads(store.call("GET", "JOB:writing"))["mode"] == "write"
 
 
+def test_overlap(pair, wire):
+    """Several answers per item: SERVED from the first hand-out on, RECEIVED with the last answer."""
+    server, store = pair
+    wire.create("j", "in.jsonl", "out.jsonl", overlap=2)
+    first = wire.claim("j", 3, worker="a")
+    wire.results("j", first["items"][:2], worker="a", lease=first["lease"])
+    second = wire.claim("j", 1, worker="b")
+    wire.results("j", second["items"], worker="b", lease=second["lease"])
+    in_step(server)
+    assert store.states("j") == {0: "RECEIVED", 1: "SERVED", 2: "SERVED"}
+    store.call("DEL", "j:0")
+    until(lambda: server.get("/health").json["redis"]["deletions_honoured"] == 1, "the deletion is honoured")
+    assert [i for i, _ in wire.claim("j", 1, worker="c")["items"]] == [0]
+
+
 def test_tokens_are_hashed_and_plain_ones_are_accepted_and_replaced(pair, wire):
     server, store = pair
     wire.start("j", "in.jsonl", "out.jsonl", token="s3cret-one")
