@@ -55,6 +55,14 @@ static void put_member(tt_buf *out, const char *name, tt_str value)
 
 /* ---- schema ---- */
 
+static void put_hint(tt_buf *out, const char *name, tt_str value)
+{
+    if (value.len)
+        put_member(out, name, value);
+    else
+        tt_buf_printf(out, ",\"%s\":null", name);
+}
+
 static void put_column_json(const tt_pq_column *c, tt_buf *out)
 {
     TT_BUF_AUTO tt_buf type = {0};
@@ -64,8 +72,11 @@ static void put_column_json(const tt_pq_column *c, tt_buf *out)
     put_member(out, "path", c->path);
     put_member(out, "type", tt_buf_view(&type));
     put_member(out, "physical", tt_str_of(tt_pq_type_name(c->type)));
-    tt_buf_printf(out, ",\"nullable\":%s,\"max_definition_level\":%u,\"max_repetition_level\":%u,\"category\":%s,\"index\":%s}",
+    tt_buf_printf(out, ",\"nullable\":%s,\"max_definition_level\":%u,\"max_repetition_level\":%u,\"category\":%s,\"index\":%s",
                   c->is_nullable ? "true" : "false", c->max_def, c->max_rep, c->is_category ? "true" : "false", c->is_index ? "true" : "false");
+    put_hint(out, "pandas_type", c->pandas_type);
+    put_hint(out, "zone", c->zone);
+    tt_buf_char(out, '}');
 }
 
 static tt_rc schema_json(tt_cli *cli, const tt_pq_file *f, tt_err *err)

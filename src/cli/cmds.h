@@ -45,5 +45,16 @@ int tt_cmd_parquet_head(tt_cli *cli);
 int tt_cmd_parquet_cat(tt_cli *cli);
 int tt_cmd_parquet_convert(tt_cli *cli); /* cmd_parquet_convert.c */
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
+int tt_cmd_worker_show(tt_cli *cli);
+int tt_cmd_execution_list(tt_cli *cli); /* cmd_execution.c */
+int tt_cmd_execution_show(tt_cli *cli);
+int tt_cmd_execution_cancel(tt_cli *cli);
+int tt_cmd_execution_retry(tt_cli *cli);
+int tt_cmd_execution_delete(tt_cli *cli);
+int tt_cmd_queue_list(tt_cli *cli);
+int tt_cmd_queue_limits(tt_cli *cli);
+int tt_cmd_queue_limit(tt_cli *cli);
+int tt_cmd_execution_log(tt_cli *cli);  /* cmd_execution_follow.c */
+int tt_cmd_execution_watch(tt_cli *cli);
 
 #endif

@@ -139,10 +139,11 @@ static int64_t expected_workers(const tt_house *h, const tt_options *o) { return
 
 static tt_rc open_tasks(tt_house *h, tt_err *err)
 {
+    enum { ATTEMPTS = 4, END_BYTES = 192 * 1024 }; /* of one task's log: so many attempts, each with its end */
     const tt_options *o = h->options;
     TT_BUF_AUTO tt_buf dir = {0};
     tt_buf_printf(&dir, "%.*s/logs", TT_STR_ARG(tt_option_str(o, "data")));
-    TT_TRY(tt_logs_open(tt_buf_cstr(&dir), 4 * (uint64_t)tt_option_int(o, "work.log_size"), &h->logs, err)); /* several attempts */
+    TT_TRY(tt_logs_open(tt_buf_cstr(&dir), ATTEMPTS * ((uint64_t)tt_option_int(o, "work.log_size") + END_BYTES), &h->logs, err));
     tt_tasks_env env = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers, .logs = h->logs,
                         .keep = {tt_option_int(o, "work.keep"), tt_option_int(o, "work.keep_failed"), (uint64_t)tt_option_int(o, "work.keep_count")}};
     TT_TRY(tt_tasks_open(&env, &h->tasks, err));
