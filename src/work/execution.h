@@ -24,7 +24,7 @@ tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *er
 /* The number of the task of an id. TT_NOT_FOUND. Any thread. */
 tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err) TT_MUST_CHECK;
 
-/* The payload: JSON with program, hash, id and limits in clear, settings and storage (NULL: none) sealed. */
+/* The payload: JSON with program, hash and id in clear, settings and storage (NULL: none) sealed. */
 tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, const json_t *settings, const json_t *storage, tt_buf *out, tt_err *err) TT_MUST_CHECK;
 
 #endif
