@@ -220,7 +220,6 @@ static tt_rc log_in(tt_redis *r, tt_err *err)
 tt_rc tt_redis_connect(tt_redis *r, tt_err *err)
 {
     struct timeval limit = {.tv_sec = r->timeout_ms / 1000, .tv_usec = r->timeout_ms % 1000 * 1000};
-    tt_err why = {0};
     if (r->ctx)
         return TT_OK;
     r->ctx = redisConnectWithTimeout(r->host, r->port, limit);
@@ -232,7 +231,11 @@ tt_rc tt_redis_connect(tt_redis *r, tt_err *err)
     if (!show_fd(r) || redisSetTimeout(r->ctx, limit) != REDIS_OK)
         return broken(r, "it was given up", err);
     redisEnableKeepAlive(r->ctx);
-    if (log_in(r, &why) != TT_OK)
+    tt_err why = {0};
+    tt_rc rc = log_in(r, &why);
+    if (rc != TT_OK && !r->ctx)
+        return tt_fail(err, rc, "%s", why.text);
+    if (rc != TT_OK)
         return broken(r, why.text, err);
     r->pause_ms = r->next_try_ms = 0;
     return TT_OK;

@@ -360,7 +360,7 @@ static const char *status_for(const tt_job *j, const tt_claim *c)
     bool is_known = j->plan == TT_PLAN_DONE && j->undo.len == 0;
     if (j->blocks.answers && is_known && !tt_job_is_complete(j) && tt_answers_nothing_for(&j->blocks, c->answerer))
         return "NOTHING_FOR_YOU";
-    return tt_job_status(j);
+    return tt_job_is_complete(j) ? "COMPLETE" : tt_job_status(j); /* whatever the sink still has to do */
 }
 
 static step_result step(tt_job *j, tt_claim *c)

@@ -13,6 +13,7 @@
 #include "base/pool.h"
 #include "base/timer.h"
 #include "base/vec.h"
+#include "data/declared.h"
 #include "data/pairs.h"
 #include "data/reader.h"
 #include "ledger/ledger.h"
@@ -28,6 +29,8 @@ typedef struct {
     tt_pool *pool;          /* loads, plans and blocking calls run here */
     const tt_roots *roots;
     const char *spool_dir;
+    const tt_declared *declared; /* readers, sinks and databases of the configuration; may be NULL; outlives the service */
+    const char *journal_dir; /* of results that wait for an output that is not a plain file; NULL: spool_dir */
     uint64_t max_item_bytes;
     int64_t lease_ms;       /* clients without a lease token */
     unsigned max_attempts;

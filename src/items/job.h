@@ -22,9 +22,11 @@
 #include "items/blocks.h"
 #include "items/cache.h"
 #include "items/definition.h"
+#include "items/delivery.h"
 #include "items/gate.h"
 #include "items/items.h"
 #include "items/lease.h"
+#include "items/output.h"
 #include "items/rate.h"
 #include "items/redo.h"
 #include "ledger/ledger.h"
@@ -38,6 +40,10 @@ typedef struct {
     tt_pool *pool;
     tt_cache *cache;
     const char *spool_dir;
+    const tt_declared *declared;
+    char *journal_dir;       /* owned */
+    tt_roots *journal_roots; /* it alone; owned */
+    tt_deliveries deliveries;
     _Atomic(const tt_roots *) roots;    /* these four may change at any time */
     _Atomic uint64_t max_item_bytes;
     _Atomic int64_t lease_ms;
@@ -86,6 +92,7 @@ struct tt_job {
     uint64_t duplicates, redone;
     tt_append_mark output_mark, rejects_mark;
     tt_redo redo;
+    tt_delivery delivery;  /* partly */
     uint32_t generation;   /* of the output: clean starts so far */
     tt_gate gate;
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
@@ -146,6 +153,10 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken);
 tt_job *tt_job_ref(tt_job *j);
 void tt_job_unref(tt_job *j);
 
+/* A new name in the directory of the journals. */
+tt_rc tt_journal_name(const tt_items_env *env, const char *ending, tt_buf *path, tt_err *err) TT_MUST_CHECK;
+/* Before a job is made, and outside of all locks: a target that is no file can be reached and is what it should be. Blocks. */
+tt_rc tt_output_probe(tt_items_env *env, const tt_definition *d, tt_err *err) TT_MUST_CHECK;
 /* Open everything for a job that is new (files are found, fingerprinted, the output is created) or that the ledger remembers. On failure of
  * resume the job is broken, which is not an error of this call. */
 tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
@@ -158,6 +169,8 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err) TT_MUST_CHECK;
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
 void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a writer */
+/* Those who watch the job are told that something changed. */
+void tt_job_notify(tt_job *j);
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
@@ -208,6 +221,8 @@ void tt_job_flush_if_due(tt_job *j, int64_t now_ms);
 /* With the lock held: a record of the input that cannot be served: into the error list and the rejects. */
 void tt_job_note_bad(tt_job *j, tt_item_ref at, const tt_bad_record *bad);
 void tt_job_note(tt_notes *notes, uint64_t id, tt_item_state state, unsigned attempts, tt_str reason, tt_str worker);
+/* The sink does not take an item that was received: it is in error, and its value goes to the rejects. In an apply, with the lock held. */
+void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why);
 void tt_notes_clear(tt_notes *notes);
 void tt_results_resume(tt_job *j); /* those of after_plan; with the lock held */
 /* The ledger's record kind of a job's error list: "errors/<owner>". */

@@ -4,11 +4,14 @@
 #include "items/items_inner.h"
 #include "ledger/records.h"
 
+/* What the sink has to bring to its place is there as well. */
+static bool is_finished(const tt_job *j) { return tt_job_is_complete(j) && tt_delivery_is_done(j); }
+
 const char *tt_job_status(const tt_job *j)
 {
     if (j->life == TT_JOB_BROKEN)
         return "BROKEN";
-    if (tt_job_is_complete(j))
+    if (is_finished(j))
         return "COMPLETE";
     return j->gate.paused ? "PAUSED" : "IN_PROGRESS";
 }
@@ -16,7 +19,7 @@ const char *tt_job_status(const tt_job *j)
 bool tt_job_finished(tt_job *j)
 {
     pthread_mutex_lock(&j->lock);
-    bool finished = tt_job_is_complete(j);
+    bool finished = is_finished(j);
     pthread_mutex_unlock(&j->lock);
     return finished;
 }
@@ -60,7 +63,8 @@ static void put_numbers(const tt_job *j, tt_buf *out)
     put_or_null(out, "pending", planned, (int64_t)pending);
     put_or_null(out, "eta_s", planned && (rate > 0 || pending == 0), rate > 0 ? (int64_t)((double)left / rate + 0.5) : 0);
     put_or_null(out, "oldest_lease_ms", oldest >= 0, oldest);
-    tt_buf_printf(out, ",\"output_bytes\":%" PRIu64, j->output_mark.length_bytes);
+    tt_buf_printf(out, ",\"output_bytes\":%" PRIu64, tt_job_is_journaled(j) ? j->delivery.now.last.length_bytes : j->output_mark.length_bytes);
+    tt_delivery_report(j, out);
 }
 
 static void put_workers(const tt_job *j, tt_buf *out)
@@ -145,7 +149,7 @@ static void add_totals(void *arg, tt_job *j)
     const tt_item_counts *n = &j->blocks.counts;
     int64_t oldest = tt_leases_oldest_ms(&j->leases, tt_mono_ms());
     t->jobs++;
-    t->complete += tt_job_is_complete(j);
+    t->complete += is_finished(j);
     t->broken += j->life == TT_JOB_BROKEN;
     t->received += n->of[TT_ITEM_RECEIVED];
     t->served += n->in_flight;

@@ -104,13 +104,21 @@ class Nemesis:
         return self.server.get("/health").json
 
 
+def settled(server, store, wire, job):
+    """The report and the states of one moment, or None: leases ran out between the two."""
+    report = wire.report(job)
+    in_step(server)
+    states = store.states(job)
+    return (report, states) if wire.report(job)["served"] == report["served"] else None
+
+
 def check(server, store, jobs):
     """Clients are still: what Redis shows is what the output and the ledger say."""
     health = in_step(server)
     assert health["Redis status"] == "Online" and health["redis"]["deletions_honoured"] == 0
     wire = Wire(server.url)
     for job in jobs:
-        report, states = wire.report(job), store.states(job)
+        report, states = until(lambda job=job: settled(server, store, wire, job), "no lease runs out meanwhile", 60)
         rows = Counter(row["n"] for row in read_jsonl(server.cwd / (job + ".jsonl")))
         assert all(n == 1 for n in rows.values()), "doubled: %s" % [k for k, n in rows.items() if n > 1][:10]
         shown = {state: {i for i, s in states.items() if s == state} for state in ("SERVED", "RECEIVED", "ERROR")}
