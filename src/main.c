@@ -236,6 +236,7 @@ static const char *const program_settings[] = {"--programs", NULL};
 static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
 static const tt_flag cat_flags[] = {
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--skip", NULL, "N", "0", .help = "pass over the first N rows; pages that hold nothing else are not read"},
     {"--csv", .help = "CSV with a header instead of JSON lines"},
     {NULL},
 };
@@ -251,6 +252,7 @@ static const tt_flag convert_flags[] = {
 static const tt_flag head_flags[] = {
     {"--lines", "-n", "N", "10", .help = "so many rows"},
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--skip", NULL, "N", "0", .help = "pass over the first N rows; pages that hold nothing else are not read"},
     {"--csv", .help = "CSV with a header instead of JSON lines"},
     {NULL},
 };
