@@ -78,7 +78,8 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
         return;
     }
     s->spec = (tt_task_spec){.queue = wish->queue.len ? wish->queue : TT_STR("default"), .kind = TT_STR("execution"), .payload = tt_buf_view(&s->payload),
-                             .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000};
+                             .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000,
+                             .program = tt_str_of(s->program->file.name), .timeout_ms = s->program->timeout_ms, .memory_bytes = s->program->memory_bytes};
     s->change = (tt_change){.apply = apply_start, .done = start_done};
     tt_ledger_submit(area_of(s->req)->ledger, &s->change);
 }
@@ -104,4 +105,29 @@ tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err)
     if (rc == TT_OK && !tt_str_is(ret->kind, "execution"))
         rc = TT_NOT_FOUND;
     return rc == TT_OK || (rc != TT_NOT_FOUND && rc != TT_INVALID) ? rc : tt_fail(err, TT_NOT_FOUND, "no execution `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 200)));
+}
+
+static json_t *progress_of(const tt_task *t)
+{
+    json_t *all = t->progress.len ? json_loadb(t->progress.ptr, t->progress.len, 0, NULL) : NULL;
+    return json_is_object(all) ? all : json_object();
+}
+
+json_t *tt_execution_messages(const tt_task *t, bool full)
+{
+    static const char *const datasets[] = {"original", "processed"};
+    json_t *all = progress_of(t);
+    if (json_is_object(json_object_get(all, "counters")))
+        json_object_del(all, "counters");
+    for (size_t i = 0; i < TT_COUNT(datasets) && !full; i++)
+        json_object_del(all, datasets[i]);
+    return all;
+}
+
+json_t *tt_execution_counters(const tt_task *t)
+{
+    json_t *all = progress_of(t), *counters = json_object_get(all, "counters");
+    json_t *found = json_is_object(counters) ? json_incref(counters) : json_null();
+    json_decref(all);
+    return found;
 }

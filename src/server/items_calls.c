@@ -58,6 +58,12 @@ tt_str tt_items_lease_worker(tt_req *req, tt_job *j)
     return name ? tt_str_of(name) : tt_items_worker_name(req);
 }
 
+bool tt_items_is_named(tt_req *req, tt_job *j)
+{
+    tt_str lease = j ? tt_req_str(req, "lease") : (tt_str){0};
+    return tt_req_str(req, "worker").len || (lease.len && tt_job_lease_worker(j, lease, tt_req_arena(req)));
+}
+
 /* ---- serve ---- */
 
 typedef struct {
@@ -169,7 +175,7 @@ static serve_call *make_call(tt_req *req, tt_job *j, uint32_t n, bool with_lease
     *call = (serve_call){.req = req, .job = j, .with_lease = with_lease};
     call->any.claim = (tt_claim){
         .n = n, .wait_ms = wait_ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : wait_ms, .lease_ms = lease_ms,
-        .worker = tt_items_worker_name(req), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
+        .worker = tt_items_worker_name(req), .is_named = tt_items_is_named(req, NULL), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
     };
     return call;
 }
@@ -303,7 +309,7 @@ void tt_items_receive(tt_req *req, tt_job *j)
     tt_json_opts opts = {0};
     call->req = req;
     tt_str worker = is_older(req) ? tt_items_worker_name(req) : tt_items_lease_worker(req, j);
-    call->results = (tt_results){.body = tt_req_body(req), .worker = worker, .done = receive_done, .arg = call};
+    call->results = (tt_results){.body = tt_req_body(req), .worker = worker, .is_named = tt_items_is_named(req, is_older(req) ? NULL : j), .done = receive_done, .arg = call};
     tt_pairs_result result = tt_pairs_parse(tt_req_body(req), !is_older(req), &opts, &call->results.pairs, &faults, &fault);
     if (result == TT_PAIRS_OK) {
         tt_job_receive(j, &call->results);
@@ -349,6 +355,8 @@ void tt_items_write_metrics(void *arg, tt_buf *out)
                       gauges[i].name, *(const uint64_t *)(const void *)((const char *)&totals + gauges[i].offset));
     tt_buf_printf(out, "# HELP tutti_items_oldest_lease_seconds Age of the oldest lease.\n# TYPE tutti_items_oldest_lease_seconds gauge\n"
                   "tutti_items_oldest_lease_seconds %.3f\n", totals.oldest_lease_ms < 0 ? 0.0 : (double)totals.oldest_lease_ms / 1000);
+    if (tt_items_mirror(area->items))
+        tt_mirror_write_metrics(tt_items_mirror(area->items), out);
 }
 
 static void add_finished(void *arg, tt_job *j)
@@ -368,6 +376,8 @@ bool tt_items_health(void *arg, json_t *object)
     tt_items_each(area->items, add_finished, finished);
     bool ok = ledger.last_failure[0] == '\0' && ledger.oldest_wait_ms < 30000;
     json_object_set_new(object, "Redis status", json_string(ok ? "Online" : "Offline")); /* the older clients' word for the store */
+    if (tt_items_mirror(area->items))
+        tt_mirror_add_health(tt_items_mirror(area->items), object);
     json_object_set_new(object, "Number of jobs", json_integer((json_int_t)totals.jobs));
     json_object_set_new(object, "Number of finished jobs", finished);
     json_object_set_new(object, "broken_jobs", json_integer((json_int_t)totals.broken));

@@ -18,7 +18,7 @@ void tt_execution_make_id(int64_t wall_us, tt_str owner, const char *program, ch
 /* An id as the older service wrote it (`TIME::OWNER::PROGRAM`) in today's form; others as they are. False: it can be no id. */
 bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1]);
 
-/* The payload: JSON with program, hash, id and limits in clear, settings and storage (NULL: none) sealed. */
+/* The payload: JSON with program, hash and id in clear, settings and storage (NULL: none) sealed. */
 tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, const json_t *settings, const json_t *storage, tt_buf *out, tt_err *err) TT_MUST_CHECK;
 
 #endif
