@@ -261,7 +261,8 @@ static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
     {NULL, "up", "Start the server and its workers on this machine.", .options = every_setting, .fn = up,
-     .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.",
+     .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.\n"
+                "SIGHUP applies what changed in the configuration file, SIGQUIT writes the state into the log.",
      .example = "tutti up --data ./data --listen 127.0.0.1:5005"},
     {NULL, "server", "Start the server alone.", .options = every_setting, .fn = server},
     {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = every_setting, .fn = worker,
