@@ -69,6 +69,7 @@ static const tt_operand one_job[] = {JOB, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
 static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
+static const tt_operand one_secret[] = {{"NAME", "the secret, like dev/db/warehouse/read"}, {NULL}};
 static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
 
 static const tt_flag start_flags[] = {
@@ -84,6 +85,8 @@ static const tt_flag start_flags[] = {
     {"--strict-json", .help = "refuse NaN and Infinity"},
     {"--lease", NULL, "DUR", .help = "how long items stay with a worker before others may have them"},
     {"--max-attempts", NULL, "N", .help = "how often an item is handed out before it is parked as dead"},
+    {"--rate", NULL, "N/s", .help = "hand out at most so many items: 100/s, 30/m, 10/h or 5/d"},
+    {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
@@ -91,6 +94,11 @@ static const tt_flag start_flags[] = {
 };
 static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
 static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag redo_flags[] = {
+    {"--id", NULL, "ID", NULL, true, "this item; several times, or ID,ID"},
+    {"--all", .help = "every item that is received"},
+    {NULL},
+};
 static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
 static const tt_flag pull_flags[] = {
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
@@ -105,6 +113,28 @@ static const tt_flag worker_flags[] = {
     {"--queue", NULL, "A,B", .help = "the queues it serves, in this order; default: default"},
     {NULL},
 };
+static const tt_operand one_program[] = {{"PROGRAM", "the program's name"}, {NULL}};
+static const tt_operand some_program[] = {{"PROGRAM", "the program's name; with --here, or a path"}, {NULL}};
+static const tt_operand program_file[] = {{"FILE", "the program", "file"}, {NULL}};
+static const tt_operand new_program[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
+static const tt_flag new_program_flags[] = {
+    {"--kind", NULL, "KIND", "python", .help = "c, python or executable"},
+    {"--dir", NULL, "DIR", ".", .help = "the directory that it is written to"},
+    {NULL},
+};
+static const tt_flag run_flags[] = {
+    {"--set", "-s", "NAME=VALUE", NULL, true, "one setting; what is no text (a list, a number) is understood by its type"},
+    {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
+    {"--here", .help = "run it in the foreground, without queue and server"},
+    {"--wait", .help = "wait for its end; the exit code says how it ended"},
+    {"--follow", .help = "wait, and show its progress"},
+    {"--owner", NULL, "NAME", .help = "whose it is; part of the id"},
+    {"--queue", NULL, "NAME", .help = "the queue that it goes to; default: default"},
+    {"--priority", NULL, "N", .help = "larger ones first"},
+    {"--attempts", NULL, "N", .help = "how often it is tried before it has failed"},
+    {"--storage", NULL, "JSON", .help = "where its records go: {\"type\":\"...\",\"settings\":{...}}"},
+    {NULL},
+};
 static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
 static const tt_flag explain_flags[] = {
@@ -112,7 +142,24 @@ static const tt_flag explain_flags[] = {
     {"--from", NULL, "PHRASE", .help = "as if now were this time"},
     {NULL},
 };
+static const tt_flag set_flags[] = {{"--file", NULL, "FILE", .help = "read the value from this file; -: from standard input"}, {NULL}};
+static const tt_flag get_flags[] = {{"--field", NULL, "NAME", .help = "only this field of a secret that is a JSON object"}, {NULL}};
+static const tt_flag rotate_flags[] = {{"--forget-old", .help = "drop the keys before the new one"}, {NULL}};
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
+
+static const char *const program_settings[] = {"--programs", NULL};
+static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
+static const tt_flag cat_flags[] = {
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+static const tt_flag head_flags[] = {
+    {"--lines", "-n", "N", "10", .help = "so many rows"},
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
 
 static const char *const every_setting[] = {"*", NULL};
 
@@ -141,6 +188,10 @@ static const tt_command commands[] = {
     {"job", "errors", "List items that are in error or dead, and why.", .flags = errors_flags, .operands = one_job, .fn = tt_cmd_job_errors},
     {"job", "retry", "Hand out items in error once more.", .flags = retry_flags, .operands = one_job, .fn = tt_cmd_job_retry},
     {"job", "clean", "Give back what is in flight; with --output, delete the output as well.", .flags = clean_flags, .operands = one_job, .fn = tt_cmd_job_clean},
+    {"job", "redo", "Work on received items once more; their new results are appended.", .flags = redo_flags, .operands = one_job, .fn = tt_cmd_job_redo,
+     .details = "The lines that the output has stay there.", .example = "tutti job redo demo --id 17 --id 42"},
+    {"job", "pause", "Hand nothing out until the job is resumed; results are taken.", .operands = one_job, .fn = tt_cmd_job_pause},
+    {"job", "resume", "Hand out again.", .operands = one_job, .fn = tt_cmd_job_resume},
     {"job", "delete", "Delete a job; its output stays.", .operands = one_job, .fn = tt_cmd_job_delete},
     {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = one_job, .fn = tt_cmd_job_pull, .needs_server = true,
      .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",
@@ -149,10 +200,36 @@ static const tt_command commands[] = {
      .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
                 "A bad line is named by its number and left out; then the exit code is 3."},
 
+    {NULL, "run", "Run a program.", .flags = run_flags, .operands = some_program, .options = program_settings, .fn = tt_cmd_run, .needs_server = true,
+     .details = "Prints the execution's id. With --here its log goes to standard output and its progress to standard error.",
+     .example = "tutti run hello --set name=world --wait"},
+    {"program", "list", "List all programs.", .options = program_settings, .fn = tt_cmd_program_list},
+    {"program", "show", "Show one program and its settings.", .operands = one_program, .options = program_settings, .fn = tt_cmd_program_show},
+    {"program", "check", "Check a file that is to be a program.", .operands = program_file, .options = program_settings, .fn = tt_cmd_program_check,
+     .details = "Describes it as a worker would, compiles it if it is C, and says what is wrong. Exits with 3 when it is broken."},
+    {"program", "new", "Write a working program to begin with.", .flags = new_program_flags, .operands = new_program, .options = program_settings, .fn = tt_cmd_program_new,
+     .example = "tutti program new hello --kind python"},
+
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
 
     {"schedule", "explain", "Show how a phrase for a date is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
+
+    {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
+     .details = "One line break at the end is cut off. At a terminal, asks for the value without showing it.",
+     .example = "tutti secret set dev/db/warehouse/read --file warehouse.json"},
+    {"secret", "get", "Print the value of a secret.", .flags = get_flags, .operands = one_secret, .fn = tt_cmd_secret_get,
+     .example = "tutti secret get dev/db/warehouse/read --field password"},
+    {"secret", "list", "List the names of all secrets.", .fn = tt_cmd_secret_list},
+    {"secret", "remove", "Remove a secret.", .operands = one_secret, .fn = tt_cmd_secret_remove},
+    {"secret", "rotate", "Make a new key for the vault and seal all secrets again with it.", .flags = rotate_flags, .fn = tt_cmd_secret_rotate},
+    {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
+    {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,
+     .details = "Codec, encodings, sizes, null counts and bounds. With --json, a line for each chunk."},
+    {"parquet", "head", "Print the first rows of a Parquet file.", .flags = head_flags, .operands = parquet_file, .fn = tt_cmd_parquet_head},
+    {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
+     .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
+     .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

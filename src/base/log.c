@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/mem.h"
+#include "base/vec.h"
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -13,10 +13,9 @@ static tt_log_level current_level = TT_LOG_INFO;
 static tt_log_format current_format = TT_LOG_LOGFMT;
 static const char *process_name;
 
-enum { MAX_SECRETS = 256, SHORTEST_SECRET = 4 };
-static pthread_mutex_t secrets_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below */
-static tt_str secrets[MAX_SECRETS];
-static size_t secret_count;
+enum { SHORTEST_SECRET = 4, SHORTEST_LINE = 16 };
+static pthread_mutex_t secrets_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list */
+static TT_VEC(tt_str) secrets;                                   /* the longest first, so that one that holds another goes whole */
 
 void tt_log_setup(tt_log_level level, tt_log_format format)
 {
@@ -28,30 +27,50 @@ void tt_log_set_level(tt_log_level level) { __atomic_store_n(&current_level, lev
 tt_log_level tt_log_get_level(void) { return __atomic_load_n(&current_level, __ATOMIC_RELAXED); }
 void tt_log_set_process(const char *name) { process_name = name; }
 
+static void keep_secret(tt_str secret)
+{
+    size_t at = 0;
+    while (at < secrets.len && (secrets.ptr[at].len > secret.len || (secrets.ptr[at].len == secret.len && !tt_str_eq(secrets.ptr[at], secret))))
+        at++;
+    if (secret.len < SHORTEST_SECRET || (at < secrets.len && tt_str_eq(secrets.ptr[at], secret)))
+        return;
+    char *copy = tt_str_dup(secret);
+    if (!copy || !tt_vec_push(&secrets, (tt_str){copy, secret.len})) {
+        free(copy);
+        return;
+    }
+    memmove(secrets.ptr + at + 1, secrets.ptr + at, (secrets.len - 1 - at) * sizeof secrets.ptr[0]);
+    secrets.ptr[at] = (tt_str){copy, secret.len};
+}
+
 void tt_log_mask(tt_str secret)
 {
-    if (secret.len < SHORTEST_SECRET)
-        return;
+    TT_BUF_AUTO tt_buf quoted = {0};
+    tt_str rest = secret, line;
+    tt_buf_json_str(&quoted, secret);
     pthread_mutex_lock(&secrets_lock);
-    bool known = false;
-    for (size_t i = 0; i < secret_count; i++)
-        known |= tt_str_eq(secrets[i], secret);
-    char *copy = known || secret_count == MAX_SECRETS ? NULL : tt_str_dup(secret);
-    if (copy)
-        secrets[secret_count++] = (tt_str){copy, secret.len};
+    keep_secret(secret);
+    if (!quoted.failed)
+        keep_secret(tt_str_slice(tt_buf_view(&quoted), 1, quoted.len - 1));
+    while (tt_str_find(secret, '\n') >= 0 && tt_str_cut(&rest, '\n', &line))
+        if (line.len >= SHORTEST_LINE)
+            keep_secret(line);
     pthread_mutex_unlock(&secrets_lock);
 }
 
-static void mask_line(tt_buf *line)
+void tt_log_mask_text(tt_buf *text)
 {
     pthread_mutex_lock(&secrets_lock);
-    for (size_t i = 0; i < secret_count; i++) {
+    for (size_t i = 0; i < secrets.len && text->len; i++) {
+        tt_str s = secrets.ptr[i];
+        size_t from = 0;
         char *hit;
-        while ((hit = memmem(line->ptr, line->len, secrets[i].ptr, secrets[i].len))) {
-            size_t tail = line->len - (size_t)(hit - line->ptr) - secrets[i].len;
+        while (from < text->len && (hit = memmem(text->ptr + from, text->len - from, s.ptr, s.len))) {
+            size_t at = (size_t)(hit - text->ptr), tail = text->len - at - s.len;
             memcpy(hit, "***", 3); /* a secret has at least four bytes */
-            memmove(hit + 3, hit + secrets[i].len, tail);
-            line->len -= secrets[i].len - 3;
+            memmove(hit + 3, hit + s.len, tail);
+            text->len -= s.len - 3;
+            from = at + 3;
         }
     }
     pthread_mutex_unlock(&secrets_lock);
@@ -109,7 +128,7 @@ void tt_log_write(tt_log_level level, const char *msg, const tt_log_field *field
     if (format == TT_LOG_JSON)
         tt_buf_char(&line, '}');
     tt_buf_char(&line, '\n');
-    mask_line(&line);
+    tt_log_mask_text(&line);
     if (line.len && write(STDERR_FILENO, line.ptr, line.len) < 0)
         return; /* nobody is left to tell */
 }

@@ -4,7 +4,7 @@
 #ifndef TT_BASE_LOG_H
 #define TT_BASE_LOG_H
 
-#include "base/str.h"
+#include "base/buf.h"
 
 typedef enum { TT_LOG_ERROR, TT_LOG_WARN, TT_LOG_INFO, TT_LOG_DEBUG } tt_log_level;
 typedef enum { TT_LOG_LOGFMT, TT_LOG_JSON } tt_log_format;
@@ -26,8 +26,10 @@ void tt_log_set_level(tt_log_level level);
 tt_log_level tt_log_get_level(void);
 /* A name put into every line of this process as `proc=`. The text must stay alive. */
 void tt_log_set_process(const char *name);
-/* Never show this value (at least 4 bytes; shorter ones are ignored). Copies it. */
+/* Never show this value, nor its form inside a JSON string, nor one of its longer lines (at least 4 bytes; shorter ones are ignored). Copies it. */
 void tt_log_mask(tt_str secret);
+/* Put `***` in the place of every such value: for text of others that is shown or kept, like what a program prints. */
+void tt_log_mask_text(tt_buf *text);
 void tt_log_write(tt_log_level level, const char *msg, const tt_log_field *fields, size_t count);
 
 #define TT_LOG(level, msg, ...)                                                                  \

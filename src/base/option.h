@@ -1,8 +1,7 @@
 /* The option table: one row per setting of tutti. From it come flags, environment variables, the INI file, `config show`, help and
  * docs/configuration.md. To add an option: add a row to option.def. Order: flag > TUTTI_* (or an older system's name) > INI file > default.
  * Values are validated all together before any is used; an unknown key in the file is an error, an unknown variable with a known prefix a warning.
- * A secret may be given by reference: `file:/path` (readable by its owner alone), `env:NAME`, `credential:NAME` (a file in systemd's
- * $CREDENTIALS_DIRECTORY); its value is masked in logs from then on. In the file, keys without a section stand before the first one or in [tutti].
+ * A secret may be given by reference (reference.h); its value is masked in logs from then on. In the file, keys without a section stand before the first one or in [tutti].
  * Read-only after tt_options_load, except for the swap of a reload, which is for the one thread that owns them; else any thread. */
 #ifndef TT_BASE_OPTION_H
 #define TT_BASE_OPTION_H

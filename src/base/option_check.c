@@ -1,75 +1,15 @@
-#include <unistd.h>
-
 #include "base/log.h"
 #include "base/option_impl.h"
-
-enum { SECRET_LIMIT_BYTES = 64 * 1024 };
+#include "base/reference.h"
 
 /* ---- secrets ---- */
 
-static tt_rc read_secret_file(tt_options *o, const char *path, bool checked, const char **ret, tt_err *err)
-{
-    TT_BUF_AUTO tt_buf text = {0};
-    struct stat st;
-    TT_TRY(tt_option_read_file(path, SECRET_LIMIT_BYTES, &text, &st, err));
-    if (checked && (st.st_mode & 077))
-        return tt_fail(err, TT_DENIED, "`%s` can be read by others (mode %03o): chmod 600 it", path, st.st_mode & 0777);
-    tt_str secret = tt_str_trim(tt_buf_view(&text));
-    if (secret.len == 0 || memchr(secret.ptr, '\0', secret.len))
-        return tt_fail(err, TT_INVALID, "`%s` is empty, or no text", path);
-    *ret = tt_option_keep(o, secret);
-    return TT_OK;
-}
-
-static tt_rc secret_from_file(tt_options *o, const char *path, const char **ret, tt_err *err)
-{
-    return read_secret_file(o, path, true, ret, err);
-}
-
-static tt_rc secret_from_variable(tt_options *o, const char *name, const char **ret, tt_err *err)
-{
-    const char *text = getenv(name);
-    if (!text || !*text)
-        return tt_fail(err, TT_INVALID, "the environment variable %s is not set", name);
-    *ret = tt_option_keep(o, tt_str_of(text));
-    return TT_OK;
-}
-
-static tt_rc secret_from_credential(tt_options *o, const char *name, const char **ret, tt_err *err)
-{
-    const char *dir = getenv("CREDENTIALS_DIRECTORY");
-    if (!dir || !*dir)
-        return tt_fail(err, TT_INVALID, "there are no credentials: add LoadCredential=%s:/PATH to the systemd unit", name);
-    if (!*name || *name == '.' || strchr(name, '/'))
-        return tt_fail(err, TT_INVALID, "`%s` is not the name of a credential", name);
-    return read_secret_file(o, tt_option_must(tt_arena_printf(&o->arena, "%s/%s", dir, name)), false, ret, err);
-}
-
-static const struct {
-    const char *prefix;
-    tt_rc (*read)(tt_options *o, const char *rest, const char **ret, tt_err *err);
-} references[] = {
-    {"file:", secret_from_file},
-    {"env:", secret_from_variable},
-    {"credential:", secret_from_credential},
-};
-
-bool tt_option_is_reference(const char *text)
-{
-    for (size_t i = 0; i < TT_COUNT(references); i++)
-        if (strncmp(text, references[i].prefix, strlen(references[i].prefix)) == 0)
-            return true;
-    return false;
-}
-
 static tt_rc resolve_secret(tt_options *o, tt_option_value *v, tt_err *err)
 {
-    for (size_t i = 0; i < TT_COUNT(references); i++) {
-        size_t len = strlen(references[i].prefix);
-        if (strncmp(v->text, references[i].prefix, len) == 0) {
-            TT_TRY(references[i].read(o, v->text + len, &v->text, err));
-            break;
-        }
+    if (tt_reference_is(tt_str_of(v->text))) {
+        TT_BUF_AUTO tt_buf secret = {0};
+        TT_TRY(tt_reference_read(tt_str_of(v->text), &secret, err));
+        v->text = tt_option_keep(o, tt_buf_view(&secret));
     }
     tt_log_mask(tt_str_of(v->text));
     return TT_OK;

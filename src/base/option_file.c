@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/option_impl.h"
+#include "base/reference.h"
 #include "base/sys.h"
 
 enum { FILE_LIMIT_BYTES = 1024 * 1024, LINE_LIMIT_BYTES = 64 * 1024 };
@@ -51,7 +52,7 @@ static char *next_line(char *out, int size, void *arg)
 }
 
 /* Sections that declare things instead of setting options: "reader.NAME". */
-static const char *const declaring[] = {"reader.", "writer."};
+static const char *const declaring[] = {"reader.", "writer.", "program."};
 
 static bool is_declaring(const char *section)
 {
@@ -102,36 +103,13 @@ static void set_up_inih(void)
     ini_allow_multiline = false; /* an indented key is a key */
 }
 
-tt_rc tt_option_read_file(const char *path, size_t limit_bytes, tt_buf *out, struct stat *ret_stat, tt_err *err)
-{
-    int fd = tt_sys.open(path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return tt_fail_errno(err, errno, "cannot open `%s`", path);
-    tt_rc rc = fstat(fd, ret_stat) == 0 && !S_ISDIR(ret_stat->st_mode) ? TT_OK : tt_fail(err, TT_INVALID, "`%s` is not a file", path);
-    while (rc == TT_OK) {
-        char piece[4096];
-        ssize_t n = tt_sys.read(fd, piece, sizeof piece);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            rc = tt_fail_errno(err, errno, "cannot read `%s`", path);
-        if (n <= 0)
-            break;
-        tt_buf_put(out, piece, (size_t)n);
-        if (out->len > limit_bytes)
-            rc = tt_fail(err, TT_TOO_LARGE, "`%s` is larger than %zu bytes", path, limit_bytes);
-    }
-    close(fd);
-    return rc == TT_OK ? tt_buf_check(out, err) : rc;
-}
-
 static void warn_of_open_secrets(file_reader *f, const struct stat *st)
 {
     size_t count;
     const tt_option *rows = tt_option_rows(&count);
     for (size_t i = 0; i < count; i++) {
         const char *text = f->o->values[i].text;
-        if (rows[i].secret && f->seen_line[i] && (st->st_mode & 077) && !tt_option_is_reference(text))
+        if (rows[i].secret && f->seen_line[i] && (st->st_mode & 077) && !tt_reference_is(tt_str_of(text)))
             tt_buf_printf(&f->o->warnings, "%s:%d: `%s` is a secret in a file that others can read: chmod 600, or write file:/PATH\n",
                           f->path, f->seen_line[i], rows[i].key);
     }
@@ -141,7 +119,7 @@ tt_rc tt_option_load_file(tt_options *o, const char *path, tt_err *err)
 {
     TT_BUF_AUTO tt_buf text = {0};
     struct stat st;
-    TT_TRY(tt_option_read_file(path, FILE_LIMIT_BYTES, &text, &st, err));
+    TT_TRY(tt_file_read_whole(path, FILE_LIMIT_BYTES, &text, &st, err));
     if (memchr(text.ptr ? text.ptr : "", '\0', text.len))
         return tt_fail(err, TT_INVALID, "`%s` holds NUL bytes: is it a text file?", path);
     set_up_inih();

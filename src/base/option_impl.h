@@ -50,11 +50,8 @@ void tt_option_add(tt_options *o, const tt_option *row, tt_str text, const char 
 
 /* option_file.c */
 tt_rc tt_option_load_file(tt_options *o, const char *path, tt_err *err) TT_MUST_CHECK;
-/* The whole file, at most limit_bytes. */
-tt_rc tt_option_read_file(const char *path, size_t limit_bytes, tt_buf *out, struct stat *ret_stat, tt_err *err) TT_MUST_CHECK;
 
 /* option_check.c: resolve a secret, parse and check a value against its row. */
-bool tt_option_is_reference(const char *text); /* "file:...", "env:..." */
 tt_rc tt_option_check(tt_options *o, const tt_option *row, tt_option_value *v, tt_err *err) TT_MUST_CHECK;
 /* A limit of the row in its unit: "30s", "64MiB", "5". */
 void tt_option_put_amount(tt_buf *out, const tt_option *row, int64_t amount);

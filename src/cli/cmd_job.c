@@ -49,7 +49,7 @@ static tt_rc ask(tt_cli *cli, const char *method, const char *target, tt_str bod
     return tt_json_answer(tt_buf_view(answer), ret, err);
 }
 
-static tt_tint status_tint(tt_str status) { return tt_str_is(status, "BROKEN") ? TT_TINT_BAD : tt_str_is(status, "COMPLETE") ? TT_TINT_GOOD : TT_TINT_NONE; }
+static tt_tint status_tint(tt_str status) { return tt_str_is(status, "BROKEN") ? TT_TINT_BAD : tt_str_is(status, "PAUSED") ? TT_TINT_WARN : tt_str_is(status, "COMPLETE") ? TT_TINT_GOOD : TT_TINT_NONE; }
 
 static void cell_number(tt_table *t, const json_t *value)
 {
@@ -252,17 +252,18 @@ TT_CLI_COMMAND(tt_cmd_job_errors, job_errors)
 
 /* ---- retry, clean, delete ---- */
 
-static tt_rc put_ids(tt_cli *cli, tt_buf *body, tt_err *err)
+/* {"ids":[...]} of the flag, or otherwise. */
+static tt_rc put_ids(tt_cli *cli, const char *flag, const char *otherwise, tt_buf *body, tt_err *err)
 {
     size_t count = 0;
     tt_str list, id;
-    for (size_t at = 0; tt_cli_flag_next(cli, "--ids", &at, &list);)
+    for (size_t at = 0; tt_cli_flag_next(cli, flag, &at, &list);)
         while (tt_str_cut(&list, ',', &id)) {
             uint64_t number;
             TT_TRY(tt_parse_u64(tt_str_trim(id), &number, err));
             tt_buf_printf(body, "%s%llu", count++ ? "," : "{\"ids\":[", (unsigned long long)number);
         }
-    tt_buf_cstr_put(body, count ? "]}" : "{}");
+    tt_buf_cstr_put(body, count ? "]}" : otherwise);
     return tt_buf_check(body, err);
 }
 
@@ -270,7 +271,7 @@ static tt_rc job_retry(tt_cli *cli, tt_err *err)
 {
     TT_BUF_AUTO tt_buf answer = {0}, target = {0}, body = {0};
     TT_JSON_AUTO json_t *root = NULL;
-    TT_TRY(put_ids(cli, &body, err));
+    TT_TRY(put_ids(cli, "--ids", "{}", &body, err));
     tt_job_target(cli, "/retry", &target);
     TT_TRY(ask(cli, "POST", tt_buf_cstr(&target), tt_buf_view(&body), &answer, &root, err));
     if (tt_cli_json(cli))
@@ -279,6 +280,22 @@ static tt_rc job_retry(tt_cli *cli, tt_err *err)
     return TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_job_retry, job_retry)
+
+static tt_rc job_redo(tt_cli *cli, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf answer = {0}, target = {0}, body = {0};
+    TT_JSON_AUTO json_t *root = NULL;
+    if (tt_cli_has(cli, "--all") == tt_cli_has(cli, "--id"))
+        return tt_fail(err, TT_USAGE, "say which items: --id N (several times, or N,N), or --all");
+    TT_TRY(put_ids(cli, "--id", "{\"all\":true}", &body, err));
+    tt_job_target(cli, "/redo", &target);
+    TT_TRY(ask(cli, "POST", tt_buf_cstr(&target), tt_buf_view(&body), &answer, &root, err));
+    if (tt_cli_json(cli))
+        return tt_out_document(cli, tt_buf_view(&answer), err);
+    tt_say(cli, "%lld items will be worked on once more", (long long)tt_json_member_int(root, "redone"));
+    return TT_OK;
+}
+TT_CLI_COMMAND(tt_cmd_job_redo, job_redo)
 
 static tt_rc change(tt_cli *cli, const char *method, const char *tail, const char *what_happened, tt_err *err)
 {
@@ -297,6 +314,12 @@ static tt_rc job_clean(tt_cli *cli, tt_err *err)
     return change(cli, "POST", output ? "/clean?output=true" : "/clean?output=false", output ? "is clean, its output is gone" : "is clean, its output is kept", err);
 }
 TT_CLI_COMMAND(tt_cmd_job_clean, job_clean)
+
+static tt_rc job_pause(tt_cli *cli, tt_err *err) { return change(cli, "POST", "/pause", "is paused: results are still taken", err); }
+TT_CLI_COMMAND(tt_cmd_job_pause, job_pause)
+
+static tt_rc job_resume(tt_cli *cli, tt_err *err) { return change(cli, "POST", "/resume", "hands out again", err); }
+TT_CLI_COMMAND(tt_cmd_job_resume, job_resume)
 
 static tt_rc job_delete(tt_cli *cli, tt_err *err)
 {

@@ -7,7 +7,10 @@
 int tt_cmd_completion(tt_cli *cli); /* completion.c */
 int tt_cmd_man(tt_cli *cli);        /* man.c */
 
-int tt_cmd_job_list(tt_cli *cli);   /* cmd_job.c */
+int tt_cmd_job_list(tt_cli *cli);
+int tt_cmd_job_redo(tt_cli *cli);
+int tt_cmd_job_pause(tt_cli *cli);
+int tt_cmd_job_resume(tt_cli *cli);   /* cmd_job.c */
 int tt_cmd_job_show(tt_cli *cli);
 int tt_cmd_job_report(tt_cli *cli);
 int tt_cmd_job_errors(tt_cli *cli);
@@ -19,11 +22,26 @@ int tt_cmd_job_watch(tt_cli *cli);  /* cmd_job_watch.c */
 int tt_cmd_job_pull(tt_cli *cli);   /* cmd_job_pull.c */
 int tt_cmd_job_push(tt_cli *cli);   /* cmd_job_push.c */
 
+int tt_cmd_program_list(tt_cli *cli);  /* cmd_program.c */
+int tt_cmd_program_show(tt_cli *cli);
+int tt_cmd_program_check(tt_cli *cli);
+int tt_cmd_program_new(tt_cli *cli);
+int tt_cmd_run(tt_cli *cli);           /* cmd_run.c */
+
 int tt_cmd_config_show(tt_cli *cli); /* cmd_config.c */
 int tt_cmd_config_docs(tt_cli *cli);
 int tt_cmd_doctor(tt_cli *cli);      /* cmd_doctor.c */
 int tt_cmd_version(tt_cli *cli);     /* cmd_version.c */
 int tt_cmd_schedule_explain(tt_cli *cli); /* cmd_schedule.c */
+int tt_cmd_secret_set(tt_cli *cli);   /* cmd_secret.c */
+int tt_cmd_secret_get(tt_cli *cli);
+int tt_cmd_secret_list(tt_cli *cli);
+int tt_cmd_secret_remove(tt_cli *cli);
+int tt_cmd_secret_rotate(tt_cli *cli);
+int tt_cmd_parquet_schema(tt_cli *cli); /* cmd_parquet.c */
+int tt_cmd_parquet_stat(tt_cli *cli);
+int tt_cmd_parquet_head(tt_cli *cli);
+int tt_cmd_parquet_cat(tt_cli *cli);
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
 
 #endif

@@ -10,8 +10,11 @@ static const struct {
     const char *noun, *summary;
 } nouns[] = {
     {"job", "jobs: from an input through your workers into one output"},
+    {"parquet", "look into Parquet files"},
     {"worker", "worker processes"},
+    {"program", "single files that do work, and their settings"},
     {"schedule", "times, and what happens at them"},
+    {"secret", "passwords and other secrets, sealed"},
     {"config", "the configuration"},
 };
 

@@ -223,6 +223,7 @@ static tt_rc define(tt_items *items, const tt_job_start *start, tt_definition *d
     d->created_ms = tt_wall_ms();
     TT_TRY(tt_job_mode_parse(start->mode, &d->mode, err));
     TT_TRY(tt_definition_read_metadata(d, start->metadata, unknown, err));
+    TT_TRY(tt_rules_check(&d->rules, d->mode != TT_MODE_WRITE, d->mode != TT_MODE_READ, err));
     if (d->mode == TT_MODE_READ_WRITE && !d->output)
         return tt_fail(err, TT_INVALID, "metadata: output_file_path is missing: it names the file that the results go to "
                        "(or use mode=read)");
@@ -537,36 +538,87 @@ tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err)
     return walk.rc;
 }
 
+/* ---- pausing ---- */
+
+typedef struct {
+    tt_job *j;
+    bool paused, was;
+} pause_change;
+
+static tt_rc pause_apply(void *arg, tt_txn *txn, tt_err *err)
+{
+    pause_change *p = arg;
+    tt_txn_enlist(txn, &p->j->part);
+    pthread_mutex_lock(&p->j->lock);
+    p->was = p->j->gate.paused;
+    p->j->gate.paused = p->paused;
+    p->j->head_dirty = true;
+    pthread_mutex_unlock(&p->j->lock);
+    return TT_OK;
+}
+
+tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err)
+{
+    tt_claim *done = NULL;
+    tt_job *j = tt_items_find(items, name, err);
+    if (!j)
+        return TT_NOT_FOUND;
+    pause_change p = {.j = j, .paused = paused, .was = paused};
+    tt_rc rc = tt_ledger_run(items->env.ledger, pause_apply, &p, err);
+    pthread_mutex_lock(&j->lock);
+    if (rc != TT_OK && j->gate.paused == paused)
+        j->gate.paused = p.was;
+    tt_claims_retry(j, &done);
+    pthread_mutex_unlock(&j->lock);
+    tt_claims_finish(done);
+    tt_job_unref(j);
+    return rc;
+}
+
 /* ---- trying again ---- */
 
 typedef struct {
     tt_job *j;
-    const uint64_t *ids;
+    const uint64_t *ids; /* NULL: all */
     size_t count;
-    uint64_t retried;
+    bool redo;           /* received items, instead of those in error */
+    uint64_t opened;
 } redrive;
+
+static bool is_meant(const redrive *r, uint8_t byte)
+{
+    tt_item_state state = tt_item_state_of(byte);
+    if (r->redo)
+        return state == TT_ITEM_RECEIVED;
+    return (state == TT_ITEM_ERROR || state == TT_ITEM_DEAD) && byte != tt_item_unreadable();
+}
+
+static uint8_t opened_byte(const redrive *r) { return tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0); }
 
 static void redrive_item(redrive *r, tt_item_ref at)
 {
-    uint8_t byte = tt_blocks_get(&r->j->blocks, at);
-    tt_item_state state = tt_item_state_of(byte);
-    if ((state != TT_ITEM_ERROR && state != TT_ITEM_DEAD) || byte == tt_item_unreadable() || tt_blocks_lease(&r->j->blocks, at))
+    if (!is_meant(r, tt_blocks_get(&r->j->blocks, at)) || tt_blocks_lease(&r->j->blocks, at)) /* a lease: its result is not committed yet */
         return;
-    uint8_t open = tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0);
-    if (!tt_blocks_set(&r->j->blocks, at, open))
+    if (!tt_blocks_set(&r->j->blocks, at, opened_byte(r)))
         return;
     if (!r->j->blocks.sparse) /* it may have been marked before anybody saw whether it can be served */
         r->j->blocks.rows.ptr[at.row].inspected = false;
-    tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
-    r->retried++;
+    if (!r->redo)
+        tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
+    r->opened++;
 }
 
 static void redrive_row(redrive *r, uint32_t number)
 {
-    const tt_dir_block *row = &r->j->blocks.rows.ptr[number];
-    tt_item_state state = tt_item_state_of(row->uniform);
-    if (!row->states && state != TT_ITEM_ERROR && state != TT_ITEM_DEAD)
+    tt_dir_block *row = &r->j->blocks.rows.ptr[number];
+    if (!row->states && !is_meant(r, row->uniform))
         return;
+    if (!row->states && r->redo && !row->lease_of) {
+        tt_blocks_set_row(&r->j->blocks, number, opened_byte(r));
+        row->inspected = false;
+        r->opened += row->block.count;
+        return;
+    }
     for (uint32_t i = 0; i < row->block.count; i++)
         redrive_item(r, (tt_item_ref){number, i});
 }
@@ -584,16 +636,20 @@ static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
             redrive_item(r, at);
     for (uint32_t row = 0; !r->ids && row < blocks->rows.len; row++)
         redrive_row(r, row);
+    if (r->redo && r->opened) {
+        r->j->redone += r->opened;
+        r->j->head_dirty = true;
+    }
     pthread_mutex_unlock(&r->j->lock);
     return TT_OK;
 }
 
-tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err)
+static tt_rc open_again(tt_items *items, tt_str name, redrive r, uint64_t *ret_opened, tt_err *err)
 {
     tt_job *j = tt_items_find(items, name, err);
     if (!j)
         return TT_NOT_FOUND;
-    redrive r = {.j = j, .ids = ids, .count = count};
+    r.j = j;
     tt_rc rc = tt_ledger_run(items->env.ledger, redrive_apply, &r, err);
     tt_claim *done = NULL;
     pthread_mutex_lock(&j->lock);
@@ -601,6 +657,16 @@ tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t c
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     tt_job_unref(j);
-    *ret_retried = r.retried;
+    *ret_opened = r.opened;
     return rc;
+}
+
+tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err)
+{
+    return open_again(items, name, (redrive){.ids = ids, .count = count}, ret_retried, err);
+}
+
+tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_redone, tt_err *err)
+{
+    return open_again(items, name, (redrive){.ids = ids, .count = count, .redo = true}, ret_redone, err);
 }

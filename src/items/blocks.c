@@ -137,6 +137,19 @@ bool tt_blocks_set(tt_blocks *b, tt_item_ref at, uint8_t byte)
     return true;
 }
 
+void tt_blocks_set_row(tt_blocks *b, uint32_t number, uint8_t byte)
+{
+    tt_dir_block *row = &b->rows.ptr[number];
+    tt_assert(!row->states && row->in_flight == 0);
+    b->counts.of[tt_item_state_of(row->uniform)] -= row->block.count;
+    b->counts.of[tt_item_state_of(byte)] += row->block.count;
+    row->uniform = byte;
+    row->open = is_open(byte) ? row->block.count : 0;
+    if (row->open && number < b->first_open)
+        b->first_open = number;
+    tt_blocks_mark_dirty(b, number);
+}
+
 uint32_t tt_blocks_lease(const tt_blocks *b, tt_item_ref at)
 {
     const tt_dir_block *row = &b->rows.ptr[at.row];

@@ -50,6 +50,8 @@ bool tt_blocks_find(tt_blocks *b, uint64_t id, bool make, size_t *hint, tt_item_
 uint8_t tt_blocks_get(const tt_blocks *b, tt_item_ref at);
 /* Change one byte; counters, dirty mark and packing follow. False: out of memory (unchanged). */
 bool tt_blocks_set(tt_blocks *b, tt_item_ref at, uint8_t byte) TT_MUST_CHECK;
+/* The same for a whole row of one state and without leases. */
+void tt_blocks_set_row(tt_blocks *b, uint32_t row, uint8_t byte);
 /* The lease slot that an item is in flight under, 0: none. Setting needs room: reserve first. */
 uint32_t tt_blocks_lease(const tt_blocks *b, tt_item_ref at);
 bool tt_blocks_reserve(tt_blocks *b, uint32_t row) TT_MUST_CHECK; /* states and lease_of exist: set and set_lease cannot fail on this row */

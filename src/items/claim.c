@@ -4,7 +4,6 @@
 #include "items/job.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 
 void tt_claim_deinit(tt_claim *c)
 {
@@ -168,7 +167,7 @@ static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t numb
     uint32_t count = j->blocks.rows.ptr[number].block.count;
     tt_lease_run run = {number, count, 0};
     bool has_room = tt_blocks_reserve(&j->blocks, number) && (!lease || tt_vec_reserve(&lease->runs, 1));
-    for (uint32_t i = 0; has_room && i < count && c->item_count < c->n && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
+    for (uint32_t i = 0; has_room && i < count && c->item_count < c->most && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
         tt_item_ref at = {number, i};
         if (!is_open(j, at))
             continue;
@@ -200,16 +199,9 @@ static void count_served(tt_job *j, const tt_claim *c, tt_worker_row *worker)
     }
 }
 
-/* Whoever asks for years gets a week, and is told so. */
-static int64_t bounded(int64_t lease_ms)
-{
-    const int64_t longest_ms = INT64_C(7) * 24 * 3600 * 1000;
-    return lease_ms < longest_ms ? lease_ms : longest_ms;
-}
-
 static void take(tt_job *j, tt_claim *c, size_t last_row)
 {
-    int64_t now = tt_mono_ms(), lease_ms = bounded(c->lease_ms ? c->lease_ms : j->def.lease_ms);
+    int64_t now = tt_mono_ms(), lease_ms = tt_lease_bounded(c->lease_ms ? c->lease_ms : j->def.lease_ms);
     tt_worker_row *worker = tt_job_worker(j, c->worker);
     tt_lease *lease = NULL;
     size_t held = 0;
@@ -220,7 +212,7 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
     }
     if (lease && worker)
         lease->worker_row = (size_t)(worker - j->workers.ptr) + 1;
-    for (size_t row = tt_blocks_first_open(&j->blocks); row <= last_row && ok && c->item_count < c->n; row++)
+    for (size_t row = tt_blocks_first_open(&j->blocks); row <= last_row && ok && c->item_count < c->most; row++)
         if (j->blocks.rows.ptr[row].open)
             ok = take_from_row(j, c, lease, (uint32_t)row, hold(j, c, (uint32_t)row, &held));
     if (!ok && c->item_count == 0)
@@ -233,6 +225,7 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
         tt_job_arm(j, lease->due_ms);
     }
     count_served(j, c, worker);
+    tt_gate_pass(j, c->item_count);
     tt_job_flush_soon(j);
     prefetch(j, last_row);
 }
@@ -275,7 +268,7 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
     uint64_t have = 0, bytes = 0;
     size_t row = tt_blocks_first_open(&j->blocks), held = 0;
     bool missing = false;
-    for (; row < j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES; row++) {
+    for (; row < j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES; row++) {
         if (j->blocks.rows.ptr[row].open == 0)
             continue;
         const tt_loaded *loaded = hold(j, c, (uint32_t)row, &held);
@@ -291,7 +284,7 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
         *ret_last = row;
     }
     *ret_have = have;
-    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->n && bytes < TT_CLAIM_MAX_BYTES;
+    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES;
     return missing || plan_goes_on ? STEP_WAIT : STEP_DONE;
 }
 
@@ -318,7 +311,9 @@ static step_result step(tt_job *j, tt_claim *c)
         return STEP_DONE;
     if (repeat(j, c, &wait))
         return wait ? STEP_WAIT : STEP_DONE;
-    if (gather(j, c, &last, &have) == STEP_WAIT)
+    int64_t now = tt_mono_ms(), due;
+    c->most = tt_gate_room(j, c->n, now < c->deadline_ms, now, &due);
+    if (c->most && gather(j, c, &last, &have) == STEP_WAIT)
         return STEP_WAIT;
     if (have && c->has_waited && c->is_gone && c->is_gone(c)) {
         c->rc = tt_fail(&c->err, TT_CANCELED, "the client went away while it waited");
@@ -328,11 +323,14 @@ static step_result step(tt_job *j, tt_claim *c)
         take(j, c, last);
         return STEP_DONE;
     }
-    c->complete = tt_job_is_complete(j);
-    if (c->complete || tt_mono_ms() >= c->deadline_ms)
+    c->status = tt_job_status(j);
+    if (tt_job_is_complete(j) || now >= c->deadline_ms)
         return STEP_DONE;
-    if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED))
+    if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED)) {
+        if (due)
+            tt_job_arm(j, due);
         return STEP_WAIT;
+    }
     c->rc = tt_fail(&c->err, TT_UNAVAILABLE, "the server is going down: try again in a moment");
     return STEP_DONE;
 }
@@ -396,188 +394,4 @@ void tt_job_claim(tt_job *j, tt_claim *c)
     pthread_mutex_unlock(&j->lock);
     if (!wait)
         c->done(c);
-}
-
-/* ---- the end of a flight ---- */
-
-void tt_item_land(tt_job *j, tt_item_ref at)
-{
-    tt_lease *lease = tt_leases_by_slot(&j->leases, tt_blocks_lease(&j->blocks, at));
-    if (!lease)
-        return;
-    tt_blocks_set_lease(&j->blocks, at, 0);
-    if (lease->worker_row)
-        j->workers.ptr[lease->worker_row - 1].in_flight--;
-    if (--lease->left == 0)
-        tt_leases_end(&j->leases, lease);
-}
-
-void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven)
-{
-    uint8_t byte = tt_blocks_get(&j->blocks, at);
-    unsigned attempts = tt_item_attempts(byte);
-    if (tt_item_state_of(byte) == TT_ITEM_PENDING) /* the bytes of a row in flight exist: set cannot fail */
-        tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_PENDING, false, attempts - (forgiven && attempts))));
-    tt_item_land(j, at);
-}
-
-static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
-{
-    uint8_t byte = tt_blocks_get(&j->blocks, at);
-    unsigned attempts = tt_item_attempts(byte);
-    if (tt_item_state_of(byte) != TT_ITEM_PENDING || attempts < j->def.max_attempts) {
-        tt_item_give_back(j, at, false);
-        return;
-    }
-    char reason[96];
-    snprintf(reason, sizeof reason, "the lease ran out %u times without a result", attempts);
-    tt_job_note(&j->notes, tt_blocks_id(&j->blocks, at), TT_ITEM_DEAD, attempts, tt_str_of(reason), tt_str_of(worker));
-    tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_DEAD, false, attempts)));
-    tt_item_land(j, at);
-}
-
-/* Calls fn for every item still in flight under the lease, which ends with the last of them. */
-static uint64_t each_in_flight(tt_job *j, tt_lease *lease, void (*fn)(tt_job *j, tt_item_ref at, const char *worker))
-{
-    uint32_t slot = lease->slot + 1;
-    uint64_t left = lease->left, total = left;
-    char *worker = tt_dup_cstr(lease->worker);
-    tt_lease_run *runs = lease->runs.ptr;
-    size_t run_count = lease->runs.len;
-    lease->runs.ptr = NULL; /* ours now: the lease is freed on the way */
-    lease->runs.len = lease->runs.cap = 0;
-    for (size_t i = 0; i < run_count && left; i++)
-        for (uint32_t k = runs[i].from; k < runs[i].to && left; k++) {
-            tt_item_ref at = {runs[i].row, k};
-            if (tt_blocks_lease(&j->blocks, at) != slot)
-                continue;
-            left--;
-            fn(j, at, worker);
-        }
-    free(runs);
-    free(worker);
-    tt_assert(left == 0);
-    return total;
-}
-
-static void give_back_forgiven(tt_job *j, tt_item_ref at, const char *worker) { tt_item_give_back(j, at, true); }
-
-void tt_leases_void(tt_job *j)
-{
-    for (size_t i = 0; i < j->leases.slots.len; i++)
-        if (j->leases.slots.ptr[i])
-            each_in_flight(j, j->leases.slots.ptr[i], give_back_forgiven);
-}
-
-/* ---- time ---- */
-
-/* Neither a job that is gone nor a house that closes has anything to wait for: the timer's reference would keep them. */
-void tt_job_arm(tt_job *j, int64_t due_ms)
-{
-    if (j->life == TT_JOB_GONE || __atomic_load_n(&j->env->stopping, __ATOMIC_RELAXED))
-        return;
-    if (j->tick_due_ms == 0) {
-        tt_job_ref(j);
-    } else if (j->tick_due_ms <= due_ms || !tt_timer_cancel(j->env->timers, &j->tick)) {
-        return; /* early enough, or running at this moment: it looks for itself */
-    }
-    j->tick_due_ms = due_ms;
-    tt_timer_set(j->env->timers, &j->tick, due_ms);
-}
-
-void tt_job_disarm(tt_job *j)
-{
-    if (j->tick_due_ms == 0 || !tt_timer_cancel(j->env->timers, &j->tick))
-        return; /* or it runs at this moment, and will not be armed again */
-    j->tick_due_ms = 0;
-    tt_job_unref(j);
-}
-
-void tt_job_tick(void *arg)
-{
-    tt_job *j = arg;
-    tt_claim *done = NULL;
-    pthread_mutex_lock(&j->lock);
-    j->tick_due_ms = 0;
-    int64_t now = tt_mono_ms();
-    uint64_t expired = 0;
-    for (tt_lease *lease; (lease = tt_leases_next_due(&j->leases)) && lease->due_ms <= now;)
-        expired += each_in_flight(j, lease, expire_item);
-    if (expired)
-        tt_job_flush_soon(j);
-    tt_claims_retry(j, &done);
-    tt_job_flush_if_due(j, now);
-    tt_lease *next = tt_leases_next_due(&j->leases);
-    if (next)
-        tt_job_arm(j, next->due_ms);
-    if (j->flush_due_ms)
-        tt_job_arm(j, j->flush_due_ms);
-    if (j->sync_due_ms)
-        tt_job_arm(j, j->sync_due_ms);
-    pthread_mutex_unlock(&j->lock);
-    if (expired)
-        tt_log_warn("leases ran out", TT_F_CSTR("job", j->def.name), TT_F_INT("items", expired));
-    tt_claims_finish(done);
-    tt_job_unref(j);
-}
-
-static tt_lease *find_lease(tt_job *j, tt_str token, tt_err *err)
-{
-    tt_lease *lease = j->life == TT_JOB_GONE ? NULL : tt_leases_by_token(&j->leases, token);
-    if (!lease)
-        tt_fail(err, TT_GONE, "the lease is gone: its time ran out, it was given back, or the server was started again; "
-                "results are still taken if they are the first ones");
-    return lease;
-}
-
-tt_rc tt_job_renew(tt_job *j, tt_str token, int64_t lease_ms, int64_t *ret_lease_ms, tt_err *err)
-{
-    pthread_mutex_lock(&j->lock);
-    tt_lease *lease = find_lease(j, token, err);
-    if (lease) {
-        if (lease_ms > 0)
-            lease->lease_ms = bounded(lease_ms);
-        tt_leases_set_due(&j->leases, lease, tt_mono_ms() + lease->lease_ms);
-        *ret_lease_ms = lease->lease_ms;
-        tt_job_arm(j, lease->due_ms);
-    }
-    pthread_mutex_unlock(&j->lock);
-    return lease ? TT_OK : TT_GONE;
-}
-
-char *tt_job_lease_worker(tt_job *j, tt_str token, tt_arena *arena)
-{
-    pthread_mutex_lock(&j->lock);
-    const tt_lease *lease = find_lease(j, token, NULL);
-    char *worker = lease && lease->worker ? tt_arena_dup(arena, tt_str_of(lease->worker)) : NULL;
-    pthread_mutex_unlock(&j->lock);
-    return worker;
-}
-
-static uint64_t release_some(tt_job *j, uint32_t slot, const uint64_t *ids, size_t count)
-{
-    uint64_t released = 0;
-    size_t hint = 0;
-    tt_item_ref at;
-    for (size_t i = 0; i < count; i++)
-        if (tt_blocks_find(&j->blocks, ids[i], false, &hint, &at) && tt_blocks_lease(&j->blocks, at) == slot) {
-            tt_item_give_back(j, at, true);
-            released++;
-        }
-    return released;
-}
-
-tt_rc tt_job_release(tt_job *j, tt_str token, const uint64_t *ids, size_t count, uint64_t *ret_released, tt_err *err)
-{
-    tt_claim *done = NULL;
-    pthread_mutex_lock(&j->lock);
-    tt_lease *lease = find_lease(j, token, err);
-    if (lease) {
-        *ret_released = ids ? release_some(j, lease->slot + 1, ids, count) : each_in_flight(j, lease, give_back_forgiven);
-        tt_job_flush_soon(j);
-        tt_claims_retry(j, &done);
-    }
-    pthread_mutex_unlock(&j->lock);
-    tt_claims_finish(done);
-    return lease ? TT_OK : TT_GONE;
 }

@@ -221,9 +221,11 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
                   ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
                   j->storing_planned ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
                   output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
+    const char *paused = j->gate.paused ? "true" : "false";
+    uint64_t redone = j->redone;
     pthread_mutex_unlock(&j->lock);
     tt_buf_json_str(&j->scratch, tt_buf_view(&state));
-    tt_buf_char(&j->scratch, '}');
+    tt_buf_printf(&j->scratch, ",\"paused\":%s,\"redone\":%" PRIu64 "}", paused, redone);
     TT_TRY(tt_buf_check(&j->scratch, err));
     TT_TRY(tt_page_put(txn, j->def.owner, TT_PAGE_HEAD, tt_buf_view(&j->scratch), err));
     if (!j->reader || j->reader_stored || !j->storing_planned)
@@ -366,7 +368,7 @@ static void job_committed(tt_participant *p)
     j->committed_batch = j->flushed_batch;
     tt_notes_clear(&j->storing_notes);
     end_group(j);
-    if (j->parked && tt_job_is_complete(j)) /* a commit opens nothing, but may be the last one */
+    if (j->parked && (tt_job_is_complete(j) || tt_gate_follows_commits(j))) /* else a commit opens nothing */
         tt_claims_retry(j, &done);
     pthread_mutex_unlock(&j->lock);
     notify(j);

@@ -26,6 +26,7 @@ void tt_definition_deinit(tt_definition *d)
     free(d->writer_name);
     free(d->output);
     free(d->output_real);
+    tt_rules_deinit(&d->rules);
     *d = (tt_definition){0};
 }
 
@@ -92,7 +93,9 @@ tt_rc tt_definition_read_metadata(tt_definition *d, json_t *metadata, tt_buf *un
         size_t row = 0;
         while (row < TT_COUNT(members) && strcmp(members[row].name, name) != 0)
             row++;
-        if (row == TT_COUNT(members))
+        if (row == TT_COUNT(members) && tt_rules_knows(name))
+            TT_TRY(tt_rules_read(&d->rules, name, value, err));
+        else if (row == TT_COUNT(members))
             tt_buf_printf(unknown, "%s%s", unknown->len ? ", " : "", name);
         else if (members[row].read && !json_is_null(value))
             TT_TRY(members[row].read(d, value, err));
@@ -258,6 +261,8 @@ tt_rc tt_definition_parse(tt_str name, tt_str text, tt_definition *ret, tt_err *
     }
     if (rc == TT_OK)
         rc = parse_inputs(inputs, &d, err);
+    if (rc == TT_OK)
+        rc = tt_rules_parse(&d.rules, d.metadata, err);
     json_decref(root);
     if (rc == TT_OK)
         *ret = d;

@@ -6,6 +6,7 @@
 
 #include "base/vec.h"
 #include "io/source.h"
+#include "items/rules.h"
 
 typedef enum { TT_MODE_READ_WRITE, TT_MODE_READ, TT_MODE_WRITE } tt_job_mode;
 const char *tt_job_mode_name(tt_job_mode mode); /* "read-write", ... */
@@ -27,6 +28,7 @@ typedef struct {
     char token_hash[65];   /* "": open to everybody */
     int64_t lease_ms;      /* for clients without a lease token */
     unsigned max_attempts;
+    tt_rules rules;        /* of the metadata */
     int64_t created_ms;    /* wall clock */
     uint64_t owner;        /* of its pages in the ledger; a clean start takes a new one */
 } tt_definition;

@@ -74,7 +74,7 @@ typedef struct tt_claim {
     /* The answer. runs point into held blocks: `[id,value],[id,value],` each with a comma behind. */
     tt_rc rc;
     tt_err err;
-    bool complete;          /* nothing is left and nothing will come */
+    const char *status;     /* of the job: "IN_PROGRESS", "PAUSED", "COMPLETE" (nothing is left and nothing will come) */
     char token[33];         /* "": no lease (nothing served, or a read job) */
     int64_t granted_ms;
     uint64_t item_count, byte_count;
@@ -84,6 +84,7 @@ typedef struct tt_claim {
     tt_job *job;
     int64_t deadline_ms;
     bool has_waited;
+    uint64_t most;          /* what the gate lets through of n */
     struct tt_claim *next;
 } tt_claim;
 
@@ -148,8 +149,12 @@ tt_rc tt_items_delete(tt_items *items, tt_str name, tt_err *err) TT_MUST_CHECK; 
 /* Gives back what is in flight; output: the output file is deleted too. Frees the path, removes the token. */
 tt_rc tt_items_clean(tt_items *items, tt_str name, bool output, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err) TT_MUST_CHECK;
+/* A paused job hands nothing out, and takes results as always. Durable. */
+tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err) TT_MUST_CHECK;
 /* error and dead items are pending again: those of ids, or all (ids NULL). */
 tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
+/* The same for received items, whose lines stay in the output: the next result of each is appended. What is not committed yet is not meant. */
+tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_redone, tt_err *err) TT_MUST_CHECK;
 
 /* ---- reports; memory only, except errors ---- */
 void tt_job_report(tt_job *j, tt_buf *out);          /* the older form, with ours added: one JSON object */

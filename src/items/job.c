@@ -323,6 +323,8 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->redo.synced = (tt_append_mark){(uint64_t)synced_len, strtoull(synced_hash, NULL, 16)};
         j->redo.recorded = j->output_mark;
         j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
+        j->redone = (uint64_t)json_integer_value(json_object_get(root, "redone"));
+        j->gate.paused = json_is_true(json_object_get(root, "paused"));
         free(j->writer_state);
         j->writer_state = tt_dup_cstr(writer_state);
     }

@@ -21,6 +21,7 @@
 #include "items/blocks.h"
 #include "items/cache.h"
 #include "items/definition.h"
+#include "items/gate.h"
 #include "items/items.h"
 #include "items/lease.h"
 #include "items/rate.h"
@@ -79,10 +80,11 @@ struct tt_job {
     /* persisted: pages, head */
     tt_blocks blocks;
     tt_plan_state plan;
-    uint64_t duplicates;
+    uint64_t duplicates, redone;
     tt_append_mark output_mark, rejects_mark;
     tt_redo redo;
     uint32_t generation;   /* of the output: clean starts so far */
+    tt_gate gate;
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
     /* def is persisted as well, as the job's record */
 
@@ -153,12 +155,14 @@ void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a write
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
 
+const char *tt_job_status(const tt_job *j); /* lock held: "IN_PROGRESS", ... */
+
 /* plan.c: find the blocks, in the background or (CSV with inferred types) at once. */
 tt_rc tt_plan_now(tt_job *j, tt_err *err) TT_MUST_CHECK;
 /* at_once: the first step is taken before it returns, so that a small input is known by then. */
 void tt_plan_start(tt_job *j, bool at_once);
 
-/* claim.c. With the lock held: look again at what waits; finished claims are moved to *done for tt_claims_finish, without the lock. */
+/* claim.c, flight.c. With the lock held: look again at what waits; finished claims are moved to *done for tt_claims_finish, without the lock. */
 void tt_claims_retry(tt_job *j, tt_claim **done);
 void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done);
 void tt_claims_finish(tt_claim *done);

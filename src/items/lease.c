@@ -23,6 +23,12 @@ void tt_leases_deinit(tt_leases *ls)
     ls->oldest = ls->newest = NULL;
 }
 
+int64_t tt_lease_bounded(int64_t lease_ms)
+{
+    const int64_t longest_ms = INT64_C(7) * 24 * 3600 * 1000;
+    return lease_ms < longest_ms ? lease_ms : longest_ms;
+}
+
 size_t tt_leases_count(const tt_leases *ls) { return ls->by_due.len; }
 
 /* ---- who ends first ---- */

@@ -33,6 +33,8 @@ typedef struct {
     tt_lease *oldest, *newest;
 } tt_leases;
 
+/* Whoever asks for years gets a week, and is told so. */
+int64_t tt_lease_bounded(int64_t lease_ms);
 void tt_leases_deinit(tt_leases *ls);
 size_t tt_leases_count(const tt_leases *ls);
 /* A new lease with a random token, without items. NULL: out of memory. */

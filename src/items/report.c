@@ -4,11 +4,13 @@
 #include "items/items_inner.h"
 #include "ledger/records.h"
 
-static const char *status_of(const tt_job *j)
+const char *tt_job_status(const tt_job *j)
 {
     if (j->life == TT_JOB_BROKEN)
         return "BROKEN";
-    return tt_job_is_complete(j) ? "COMPLETE" : "IN_PROGRESS";
+    if (tt_job_is_complete(j))
+        return "COMPLETE";
+    return j->gate.paused ? "PAUSED" : "IN_PROGRESS";
 }
 
 bool tt_job_finished(tt_job *j)
@@ -42,8 +44,8 @@ static void put_numbers(const tt_job *j, tt_buf *out)
     double rate = tt_rate_per_s(&j->rate, now);
     uint64_t pending = n->of[TT_ITEM_PENDING];
     tt_buf_printf(out, "\"served\":%" PRIu64 ",\"received\":%" PRIu64 ",\"status\":\"%s\",\"errors\":%" PRIu64 ",\"dead\":%" PRIu64
-                  ",\"duplicates\":%" PRIu64 ",\"rate\":%.1f", n->in_flight, n->of[TT_ITEM_RECEIVED], status_of(j),
-                  n->of[TT_ITEM_ERROR], n->of[TT_ITEM_DEAD], j->duplicates, rate);
+                  ",\"duplicates\":%" PRIu64 ",\"redone\":%" PRIu64 ",\"rate\":%.1f", n->in_flight, n->of[TT_ITEM_RECEIVED], tt_job_status(j),
+                  n->of[TT_ITEM_ERROR], n->of[TT_ITEM_DEAD], j->duplicates, j->redone, rate);
     put_or_null(out, "total", planned, (int64_t)total_of(n));
     put_or_null(out, "pending", planned, (int64_t)pending);
     put_or_null(out, "eta_s", planned && (rate > 0 || pending == 0), rate > 0 ? (int64_t)((double)pending / rate + 0.5) : 0);
@@ -86,6 +88,14 @@ static void put_text(tt_buf *out, const char *name, const char *text)
         tt_buf_cstr_put(out, "null");
 }
 
+static void put_rules(const tt_job *j, tt_buf *out)
+{
+    const tt_rules *r = &j->def.rules;
+    tt_buf_printf(out, ",\"paused\":%s", j->gate.paused ? "true" : "false");
+    put_text(out, "rate_limit", r->rate_text[0] ? r->rate_text : NULL);
+    put_or_null(out, "max_in_flight", r->max_in_flight > 0, (int64_t)r->max_in_flight);
+}
+
 void tt_job_describe(tt_job *j, tt_buf *out)
 {
     char when[TT_TIME_TEXT];
@@ -109,6 +119,7 @@ void tt_job_describe(tt_job *j, tt_buf *out)
     put_text(out, "created", tt_time_text(d->created_ms, when));
     tt_buf_printf(out, ",\"protected\":%s,\"lease_ms\":%" PRId64 ",\"max_attempts\":%u", d->token_hash[0] ? "true" : "false",
                   d->lease_ms, d->max_attempts);
+    put_rules(j, out);
     put_workers(j, out);
     tt_buf_char(out, '}');
     pthread_mutex_unlock(&j->lock);

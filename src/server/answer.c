@@ -152,6 +152,15 @@ static void put_planchet(tt_buf *out, const tt_req *req, tt_rc rc, const char *d
     tt_buf_char(out, '}');
 }
 
+static void put_etlas(tt_buf *out, const tt_req *req, tt_rc rc, const char *detail, const char *hint)
+{
+    json_t *root = json_pack("{s:s,s:s}", "status", "Failed", "message", detail);
+    char *text = root ? json_dumps(root, JSON_ENSURE_ASCII) : NULL;
+    tt_buf_cstr_put(out, text ? text : "{\"status\": \"Failed\"}");
+    free(text);
+    json_decref(root);
+}
+
 static void put_member(tt_buf *out, const char *name, tt_str value)
 {
     tt_buf_printf(out, ",\"%s\":", name);
@@ -178,6 +187,7 @@ static const struct {
     const char *content_type;
 } dialects[] = {
     [TT_DIALECT_PLANCHET] = {put_planchet, "application/json"},
+    [TT_DIALECT_ETLAS] = {put_etlas, "application/json"},
     [TT_DIALECT_V1] = {put_v1, "application/problem+json"},
     [TT_DIALECT_PLAIN] = {put_plain, "text/plain; charset=utf-8"},
 };

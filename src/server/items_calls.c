@@ -89,7 +89,7 @@ static void put_head(serve_call *call)
         tt_buf_printf(&call->head, ",\"lease\":\"%s\",\"lease_ms\":%" PRId64, c->token, c->granted_ms);
     else
         tt_buf_cstr_put(&call->head, ",\"lease\":null,\"lease_ms\":0");
-    tt_buf_printf(&call->head, ",\"status\":\"%s\",\"items\":[", c->complete ? "COMPLETE" : "IN_PROGRESS");
+    tt_buf_printf(&call->head, ",\"status\":\"%s\",\"items\":[", c->status ? c->status : "IN_PROGRESS");
 }
 
 /* Many small slices (a job with holes): one copy is cheaper than a vector each. */
@@ -287,24 +287,7 @@ void tt_items_receive(tt_req *req, tt_job *j)
 
 /* ---- blocking calls ---- */
 
-typedef struct {
-    tt_req *req;
-    void (*fn)(tt_req *req);
-} pool_call;
-
-static void run_pool_call(void *arg)
-{
-    pool_call call = *(pool_call *)arg;
-    free(arg);
-    call.fn(call.req);
-}
-
-void tt_items_on_pool(tt_req *req, void (*fn)(tt_req *req))
-{
-    pool_call *call = TT_NEW(pool_call);
-    *call = (pool_call){req, fn};
-    tt_pool_run(tt_items_area_of(req)->pool, run_pool_call, call);
-}
+void tt_items_on_pool(tt_req *req, void (*fn)(tt_req *req)) { tt_req_on_pool(req, tt_items_area_of(req)->pool, fn); }
 
 /* ---- metrics and health ---- */
 

@@ -51,6 +51,7 @@ static const struct {
     {"name", NULL}, {"reader", NULL}, {"writer", NULL}, {"mode", NULL}, {"token", NULL}, {"clean_start", NULL}, {"cont", NULL},
     {"input", "input_file_path"}, {"output", "output_file_path"}, {"overwrite", "overwrite"}, {"types", "types"}, {"na", "na"},
     {"json", "json"}, {"separator", "separator"}, {"lease", "lease"}, {"max_attempts", "max_attempts"}, {"retry_errors", "retry_errors"},
+    {"rate", "rate"}, {"max_in_flight", "max_in_flight"},
 };
 
 static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
@@ -63,7 +64,7 @@ static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
             row++;
         if (row == TT_COUNT(members))
             return tt_fail(err, TT_INVALID, "member `%.60s` is unknown: a job has name, input, output, reader, writer, mode, token, clean_start, "
-                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors", name);
+                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight", name);
         if (members[row].metadata && !json_is_null(value))
             json_object_set(metadata, members[row].metadata, value);
     }
@@ -369,6 +370,37 @@ static void retry(tt_req *req)
         tt_items_on_pool(req, retry_on_pool);
 }
 
+static tt_rc read_redo(json_t *body, uint64_t **ret, size_t *ret_count, tt_err *err)
+{
+    if (json_object_size(body) != 1 || (!json_object_get(body, "ids") && !json_is_true(json_object_get(body, "all"))))
+        return tt_fail(err, TT_INVALID, "the body must be {\"ids\":[...]}, or {\"all\":true} for every item that is received");
+    return json_object_get(body, "ids") ? read_ids(body, ret, ret_count, err) : TT_OK;
+}
+
+static void redo_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    json_t *body = NULL;
+    uint64_t *ids = NULL, redone = 0;
+    size_t count = 0;
+    tt_rc rc = tt_req_json(req, &body, &err);
+    if (rc == TT_OK)
+        rc = read_redo(body, &ids, &count, &err);
+    if (rc == TT_OK)
+        rc = tt_items_redo(items_of(req), name_of(req), ids, count, &redone, &err);
+    free(ids);
+    if (rc == TT_OK)
+        tt_req_answer_json(req, 200, json_pack("{s:i,s:I}", "schema", 1, "redone", (json_int_t)redone));
+    else
+        tt_req_error(req, rc, &err);
+}
+
+static void redo(tt_req *req)
+{
+    if (tt_items_may_use(req, name_of(req)))
+        tt_items_on_pool(req, redo_on_pool);
+}
+
 static void answer_done(tt_req *req, tt_rc rc, const char *word, const tt_err *err)
 {
     if (rc == TT_OK)
@@ -388,6 +420,30 @@ static void clean(tt_req *req)
 {
     if (tt_items_may_use(req, name_of(req)))
         tt_items_on_pool(req, clean_on_pool);
+}
+
+static void pause_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    answer_done(req, tt_items_pause(items_of(req), name_of(req), true, &err), "paused", &err);
+}
+
+static void pause_job(tt_req *req)
+{
+    if (tt_items_may_use(req, name_of(req)))
+        tt_items_on_pool(req, pause_on_pool);
+}
+
+static void resume_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    answer_done(req, tt_items_pause(items_of(req), name_of(req), false, &err), "resumed", &err);
+}
+
+static void resume_job(tt_req *req)
+{
+    if (tt_items_may_use(req, name_of(req)))
+        tt_items_on_pool(req, resume_on_pool);
 }
 
 static void delete_on_pool(tt_req *req)
@@ -451,6 +507,9 @@ const tt_route tt_jobs_routes[] = {
     OURS("GET", "/v1/jobs/{name}/errors", TT_ACCESS_READ, TT_BODY_NONE, error_params, errors, "Items in error and dead ones, with their reasons.", .response_example = "{\"schema\":1,\"errors\":[],\"next\":null}"),
     OURS("POST", "/v1/jobs/{name}/retry", TT_ACCESS_JOB, TT_BODY_JSON, job_params, retry, "Try items in error and dead ones again: {\"ids\":[...]}, or all.", .response_example = "{\"schema\":1,\"retried\":2}"),
     OURS("POST", "/v1/jobs/{name}/clean", TT_ACCESS_JOB, TT_BODY_IGNORED, clean_params, clean, "Give back what is in flight.", .response_example = "{\"schema\":1,\"cleaned\":true}"),
+    OURS("POST", "/v1/jobs/{name}/redo", TT_ACCESS_JOB, TT_BODY_JSON, job_params, redo, "Work on received items once more: {\"ids\":[...]}, or {\"all\":true}. Their lines in the output stay.", .response_example = "{\"schema\":1,\"redone\":2}"),
+    OURS("POST", "/v1/jobs/{name}/pause", TT_ACCESS_JOB, TT_BODY_IGNORED, job_params, pause_job, "Hand nothing out until it is resumed; results are taken.", .response_example = "{\"schema\":1,\"paused\":true}"),
+    OURS("POST", "/v1/jobs/{name}/resume", TT_ACCESS_JOB, TT_BODY_IGNORED, job_params, resume_job, "Hand out again.", .response_example = "{\"schema\":1,\"resumed\":true}"),
     OURS("GET", "/v1/jobs/{name}/events", TT_ACCESS_READ, TT_BODY_NONE, job_params, tt_job_events, "Progress as server-sent events, until the job is complete."),
     {0},
 };

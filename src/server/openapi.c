@@ -59,6 +59,7 @@ static json_t *error_of(tt_dialect dialect)
 {
     static const struct { const char *description, *type, *ref; } rows[] = {
         [TT_DIALECT_PLANCHET] = {"What is wrong, in the older service's shape", "application/json", "#/components/schemas/Detail"},
+        [TT_DIALECT_ETLAS] = {"What is wrong, in the older collector's shape", "application/json", "#/components/schemas/Failed"},
         [TT_DIALECT_V1] = {"What is wrong (RFC 9457)", "application/problem+json", "#/components/schemas/Problem"},
         [TT_DIALECT_PLAIN] = {"What is wrong", "text/plain", "#/components/schemas/Text"},
     };
@@ -115,7 +116,7 @@ static json_t *paths_of(const tt_server *s)
 
 static const char components[] =
     "{\"securitySchemes\":{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},\"token\":{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"token\"}},"
-    "\"schemas\":{\"Text\":{\"type\":\"string\"},\"Detail\":{\"type\":\"object\",\"properties\":{\"detail\":{}},\"required\":[\"detail\"]},"
+    "\"schemas\":{\"Text\":{\"type\":\"string\"},\"Failed\":{\"type\":\"object\",\"properties\":{\"status\":{\"type\":\"string\"},\"message\":{}},\"required\":[\"status\",\"message\"]},\"Detail\":{\"type\":\"object\",\"properties\":{\"detail\":{}},\"required\":[\"detail\"]},"
     "\"Problem\":{\"type\":\"object\",\"properties\":{\"type\":{\"type\":\"string\"},\"title\":{\"type\":\"string\"},\"status\":{\"type\":\"integer\"},"
     "\"code\":{\"type\":\"string\"},\"detail\":{\"type\":\"string\"},\"hint\":{\"type\":\"string\"},\"request_id\":{\"type\":\"string\"}},"
     "\"required\":[\"type\",\"title\",\"status\",\"code\",\"detail\",\"request_id\"]}}}";

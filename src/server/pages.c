@@ -52,6 +52,8 @@ static tt_str area_of(const tt_entry *e)
         return TT_STR("server");
     if (e->row->dialect == TT_DIALECT_PLANCHET)
         return TT_STR("items, as Planchet's clients call it");
+    if (e->row->dialect == TT_DIALECT_ETLAS)
+        return TT_STR("executions, as Etlas' clients call them");
     return e->segment_count ? e->segments[at] : TT_STR("server");
 }
 

@@ -338,7 +338,7 @@ static void check_unknown(tt_req *req, fault_list *faults)
         tt_buf_cstr_put(&names, names.len ? ", " : "");
         put_header_safe(&names, name);
     }
-    if (dialect == TT_DIALECT_PLANCHET && names.len) {
+    if (dialect != TT_DIALECT_V1 && dialect != TT_DIALECT_PLAIN && names.len) {
         const char *text = tt_arena_printf(&req->arena, "299 tutti \"unknown parameters are ignored: %.*s\"", TT_STR_ARG(tt_buf_view(&names)));
         if (text)
             tt_req_add_header(req, "Warning", text);

@@ -380,7 +380,7 @@ void tt_http_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
     if (req->state == TT_REQ_CUT)
         req->status = 503;
     tt_metrics_count(req, elapsed_us);
-    if (atomic_load_explicit(&s->access_log, memory_order_relaxed))
+    if (atomic_load_explicit(&s->access_log, memory_order_relaxed) && !(req->entry && req->entry->row->quiet && req->status == 200))
         log_access(req, elapsed_us);
     tt_req_unref(req);
     atomic_fetch_sub(&s->stats.requests_running, 1);
@@ -448,6 +448,25 @@ int64_t tt_req_int(const tt_req *req, const char *name)
 }
 
 bool tt_req_bool(const tt_req *req, const char *name) { return tt_req_int(req, name) != 0; }
+
+typedef struct {
+    tt_req *req;
+    void (*fn)(tt_req *req);
+} pool_call;
+
+static void run_pool_call(void *arg)
+{
+    pool_call call = *(pool_call *)arg;
+    free(arg);
+    call.fn(call.req);
+}
+
+void tt_req_on_pool(tt_req *req, tt_pool *pool, void (*fn)(tt_req *req))
+{
+    pool_call *call = TT_NEW(pool_call);
+    *call = (pool_call){req, fn};
+    tt_pool_run(pool, run_pool_call, call);
+}
 
 tt_rc tt_req_json(tt_req *req, json_t **ret, tt_err *err)
 {

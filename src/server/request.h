@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/pool.h"
 
 typedef struct tt_req tt_req;
 typedef struct tt_route tt_route;
@@ -37,6 +38,9 @@ bool tt_req_bool(const tt_req *req, const char *name);
 tt_str tt_req_body(const tt_req *req);
 /* The body as a JSON object or array (empty body: NULL and TT_OK). The request owns the tree. */
 tt_rc tt_req_json(tt_req *req, json_t **ret, tt_err *err) TT_MUST_CHECK;
+
+/* Calls fn(req) on the pool: for handlers that have to wait for a disk. */
+void tt_req_on_pool(tt_req *req, tt_pool *pool, void (*fn)(tt_req *req));
 
 /* Who asks. Filled by the access check before the handler runs. */
 typedef enum { TT_SCOPE_NONE, TT_SCOPE_JOB, TT_SCOPE_READ, TT_SCOPE_OPERATOR, TT_SCOPE_ADMIN } tt_scope;

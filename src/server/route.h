@@ -19,6 +19,7 @@ typedef struct {
 /* How errors look, and what happens to unknown parameters. */
 typedef enum {
     TT_DIALECT_PLANCHET, /* {"detail":...}, 422 lists of faults; unknown parameters are named in a Warning header and counted */
+    TT_DIALECT_ETLAS,    /* {"status": "Failed", "message": ...}; unknown parameters as above */
     TT_DIALECT_V1,       /* application/problem+json; unknown parameters are refused */
     TT_DIALECT_PLAIN,    /* pages, probes, metrics */
 } tt_dialect;
@@ -42,6 +43,7 @@ struct tt_route {
     tt_access access;
     tt_body_kind body;
     uint64_t body_limit_bytes;/* 0: the server's default (64 MiB) */
+    bool quiet;               /* asked every few seconds by ourselves: not in the access log */
     bool changes_state;       /* a GET that does: Origin is checked as for POST */
     const tt_param *params;   /* may be NULL */
     void (*handler)(tt_req *req);

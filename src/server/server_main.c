@@ -12,10 +12,14 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "server/execution_routes.h"
+#include "server/dump.h"
 #include "server/handover.h"
 #include "server/items_calls.h"
+#include "server/pulse.h"
 #include "server/reload.h"
 #include "server/schedule_routes.h"
+#include "server/secret_routes.h"
 #include "server/task_routes.h"
 
 struct tt_house {
@@ -32,6 +36,10 @@ struct tt_house {
     tt_items_area items_area;
     tt_tasks *tasks;
     tt_task_area task_area;
+    tt_catalog *catalog;
+    tt_execution_area execution_area;
+    tt_vault *vault;
+    tt_secret_area secret_area;
     tt_server *server;
 };
 
@@ -47,7 +55,7 @@ static tt_rc make_dir(const char *path, tt_err *err)
 }
 
 /* What jobs must not touch in the data directory. */
-static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", NULL};
+static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", "vault.key", NULL};
 
 tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
 {
@@ -120,7 +128,25 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
-static const tt_route own_routes[2];
+static tt_rc open_vault(tt_house *h, tt_err *err)
+{
+    TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
+    h->secret_area = (tt_secret_area){.secrets = {.ledger = h->ledger, .vault = h->vault, .lock = PTHREAD_MUTEX_INITIALIZER}, .pool = h->calls};
+    tt_vault_add_store(h->vault, &(tt_vault_store){.get = tt_secrets_get_sealed, .arg = &h->secret_area.secrets});
+    return TT_OK;
+}
+
+static tt_rc open_programs(tt_house *h, tt_err *err)
+{
+    tt_program_env *env;
+    TT_TRY(tt_program_env_new(h->options, &env, err));
+    h->catalog = tt_catalog_new(env);
+    h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
+                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
+    return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
+}
+
+static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
 static void add_areas(tt_house *h)
@@ -132,7 +158,9 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
+    tt_server_add_routes(h->server, tt_execution_routes, &h->execution_area);
     tt_server_add_routes(h->server, tt_schedule_routes, NULL);
+    tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, own_routes, h);
 }
 
@@ -173,6 +201,8 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(tt_pool_new(CALL_THREADS, "calls", &h->calls, err));
     TT_TRY(open_items(h, err));
     TT_TRY(open_tasks(h, err));
+    TT_TRY(open_vault(h, err));
+    TT_TRY(open_programs(h, err));
     return open_server(h, err);
 }
 
@@ -211,6 +241,8 @@ void tt_house_close(tt_house *h)
         return;
     if (h->tasks)
         tt_tasks_drain(h->tasks);
+    if (h->catalog)
+        tt_execution_drain(&h->execution_area);
     tt_server_free(h->server);
     tt_tasks_close(h->tasks);
     if (h->items) {
@@ -218,8 +250,10 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_pool_free(h->calls);
+    tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_items_close(h->items);
+    tt_vault_free(h->vault);
     tt_ledger_close(h->ledger);
     tt_timers_free(h->timers);
     tt_watches_free(h->watches);
@@ -238,7 +272,31 @@ static void answer_version(tt_req *req)
     tt_req_answer_json(req, 200, json_pack("{s:i,s:s}", "schema", 1, "version", TT_VERSION));
 }
 
+typedef struct {
+    tt_change change; /* first */
+    tt_req *req;
+} pulse_call;
+
+static void answer_pulse(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    pulse_call call = *(pulse_call *)c;
+    free(c);
+    tt_req_answer_json(call.req, 200, json_pack("{s:i,s:b}", "schema", 1, "ok", 1));
+}
+
+static tt_rc feel_pulse(tt_change *c, tt_txn *txn, tt_err *err) { return TT_OK; }
+
+/* Through the writer, without a wait for the disk. */
+static void pulse(tt_req *req)
+{
+    pulse_call *call = TT_NEW(pulse_call);
+    *call = (pulse_call){.change = {.apply = feel_pulse, .done = answer_pulse, .lazy = true}, .req = req};
+    tt_ledger_submit(((tt_house *)tt_req_context(req))->ledger, &call->change);
+}
+
 static const tt_route own_routes[] = {
+    {.method = "GET", .path = "/v1/pulse", .dialect = TT_DIALECT_V1, .access = TT_ACCESS_WORKER, .quiet = true, .handler = pulse,
+     .summary = "Answers when the HTTP loop and the ledger's writer turn; the supervisor asks.", .response_example = "{\"schema\":1,\"ok\":true}"},
     {.method = "GET", .path = "/v1/version", .dialect = TT_DIALECT_V1, .access = TT_ACCESS_PUBLIC, .handler = answer_version,
      .summary = "The version of this server.", .response_example = "{\"schema\":1,\"version\":\"" TT_VERSION "\"}"},
     {0},
@@ -296,20 +354,36 @@ static int log_failure(const tt_err *err)
     return tt_rc_exit(err->code);
 }
 
+/* A server without a supervisor feeds systemd's watchdog itself: as long as its other threads turn. */
+static void wait_and_feed(const tt_house *h, tt_pulse *pulse, int signal_fd)
+{
+    int64_t watchdog_ms = tt_notify_watchdog_ms();
+    struct pollfd fds[] = {{.fd = signal_fd, .events = POLLIN}, {.fd = pulse->fd, .events = POLLIN}};
+    int64_t wait_ms = pulse->next_ms - tt_mono_ms();
+    poll(fds, TT_COUNT(fds), watchdog_ms == 0 ? -1 : wait_ms < 0 ? 0 : (int)wait_ms);
+    if (fds[1].revents) {
+        tt_pulse_read(pulse);
+        if (pulse->misses == 0)
+            tt_notify("WATCHDOG=1");
+    }
+    if (watchdog_ms > 0 && tt_mono_ms() >= pulse->next_ms)
+        tt_pulse_beat(pulse, h->handover.socket_path, watchdog_ms);
+}
+
 /* Until TERM or INT; the others are dealt with on the way. */
 static void wait_for_end(tt_house *h, tt_options *options, int signal_fd)
 {
-    int64_t watchdog_ms = tt_notify_watchdog_ms();
+    tt_pulse pulse __attribute__((cleanup(tt_pulse_end))) = {.fd = -1};
+    tt_pulse_begin(&pulse);
     for (;;) {
-        struct pollfd p = {.fd = signal_fd, .events = POLLIN};
-        poll(&p, 1, watchdog_ms > 0 ? (int)watchdog_ms : -1);
-        if (watchdog_ms > 0)
-            tt_notify("WATCHDOG=1");
+        wait_and_feed(h, &pulse, signal_fd);
         for (int signal; (signal = tt_signals_next(signal_fd));) {
             if (signal == SIGTERM || signal == SIGINT)
                 return;
             if (signal == SIGHUP)
                 tt_reload(options, reloads, h);
+            else if (signal == SIGQUIT)
+                tt_dump_state(&(tt_dump_parts){h->server, h->ledger, h->tasks, h->items});
             else
                 tt_signals_change_log_level(signal);
         }
@@ -351,6 +425,7 @@ int tt_server_main(tt_options *options)
     if (pthread_create(&second, NULL, end_at_once, &signal_fd) == 0)
         pthread_detach(second);
     tt_tasks_drain(h->tasks);
+    tt_execution_drain(&h->execution_area);
     tt_items_drain(h->items);
     tt_server_drain(h->server, tt_option_int(options, "shutdown.grace"));
     tt_house_close(h);

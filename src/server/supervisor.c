@@ -17,6 +17,7 @@
 #include "base/vec.h"
 #include "server/handover.h"
 #include "server/inside.h"
+#include "server/pulse.h"
 #include "server/reload.h"
 #include "server/server_main.h"
 
@@ -50,6 +51,7 @@ typedef struct {
     bool is_killing;      /* KILL was sent: only reaping is left */
     int64_t deadline_ms;  /* of the phase when draining */
     int64_t watchdog_at_ms;
+    tt_pulse pulse;       /* of the server that is ready */
     char mark[64];        /* "TUTTI_TREE=<this directory>/", in the environment of everything below us */
     int exit_code;
 } supervisor;
@@ -184,6 +186,7 @@ static void kill_all(supervisor *s)
 static void begin_drain(supervisor *s, const char *why)
 {
     int64_t grace_ms = tt_option_int(s->options->options, "shutdown.grace");
+    tt_pulse_end(&s->pulse);
     tt_log_info("stopping", TT_F_CSTR("why", why), TT_F_INT("grace_ms", grace_ms));
     tt_notify("STOPPING=1");
     s->phase = DRAINING_WORKERS;
@@ -263,6 +266,68 @@ static const tt_reload_row reloads[] = {
     {0},
 };
 
+/* ---- a server that hangs ---- */
+
+/* Often enough for our own patience, and for systemd's. */
+static int64_t pulse_interval_ms(const supervisor *s)
+{
+    enum { USUAL_MS = 3000, SHORTEST_MS = 20 };
+    int64_t patience_ms = tt_option_int(s->options->options, "server.patience"), watchdog_ms = tt_notify_watchdog_ms();
+    int64_t interval_ms = patience_ms ? patience_ms / TT_PULSE_BEATS : USUAL_MS;
+    if (watchdog_ms && interval_ms > watchdog_ms / 2)
+        interval_ms = watchdog_ms / 2;
+    return interval_ms < SHORTEST_MS ? SHORTEST_MS : interval_ms;
+}
+
+/* With a short interval for systemd's sake the patience is still the one that was set. */
+static bool is_hanging(const supervisor *s)
+{
+    int64_t patience_ms = tt_option_int(s->options->options, "server.patience");
+    return patience_ms && s->pulse.misses >= TT_PULSE_BEATS && tt_mono_ms() - s->pulse.answered_ms >= patience_ms;
+}
+
+static void watch_server(supervisor *s)
+{
+    child *server = &s->children[0];
+    if (!s->pulse.next_ms || tt_mono_ms() < s->pulse.next_ms)
+        return;
+    tt_pulse_beat(&s->pulse, s->home.socket_path, pulse_interval_ms(s));
+    if (!is_hanging(s) || !server->pid)
+        return;
+    tt_log_error("the server does not answer: it is killed, and another one started", TT_F_INT("pid", server->pid),
+                 TT_F_INT("silent_ms", tt_mono_ms() - s->pulse.answered_ms));
+    tt_pulse_end(&s->pulse);
+    kill(server->pid, SIGKILL);
+}
+
+/* systemd's watchdog: only as long as the server answers. */
+static void feed_watchdog(supervisor *s)
+{
+    int64_t watchdog_ms = tt_notify_watchdog_ms(), now_ms = tt_mono_ms();
+    if (!s->watchdog_at_ms || now_ms < s->watchdog_at_ms)
+        return;
+    if ((s->pulse.next_ms && now_ms - s->pulse.answered_ms < watchdog_ms) || s->phase > SERVING)
+        tt_notify("WATCHDOG=1");
+    s->watchdog_at_ms = now_ms + watchdog_ms;
+}
+
+/* ---- SIGQUIT ---- */
+
+static void dump_state(const supervisor *s)
+{
+    static const char *const phases[] = {"starting", "serving", "draining workers", "draining server"};
+    int64_t now_ms = tt_mono_ms();
+    const tt_log_field own[] = {TT_F_CSTR("phase", phases[s->phase]), TT_F_INT("children", s->child_count), TT_F_INT("wanted", s->wanted_count),
+                                TT_F_INT("sockets", s->home.count), TT_F_INT("unanswered", s->pulse.misses)};
+    tt_log_write(TT_LOG_INFO, "state: supervisor", own, TT_COUNT(own));
+    for (size_t i = 0; i < s->child_count; i++) {
+        const child *c = &s->children[i];
+        const tt_log_field row[] = {TT_F_CSTR("name", c->name), TT_F_INT("pid", c->pid), TT_F_CSTR("is", !c->pid ? "not running" : i >= s->wanted_count ? "leaving" : "running"),
+                                    TT_F_INT("for_ms", c->pid ? now_ms - c->started_ms : 0), TT_F_INT("short_lives", c->failures)};
+        tt_log_write(TT_LOG_INFO, "state: child", row, TT_COUNT(row));
+    }
+}
+
 /* ---- events ---- */
 
 static void on_signal(supervisor *s, int signal)
@@ -276,6 +341,8 @@ static void on_signal(supervisor *s, int signal)
         if (tt_reload(s->options->options, reloads, s))
             signal_children(s, 0, s->wanted_count, SIGHUP);
     } else if (signal != SIGCHLD) {
+        if (signal == SIGQUIT)
+            dump_state(s);
         tt_signals_change_log_level(signal);
         signal_children(s, 0, s->child_count, signal);
     }
@@ -290,6 +357,8 @@ static void on_ready(supervisor *s)
     close(server->ready_fd);
     server->ready_fd = -1;
     s->was_ready |= server->is_ready;
+    if (server->is_ready && s->phase <= SERVING)
+        tt_pulse_begin(&s->pulse);
     if (!server->is_ready || s->phase != STARTING)
         return;
     s->phase = SERVING;
@@ -311,6 +380,8 @@ static void on_death(supervisor *s, child *c, int status)
     int64_t life_ms = tt_mono_ms() - c->started_ms;
     if (c->ready_fd >= 0)
         on_ready(s);
+    if (c->is_server)
+        tt_pulse_end(&s->pulse);
     pid_t pid = c->pid;
     c->pid = 0;
     plan_restart(c, life_ms);
@@ -352,6 +423,8 @@ static int64_t next_due_ms(const supervisor *s)
     int64_t due = s->phase > SERVING ? s->deadline_ms : INT64_MAX;
     if (s->watchdog_at_ms && s->watchdog_at_ms < due)
         due = s->watchdog_at_ms;
+    if (s->pulse.next_ms && s->pulse.next_ms < due)
+        due = s->pulse.next_ms;
     size_t count = s->phase == SERVING ? s->wanted_count : s->phase == STARTING ? 1 : 0;
     for (size_t i = 0; i < count; i++)
         if (s->children[i].pid == 0 && s->children[i].start_at_ms < due)
@@ -361,26 +434,19 @@ static int64_t next_due_ms(const supervisor *s)
 
 static void wait_for_events(supervisor *s)
 {
-    struct pollfd fds[] = {{.fd = s->signal_fd, .events = POLLIN}, {.fd = s->children[0].ready_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = s->signal_fd, .events = POLLIN}, {.fd = s->children[0].ready_fd, .events = POLLIN}, {.fd = s->pulse.fd, .events = POLLIN}};
     int64_t due = next_due_ms(s), wait_ms = due - tt_mono_ms();
     int timeout = due == INT64_MAX ? -1 : wait_ms < 0 ? 0 : wait_ms > 60000 ? 60000 : (int)wait_ms;
     if (s->is_killing)
         timeout = 1000;
-    if (poll(fds, 2, timeout) <= 0)
+    if (poll(fds, TT_COUNT(fds), timeout) <= 0)
         return;
+    if (fds[2].revents)
+        tt_pulse_read(&s->pulse);
     if (fds[1].revents)
         on_ready(s);
     for (int signal; (signal = tt_signals_next(s->signal_fd));)
         on_signal(s, signal);
-}
-
-static void feed_watchdog(supervisor *s)
-{
-    if (!s->watchdog_at_ms || tt_mono_ms() < s->watchdog_at_ms)
-        return;
-    if (s->children[0].is_ready || s->phase > SERVING)
-        tt_notify("WATCHDOG=1");
-    s->watchdog_at_ms = tt_mono_ms() + tt_notify_watchdog_ms();
 }
 
 static void run(supervisor *s)
@@ -390,6 +456,7 @@ static void run(supervisor *s)
         wait_for_events(s);
         reap(s);
         go_on_draining(s);
+        watch_server(s);
         feed_watchdog(s);
     }
     kill_leftovers(s->mark, "up");
@@ -428,12 +495,13 @@ static tt_rc set_up(supervisor *s, tt_err *err)
 
 tt_rc tt_supervise(const tt_supervisor_options *options, int *ret_exit, tt_err *err)
 {
-    supervisor s = {.options = options, .signal_fd = -1, .null_fd = -1, .home = {.lock_fd = -1, .ready_fd = -1}};
+    supervisor s = {.options = options, .signal_fd = -1, .null_fd = -1, .pulse.fd = -1, .home = {.lock_fd = -1, .ready_fd = -1}};
     tt_rc rc = set_up(&s, err);
     if (rc == TT_OK) {
         run(&s);
         *ret_exit = s.exit_code;
     }
+    tt_pulse_end(&s.pulse);
     tt_handover_close(&s.home);
     free(s.children);
     if (s.signal_fd >= 0)

@@ -4,7 +4,8 @@
  *   starting -(the server says ready)-> serving -(TERM, INT)-> draining workers -(gone, or most of the grace is over)-> draining server -> end
  *       \-(the server ends by itself)-> end with its exit code        \---- second signal, or the grace is over: KILL to all, end ----/
  *
- * The sockets never close while a server is replaced: clients wait in the backlog. A server that was ready and dies is
+ * A server that is ready is asked for its pulse (pulse.h); one that gives no answer for the setting server.patience is killed, and systemd's watchdog is
+ * fed only while it answers. The sockets never close while a server is replaced: clients wait in the backlog. A server that was ready and dies is
  * started again at once (after 100 ms if it lived less than a second); one that dies before it is ready, and a worker, after 0, 100, 200 ms ... 10 s,
  * counted from zero again after 10 s of life. A server that ends with exit code 2 or 5 before it is ready (somebody's mistake,
  * which no restart mends) ends the supervisor with that code. Children die with the supervisor, however it ends; what a dead child left running

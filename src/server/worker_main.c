@@ -11,6 +11,7 @@
 #include "base/signals.h"
 #include "io/http.h"
 #include "server/reload.h"
+#include "work/execution.h"
 #include "work/worker.h"
 
 enum { LEASE_MS = 60000, WAIT_MS = 30000, CALL_TIMEOUT_MS = 15000 };
@@ -73,6 +74,29 @@ static tt_rc about_task(http_transport *t, const char *verb, uint64_t id, uint64
     char target[160];
     snprintf(target, sizeof target, "/v1/tasks/%llu/%s?lease=%llu%s", (unsigned long long)id, verb, (unsigned long long)lease, more);
     return report(t, target, body, err);
+}
+
+/* Secrets that settings refer to, as the server stores them. */
+static tt_rc get_sealed(void *arg, tt_str name, tt_buf *ret, tt_err *err)
+{
+    http_transport *t = arg;
+    TT_BUF_AUTO tt_buf answer = {.limit_bytes = 1024 * 1024}, target = {0};
+    int status;
+    tt_buf_printf(&target, "/v1/secrets/");
+    for (size_t i = 0; i < name.len; i++)
+        tt_buf_printf(&target, name.ptr[i] == '/' ? "%%2F" : "%c", name.ptr[i]);
+    tt_buf_cstr_put(&target, "/sealed");
+    pthread_mutex_lock(&t->lock);
+    tt_rc rc = tt_http_call(t->reports, "GET", tt_buf_cstr(&target), (tt_str){0}, NULL, &status, &answer, err);
+    pthread_mutex_unlock(&t->lock);
+    TT_TRY(rc);
+    json_t *root = json_loadb(answer.ptr ? answer.ptr : "", answer.len, 0, NULL);
+    const char *sealed = json_string_value(json_object_get(root, "sealed"));
+    rc = status >= 400 ? explain(tt_buf_cstr(&target), status, root, err) : sealed ? TT_OK : tt_fail(err, TT_FAILED, "the server sent no secret");
+    if (rc == TT_OK)
+        tt_buf_cstr_put(ret, sealed);
+    json_decref(root);
+    return rc;
 }
 
 /* ---- the transport's table ---- */
@@ -222,6 +246,7 @@ static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, t
     prctl(PR_SET_NAME, "tutti-worker");
     if (sodium_init() < 0)
         return tt_fail(err, TT_FAILED, "cannot set up libsodium");
+    TT_TRY(tt_execution_register(o, &(tt_vault_store){.get = get_sealed, .arg = t}, err));
     TT_TRY(connect_to(t, o, args->server, err));
     const tt_worker_transport table = {
         .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend,
@@ -241,6 +266,7 @@ int tt_worker_main(tt_options *o, const tt_worker_args *args)
     tt_rc rc = run(&t, o, args, &err);
     if (rc != TT_OK)
         tt_log_error("the worker ends", TT_F_CSTR("why", err.text));
+    tt_execution_unregister();
     tt_http_free(t.claims);
     tt_http_free(t.reports);
     tt_log_set_process(NULL);

@@ -4,11 +4,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, List
 
-from tutti_process import Tutti, binary, children, command_line, until
+from tutti_process import Tutti, alive, binary, children, command_line, until
 
 
 def up(tutti: Callable[..., Tutti], ini: str, **options: Any) -> Tutti:
@@ -127,3 +128,85 @@ def test_config_show_says_what_can_be_reloaded() -> None:
     for key, how in change.items():
         section = page.partition("### `%s`\n" % key)[2].partition("\n### ")[0]
         assert ("SIGHUP applies a change" in section) == (how == "reload"), key
+
+
+# ---- a server that hangs ----
+
+class Systemd:
+    """The other end of sd_notify."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.env = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "1000000"}
+
+    def next(self, limit_s: float = 60) -> str:
+        """The next message, "" when none comes in time."""
+        self.socket.settimeout(limit_s)
+        try:
+            return self.socket.recv(4096).decode()
+        except socket.timeout:
+            return ""
+
+    def drain(self) -> None:
+        while self.next(0.01):
+            pass
+
+
+def test_a_server_that_hangs_is_replaced(tutti: Callable[..., Tutti], tmp_path: Path) -> None:
+    systemd = Systemd(tmp_path / "notify")
+    one = tutti(env={**systemd.env, "TUTTI_SERVER_PATIENCE": "2s"})
+    until(lambda: systemd.next() == "READY=1", "ready", 60)
+    assert systemd.next() == "WATCHDOG=1"
+    victim = one.server_pid
+    os.kill(victim, signal.SIGSTOP)
+    line = logged(one, "does not answer: it is killed")[0]
+    assert "level=error" in line and "pid=%d " % victim in line
+    assert int(re.search(r"silent_ms=(\d+)", line)[1]) >= 2000
+    until(lambda: not alive(victim) and one._server_pid() not in (0, victim), "another server", 60)
+    until(one._answers, "it answers", 60)
+    systemd.drain()
+    assert systemd.next() == "WATCHDOG=1"
+    assert "path=/v1/pulse" not in one.log()
+
+
+def test_the_watchdog_starves_when_the_server_hangs(tutti: Callable[..., Tutti], tmp_path: Path) -> None:
+    systemd = Systemd(tmp_path / "notify")
+    one = tutti(env={**systemd.env, "TUTTI_SERVER_PATIENCE": "0"})
+    until(lambda: systemd.next() == "WATCHDOG=1", "food", 60)
+    os.kill(one.server_pid, signal.SIGSTOP)
+    until(lambda: systemd.next(1.5) == "", "no more food", 60)
+    os.kill(one.server_pid, signal.SIGCONT)
+    assert systemd.next() == "WATCHDOG=1"
+    assert "does not answer" not in one.log()
+
+
+def test_a_server_alone_feeds_its_watchdog(tmp_path: Path) -> None:
+    systemd = Systemd(tmp_path / "notify")
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TUTTI_")}
+    process = subprocess.Popen([binary(), "server", "--data", tmp_path / "d", "--listen", "127.0.0.1:0"], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, env={**env, **systemd.env})
+    try:
+        assert [systemd.next() for _ in range(3)] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+# ---- SIGQUIT ----
+
+def test_quit_writes_the_state_and_ends_nothing(tutti: Callable[..., Tutti]) -> None:
+    one = tutti(workers=1, args=["--log-level", "error"])
+    (one.cwd / "in.jsonl").write_text('{"n":1}\n' * 10)
+    assert one.post("/v1/jobs", {"name": "demo", "input": "in.jsonl", "output": "out.jsonl"}).status == 201
+    assert len(one.post("/v1/jobs/demo/claim", params={"n": 3, "worker": "anna"}).json["items"]) == 3
+    until(lambda: one.post("/v1/tasks/probe", params={"timeout": "60s"}).status == 200, "a worker that attached and did a task")
+    family = children(one.pid)
+    os.kill(one.pid, signal.SIGQUIT)
+    told = {what: logged(one, 'msg="state: %s"' % what)[0] for what in
+            ("supervisor", "child", "threads", "http", "writer", "workers", "queue", "items", "job")}
+    assert "phase=serving" in told["supervisor"] and len(logged(one, 'msg="state: child"', 2)) == 2
+    assert re.search(r"ledger:[SRD]", told["threads"]) and "attached=1" in told["workers"] and "finished=1" in told["queue"]
+    assert "in_flight=3" in told["items"] and "leases=1" in told["items"] and "oldest_wait_ms=" in told["writer"]
+    assert "job=demo" in told["job"] and r'\"worker\":\"anna\"' in told["job"]
+    assert one.get("/livez").status == 200 and sorted(children(one.pid)) == sorted(family)

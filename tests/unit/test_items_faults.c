@@ -113,7 +113,7 @@ static void claim(house *h, uint32_t n, batch *ret)
     while (sem_wait(&ended) != 0)
         continue;
     ret->rc = c.rc;
-    ret->complete = c.complete;
+    ret->complete = c.status && strcmp(c.status, "COMPLETE") == 0;
     ret->len = 0;
     if (c.rc == TT_OK)
         read_ids(&c, ret);

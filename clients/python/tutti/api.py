@@ -34,6 +34,10 @@ class JobInfo(TypedDict, total=False):
     rate: float
     eta_s: Optional[float]
     duplicates: int
+    redone: int
+    paused: bool
+    rate_limit: Optional[str]
+    max_in_flight: Optional[int]
     output_bytes: int
     oldest_lease_ms: Optional[int]
     workers: List[Dict[str, Any]]
@@ -178,6 +182,17 @@ class JobApi:
     def retry(self, ids: Optional[Sequence[int]] = None) -> int:
         body = dumps({"ids": list(ids)}) if ids is not None else b""
         return int(self._calls.json("POST", job_path(self.name, "retry"), body=body, harmless=False)["retried"])
+
+    def redo(self, ids: Optional[Sequence[int]] = None) -> int:
+        """Received items (None: all of them) are pending again; answers how many."""
+        body = dumps({"ids": list(ids)} if ids is not None else {"all": True})
+        return int(self._calls.json("POST", job_path(self.name, "redo"), body=body, harmless=False)["redone"])
+
+    def pause(self) -> None:
+        self._calls.json("POST", job_path(self.name, "pause"), body=b"", harmless=True)
+
+    def resume(self) -> None:
+        self._calls.json("POST", job_path(self.name, "resume"), body=b"", harmless=True)
 
     def clean(self, *, output: bool = False) -> None:
         self._calls.json("POST", job_path(self.name, "clean"), query=[("output", str(output).lower())], body=b"",

@@ -202,6 +202,19 @@ class Job:
         """Send failed items (all, or these) back to be served again; answers how many."""
         return self.api.retry(ids)
 
+    def redo(self, ids: Optional[Sequence[int]] = None) -> int:
+        """Have received items (all, or these) worked on once more; their new results are appended to
+        the output.  Answers how many."""
+        return self.api.redo(ids)
+
+    def pause(self) -> None:
+        """Hand nothing out until `resume`; results are taken."""
+        self.api.pause()
+
+    def resume(self) -> None:
+        """Hand out again."""
+        self.api.resume()
+
     def clean(self, output: bool = False) -> None:
         """Take back what is served; with ``output`` also remove the output."""
         self.api.clean(output=output)

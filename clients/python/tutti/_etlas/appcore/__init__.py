@@ -1,0 +1,1 @@
+"""Stands in for the older collector's own package, as far as its platforms use it."""

@@ -1,0 +1,102 @@
+"""What a Python program of tutti may use. A program is a file with one class; its constructor's annotated parameters are its settings.
+
+    from tutti.program import Program
+
+    class Hello(Program):
+        def __init__(self, name: str, times: int = 1):
+            self.name, self.times = name, times
+
+        def _run(self):
+            self.update("greeting", "started")
+            self.store([{"name": self.name, "greetings": self.times}])
+            return True
+
+Deriving from `Program` is a convenience: a class without it gets the same methods when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
+
+ROWS_AT_ONCE = 500
+
+
+class Program:
+    """Methods that tell tutti what goes on. Without tutti around (a test, a shell) they do nothing."""
+
+    _reporter: Any = None
+    logger = logging.getLogger("program")
+
+    def __init__(self) -> None:
+        pass
+
+    __init__._takes_no_settings = True  # type: ignore[attr-defined]
+
+    def _say(self, **members: Any) -> None:
+        if Program._reporter is not None:
+            Program._reporter.say(**members)
+
+    def update(self, procedure: str, message: Any) -> None:
+        """The latest message of a procedure: `update("login", "completed")`."""
+        self.logger.debug("%s:%s", procedure, message)
+        self._say(progress={procedure: message})
+
+    def count(self, name: str, more: float = 1) -> None:
+        """Adds to a counter that is shown with the execution."""
+        self._say(counters={name: more})
+
+    def store(self, rows: Any, storage: Optional[Mapping[str, Any]] = None) -> None:
+        """Records for the storage: dicts, or a data frame. They are stored together when the program has ended well."""
+        if storage is not None:
+            self._say(storage=storage)
+        piece: List[Dict[str, Any]] = []
+        for row in records(rows):
+            piece.append(row)
+            if len(piece) == ROWS_AT_ONCE:
+                self._say(rows=piece)
+                piece = []
+        if piece:
+            self._say(rows=piece)
+
+
+def records(rows: Any) -> Iterable[Dict[str, Any]]:
+    """Rows of a data frame as dicts, its missing values (NaN, NaT) as None; anything else as it is."""
+    if not hasattr(rows, "to_dict"):
+        return (dict(row) for row in rows)
+    return ({name: None if value != value else value for name, value in row.items()} for row in rows.to_dict("records"))
+
+
+# ---- conversion maps: country and currency, kept from one execution to the next ----
+
+def maps_dir() -> str:
+    return os.environ.get("TUTTI_MAPS_DIR") or os.path.join(os.path.expanduser("~"), ".local", "state", "tutti", "maps")
+
+
+def read_map(name: str) -> Dict[str, Any]:
+    """A map that a program stored; KeyError where there is none."""
+    try:
+        with open(os.path.join(maps_dir(), os.path.basename(name) + ".json"), encoding="utf-8") as file:
+            found: Dict[str, Any] = json.load(file)
+            return found
+    except FileNotFoundError:
+        raise KeyError("there is no conversion map `%s`: run the program that makes it first" % name) from None
+
+
+def write_map(name: str, values: Mapping[str, Any]) -> None:
+    """Keys are kept in lower case. Whoever reads meanwhile sees the old map or the new one."""
+    os.makedirs(maps_dir(), mode=0o700, exist_ok=True)
+    path = os.path.join(maps_dir(), os.path.basename(name) + ".json")
+    with open("%s.%d" % (path, os.getpid()), "w", encoding="utf-8") as file:
+        json.dump({str(key).lower(): value for key, value in values.items()}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, path)
+
+
+def conversion(name: str, fallback: Any = "") -> Callable[[str], Any]:
+    """A function that looks values up, whatever their case."""
+    values = read_map(name)
+    return lambda value: values.get(str(value).lower(), fallback)

@@ -1,0 +1,270 @@
+#include "data/parquet/cell.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+enum { DAY_SECONDS = 86400 };
+
+/* ---- numbers ---- */
+
+static bool put_special(double value, tt_buf *out)
+{
+    if (isfinite(value))
+        return false;
+    tt_buf_cstr_put(out, isnan(value) ? "NaN" : value < 0 ? "-Infinity" : "Infinity");
+    return true;
+}
+
+/* "5" would read back as an integer. */
+static void put_number_text(const char *text, tt_buf *out)
+{
+    tt_buf_cstr_put(out, text);
+    if (!strpbrk(text, ".eE"))
+        tt_buf_cstr_put(out, ".0");
+}
+
+void tt_pq_put_double(double value, tt_buf *out)
+{
+    char text[40];
+    if (put_special(value, out))
+        return;
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    put_number_text(text, out);
+}
+
+void tt_pq_put_float(float value, tt_buf *out)
+{
+    char text[40];
+    if (put_special((double)value, out))
+        return;
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    put_number_text(text, out);
+}
+
+double tt_pq_from_float16(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double value = exponent == 31 ? (fraction ? (double)NAN : (double)INFINITY)
+                                  : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+    return bits >> 15 ? -value : value;
+}
+
+static void put_int128(unsigned __int128 magnitude, bool is_negative, int32_t scale, tt_buf *out)
+{
+    char digits[48];
+    int at = sizeof digits, left = scale;
+    do {
+        digits[--at] = (char)('0' + (int)(magnitude % 10));
+        magnitude /= 10;
+        if (--left == 0)
+            digits[--at] = '.';
+    } while (magnitude || left >= 0);
+    if (is_negative)
+        tt_buf_char(out, '-');
+    tt_buf_put(out, digits + at, sizeof digits - (size_t)at);
+}
+
+static void put_decimal(const tt_pq_column *c, tt_str big_endian, int64_t small, tt_buf *out)
+{
+    bool is_bytes = big_endian.ptr != NULL, is_negative = is_bytes ? big_endian.len && (big_endian.ptr[0] & 0x80) : small < 0;
+    unsigned __int128 value = is_bytes ? (is_negative ? ~(unsigned __int128)0 : 0) : (unsigned __int128)(__int128)small;
+    if (big_endian.len > 16) {
+        tt_buf_cstr_put(out, "null"); /* the schema says that it has fewer digits */
+        return;
+    }
+    for (size_t i = 0; i < big_endian.len; i++)
+        value = value << 8 | (unsigned char)big_endian.ptr[i];
+    put_int128(is_negative ? -value : value, is_negative, c->scale, out);
+}
+
+/* ---- time ---- */
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+/* Days since 1970-01-01 in the Gregorian calendar, by Hinnant's "days_from_civil" turned round. */
+static void put_date(int64_t days, tt_buf *out)
+{
+    days += 719468;
+    int64_t era = floor_div(days, 146097), of_era = days - era * 146097;
+    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * year + year / 4 - year / 100), month = (5 * of_year + 2) / 153;
+    int64_t day = of_year - (153 * month + 2) / 5 + 1;
+    month = month < 10 ? month + 3 : month - 9;
+    year += era * 400 + (month <= 2);
+    tt_buf_printf(out, "%s%04" PRId64 "-%02" PRId64 "-%02" PRId64, year < 0 ? "-" : "", year < 0 ? -year : year, month, day);
+}
+
+static const int64_t per_second[] = {[TT_PQ_MILLIS] = 1000, [TT_PQ_MICROS] = 1000000, [TT_PQ_NANOS] = 1000000000};
+static const int digits_of[] = {[TT_PQ_MILLIS] = 3, [TT_PQ_MICROS] = 6, [TT_PQ_NANOS] = 9};
+
+static void put_clock(int64_t seconds, int64_t fraction, tt_pq_unit unit, tt_buf *out)
+{
+    tt_buf_printf(out, "%02" PRId64 ":%02" PRId64 ":%02" PRId64, seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if (fraction)
+        tt_buf_printf(out, ".%0*" PRId64, digits_of[unit], fraction);
+}
+
+static void put_moment(const tt_pq_column *c, int64_t value, tt_buf *out)
+{
+    int64_t seconds = floor_div(value, per_second[c->unit]), fraction = value - seconds * per_second[c->unit];
+    tt_buf_char(out, '"');
+    if (c->meaning == TT_PQ_TIMESTAMP) {
+        int64_t day = floor_div(seconds, DAY_SECONDS);
+        put_date(day, out);
+        tt_buf_char(out, 'T');
+        seconds -= day * DAY_SECONDS;
+    }
+    put_clock(seconds, fraction, c->unit, out);
+    tt_buf_cstr_put(out, c->meaning == TT_PQ_TIMESTAMP && c->is_utc ? "Z\"" : "\"");
+}
+
+/* ---- bytes ---- */
+
+static void put_hex(tt_str bytes, tt_buf *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < bytes.len; i++) {
+        tt_buf_char(out, digits[(unsigned char)bytes.ptr[i] >> 4]);
+        tt_buf_char(out, digits[(unsigned char)bytes.ptr[i] & 15]);
+    }
+}
+
+static void put_uuid(tt_str bytes, tt_buf *out)
+{
+    static const uint8_t parts[] = {4, 2, 2, 2, 6};
+    tt_buf_char(out, '"');
+    for (size_t i = 0, at = 0; i < sizeof parts; at += parts[i++]) {
+        if (i)
+            tt_buf_char(out, '-');
+        put_hex((tt_str){bytes.ptr + at, parts[i]}, out);
+    }
+    tt_buf_char(out, '"');
+}
+
+static void put_interval(tt_str bytes, tt_buf *out)
+{
+    uint32_t parts[3];
+    memcpy(parts, bytes.ptr, sizeof parts);
+    tt_buf_printf(out, "{\"months\":%u,\"days\":%u,\"milliseconds\":%u}", parts[0], parts[1], parts[2]);
+}
+
+static void put_bytes(const tt_pq_column *c, tt_str bytes, tt_buf *out)
+{
+    uint16_t half;
+    switch (c->meaning) {
+    case TT_PQ_DECIMAL:
+        put_decimal(c, bytes, 0, out);
+        return;
+    case TT_PQ_UUID:
+        put_uuid(bytes, out);
+        return;
+    case TT_PQ_INTERVAL:
+        put_interval(bytes, out);
+        return;
+    case TT_PQ_FLOAT16:
+        memcpy(&half, bytes.ptr, 2);
+        tt_pq_put_float((float)tt_pq_from_float16(half), out);
+        return;
+    case TT_PQ_STRING:
+    case TT_PQ_ENUM:
+    case TT_PQ_JSON:
+        tt_buf_json_str(out, bytes);
+        return;
+    default:
+        break;
+    }
+    if (tt_utf8_valid(bytes.ptr, bytes.len)) {
+        tt_buf_json_str(out, bytes);
+        return;
+    }
+    tt_buf_cstr_put(out, "\"\\\\x");
+    put_hex(bytes, out);
+    tt_buf_char(out, '"');
+}
+
+/* ---- values ---- */
+
+static void put_int(const tt_pq_column *c, int64_t value, tt_buf *out)
+{
+    if (c->meaning == TT_PQ_DECIMAL) {
+        put_decimal(c, (tt_str){0}, value, out);
+    } else if (c->meaning == TT_PQ_DATE) {
+        tt_buf_char(out, '"');
+        put_date(value, out);
+        tt_buf_char(out, '"');
+    } else if (c->meaning == TT_PQ_TIME || c->meaning == TT_PQ_TIMESTAMP) {
+        put_moment(c, value, out);
+    } else {
+        tt_buf_i64(out, value);
+    }
+}
+
+void tt_pq_put_value(const tt_pq_column *c, const tt_pq_values *v, uint32_t i, tt_buf *out)
+{
+    switch (c->kind) {
+    case TT_PQ_BOOL:
+        tt_buf_cstr_put(out, ((const uint8_t *)v->fixed)[i] ? "true" : "false");
+        return;
+    case TT_PQ_INT32:
+        put_int(c, ((const int32_t *)v->fixed)[i], out);
+        return;
+    case TT_PQ_INT64:
+        put_int(c, ((const int64_t *)v->fixed)[i], out);
+        return;
+    case TT_PQ_UINT32:
+        tt_buf_u64(out, ((const uint32_t *)v->fixed)[i]);
+        return;
+    case TT_PQ_UINT64:
+        tt_buf_u64(out, ((const uint64_t *)v->fixed)[i]);
+        return;
+    case TT_PQ_FLOAT:
+        tt_pq_put_float(((const float *)v->fixed)[i], out);
+        return;
+    case TT_PQ_DOUBLE:
+        tt_pq_put_double(((const double *)v->fixed)[i], out);
+        return;
+    case TT_PQ_BYTES:
+        put_bytes(c, (tt_str){v->base + v->start[i], v->length[i]}, out);
+        return;
+    case TT_PQ_FIXED:
+        put_bytes(c, (tt_str){(const char *)v->fixed + (size_t)i * c->width, c->width}, out);
+        return;
+    }
+}
+
+static void put_slot(const tt_pq_column *c, const tt_pq_batch *b, uint32_t i, tt_buf *out)
+{
+    if (!tt_pq_is_valid(b->validity, i))
+        tt_buf_cstr_put(out, "null");
+    else if (b->form == TT_PQ_FORM_CODES)
+        tt_pq_put_value(c, &b->dictionary->values, tt_pq_code(b, i), out);
+    else
+        tt_pq_put_value(c, &b->values, i, out);
+}
+
+void tt_pq_put_row(const tt_pq_column *c, const tt_pq_batch *b, uint32_t i, tt_buf *out)
+{
+    if (c->shape == TT_PQ_FLAT) {
+        put_slot(c, b, i, out);
+        return;
+    }
+    if (!tt_pq_is_valid(b->list_validity, i)) {
+        tt_buf_cstr_put(out, "null");
+        return;
+    }
+    tt_buf_char(out, '[');
+    for (uint32_t k = b->list_offsets[i]; k < b->list_offsets[i + 1]; k++) {
+        if (k > b->list_offsets[i])
+            tt_buf_char(out, ',');
+        put_slot(c, b, k, out);
+    }
+    tt_buf_char(out, ']');
+}

@@ -1,0 +1,156 @@
+#include "data/parquet/codec.h"
+
+#include <brotli/decode.h>
+#include <lz4.h>
+#include <snappy-c.h>
+#include <zlib.h>
+#include <zstd.h>
+
+typedef struct {
+    /* Fills out exactly, or says false. NULL: not supported. */
+    bool (*unpack)(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len);
+    unsigned max_ratio; /* no stream of this codec grows more; 0: there is no bound */
+} codec_row;
+
+static bool unpack_none(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
+{
+    if (in.len != out_len)
+        return false;
+    if (out_len)
+        memcpy(out, in.ptr, out_len);
+    return true;
+}
+
+static bool unpack_snappy(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
+{
+    size_t len;
+    if (snappy_uncompressed_length(in.ptr, in.len, &len) != SNAPPY_OK || len != out_len)
+        return false;
+    return snappy_uncompress(in.ptr, in.len, out, &len) == SNAPPY_OK && len == out_len;
+}
+
+/* Several members may stand one behind the other. */
+static bool unpack_gzip(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
+{
+    z_stream z = {.next_in = (unsigned char *)in.ptr, .avail_in = (unsigned)in.len, .next_out = (unsigned char *)out, .avail_out = (unsigned)out_len};
+    if (inflateInit2(&z, 15 + 32) != Z_OK)
+        return false;
+    int rc = Z_OK;
+    while (rc == Z_OK) {
+        rc = inflate(&z, Z_FINISH);
+        if (rc == Z_STREAM_END && z.avail_in && z.avail_out)
+            rc = inflateReset(&z);
+    }
+    inflateEnd(&z);
+    return rc == Z_STREAM_END && z.avail_out == 0;
+}
+
+static bool unpack_brotli(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
+{
+    size_t len = out_len;
+    return BrotliDecoderDecompress(in.len, (const uint8_t *)in.ptr, &len, (uint8_t *)out) == BROTLI_DECODER_RESULT_SUCCESS && len == out_len;
+}
+
+static bool unpack_zstd(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
+{
+    if (!state->zstd_in)
+        state->zstd_in = ZSTD_createDCtx();
+    return state->zstd_in && ZSTD_decompressDCtx(state->zstd_in, out, out_len, in.ptr, in.len) == out_len;
+}
+
+static bool unpack_lz4_raw(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
+{
+    return in.len <= INT32_MAX && out_len <= INT32_MAX && LZ4_decompress_safe(in.ptr, out, (int)in.len, (int)out_len) == (int)out_len;
+}
+
+static uint32_t big_endian(const char *p)
+{
+    uint32_t value;
+    memcpy(&value, p, sizeof value);
+    return __builtin_bswap32(value);
+}
+
+/* Hadoop's framing: {unpacked size, packed size, block}..., tiling both sides exactly. */
+static bool unpack_lz4_hadoop(tt_str in, char *out, size_t out_len)
+{
+    while (in.len >= 8) {
+        uint32_t unpacked = big_endian(in.ptr), packed = big_endian(in.ptr + 4);
+        if (unpacked > out_len || packed > in.len - 8 || !unpack_lz4_raw(NULL, (tt_str){in.ptr + 8, packed}, out, unpacked))
+            return false;
+        in = (tt_str){in.ptr + 8 + packed, in.len - 8 - packed};
+        out += unpacked;
+        out_len -= unpacked;
+    }
+    return in.len == 0 && out_len == 0;
+}
+
+/* LZ4's frame format with blocks in it, as far as its header goes without options that need more. */
+static bool unpack_lz4_frame(tt_str in, char *out, size_t out_len)
+{
+    static const char magic[4] = {0x04, 0x22, 0x4D, 0x18};
+    if (in.len < 7 || memcmp(in.ptr, magic, sizeof magic) != 0)
+        return false;
+    unsigned flags = (unsigned char)in.ptr[4];
+    bool has_block_sums = flags & 16, has_size = flags & 8, is_independent = flags & 32, has_dictionary = flags & 1;
+    size_t at = 7 + (has_size ? 8u : 0);
+    if (!is_independent || has_dictionary)
+        return false;
+    while (at <= in.len && in.len - at >= 4) {
+        uint32_t word = __builtin_bswap32(big_endian(in.ptr + at)), size = word & 0x7FFFFFFF;
+        at += 4;
+        if (word == 0)
+            return out_len == 0;
+        if (size > in.len - at)
+            return false;
+        int got = word >> 31 ? (int)size : LZ4_decompress_safe(in.ptr + at, out, (int)size, out_len > INT32_MAX ? INT32_MAX : (int)out_len);
+        if (got < 0 || (size_t)got > out_len)
+            return false;
+        if (word >> 31)
+            memcpy(out, in.ptr + at, size);
+        out += got;
+        out_len -= (size_t)got;
+        at += size + (has_block_sums ? 4u : 0);
+    }
+    return false;
+}
+
+/* Codec 5 was written in three ways. */
+static bool unpack_lz4(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
+{
+    return unpack_lz4_hadoop(in, out, out_len) || unpack_lz4_frame(in, out, out_len) || unpack_lz4_raw(state, in, out, out_len);
+}
+
+static const codec_row rows[TT_PQ_CODECS] = {
+    [TT_PQ_C_NONE] = {unpack_none, 1},
+    [TT_PQ_C_SNAPPY] = {unpack_snappy, 22},
+    [TT_PQ_C_GZIP] = {unpack_gzip, 1040},
+    [TT_PQ_C_LZO] = {NULL, 0},
+    [TT_PQ_C_BROTLI] = {unpack_brotli, 0},
+    [TT_PQ_C_LZ4] = {unpack_lz4, 256},
+    [TT_PQ_C_ZSTD] = {unpack_zstd, 0},
+    [TT_PQ_C_LZ4_RAW] = {unpack_lz4_raw, 256},
+};
+
+const char *tt_pq_unpack_check(tt_pq_codec codec, size_t in_len, size_t out_len)
+{
+    if (codec >= TT_PQ_CODECS || !rows[codec].unpack)
+        return "its codec is not supported";
+    if (codec == TT_PQ_C_NONE && in_len != out_len)
+        return "its packed and unpacked sizes differ without a codec";
+    if (rows[codec].max_ratio && out_len > (uint64_t)(in_len + 16) * rows[codec].max_ratio)
+        return "its unpacked size is more than its bytes can hold";
+    return NULL;
+}
+
+const char *tt_pq_unpack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
+{
+    tt_assert(codec < TT_PQ_CODECS && rows[codec].unpack);
+    return rows[codec].unpack(state, in, out, out_len) ? NULL : "its compressed bytes are damaged";
+}
+
+void tt_pq_codec_deinit(tt_pq_codec_state *state)
+{
+    ZSTD_freeDCtx(state->zstd_in);
+    ZSTD_freeCCtx(state->zstd_out);
+    *state = (tt_pq_codec_state){0};
+}

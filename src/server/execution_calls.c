@@ -1,0 +1,107 @@
+#include "server/execution_calls.h"
+
+#include <stdatomic.h>
+#include <time.h>
+
+#include "ledger/records.h"
+
+/* A record per execution, kind `execution`, from its id to the number of its task. */
+static const tt_str record_kind = TT_STR("execution");
+
+static tt_execution_area *area_of(const tt_req *req) { return tt_req_context(req); }
+
+/* ---- starting ---- */
+
+#define start_of(c) ((tt_execution_start *)((char *)(c) - offsetof(tt_execution_start, change)))
+
+/* Microseconds, each given out once, so that ids differ. */
+static int64_t next_wall_us(void)
+{
+    static _Atomic int64_t last;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, before = last, given;
+    do
+        given = us > before ? us : before + 1;
+    while (!atomic_compare_exchange_weak(&last, &before, given));
+    return given;
+}
+
+static tt_rc apply_start(tt_change *change, tt_txn *txn, tt_err *err)
+{
+    tt_execution_start *s = start_of(change);
+    char number[24];
+    TT_TRY(tt_queue_push(txn, &s->spec, &s->task, err));
+    int len = snprintf(number, sizeof number, "%llu", (unsigned long long)s->task);
+    return tt_record_put(txn, record_kind, tt_str_of(s->id), 0, (tt_str){number, (size_t)len}, NULL, err);
+}
+
+static void finish(tt_execution_start *s, tt_rc rc, const tt_err *err)
+{
+    tt_program *p = s->program;
+    json_t *settings = s->settings;
+    tt_buf payload = tt_buf_take(&s->payload);
+    s->done(s, rc, err); /* s is gone behind this */
+    tt_program_unref(p);
+    json_decref(settings);
+    tt_buf_deinit(&payload);
+}
+
+static void start_done(tt_change *change, tt_rc rc, const tt_err *err)
+{
+    tt_execution_start *s = start_of(change);
+    if (rc == TT_OK)
+        tt_tasks_wake(area_of(s->req)->tasks);
+    finish(s, rc, err);
+}
+
+static tt_rc prepare(tt_execution_start *s, const tt_execution_wish *wish, tt_err *err)
+{
+    json_t *checked = NULL;
+    TT_TRY(tt_catalog_find(area_of(s->req)->catalog, wish->program, &s->program, err));
+    if (s->program->rc != TT_OK)
+        return tt_fail(err, TT_NOT_FOUND, "the program `%s` is broken: %s", s->program->file.name, s->program->error);
+    TT_TRY(tt_settings_check(&s->program->settings, wish->settings, &checked, err));
+    s->settings = tt_settings_mask(&s->program->settings, checked);
+    tt_execution_make_id(next_wall_us(), wish->owner, s->program->file.name, s->id);
+    tt_rc rc = tt_execution_payload(area_of(s->req)->vault, s->program, s->id, checked, wish->storage, &s->payload, err);
+    json_decref(checked);
+    return rc;
+}
+
+void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
+{
+    tt_err err = {0};
+    tt_rc rc = prepare(s, wish, &err);
+    if (rc != TT_OK) {
+        finish(s, rc, &err);
+        return;
+    }
+    s->spec = (tt_task_spec){.queue = wish->queue.len ? wish->queue : TT_STR("default"), .kind = TT_STR("execution"), .payload = tt_buf_view(&s->payload),
+                             .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000};
+    s->change = (tt_change){.apply = apply_start, .done = start_done};
+    tt_ledger_submit(area_of(s->req)->ledger, &s->change);
+}
+
+/* ---- looking ---- */
+
+static tt_rc task_of(tt_req *req, const char *id, uint64_t *ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf value = {0};
+    tt_rc rc = tt_record_get(area_of(req)->ledger, record_kind, tt_str_of(id), &value, NULL, err);
+    if (rc == TT_OK)
+        return tt_parse_u64(tt_buf_view(&value), ret, err);
+    return rc == TT_NOT_FOUND ? tt_parse_u64(tt_str_of(id), ret, NULL) : rc;
+}
+
+tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err)
+{
+    char known[TT_EXECUTION_ID_BYTES + 1];
+    uint64_t task = 0;
+    tt_rc rc = tt_execution_read_id(id, known) ? task_of(req, known, &task, err) : TT_NOT_FOUND;
+    if (rc == TT_OK)
+        rc = tt_queue_get(area_of(req)->ledger, task, tt_req_arena(req), ret, err);
+    if (rc == TT_OK && !tt_str_is(ret->kind, "execution"))
+        rc = TT_NOT_FOUND;
+    return rc == TT_OK || (rc != TT_NOT_FOUND && rc != TT_INVALID) ? rc : tt_fail(err, TT_NOT_FOUND, "no execution `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 200)));
+}

@@ -1,0 +1,44 @@
+/* Starting an execution and looking at it: what the routes of both dialects share. */
+#ifndef TT_SERVER_EXECUTION_CALLS_H
+#define TT_SERVER_EXECUTION_CALLS_H
+
+#include <jansson.h>
+
+#include "server/execution_routes.h"
+#include "work/execution.h"
+
+/* What is asked for; the request owns all of it. */
+typedef struct {
+    tt_str program;         /* its name */
+    const json_t *settings; /* NULL: none */
+    const json_t *storage;  /* NULL: none */
+    tt_str owner;           /* may be empty */
+    tt_str queue;           /* empty: "default" */
+    int64_t priority;
+    uint32_t max_attempts;  /* 0: 1 */
+} tt_execution_wish;
+
+typedef struct tt_execution_start {
+    tt_req *req;
+    char id[TT_EXECUTION_ID_BYTES + 1];
+    uint64_t task;
+    json_t *settings;       /* as checked, secrets masked; lives until done returns */
+    /* On the ledger's thread, when it is durable, or at once when it is refused. */
+    void (*done)(struct tt_execution_start *s, tt_rc rc, const tt_err *err);
+    /* execution_calls.c's own: */
+    tt_change change;
+    tt_task_spec spec;
+    tt_buf payload;
+    tt_program *program;
+} tt_execution_start;
+
+/* Not on an HTTP thread: the program may have to describe itself. s is zeroed but for req and done, in the request's arena. */
+void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish);
+
+/* The task of an id: today's form, the older one, or a task's number. Strings in the request's arena. TT_NOT_FOUND. */
+tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err) TT_MUST_CHECK;
+
+/* GET /v1/executions/{id} (execution_wait.c). */
+void tt_execution_show(tt_req *req);
+
+#endif

@@ -1,0 +1,238 @@
+#include "work/execution.h"
+
+#include "base/clock.h"
+#include "base/zone.h"
+#include "work/kinds.h"
+#include "work/program_run.h"
+#include "work/runner.h"
+
+/* Of this worker. */
+static tt_program_env *env;
+static tt_vault *vault;
+
+/* ---- ids ---- */
+
+static bool is_id_char(char c) { return isalnum((unsigned char)c) || c == '-' || c == '_'; }
+
+static void add_mapped(tt_buf *b, tt_str text, char other)
+{
+    for (size_t i = 0; i < text.len; i++)
+        tt_buf_char(b, is_id_char(text.ptr[i]) ? text.ptr[i] : other);
+}
+
+static void keep_id(tt_buf *b, char out[TT_EXECUTION_ID_BYTES + 1]) { snprintf(out, TT_EXECUTION_ID_BYTES + 1, "%s", tt_buf_cstr(b)); }
+
+void tt_execution_make_id(int64_t wall_us, tt_str owner, const char *program, char out[TT_EXECUTION_ID_BYTES + 1])
+{
+    TT_BUF_AUTO tt_buf b = {0};
+    char text[TT_CIVIL_TEXT];
+    const tt_zone *zone;
+    int64_t utc_s = wall_us / 1000000;
+    tt_civil local = tt_zone_find((tt_str){0}, &zone, NULL) == TT_OK ? tt_zone_civil(zone, utc_s) : tt_civil_of(utc_s);
+    add_mapped(&b, tt_str_of(tt_civil_text(&local, text)), '-');
+    tt_buf_printf(&b, "-%06d--", (int)(wall_us % 1000000));
+    add_mapped(&b, owner.len ? tt_str_slice(owner, 0, 80) : TT_STR("manual"), '_');
+    tt_buf_printf(&b, "--%s", program);
+    keep_id(&b, out);
+}
+
+bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
+{
+    TT_BUF_AUTO tt_buf b = {0};
+    tt_str rest = text, part;
+    if (text.len == 0 || text.len > TT_EXECUTION_ID_BYTES)
+        return false;
+    bool is_older = memmem(text.ptr, text.len, "::", 2) != NULL;
+    for (char other = '-'; is_older && rest.ptr; other = '_') {
+        const char *at = memmem(rest.ptr, rest.len, "::", 2);
+        part = tt_str_slice(rest, 0, at ? (size_t)(at - rest.ptr) : rest.len);
+        rest = at ? tt_str_slice(rest, part.len + 2, rest.len) : (tt_str){0};
+        tt_buf_cstr_put(&b, b.len ? "--" : "");
+        add_mapped(&b, part, other);
+    }
+    for (size_t i = 0; !is_older && i < text.len; i++) {
+        if (!is_id_char(text.ptr[i]))
+            return false;
+        tt_buf_char(&b, text.ptr[i]);
+    }
+    keep_id(&b, out);
+    return true;
+}
+
+/* ---- payload ---- */
+
+static tt_rc put_tree(tt_buf *out, json_t *root, tt_err *err)
+{
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    if (text)
+        tt_buf_cstr_put(out, text);
+    json_decref(root);
+    bool failed = !text;
+    free(text);
+    return failed ? tt_fail(err, TT_NOMEM, "out of memory") : tt_buf_check(out, err);
+}
+
+/* Sealed text is bound to the execution. */
+static void put_context(tt_buf *b, const char *id) { tt_buf_printf(b, "execution/%s", id); }
+
+static json_t *secret_names(const tt_settings *s)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < s->count; i++)
+        if (s->list[i].secret)
+            json_array_append_new(names, json_string(s->list[i].name));
+    return names;
+}
+
+tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, const json_t *settings, const json_t *storage, tt_buf *out, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf plain = {0}, sealed = {0}, context = {0};
+    put_context(&context, id);
+    TT_TRY(put_tree(&plain, json_pack("{s:O,s:O*}", "settings", settings, "storage", storage), err));
+    TT_TRY(tt_vault_seal(v, tt_buf_view(&context), tt_buf_view(&plain), &sealed, err));
+    return put_tree(out, json_pack("{s:s,s:s,s:s,s:I,s:I,s:o,s:s%}", "program", p->file.name, "hash", p->file.hash, "id", id, "timeout_ms", (json_int_t)p->timeout_ms,
+                                   "memory_bytes", (json_int_t)p->memory_bytes, "secret", secret_names(&p->settings), "sealed", sealed.ptr, sealed.len), err);
+}
+
+/* ---- the worker's side ---- */
+
+/* The kept form of what a program reported: without what it did not say. */
+static json_t *outcome_of(const tt_program_report *r)
+{
+    return json_pack("{s:O*,s:O*,s:O*,s:O*}", "result", r->result, "progress", r->progress, "counters", r->counters, "datasets", r->datasets);
+}
+
+static tt_rc find_program(const json_t *payload, tt_program_file *file, tt_err *err)
+{
+    const char *name = json_string_value(json_object_get(payload, "program")), *hash = json_string_value(json_object_get(payload, "hash"));
+    if (!name || !hash)
+        return tt_fail(err, TT_INVALID, "this task names no program");
+    TT_TRY(tt_program_locate(env, tt_str_of(name), file, err));
+    if (strcmp(file->hash, hash) != 0)
+        return tt_fail(err, TT_NOT_FOUND, "the program `%s` here (%s) is not the one that the task was made for (%.40s)", name, file->hash, hash);
+    return TT_OK;
+}
+
+static bool is_listed(const json_t *names, const char *name)
+{
+    size_t i;
+    json_t *one;
+    json_array_foreach(names, i, one)
+        if (strcmp(json_string_value(one), name) == 0)
+            return true;
+    return false;
+}
+
+static tt_rc mask(tt_attempt *a, const json_t *value, tt_err *err)
+{
+    return tt_attempt_mask(a, (tt_str){json_string_value(value), json_string_length(value)}) ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory");
+}
+
+static tt_rc unveil(json_t *tree, const json_t *secret, tt_attempt *a, tt_err *err);
+
+/* One member: what refers to a secret becomes the secret, and secrets are kept out of the log. */
+static tt_rc unveil_member(json_t *tree, const char *name, json_t *value, const json_t *secret, tt_attempt *a, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf plain = {0};
+    tt_str text = {json_string_value(value), json_string_length(value)};
+    if (!json_is_string(value))
+        return unveil(value, NULL, a, err);
+    if (tt_vault_is_reference(text, TT_REFER_SECRETS)) {
+        TT_TRY(tt_vault_resolve(vault, text, TT_REFER_SECRETS, &plain, err));
+        json_t *found = json_stringn(plain.ptr ? plain.ptr : "", plain.len);
+        if (!found || json_object_set_new(tree, name, found) != 0)
+            return tt_fail(err, TT_INVALID, "the secret that setting `%s` refers to is no text", name);
+        return mask(a, found, err);
+    }
+    return tt_setting_name_is_secret(name) || is_listed(secret, name) ? mask(a, value, err) : TT_OK;
+}
+
+static tt_rc unveil(json_t *tree, const json_t *secret, tt_attempt *a, tt_err *err)
+{
+    const char *name;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(tree, next, name, value)
+        TT_TRY(unveil_member(tree, name, value, secret, a, err));
+    return TT_OK;
+}
+
+/* What was sealed: {"settings":...,"storage":...}. A new reference. */
+static tt_rc open_payload(const json_t *payload, const char *id, json_t **ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf plain = {0}, context = {0};
+    const json_t *sealed = json_object_get(payload, "sealed");
+    put_context(&context, id);
+    TT_TRY(tt_vault_open(vault, tt_buf_view(&context), (tt_str){json_string_value(sealed), json_string_length(sealed)}, &plain, err));
+    *ret = json_loadb(plain.ptr, plain.len, 0, NULL);
+    return *ret ? TT_OK : tt_fail(err, TT_CORRUPT, "the settings of this execution cannot be read");
+}
+
+static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, const tt_program_file *file, tt_attempt *a, tt_err *err)
+{
+    tt_program_report report = {0};
+    TT_BUF_AUTO tt_buf settings = {0};
+    TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
+    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id};
+    tt_rc rc = tt_program_run(&job, a, &report, err);
+    tt_attempt_end(a);
+    if (rc == TT_OK)
+        rc = put_tree(call->result, outcome_of(&report), err);
+    tt_program_report_deinit(&report);
+    return rc;
+}
+
+static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_file *file, tt_attempt *a, tt_err *err)
+{
+    json_t *opened = NULL;
+    const char *id = json_string_value(json_object_get(payload, "id"));
+    if (!id)
+        return tt_fail(err, TT_INVALID, "this task has no id");
+    TT_TRY(open_payload(payload, id, &opened, err));
+    tt_rc rc = unveil(json_object_get(opened, "settings"), json_object_get(payload, "secret"), a, err);
+    if (rc == TT_OK)
+        rc = unveil(json_object_get(opened, "storage"), NULL, a, err);
+    if (rc == TT_OK)
+        rc = run_program(call, id, opened, file, a, err);
+    json_decref(opened);
+    return rc;
+}
+
+static tt_rc run_execution(tt_kind_call *call, tt_err *err)
+{
+    tt_attempt *a = NULL;
+    json_t *payload = json_loadb(call->payload.ptr, call->payload.len, 0, NULL);
+    tt_program_file *file = TT_NEW(tt_program_file);
+    tt_attempt_spec spec = {.id = call->id, .lease = 1, .timeout_ms = json_integer_value(json_object_get(payload, "timeout_ms")),
+                            .memory_bytes = (uint64_t)json_integer_value(json_object_get(payload, "memory_bytes"))};
+    tt_rc rc = find_program(payload, file, err);
+    if (rc == TT_OK)
+        rc = tt_attempt_new(&spec, &a, err);
+    if (rc == TT_OK)
+        rc = run_in(call, payload, file, a, err);
+    tt_attempt_free(a);
+    free(file);
+    json_decref(payload);
+    return rc;
+}
+
+static const tt_kind execution = {"execution", "Runs a program.", run_execution};
+
+tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, tt_err *err)
+{
+    TT_TRY(tt_program_env_new(options, &env, err));
+    TT_TRY(tt_vault_new(tt_option_str(options, "data"), tt_option_str(options, "vault.key"), &vault, err));
+    tt_vault_add_store(vault, secrets);
+    tt_runner_adopt();
+    tt_kind_register(&execution);
+    return TT_OK;
+}
+
+void tt_execution_unregister(void)
+{
+    tt_program_run_finish();
+    tt_vault_free(vault);
+    tt_program_env_free(env);
+    vault = NULL;
+    env = NULL;
+}

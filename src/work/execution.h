@@ -1,0 +1,24 @@
+/* An execution: a run of a program that somebody asked for, as a task of the kind `execution`. The server makes its payload from checked
+ * settings; a worker finds the program by its name, compares its content with the hash that the task names, runs it, and gives
+ * what it reported as the task's result. */
+#ifndef TT_WORK_EXECUTION_H
+#define TT_WORK_EXECUTION_H
+
+#include "vault/vault.h"
+#include "work/program.h"
+
+/* For a worker process: register the kind. secrets: where those that settings refer to are found; it must stay alive. */
+tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, tt_err *err) TT_MUST_CHECK;
+/* Behind the last task. */
+void tt_execution_unregister(void);
+
+enum { TT_EXECUTION_ID_BYTES = 200 };
+/* `2017-10-15T00-06-53-123456--devTest--my_platform`: the local time, whose it is (empty: manual; characters that an id cannot hold become _), the program. */
+void tt_execution_make_id(int64_t wall_us, tt_str owner, const char *program, char out[TT_EXECUTION_ID_BYTES + 1]);
+/* An id as the older service wrote it (`TIME::OWNER::PROGRAM`) in today's form; others as they are. False: it can be no id. */
+bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1]);
+
+/* The payload: JSON with program, hash, id and limits in clear, settings and storage (NULL: none) sealed. */
+tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, const json_t *settings, const json_t *storage, tt_buf *out, tt_err *err) TT_MUST_CHECK;
+
+#endif

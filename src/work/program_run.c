@@ -1,0 +1,146 @@
+#include "work/program_run.h"
+
+#include "work/program_inner.h"
+#include "work/runner.h"
+
+enum { MOST_ENV = 32 };
+
+typedef struct {
+    const tt_program_job *job;
+    tt_program_report *report;
+    uint64_t revision; /* of the report, as last told */
+} run;
+
+/* The process in which C programs run one after the other; NULL: none yet. */
+static tt_runner *kept;
+
+/* ---- its environment ---- */
+
+/* Settings that are secret do not go on to programs. */
+static size_t add_blanks(const char **env, size_t n, tt_arena *arena)
+{
+    size_t count;
+    const tt_option *rows = tt_option_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        char name[64];
+        tt_str rest = tt_str_of(rows[i].aliases), alias;
+        const char *blank = rows[i].secret ? tt_arena_printf(arena, "%s=", tt_option_env_name(&rows[i], name)) : NULL;
+        if (!blank)
+            continue;
+        if (n < MOST_ENV)
+            env[n++] = blank;
+        while (tt_str_cut(&rest, ',', &alias) && n < MOST_ENV)
+            if ((blank = tt_arena_printf(arena, "%.*s=", TT_STR_ARG(tt_str_slice(alias, 0, strcspn(alias.ptr, "*,"))))))
+                env[n++] = blank;
+    }
+    return n;
+}
+
+static void fill_env(const char **env, const tt_program_job *job, tt_arena *arena)
+{
+    size_t n = 0;
+    if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_EXECUTION=%s", job->id)))
+        n++;
+    if ((env[n] = tt_arena_printf(arena, "TUTTI_PYTHON_DIR=%s", tt_program_python_dir(job->env))))
+        n++;
+    env[add_blanks(env, n, arena)] = NULL;
+}
+
+/* ---- what it reports ---- */
+
+static void tell(run *r)
+{
+    if (r->report->revision == r->revision)
+        return;
+    r->revision = r->report->revision;
+    if (r->job->on_report)
+        r->job->on_report(r->job->arg, r->report);
+}
+
+static bool take_report(void *arg, tt_str bytes)
+{
+    run *r = arg;
+    tt_program_report_feed(r->report, bytes);
+    tell(r);
+    return !(r->job->file->kind->is_hosted && r->report->ended);
+}
+
+/* ---- running ---- */
+
+static void put_command(tt_buf *line, const tt_program_job *job, const char *object_path, const tt_attempt *a)
+{
+    tt_buf_cstr_put(line, "{\"object\":");
+    tt_buf_json_str(line, tt_str_of(object_path));
+    tt_buf_cstr_put(line, ",\"id\":");
+    tt_buf_json_str(line, tt_str_of(job->id));
+    tt_buf_printf(line, ",\"memory\":%llu,\"settings\":", (unsigned long long)tt_attempt_memory_limit(a));
+    tt_buf_str(line, job->settings);
+    tt_buf_char(line, '\n');
+}
+
+/* argv: ourselves, the hidden command, the compiled program. */
+static tt_rc run_hosted(run *r, tt_attempt *a, const char *const *argv, const char *const *env, tt_runner_end *ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf line = {0};
+    const char *const host_argv[] = {argv[0], argv[1], NULL};
+    put_command(&line, r->job, argv[2], a);
+    TT_TRY(tt_buf_check(&line, err));
+    if (kept && !tt_runner_is_alive(kept))
+        tt_program_run_finish();
+    if (!kept)
+        TT_TRY(tt_runner_start(&(tt_runner_spec){.argv = host_argv, .env_add = env, .keeps_input = true}, &kept, err));
+    tt_rc rc = tt_runner_attend(kept, a, &(tt_runner_work){.input = tt_buf_view(&line), .on_report = take_report, .arg = r}, ret, err);
+    if (!ret->is_over)
+        tt_program_run_finish();
+    return rc;
+}
+
+void tt_program_run_finish(void)
+{
+    tt_runner_free(kept);
+    kept = NULL;
+}
+
+static tt_rc start(run *r, tt_attempt *a, tt_arena *arena, tt_runner_end *ret, tt_err *err)
+{
+    const char *const *argv, *env[MOST_ENV + 1];
+    const tt_program_job *job = r->job;
+    fill_env(env, job, arena);
+    TT_TRY(job->file->kind->prepare(job->env, job->file, arena, &argv, err));
+    if (job->file->kind->is_hosted)
+        return run_hosted(r, a, argv, env, ret, err);
+    tt_runner_spec spec = {.argv = argv, .env_add = env};
+    return tt_runner_run(a, &spec, &(tt_runner_work){.input = job->settings, .on_report = take_report, .arg = r}, ret, err);
+}
+
+static tt_rc judge(const run *r, tt_rc rc, const tt_runner_end *end, tt_attempt *a, tt_err *err)
+{
+    const char *said = r->report->error;
+    tt_str last = tt_attempt_last_lines(a, 300);
+    if (rc == TT_FAILED && said[0])
+        return tt_fail(err, rc, "%s", said);
+    TT_TRY(rc);
+    if (r->report->rows_rc != TT_OK)
+        return tt_fail(err, r->report->rows_rc, "%s", r->report->rows_err.text);
+    if (!end->is_over)
+        return r->job->file->kind->is_hosted ? tt_fail(err, TT_FAILED, "the program ended its process with exit(): a C program returns from run()") : TT_OK;
+    if (r->report->end == 0)
+        return TT_OK;
+    if (said[0])
+        return tt_fail(err, TT_FAILED, "%s", said);
+    return tt_fail(err, TT_FAILED, "run() returned %lld%s%.*s", (long long)r->report->end, last.len ? ": " : "", TT_STR_ARG(last));
+}
+
+tt_rc tt_program_run(const tt_program_job *job, tt_attempt *a, tt_program_report *report, tt_err *err)
+{
+    tt_arena arena = {0};
+    tt_runner_end end = {0};
+    run r = {.job = job, .report = report};
+    tt_rc rc = start(&r, a, &arena, &end, err);
+    tt_program_report_end(report);
+    tell(&r);
+    if (report->bad_lines)
+        tt_attempt_note(a, "%llu lines on descriptor 3 were not understood; the first: %s", (unsigned long long)report->bad_lines, report->first_bad);
+    tt_arena_deinit(&arena);
+    return judge(&r, rc, &end, a, err);
+}

@@ -1,0 +1,233 @@
+"""Executions: asked for over the older routes and ours, checked, queued, run by workers, and looked at."""
+import json
+import re
+import subprocess
+import urllib.parse
+
+import pytest
+from test_programs import DESCRIBE, PYTHON
+from tutti_process import binary, until
+
+RUN = "/execution/run"
+
+
+@pytest.fixture
+def place(tutti, tmp_path):
+    """A server with one worker and a folder of programs: place.t, place.script(...), place.run(...)."""
+    class Place:
+        dir = tmp_path / "programs"
+
+        def add(self, name, text, mode=0o755):
+            (self.dir / name).write_text(text)
+            (self.dir / name).chmod(mode)
+
+        def script(self, name, body, settings={}, **more):
+            self.add(name, DESCRIBE % (json.dumps({"settings": settings, **more}), body))
+
+        def start(self, **options):
+            self.t = tutti(args=["--programs", str(self.dir)], **{"workers": 1, **options})
+            return self
+
+        def run(self, program, settings={}, owner="devTest"):
+            answer = self.t.post(RUN, {"_id": owner, "platform_id": program, "settings": settings})
+            assert answer.status == 200, answer
+            return answer.json["message"]["job_id"]
+
+        def get(self, job, full=False):
+            answer = self.t.get("/execution/get?job_id=%s%s" % (urllib.parse.quote(job), "&full" if full else ""))
+            assert answer.status == 200, answer
+            return answer.json["message"]
+
+        def ended(self, job):
+            return until(lambda: (lambda m: m["status"] in ("finished", "failed", "canceled") and m)(self.get(job)), "the end of %s" % job, 60)
+
+        def tutti(self, *args):
+            return subprocess.run([binary(), *args, "--data", self.t.data], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+
+    made = Place()
+    made.dir.mkdir()
+    return made
+
+
+# ---- the older routes ----
+
+
+def test_a_run_from_end_to_end(place):
+    place.add("private_scraping_platform_2.py", PYTHON.replace("class Greet", "class PrivateScrapingPlatform2"), 0o644)
+    place.start()
+    answer = place.t.post(RUN, {"_id": "dev.Test", "platform_id": "private_scraping_platform_2", "settings": {"name": "world"}, "extra": 1})
+    assert re.fullmatch(rb'\{"status": "Success", "message": \{"job_id": "\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{6}--dev_Test--private_scraping_platform_2"\}\}', answer.body)
+    job = answer.json["message"]["job_id"]
+    m = place.ended(job)
+    assert m["status"] == "finished" and m["meta"] == {"greeting": "completed", "result": True}, m
+    assert [name for name in m if name not in ("attempts", "worker")] == [
+        "created_at", "origin", "description", "enqueued_at", "started_at", "ended_at", "result", "timeout", "status", "meta", "ttl"]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", m[name]) for name in ("created_at", "enqueued_at", "started_at", "ended_at"))
+    assert m["ttl"] == -1 and m["timeout"] == 3600 and m["description"] == "run()" and m["worker"] == "sanjer1"
+    day, time, micros = job[:10], job[11:19].replace("-", ":"), job[20:26]
+    assert place.get("%sT%s.%s::dev.Test::private_scraping_platform_2" % (day, time, micros)) == m  # as the older service wrote ids
+
+
+def test_a_queued_one_can_be_read(place):
+    place.script("waits", "true")
+    place.start(workers=0)
+    m = place.get(place.run("waits"))
+    assert m["status"] == "queued" and m["meta"] == {} and "ttl" not in m and "started_at" not in m and m["attempts"] == 0
+
+
+def test_data_sets_only_with_full(place):
+    place.script("keeps", r"""printf %s '{"progress":{"original":",a\n0,1\n","processed":",a","login":"done"}}' >&3""")
+    place.start()
+    job = place.run("keeps")
+    assert place.ended(job)["meta"] == {"login": "done"}
+    assert place.get(job, full=True)["meta"] == {"login": "done", "original": ",a\n0,1\n", "processed": ",a"}
+
+
+def test_a_failed_one_says_why(place):
+    place.add("raises.py", "class A:\n    def _run(self):\n        self.update('login', 'failed')\n        raise Exception('cookie not returned')\n", 0o644)
+    place.start()
+    m = place.ended(place.run("raises"))
+    assert m["status"] == "failed" and "cookie not returned" in m["exc_info"] and m["ttl"] == -1
+
+
+DATES = {"start_date": {"type": "datetime"}, "end_date": {"type": "datetime"}, "n": {"type": "int", "default": 1}}
+
+
+@pytest.mark.parametrize("body, said", [
+    ({"platform_id": "p", "settings": {}}, "Missing parameters in request: __init__() missing 2 required positional arguments: 'start_date' and 'end_date'"),
+    ({"platform_id": "p", "settings": {"start_date": "yesterday", "end_date": "1 day back", "x": 1}},
+     "Missing parameters in request: __init__() got an unexpected keyword argument 'x'"),
+    ({"platform_id": "p", "settings": {"start_date": "garbage", "end_date": "today"}}, "Invalid settings: 'start_date' is no date"),
+    ({"platform_id": "p", "settings": {"start_date": 5, "end_date": "today", "n": "x"}}, "'start_date' expects a date"),
+    ({"platform_id": "p", "settings": {"start_date": 5, "end_date": "today", "n": "x"}}, "'n' expects a whole number"),
+    ({"platform_id": None, "settings": {}}, "Missing parameters in request: must be str, not NoneType"),
+    ({"platform_id": "p", "settings": None}, "Missing parameters in request: argument of type 'NoneType' is not iterable"),
+    ({"platform_id": "p", "settings": []}, "Missing parameters in request: `settings` must be an object"),
+    ({"platform_id": "nope", "settings": {}}, "Missing or invalid platform_id"),
+    ({"platform_id": "../p", "settings": {}}, "Missing or invalid platform_id"),
+    ({"platform_id": "base_platform", "settings": {}}, "Missing or invalid platform_id"),
+    ({"platform_id": "broken", "settings": {}}, "Missing or invalid platform_id: "),
+    ({"settings": {}}, "Missing or invalid platform_id"),
+    ({"platform_id": "p"}, "Missing parameters in request: settings"),
+    (b"{nonsense", "Missing parameters in request: "), (b"", "Missing parameters in request: "), (b"[1]", "Missing parameters in request: "),
+])
+def test_a_mistake_is_a_400_that_names_it(place, body, said):
+    place.script("p", "true", DATES)
+    place.add("broken", "#!/bin/sh\necho x\n")
+    place.start(workers=0)
+    answer = place.t.post(RUN, body)
+    assert answer.status == 400 and answer.json["status"] == "Failed" and said in answer.json["message"], answer
+    assert answer.headers["content-type"] == "application/json"
+    assert place.t.get("/v1/tasks/1").status == 404  # nothing was queued
+
+
+def test_a_body_of_another_type_is_no_body(place):
+    place.script("p", "true")
+    place.start(workers=0)
+    body = json.dumps({"platform_id": "p", "settings": {}}).encode()
+    assert place.t.post(RUN, body, headers={"Content-Type": "text/plain"}).status == 400
+    assert place.t.post(RUN, body, headers={"Content-Type": "application/json; charset=utf-8"}).status == 200
+
+
+def test_unknown_and_missing_ids(place):
+    place.start(workers=0)
+    for query, said in (("?job_id=nope", "Missing job"), ("", "Missing job_id"), ("?job_id=1", "Missing job"), ("?job_id=a/b", "Missing job"), ("?job_id=%00", "Missing job")):
+        answer = place.t.get("/execution/get" + query)
+        assert answer.status == 400 and answer.json == {"status": "Failed", "message": said}, (query, answer)
+
+
+def test_phrases_become_dates(place):
+    place.add("shows", DESCRIBE % (json.dumps({"settings": DATES}), 'printf \'{"result":%s}\\n\' "$(cat)" >&3'))
+    place.start()
+    result = place.ended(place.run("shows", {"start_date": "2017-08-01", "end_date": "2017-08-01 10:30"}))["result"]
+    assert result == {"start_date": "2017-08-01T00:00:00", "end_date": "2017-08-01T10:30:00", "n": 1}
+
+
+# ---- ours ----
+
+
+def test_our_route_is_strict(place):
+    place.script("p", "true", {"password": {"type": "secret"}})
+    place.start(workers=0)
+    assert place.t.post("/v1/executions", {"program": "p", "settings": {"password": "geheim"}, "extra": 1}).status == 400
+    assert place.t.post("/v1/executions", {"program": "nope"}).status == 404
+    assert place.t.post("/v1/executions", {"program": "p"}).json["detail"].endswith("argument: 'password'")
+    answer = place.t.post("/v1/executions", {"program": "p", "settings": {"password": "geheim"}, "owner": "me", "max_attempts": 3, "priority": 5})
+    assert answer.status == 201 and answer.json["settings"] == {"password": "***"} and "--me--p" in answer.json["id"]
+    shown = place.t.get("/v1/executions/%s" % answer.json["id"]).json
+    assert shown["state"] == "queued" and shown["program"] == "p" and shown["task"] == answer.json["task"]
+
+
+def test_waiting_for_the_end(place):
+    place.script("p", "sleep 0.3; echo '{\"result\":7}' >&3")
+    place.start()
+    started = place.t.post("/v1/executions", {"program": "p"}).json
+    shown = place.t.get("/v1/executions/%s?wait=50s" % started["id"], timeout=60).json
+    assert shown["state"] == "finished" and shown["result"] == 7
+    assert place.t.get("/v1/executions/%s?wait=50s" % started["id"]).json == shown
+    assert place.t.get("/v1/executions/%s?wait=1d" % started["id"]).status == 400
+
+
+def test_a_stop_does_not_wait_for_those_who_wait(place):
+    place.script("p", "true")
+    place.start(workers=0)
+    started = place.t.post("/v1/executions", {"program": "p"}).json
+    waiting = subprocess.Popen(["curl", "-s", "%s/v1/executions/%s?wait=60s" % (place.t.url, started["id"])], stdout=subprocess.PIPE)
+    until(lambda: b"tutti_http_requests_running 2" in place.t.get("/metrics").body, "the request waits")
+    assert place.t.stop(limit_s=20) == 0
+    out, _ = waiting.communicate(timeout=20)
+    assert json.loads(out)["state"] == "queued"
+
+
+def test_the_command_line(place):
+    place.script("p", "echo '{\"progress\":{\"a\":\"done\"},\"result\":[1]}' >&3", {"name": {"type": "str"}})
+    place.script("fails", "exit 3")
+    place.start()
+    started = place.tutti("run", "p", "--set", "name=x", "--owner", "me")
+    assert started.returncode == 0 and started.stdout.endswith("--me--p\n"), started
+    waited = place.tutti("run", "p", "--set", "name=x", "--wait")
+    assert (waited.returncode, waited.stdout) == (0, "[1]\n"), waited
+    followed = place.tutti("run", "p", "--set", "name=x", "--follow", "--json")
+    assert json.loads(followed.stdout)["progress"] == {"a": "done"}
+    failed = place.tutti("run", "fails", "--wait")
+    assert failed.returncode == 1 and "exit 3" in failed.stderr, failed
+    missing = place.tutti("run", "p", "--wait")
+    assert missing.returncode == 2 and "'name'" in missing.stderr, missing
+    assert place.tutti("run", "nope").returncode == 4
+
+
+def test_a_changed_program_is_not_run_for_an_older_task(place):
+    place.script("p", "echo old")
+    place.start(workers=0)
+    job = place.run("p")
+    place.script("p", "echo new")
+    place.t.restart(args=[*place.t.args, "--workers", "1"])
+    m = place.ended(job)
+    assert m["status"] == "failed" and "is not the one that the task was made for" in m["exc_info"]
+
+
+# ---- secrets ----
+
+
+def test_settings_are_sealed_on_the_disk_and_in_answers(place):
+    place.script("p", "true", {"password": {"type": "str"}, "name": {"type": "str"}})
+    place.start(workers=0)
+    started = place.t.post("/v1/executions", {"program": "p", "settings": {"password": "geheim-1", "name": "offen-1"}, "storage": {"settings": {"password": "geheim-2"}}}).json
+    assert started["settings"] == {"password": "***", "name": "offen-1"}
+    for path in ("/v1/tasks/1", "/v1/executions/1", "/execution/get?job_id=1"):
+        assert not any(word in place.t.get(path).body for word in (b"geheim", b"offen"))
+    place.t.stop()
+    for path in place.t.data.glob("ledger.db*"):
+        assert not any(word in path.read_bytes() for word in (b"geheim", b"offen")), path
+    assert "geheim" not in place.t.log()
+
+
+def test_a_setting_may_refer_to_a_secret(place):
+    place.script("p", "cat >%s; cat %s; exit 3" % (place.dir / "_seen", place.dir / "_seen"), {"login": {"type": "dict"}, "password": {"type": "str"}})
+    place.start()
+    assert place.t.request("PUT", "/v1/secrets/shop%2Flogin", {"value": {"user": "ada", "word": "geheim-3"}}).status == 200
+    m = place.ended(place.run("p", {"login": {"who": "secret:shop/login#user", "word": "secret:shop/login#word"}, "password": "geheim-4"}))
+    assert json.loads((place.dir / "_seen").read_text()) == {"login": {"who": "ada", "word": "geheim-3"}, "password": "geheim-4"}
+    assert m["status"] == "failed" and "exit 3" in m["exc_info"] and "***" in m["exc_info"] and "geheim" not in m["exc_info"]
+    m = place.ended(place.run("p", {"login": {"who": "secret:none"}, "password": "x"}))
+    assert m["status"] == "failed" and "none" in m["exc_info"]

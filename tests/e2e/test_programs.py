@@ -1,0 +1,237 @@
+"""Programs: found, described, checked, and run in the foreground."""
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tutti_process import alive, binary
+
+PYTHON = """
+class Greet:
+    '''Greets.'''
+    def __init__(self, name: str, times: int = 1, password: str = "x"):
+        self.name, self.times = name, times
+
+    def _run(self):
+        self.update("greeting", "started")
+        print("hello " * self.times + self.name)
+        self.count("greetings", self.times)
+        self.update("greeting", "completed")
+        return True
+"""
+
+DESCRIBE = '#!/bin/sh\nif [ "$1" = --describe ]; then echo \'%s\'; exit; fi\n%s\n'
+
+
+class Programs:
+    """A folder of programs and the command line on it."""
+
+    def __init__(self, place: Path):
+        self.dir, self.data = place / "programs", place / "data"
+        self.dir.mkdir()
+
+    def add(self, name, text, mode=0o755):
+        path = self.dir / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def script(self, name, body, settings="{}", **more):
+        return self.add(name, DESCRIBE % (json.dumps({"settings": json.loads(settings), **more}), body))
+
+    def tutti(self, *args, env={}, **kwargs):
+        base = {k: v for k, v in os.environ.items() if not k.startswith("TUTTI_")}
+        return subprocess.run([binary(), *args, "--programs", self.dir, "--data", self.data], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL, timeout=60, env={**base, **env}, **kwargs)
+
+    def here(self, name, *sets, env={}):
+        return self.tutti("run", name, "--here", *(part for pair in sets for part in ("--set", pair)), env=env)
+
+
+@pytest.fixture
+def programs(tmp_path):
+    return Programs(tmp_path)
+
+
+# ---- finding and describing ----
+
+
+def test_a_program_of_each_kind_is_listed(programs):
+    programs.add("greet.py", PYTHON, 0o644)
+    programs.script("hello", "cat", '{"name":{"type":"str"}}', display_name="Hello", description="Says hello.")
+    for name in ("_hidden.py", "base_platform.py", "README.md", "bad name.py", ".dot"):
+        programs.add(name, "x", 0o644)
+    listed = json.loads(programs.tutti("program", "list", "--json").stdout)["programs"]
+    ours = {p["name"]: p for p in listed if p["path"].startswith(str(programs.dir))}
+    assert {name: (p["kind"], p["display_name"], p["error"]) for name, p in ours.items()} == {
+        "greet": ("python", "Greet", None), "hello": ("executable", "Hello", None)}
+    assert ours["greet"]["settings"] == {
+        "name": {"type": "str", "default": None, "required": True}, "times": {"type": "int", "default": 1, "required": False},
+        "password": {"type": "str", "default": "x", "required": False, "secret": True}}
+    assert ours["hello"]["description"] == "Says hello."
+
+
+@pytest.mark.parametrize("text, said", [
+    ("import nothing_like_this", "nothing_like_this"),
+    ("x = 1", "no class with a method `_run`"),
+    ("class A:\n    def _run(self): pass\nclass B:\n    def _run(self): pass\n", "several classes"),
+    ("class A:\n    def __init__(self, x): pass\n    def _run(self): pass\n", "parameter `x` of A has neither"),
+    ("raise SystemExit(4)", "exit 4"),
+    ("def f(:", "SyntaxError"),
+])
+def test_a_broken_python_program_says_why(programs, text, said):
+    programs.add("broken.py", text, 0o644)
+    result = programs.tutti("program", "check", str(programs.dir / "broken.py"))
+    assert result.returncode == 3 and said in result.stderr, result
+
+
+@pytest.mark.parametrize("printed, said", [
+    ("nonsense", "did not print JSON"), ("[]", "is no object"), ('{"settings":[]}', "must be an object"), ('{"settings":{"a b":{}}}', "`a b`"),
+    ('{"settings":{"a":{"type":"enum"}}}', "needs `choices`"), ('{"settings":{"a":{"type":1}}}', "`type` must be a text"),
+    ('{"timeout_s":-1}', "`timeout_s`"), ("", "did not print JSON"),
+])
+def test_a_bad_description_says_why(programs, printed, said):
+    programs.add("bad", "#!/bin/sh\ncat <<'END'\n%s\nEND\n" % printed)
+    result = programs.tutti("program", "check", str(programs.dir / "bad"))
+    assert result.returncode == 3 and said in result.stderr, result
+
+
+def test_names_are_no_paths(programs):
+    programs.add("../outside", DESCRIBE % ("{}", "echo no"))
+    for name in ("../outside", "base_platform", "", ".", "a" * 65):
+        result = programs.here(name) if "/" not in name else programs.tutti("program", "show", name)
+        assert result.returncode == 4, (name, result)
+
+
+def test_the_first_folder_wins(programs, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    programs.script("same", "echo first")
+    (other / "same").write_text(DESCRIBE % ("{}", "echo second"))
+    (other / "same").chmod(0o755)
+    assert programs.tutti("run", "same", "--here", "--programs", other).stdout == "second\n"  # named before
+
+
+@pytest.mark.parametrize("kind", ["python", "executable"])
+def test_new_programs_work(programs, kind):
+    made = programs.tutti("program", "new", "fresh", "--kind", kind, "--dir", programs.dir)
+    assert made.returncode == 0, made
+    assert programs.tutti("program", "check", made.stdout.strip()).returncode == 0
+    result = programs.here("fresh", "name=world")
+    assert result.returncode == 0 and "world" in result.stdout and "greeting: completed" in result.stderr, result
+    assert programs.tutti("program", "new", "fresh", "--kind", kind, "--dir", programs.dir).returncode == 5
+
+
+# ---- settings ----
+
+ALL_TYPES = json.dumps({
+    "s": {"type": "str"}, "i": {"type": "int", "default": 1}, "f": {"type": "float", "default": 0.5}, "b": {"type": "bool", "default": False},
+    "d": {"type": "datetime", "default": None}, "l": {"type": "list", "default": []}, "o": {"type": "dict", "default": {}},
+    "e": {"type": "enum", "choices": ["x", "y"], "default": "x"}, "p": {"type": "secret", "default": ""}})
+
+
+def test_settings_arrive_typed(programs):
+    programs.script("show", "cat", ALL_TYPES)
+    result = programs.here("show", "s=5", "i=-7", "f=2", "b=yes", "d=2024-02-29 10:30", "l=a, b", 'o={"a":[1]}', "e=y", "p=geheim")
+    assert json.loads(result.stdout) == {"s": "5", "i": -7, "f": 2.0, "b": True, "d": "2024-02-29T10:30:00", "l": ["a", "b"], "o": {"a": [1]},
+                                         "e": "y", "p": "geheim"}
+    result = programs.here("show", "s=")
+    assert json.loads(result.stdout) == {"s": "", "i": 1, "f": 0.5, "b": False, "d": None, "l": [], "o": {}, "e": "x", "p": ""}
+
+
+@pytest.mark.parametrize("sets, said", [
+    ([], "__init__() missing 1 required positional argument: 's'"),
+    (["s=a", "i=2.5"], "'i' expects a whole number, not \"2.5\""), (["s=a", "i="], "'i'"), (["s=a", "f=nan"], "'f' expects a number"),
+    (["s=a", "b=maybe"], "'b' expects true or false"), (["s=a", "d=2023-02-29"], "'d' is no date"), (["s=a", "d=today-ish"], "'d' is no date"),
+    (["s=a", "l=[1"], "'l' expects a list"), (["s=a", "o=[]"], "'o' expects an object"), (["s=a", "e=z"], "'e' is none of [\"x\",\"y\"]"),
+    (["s=a", "nope=1"], "unexpected keyword argument 'nope'"), (["s=a", "i=x", "b=x"], "'b'"), (["i=99999999999999999999", "s=a"], "'i'"),
+])
+def test_a_wrong_setting_is_named(programs, sets, said):
+    programs.script("show", "cat", ALL_TYPES)
+    result = programs.here("show", *sets)
+    assert result.returncode == 2 and said in result.stderr and result.stdout == "", result
+
+
+# ---- running ----
+
+
+def test_progress_result_and_log(programs):
+    programs.add("greet.py", PYTHON, 0o644)
+    result = programs.tutti("run", "greet", "--here", "--json", "--set", "name=world", "--set", "times=2")
+    assert json.loads(result.stdout) == {"schema": 1, "result": True, "progress": {"greeting": "completed"}, "counters": {"greetings": 2}, "bad_lines": 0}
+    assert "hello hello world" in result.stderr
+
+
+def test_a_failure_says_why(programs):
+    programs.script("fails", "echo before; echo last words >&2; exit 3")
+    result = programs.here("fails")
+    assert result.returncode == 1 and "exit 3" in result.stderr and "last words" in result.stderr, result
+    programs.script("says", "echo '{\"error\":\"the site is closed\"}' >&3; exit 1")
+    result = programs.here("says")
+    assert result.returncode == 1 and "the site is closed" in result.stderr, result
+    programs.add("raises.py", "class A:\n    def _run(self):\n        raise ValueError('no such day')\n", 0o644)
+    result = programs.here("raises")
+    assert result.returncode == 1 and "ValueError: no such day" in result.stderr, result
+    assert 'raises.py", line 3, in _run' in result.stdout + result.stderr
+
+
+def test_garbage_on_descriptor_3_hurts_nobody(programs):
+    programs.script("garbage", "head -c 300000 /dev/urandom >&3; echo >&3; echo '{\"progress\":{\"a\":\"done\"}}' >&3; echo '{\"what\":1}' >&3; echo fine")
+    result = programs.here("garbage")
+    assert result.returncode == 0 and "fine" in result.stdout and "a: done" in result.stderr, result
+    assert "lines on descriptor 3 were not understood" in result.stdout
+
+
+def test_what_is_left_behind_is_killed(programs, tmp_path):
+    programs.script("hides", "(trap '' TERM HUP; setsid sleep 600 >/dev/null 2>&1 3>&- & echo $! >%s/pid); exit 0" % tmp_path)
+    assert programs.here("hides").returncode == 0
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_a_time_limit_ends_all_of_it(programs, tmp_path):
+    programs.script("stays", "trap '' TERM; sleep 600 & echo $! >%s/pid; wait; sleep 600" % tmp_path, timeout_s=1)
+    result = programs.here("stays")
+    assert result.returncode == 124, result
+    assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_tokens_do_not_reach_programs(programs):
+    programs.script("shows", "env")
+    result = programs.here("shows", env={"TUTTI_SERVER_TOKEN": "geheim-geheim", "PLANCHET_MASTER_TOKEN": "geheim-geheim", "OTHER": "open"})
+    assert result.returncode == 0 and "geheim" not in result.stdout and "OTHER=open" in result.stdout, result
+
+
+# ---- the server knows them ----
+
+
+def test_platforms_get_in_the_older_shape(tutti, programs):
+    programs.script("country_map_update", "true", description="Maps.")
+    programs.add("broken.py", "import nothing_like_this", 0o644)
+    t = tutti(args=["--programs", str(programs.dir)])
+    answer = t.get("/platforms/get")
+    assert answer.status == 200 and answer.body.startswith(b'{"status": "Success", "message": {"')
+    message = answer.json["message"]
+    assert message["country_map_update"] == {"display_name": "CountryMapUpdate", "settings": {}, "description": "Maps."}
+    assert "nothing_like_this" in message["broken"]["error"] and message["broken"]["display_name"] == "Broken"
+    assert t.get("/system/alive").body == b"Alive"
+    assert t.post("/system/alive").json == {"status": "Success", "message": {"Ledger": True, "Workers": False}}
+    assert t.get("/v1/programs/nope").status == 404
+
+
+def test_folders_are_watched(tutti, programs):
+    t = tutti(args=["--programs", str(programs.dir)])
+    (programs.dir / "late").write_text(DESCRIBE % ('{"display_name":"One"}', ""))
+    (programs.dir / "late").chmod(0o755)
+    assert t.get("/v1/programs/late").json["display_name"] == "One"
+    first = t.get("/v1/programs/late").json["hash"]
+    programs.add("late", DESCRIBE % ('{"display_name":"Two"}', ""))
+    assert t.get("/v1/programs/late").json["display_name"] == "Two"
+    assert t.get("/v1/programs/late").json["hash"] != first
+    (programs.dir / "late").unlink()
+    assert t.get("/v1/programs/late").status == 404
+    own = t.data / "programs" / "own"
+    own.write_text(DESCRIBE % ("{}", ""))
+    own.chmod(0o755)
+    assert t.get("/v1/programs/own").status == 200
