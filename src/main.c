@@ -8,6 +8,7 @@
 #include "server/server_main.h"
 #include "server/supervisor.h"
 #include "server/worker_main.h"
+#include "work/program_c.h"
 
 /* ---- the processes of the server's room ---- */
 
@@ -66,6 +67,7 @@ static tt_rc call_inside(tt_cli *cli, const char *method, const char *target, tt
 #define JOB {"NAME", "the job", "job"}
 
 static const tt_operand one_job[] = {JOB, {NULL}};
+static const tt_operand maybe_job[] = {{"[NAME]", "the job", "job"}, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
 static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
@@ -87,6 +89,7 @@ static const tt_flag start_flags[] = {
     {"--max-attempts", NULL, "N", .help = "how often an item is handed out before it is parked as dead"},
     {"--rate", NULL, "N/s", .help = "hand out at most so many items: 100/s, 30/m, 10/h or 5/d"},
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
+    {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
@@ -101,6 +104,7 @@ static const tt_flag redo_flags[] = {
 };
 static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
 static const tt_flag pull_flags[] = {
+    {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
     {"--batch", NULL, "N", "100", .help = "items asked for at once, without -n"},
     {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
@@ -193,11 +197,12 @@ static const tt_command commands[] = {
     {"job", "pause", "Hand nothing out until the job is resumed; results are taken.", .operands = one_job, .fn = tt_cmd_job_pause},
     {"job", "resume", "Hand out again.", .operands = one_job, .fn = tt_cmd_job_resume},
     {"job", "delete", "Delete a job; its output stays.", .operands = one_job, .fn = tt_cmd_job_delete},
-    {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = one_job, .fn = tt_cmd_job_pull, .needs_server = true,
+    {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = maybe_job, .fn = tt_cmd_job_pull, .needs_server = true,
      .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",
      .example = "tutti job pull demo -n 100 | my-program | tutti job push demo"},
-    {"job", "push", "Read results as JSON lines and hand them in.", .operands = one_job, .fn = tt_cmd_job_push, .needs_server = true,
+    {"job", "push", "Read results as JSON lines and hand them in.", .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
      .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
+                "Without NAME each line names its \"job\", as those of `tutti job pull --any` do.\n"
                 "A bad line is named by its number and left out; then the exit code is 3."},
 
     {NULL, "run", "Run a program.", .flags = run_flags, .operands = some_program, .options = program_settings, .fn = tt_cmd_run, .needs_server = true,
@@ -243,6 +248,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "tutti: %s\n", err.text);
         return tt_rc_exit(err.code);
     }
+    if (argc > 1 && strcmp(argv[1], TT_PROGRAM_HOST_COMMAND) == 0)
+        return tt_program_host_main(argc - 2, argv + 2);
     int code = tt_cli_main(commands, call_inside, argc, argv);
     tt_house_close(house);
     return code;

@@ -6,12 +6,14 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 
-void tt_job_target(const tt_cli *cli, const char *tail, tt_buf *out)
+void tt_job_target_of(tt_str job, const char *tail, tt_buf *out)
 {
     tt_buf_cstr_put(out, "/v1/jobs/");
-    tt_buf_url(out, tt_cli_operand(cli, 0));
+    tt_buf_url(out, job);
     tt_buf_cstr_put(out, tail);
 }
+
+void tt_job_target(const tt_cli *cli, const char *tail, tt_buf *out) { tt_job_target_of(tt_cli_operand(cli, 0), tail, out); }
 
 void tt_job_pause(unsigned attempt)
 {

@@ -1,4 +1,4 @@
-/* `tutti job pull`: items out of a job as JSON lines. With -n one batch; without, batch after batch until the job is complete. Standard
+/* `tutti job pull`: items out of a job (or of any) as JSON lines. With -n one batch; without, batch after batch until the job is complete. Standard
  * output is the brake: the next batch is claimed when the one before is written. */
 #include <sys/random.h>
 #include <unistd.h>
@@ -9,12 +9,14 @@
 #include "cli/item.h"
 #include "cli/job.h"
 #include "cli/output.h"
+#include "data/json.h"
 
 typedef struct {
     tt_cli *cli;
     tt_give_back *leases;
     tt_str count, wait, lease;
     char worker[128];
+    bool any;
     bool stream;
     bool complete;
     size_t printed;
@@ -44,7 +46,11 @@ static void put_request_id(tt_buf *target)
 
 static void make_target(puller *p, tt_buf *target)
 {
-    tt_job_target(p->cli, "/claim", target);
+    if (p->any)
+        tt_buf_cstr_put(target, "/v1/claim");
+    else
+        tt_job_target(p->cli, "/claim", target);
+    tt_buf_query(target, "jobs", p->any ? tt_cli_operand(p->cli, 0) : (tt_str){0});
     tt_buf_query(target, "n", p->count);
     tt_buf_query(target, "wait", p->wait);
     tt_buf_query(target, "worker", tt_str_of(p->worker));
@@ -64,15 +70,23 @@ static tt_rc claim(puller *p, tt_buf *answer, tt_err *err)
     return tt_job_call_patiently(p->cli, "POST", tt_buf_cstr(&target), (tt_str){0}, answer, err);
 }
 
+static void keep_for_signal(puller *p, const tt_item_batch *batch)
+{
+    TT_BUF_AUTO tt_buf job = {0};
+    if (p->any && batch->job.ptr)
+        tt_json_unescape(batch->job, &job);
+    tt_give_back_add(p->leases, p->any ? tt_buf_view(&job) : tt_cli_operand(p->cli, 0), batch->lease);
+}
+
 static tt_rc pull_batch(puller *p, tt_buf *answer, tt_buf *lines, tt_err *err)
 {
     tt_item_batch batch;
     size_t count;
     TT_TRY(claim(p, answer, err));
     TT_TRY(tt_item_batch_parse(tt_buf_view(answer), &batch, err));
-    tt_give_back_add(p->leases, batch.lease);
+    keep_for_signal(p, &batch);
     tt_buf_clear(lines);
-    TT_TRY(tt_item_batch_print(&batch, lines, &count, err));
+    TT_TRY(tt_item_batch_print(&batch, p->any, lines, &count, err));
     TT_TRY(tt_out(p->cli, tt_buf_view(lines), err));
     p->printed += count;
     p->complete = batch.complete && count == 0;
@@ -90,16 +104,17 @@ static tt_rc pull_all(puller *p, tt_err *err)
         }
     } while (p->stream && !p->complete);
     if (!p->stream && p->complete)
-        return tt_fail(err, TT_NOT_FOUND, "nothing is left: job `%.*s` is complete", TT_STR_ARG(tt_cli_operand(p->cli, 0)));
+        return p->any ? tt_fail(err, TT_NOT_FOUND, "nothing is left: all jobs are complete") : tt_fail(err, TT_NOT_FOUND, "nothing is left: job `%.*s` is complete", TT_STR_ARG(tt_cli_operand(p->cli, 0)));
     return TT_OK;
 }
 
 static tt_rc job_pull(tt_cli *cli, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf target = {0};
-    puller p = {.cli = cli, .wait = tt_cli_flag(cli, "--wait"), .lease = tt_cli_flag(cli, "--lease")};
+    puller p = {.cli = cli, .any = tt_cli_has(cli, "--any"), .wait = tt_cli_flag(cli, "--wait"), .lease = tt_cli_flag(cli, "--lease")};
     const char *where;
     int64_t wait_ms, count;
+    if (!p.any && !tt_cli_operand(cli, 0).ptr)
+        return tt_fail(err, TT_USAGE, "say which job: NAME, or --any");
     p.stream = !tt_cli_has(cli, "--lines");
     p.count = tt_cli_flag(cli, p.stream ? "--batch" : "--lines");
     TT_TRY(tt_parse_duration_ms(p.wait, &wait_ms, err));
@@ -108,8 +123,7 @@ static tt_rc job_pull(tt_cli *cli, tt_err *err)
     name_worker(&p);
     tt_transport_allow_ms(cli, wait_ms);
     TT_TRY(tt_transport_where(cli, &where, err));
-    tt_job_target(cli, "", &target);
-    p.leases = tt_give_back_start(cli, tt_buf_cstr(&target));
+    p.leases = tt_give_back_start(cli);
     tt_rc rc = pull_all(&p, err);
     tt_give_back_stop(p.leases);
     return rc;

@@ -1,5 +1,5 @@
 /* `tutti job push`: JSON lines from standard input become results (and failures) of a job, in batches.
- * A batch holds lines of one kind under one lease; it goes out when it is full, large, or a second old. Sending
+ * A batch holds lines of one job and one kind under one lease; it goes out when it is full, large, or a second old. Sending
  * again is harmless (the first result wins), so an unreachable server is asked again for a minute. */
 #include "base/clock.h"
 #include "cli/cli.h"
@@ -21,6 +21,7 @@ enum {
 
 typedef struct {
     bool fails;        /* POST fail, not POST results */
+    char *job;         /* decoded */
     char *lease;       /* decoded; NULL: none */
     tt_buf body;
     size_t count;      /* 0: free */
@@ -58,7 +59,7 @@ static tt_rc send_batch(pusher *p, batch *b, tt_err *err)
         return TT_OK;
     tt_buf_char(&b->body, ']');
     TT_TRY(tt_buf_check(&b->body, err));
-    tt_job_target(p->cli, b->fails ? "/fail" : "/results", &target);
+    tt_job_target_of(tt_str_of(b->job), b->fails ? "/fail" : "/results", &target);
     tt_buf_query(&target, "lease", tt_str_of(b->lease));
     tt_rc rc = tt_job_call_patiently(p->cli, "POST", tt_buf_cstr(&target), tt_buf_view(&b->body), &answer, &why);
     if (rc == TT_GONE || (rc == TT_CONFLICT && b->fails))
@@ -102,21 +103,26 @@ static int64_t wait_ms(const pusher *p)
 
 /* ---- gathering ---- */
 
-static bool fits(const batch *b, bool fails, tt_str lease) { return b->count && b->fails == fails && tt_str_eq(tt_str_of(b->lease), lease); }
+static bool fits(const batch *b, bool fails, tt_str job, tt_str lease)
+{
+    return b->count && b->fails == fails && tt_str_eq(tt_str_of(b->lease), lease) && tt_str_eq(tt_str_of(b->job), job);
+}
 
 /* The batch for lines of this kind; where all are taken the oldest is sent. */
-static tt_rc find_batch(pusher *p, bool fails, tt_str lease, batch **ret, tt_err *err)
+static tt_rc find_batch(pusher *p, bool fails, tt_str job, tt_str lease, batch **ret, tt_err *err)
 {
     batch *best = &p->open[0];
     for (size_t i = 0; i < MAX_OPEN; i++) {
         batch *b = &p->open[i];
-        if (fits(b, fails, lease))
+        if (fits(b, fails, job, lease))
             return *ret = b, TT_OK;
         if (best->count && (b->count == 0 || b->since_ms < best->since_ms))
             best = b;
     }
     TT_TRY(send_batch(p, best, err));
     free(best->lease);
+    free(best->job);
+    best->job = tt_str_dup(job);
     best->lease = lease.len ? tt_str_dup(lease) : NULL;
     best->fails = fails;
     best->since_ms = tt_mono_ms();
@@ -142,11 +148,14 @@ static void put_item(batch *b, const tt_item_line *item)
 
 static tt_rc add(pusher *p, const tt_item_line *item, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf lease = {0};
+    TT_BUF_AUTO tt_buf lease = {0}, job = {0};
+    tt_str named = tt_cli_operand(p->cli, 0);
     batch *b;
     if (item->lease.ptr)
         tt_json_unescape(item->lease, &lease);
-    TT_TRY(find_batch(p, item->error.ptr != NULL, tt_buf_view(&lease), &b, err));
+    if (!named.ptr)
+        tt_json_unescape(item->job, &job);
+    TT_TRY(find_batch(p, item->error.ptr != NULL, named.ptr ? named : tt_buf_view(&job), tt_buf_view(&lease), &b, err));
     put_item(b, item);
     b->last_line = p->feed.line;
     return b->count >= MAX_ITEMS || b->body.len >= MAX_BYTES ? send_batch(p, b, err) : TT_OK;
@@ -169,8 +178,12 @@ static tt_rc take_line(pusher *p, tt_str line, tt_err *err)
     size_t offset;
     if (tt_str_trim(line).len == 0)
         return TT_OK;
-    if (tt_item_parse(line, &item, &why, &offset))
-        return add(p, &item, err);
+    if (tt_item_parse(line, &item, &why, &offset)) {
+        if (item.job.ptr || tt_cli_operand(p->cli, 0).ptr)
+            return add(p, &item, err);
+        why = "`job` is missing, and the command names none";
+        offset = 0;
+    }
     complain(p, why, offset);
     return TT_OK;
 }
@@ -242,6 +255,7 @@ static tt_rc job_push(tt_cli *cli, tt_err *err)
     tt_rc rc = push(p, err);
     for (size_t i = 0; i < MAX_OPEN; i++) {
         free(p->open[i].lease);
+        free(p->open[i].job);
         tt_buf_deinit(&p->open[i].body);
     }
     tt_feed_deinit(&p->feed);

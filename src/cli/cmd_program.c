@@ -156,6 +156,21 @@ static const struct {
      "            print(\"hello\", self.name)\n"
      "        self.update(\"greeting\", \"completed\")\n"
      "        return True\n"},
+    {"c", ".c", 0644,
+     "/* Greets somebody. */\n"
+     "#include <tutti/program.h>\n"
+     "\n"
+     "static const tutti_setting settings[] = {{\"name\", TUTTI_STR}, {\"times\", TUTTI_INT, \"1\"}, {0}};\n"
+     "\n"
+     "static int run(const tutti_host *t)\n"
+     "{\n"
+     "    t->update(t, \"greeting\", \"started\");\n"
+     "    for (int64_t i = 0; i < t->integer(t, \"times\"); i++)\n"
+     "        t->log(t, \"hello %s\", t->text(t, \"name\"));\n"
+     "    t->update(t, \"greeting\", \"completed\");\n"
+     "    return 0;\n"
+     "}\n"
+     "TUTTI_PROGRAM(.description = \"Greets somebody.\", .settings = settings, .run = run);\n"},
     {"executable", "", 0755,
      "#!/bin/sh\n"
      "# Greets somebody. Settings come as JSON on standard input, reports go to descriptor 3.\n"

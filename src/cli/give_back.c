@@ -16,23 +16,21 @@ struct tt_give_back {
     atomic_bool over;     /* the next signal is ours: the thread is to end */
     pthread_mutex_t lock; /* guards what follows */
     tt_http *http;        /* a connection of its own */
-    char *job_target;
-    char *leases[KEPT];   /* percent-encoded; a ring */
+    char *targets[KEPT];  /* of the calls that give leases back; a ring */
     size_t next;
 };
 
 static void release_all(tt_give_back *g)
 {
     for (size_t i = 0; i < KEPT; i++) {
-        TT_BUF_AUTO tt_buf target = {0}, answer = {0};
+        TT_BUF_AUTO tt_buf answer = {0};
         int status;
         tt_err err;
-        if (!g->leases[i])
+        if (!g->targets[i])
             continue;
-        tt_buf_printf(&target, "%s/release?lease=%s", g->job_target, g->leases[i]);
-        tt_rc rc = tt_http_call(g->http, "POST", tt_buf_cstr(&target), (tt_str){0}, NULL, &status, &answer, &err);
-        free(g->leases[i]);
-        g->leases[i] = NULL;
+        tt_rc rc = tt_http_call(g->http, "POST", g->targets[i], (tt_str){0}, NULL, &status, &answer, &err);
+        free(g->targets[i]);
+        g->targets[i] = NULL;
         if (rc != TT_OK) /* the server is gone: all of them run out by themselves */
             return;
     }
@@ -70,7 +68,7 @@ static void *wait_for_signal(void *arg)
     return NULL;
 }
 
-tt_give_back *tt_give_back_start(tt_cli *cli, const char *job_target)
+tt_give_back *tt_give_back_start(tt_cli *cli)
 {
     sigset_t set;
     tt_http *http = tt_transport_second(cli, CALL_MS);
@@ -78,7 +76,6 @@ tt_give_back *tt_give_back_start(tt_cli *cli, const char *job_target)
         return NULL;
     tt_give_back *g = TT_NEW(tt_give_back);
     g->http = http;
-    g->job_target = tt_dup_cstr(job_target);
     pthread_mutex_init(&g->lock, NULL);
     stop_signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -86,21 +83,23 @@ tt_give_back *tt_give_back_start(tt_cli *cli, const char *job_target)
         return g;
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     tt_http_free(http);
-    free(g->job_target);
     free(g);
     return NULL;
 }
 
-void tt_give_back_add(tt_give_back *g, tt_str lease)
+void tt_give_back_add(tt_give_back *g, tt_str job, tt_str lease)
 {
-    TT_BUF_AUTO tt_buf text = {0}, encoded = {0};
+    TT_BUF_AUTO tt_buf text = {0}, target = {0};
     if (!g || !lease.ptr)
         return;
     tt_json_unescape(lease, &text);
-    tt_buf_url(&encoded, tt_buf_view(&text));
+    tt_buf_cstr_put(&target, "/v1/jobs/");
+    tt_buf_url(&target, job);
+    tt_buf_cstr_put(&target, "/release?lease=");
+    tt_buf_url(&target, tt_buf_view(&text));
     pthread_mutex_lock(&g->lock);
-    free(g->leases[g->next]);
-    g->leases[g->next] = tt_dup_cstr(tt_buf_cstr(&encoded));
+    free(g->targets[g->next]);
+    g->targets[g->next] = tt_dup_cstr(tt_buf_cstr(&target));
     g->next = (g->next + 1) % KEPT;
     pthread_mutex_unlock(&g->lock);
 }
@@ -122,9 +121,8 @@ void tt_give_back_stop(tt_give_back *g)
     pthread_kill(g->thread, SIGTERM);
     pthread_join(g->thread, NULL);
     for (size_t i = 0; i < KEPT; i++)
-        free(g->leases[i]);
+        free(g->targets[i]);
     tt_http_free(g->http);
     pthread_mutex_destroy(&g->lock);
-    free(g->job_target);
     free(g);
 }

@@ -7,10 +7,10 @@
 
 typedef struct tt_give_back tt_give_back;
 
-/* Blocks SIGINT and SIGTERM in the calling thread. job_target: "/v1/jobs/NAME". NULL: out of threads; signals then act as usual. */
-tt_give_back *tt_give_back_start(tt_cli *cli, const char *job_target);
-/* lease: a JSON string with its quotes. The newest 64 are kept. */
-void tt_give_back_add(tt_give_back *g, tt_str lease);
+/* Blocks SIGINT and SIGTERM in the calling thread. NULL: out of threads; signals then act as usual. */
+tt_give_back *tt_give_back_start(tt_cli *cli);
+/* job: its name; lease: a JSON string with its quotes. The newest 64 are kept. */
+void tt_give_back_add(tt_give_back *g, tt_str job, tt_str lease);
 /* Now, from the command's thread. */
 void tt_give_back_all(tt_give_back *g);
 /* The process goes on living and the leases stay. */

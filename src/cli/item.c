@@ -35,6 +35,10 @@ static const char *take_member(tt_item_line *out, tt_str key, tt_str value)
         out->lease = is_string(value) ? value : (tt_str){0};
         return is_string(value) || tt_str_is(value, "null") ? NULL : "`lease` must be a text";
     }
+    if (tt_str_is(key, "job")) {
+        out->job = is_string(value) ? value : (tt_str){0};
+        return is_string(value) || tt_str_is(value, "null") ? NULL : "`job` must be a text";
+    }
     if (tt_str_is(key, "final"))
         out->final = tt_str_is(value, "true");
     return NULL;
@@ -88,6 +92,8 @@ tt_rc tt_item_batch_parse(tt_str answer, tt_item_batch *ret, tt_err *err)
     while (tt_json_next_member(&it, &key, &value)) {
         if (tt_str_is(key, "lease") && is_string(value))
             batch.lease = value;
+        else if (tt_str_is(key, "job") && is_string(value))
+            batch.job = value;
         else if (tt_str_is(key, "status"))
             batch.complete = tt_str_is(value, "\"COMPLETE\"");
         else if (tt_str_is(key, "items"))
@@ -108,7 +114,7 @@ static void put_one_line(tt_buf *out, tt_str value)
             out->ptr[i] = ' ';
 }
 
-tt_rc tt_item_batch_print(const tt_item_batch *batch, tt_buf *out, size_t *ret_count, tt_err *err)
+tt_rc tt_item_batch_print(const tt_item_batch *batch, bool with_job, tt_buf *out, size_t *ret_count, tt_err *err)
 {
     tt_json_iter items, pair;
     tt_str item, id, value;
@@ -120,6 +126,10 @@ tt_rc tt_item_batch_print(const tt_item_batch *batch, tt_buf *out, size_t *ret_c
             return no_batch(err);
         tt_buf_cstr_put(out, "{\"id\":");
         tt_buf_str(out, id);
+        if (with_job && batch->job.ptr) {
+            tt_buf_cstr_put(out, ",\"job\":");
+            tt_buf_str(out, batch->job);
+        }
         if (batch->lease.ptr) {
             tt_buf_cstr_put(out, ",\"lease\":");
             tt_buf_str(out, batch->lease);

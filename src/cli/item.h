@@ -10,6 +10,7 @@ typedef struct {
     tt_str value;  /* the JSON text; ptr NULL: none */
     tt_str error;  /* the JSON string with its quotes; ptr NULL: none */
     tt_str lease;  /* the JSON string with its quotes; ptr NULL: none, or null */
+    tt_str job;    /* the same */
     bool final;    /* with error: do not try the item again */
 } tt_item_line;
 
@@ -19,11 +20,12 @@ bool tt_item_parse(tt_str line, tt_item_line *ret, const char **ret_why, size_t 
 /* An answer of POST claim. Views into the answer. */
 typedef struct {
     tt_str lease;    /* the JSON string with its quotes; ptr NULL: none */
+    tt_str job;      /* the same */
     bool complete;
     tt_str items;    /* the array */
 } tt_item_batch;
 tt_rc tt_item_batch_parse(tt_str answer, tt_item_batch *ret, tt_err *err) TT_MUST_CHECK;
-/* Appends `{"id":17,"lease":"...","value":...}` lines; the count. Line breaks inside a value's blanks become blanks. */
-tt_rc tt_item_batch_print(const tt_item_batch *batch, tt_buf *out, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
+/* Appends `{"id":17,"lease":"...","value":...}` lines, with the job if asked for; the count. Line breaks inside a value's blanks become blanks. */
+tt_rc tt_item_batch_print(const tt_item_batch *batch, bool with_job, tt_buf *out, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
 
 #endif

@@ -5,6 +5,7 @@
 #include "cli/command.h"
 
 /* "/v1/jobs/NAME" and tail, NAME being the command's first operand, percent-encoded. */
+void tt_job_target_of(tt_str job, const char *tail, tt_buf *out);
 void tt_job_target(const tt_cli *cli, const char *tail, tt_buf *out);
 /* Follows the job to its end; show: with progress, or JSON lines with --json.
  * TT_CHECK_FAILED when it ended with errors, TT_FAILED when it is broken. */

@@ -77,8 +77,11 @@ static tt_rc open_files(tt_reader *r, const tt_reader_spec *spec, tt_err *err)
     r->files = tt_calloc(spec->path_count, sizeof *r->files);
     if (!r->files)
         return tt_fail(err, TT_NOMEM, "out of memory for %zu input files", spec->path_count);
-    for (size_t i = 0; i < spec->path_count; i++, r->file_count++)
+    for (size_t i = 0; i < spec->path_count; i++, r->file_count++) {
         TT_TRY(tt_source_open(spec->roots, tt_str_of(spec->paths[i]), spec->spool_dir, &r->files[i], err));
+        if (spec->state.len == 0) /* the plan is going to read it all */
+            tt_source_hash_reads(r->files[i]);
+    }
     return TT_OK;
 }
 

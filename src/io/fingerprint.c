@@ -1,5 +1,5 @@
-/* Is the input still the file that a job started with? Size, and the hashes of its two ends: an editor, a new export or
- * an appended line changes one of them; a copy or `touch` changes none. */
+/* Is the input still the file that a job started with? Size, and the hashes of its two ends, which cost nothing: an editor, a new export or
+ * an appended line changes one of them; a copy or `touch` changes none. The hash of all of it says the rest. */
 #include "io/fingerprint.h"
 
 #include <errno.h>
@@ -40,5 +40,7 @@ tt_rc tt_fingerprint_check(const char *path, const tt_fingerprint *recorded, con
     if (head || tail)
         return tt_fail(err, TT_CONFLICT, "the input '%.256s' has changed since the job started: its %s other bytes than then; %s",
             path, head && tail ? "beginning and end hold" : head ? "beginning holds" : "end holds", advice);
+    if (now->whole_hash && recorded->whole_hash && now->whole_hash != recorded->whole_hash)
+        return tt_fail(err, TT_CONFLICT, "the input '%.256s' has changed since the job started: its middle holds other bytes than then; %s", path, advice);
     return TT_OK;
 }

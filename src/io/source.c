@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "io/fd.h"
 #include "io/fingerprint.h"
+#include "io/passing_hash.h"
 #include "io/unpack.h"
 
 enum { IN_BYTES = 128 << 10, OUT_BYTES = 256 << 10, SPOOL_NAME_TRIES = 16 };
@@ -32,6 +33,7 @@ struct tt_source {
     char *path;
     int fd;
     int spool_fd;          /* -1: a plain file */
+    tt_passing_hash hash;
     unpacking u;
 
     pthread_mutex_t mutex; /* guards what follows */
@@ -102,6 +104,7 @@ tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, 
     tt_source *s = TT_NEW(tt_source);
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->moved, NULL);
+    tt_passing_hash_init(&s->hash);
     s->path = real;
     s->fd = tt_fd_take(&fd);
     s->spool_fd = -1;
@@ -126,6 +129,7 @@ void tt_source_close(tt_source *s)
     stop_unpacking(&s->u);
     tt_fd_close(&s->spool_fd);
     tt_fd_close(&s->fd);
+    tt_passing_hash_deinit(&s->hash);
     pthread_cond_destroy(&s->moved);
     pthread_mutex_destroy(&s->mutex);
     free(s->path);
@@ -142,6 +146,7 @@ static tt_rc refill(tt_source *s, tt_err *err)
     int failed = tt_fd_read_at(s->fd, u->in_at, u->in, IN_BYTES, &len);
     if (failed)
         return tt_fail_errno(err, failed, "cannot read '%.256s' at byte %ju", s->path, (uintmax_t)u->in_at);
+    tt_passing_hash_note(&s->hash, u->in_at, u->in, len);
     u->in_at += len;
     u->in_eof = len < IN_BYTES;
     u->io.in = u->in;
@@ -240,6 +245,8 @@ tt_rc tt_source_read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t
     int failed = tt_fd_read_at(packed ? s->spool_fd : s->fd, at, buf, cap, &len);
     if (failed)
         return tt_fail_errno(err, failed, "cannot read '%.256s' at byte %ju", s->path, (uintmax_t)at);
+    if (!packed)
+        tt_passing_hash_note(&s->hash, at, buf, len);
     *ret_len = len;
     return TT_OK;
 }
@@ -265,6 +272,28 @@ tt_rc tt_source_fingerprint(tt_source *s, tt_fingerprint *ret, tt_err *err)
 {
     int failed = tt_fingerprint_of(s->fd, ret);
     return failed ? tt_fail_errno(err, failed, "cannot read '%.256s'", s->path) : TT_OK;
+}
+
+void tt_source_hash_reads(tt_source *s) { tt_passing_hash_start(&s->hash); }
+
+tt_rc tt_source_hash_step(tt_source *s, uint64_t budget_bytes, bool *ret_done, tt_fingerprint *ret, tt_err *err)
+{
+    uint64_t hash, bytes;
+    int failed = tt_passing_hash_step(&s->hash, s->fd, budget_bytes, ret_done, &hash, &bytes);
+    if (failed)
+        return failed == ENOMEM ? tt_fail(err, TT_NOMEM, "no memory to look through '%.256s'", s->path) : tt_fail_errno(err, failed, "cannot read '%.256s'", s->path);
+    if (!*ret_done)
+        return TT_OK;
+    TT_TRY(tt_source_fingerprint(s, ret, err));
+    ret->size_bytes = bytes;
+    ret->whole_hash = hash;
+    return TT_OK;
+}
+
+bool tt_source_is_touched(tt_source *s, const tt_fingerprint *recorded)
+{
+    struct stat st;
+    return fstat(s->fd, &st) == 0 && (uint64_t)st.st_size == recorded->size_bytes && tt_mtime_ns(&st) != recorded->mtime_ns;
 }
 
 tt_rc tt_source_unchanged(tt_source *s, const tt_fingerprint *recorded, tt_err *err)

@@ -13,6 +13,7 @@ typedef struct {
     int64_t mtime_ns;
     uint64_t head_hash;   /* xxh3 of the first 64 KiB */
     uint64_t tail_hash;   /* xxh3 of the last 64 KiB */
+    uint64_t whole_hash;  /* xxh3 of all; 0: not known */
 } tt_fingerprint;
 
 typedef struct tt_source tt_source;
@@ -28,11 +29,18 @@ bool tt_source_is_packed(const tt_source *s);
 tt_rc tt_source_read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t *ret_len, tt_err *err) TT_MUST_CHECK;
 /* Unpacked size; false while it is not known yet. */
 bool tt_source_size(tt_source *s, uint64_t *ret_bytes);
-/* Of the open file, now. */
+/* Of the open file, now, without whole_hash. */
 tt_rc tt_source_fingerprint(tt_source *s, tt_fingerprint *ret, tt_err *err) TT_MUST_CHECK;
-/* TT_OK if the file at this path still is the recorded one. mtime alone may differ when size and hashes agree. TT_CONFLICT with a sentence otherwise. */
+/* The hash of the whole file as it lies on disk is taken from now on, out of what is read in order from its start; begins anew when called again. */
+void tt_source_hash_reads(tt_source *s);
+/* Goes on where reading has stopped, for at most about budget_bytes. *ret_done: the end was reached, and *ret is the fingerprint of the file with its whole_hash. */
+tt_rc tt_source_hash_step(tt_source *s, uint64_t budget_bytes, bool *ret_done, tt_fingerprint *ret, tt_err *err) TT_MUST_CHECK;
+/* TT_OK if the file at this path still is the recorded one; whole_hash counts where both have one. mtime alone may differ when size and hashes agree. TT_CONFLICT
+ * with a sentence otherwise. */
 tt_rc tt_fingerprint_check(const char *path, const tt_fingerprint *recorded, const tt_fingerprint *now, tt_err *err) TT_MUST_CHECK;
 /* Cheap check for every block: size and mtime of the open file (fstat) against recorded. TT_CONFLICT when changed. */
 tt_rc tt_source_unchanged(tt_source *s, const tt_fingerprint *recorded, tt_err *err) TT_MUST_CHECK;
+/* Only mtime differs: the whole hash must say whether it changed. */
+bool tt_source_is_touched(tt_source *s, const tt_fingerprint *recorded);
 
 #endif

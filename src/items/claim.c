@@ -2,17 +2,26 @@
  * byte of an item is copied or looked at here. What it needs and does not find (a block that is not loaded, a plan that has not got that
  * far, items that are all in flight) makes it wait on the job's list; every event that could help looks through that list again. */
 #include "items/job.h"
+#include "items/verify.h"
 
 #include "base/clock.h"
+#include "items/any.h"
 
-void tt_claim_deinit(tt_claim *c)
+void tt_claim_detach(tt_claim *c)
 {
     for (size_t i = 0; i < c->held.len; i++)
         tt_loaded_unref(c->held.ptr[i]);
-    tt_vec_deinit(&c->held);
-    tt_vec_deinit(&c->runs);
+    tt_vec_clear(&c->held);
+    tt_vec_clear(&c->runs);
     tt_job_unref(c->job);
     c->job = NULL;
+}
+
+void tt_claim_deinit(tt_claim *c)
+{
+    tt_claim_detach(c);
+    tt_vec_deinit(&c->held);
+    tt_vec_deinit(&c->runs);
 }
 
 /* ---- blocks in memory ---- */
@@ -42,11 +51,21 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
     tt_job_flush_soon(j);
 }
 
-static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, tt_err *err)
+/* *ret_touched: the file's time stamp moved, so that it must be compared first. */
+static tt_rc load_block(tt_job *j, const tt_block *block, tt_loaded **ret, bool *ret_touched, tt_err *err)
 {
     if (block->file_no >= j->def.inputs.len)
         return tt_fail(err, TT_CORRUPT, "job `%s` has a block of file %u, and %zu files", j->def.name, block->file_no, j->def.inputs.len);
-    TT_TRY(tt_source_unchanged(tt_reader_file(j->reader, block->file_no), &j->def.inputs.ptr[block->file_no].print, err));
+    tt_source *file = tt_reader_file(j->reader, block->file_no);
+    pthread_mutex_lock(&j->lock);
+    tt_fingerprint recorded = j->def.inputs.ptr[block->file_no].print;
+    *ret_touched = tt_source_is_touched(file, &recorded);
+    if (*ret_touched)
+        tt_verify_doubt(j, block->file_no);
+    pthread_mutex_unlock(&j->lock);
+    if (*ret_touched)
+        return TT_OK;
+    TT_TRY(tt_source_unchanged(file, &recorded, err));
     return tt_reader_load(j->reader, block, ret, err);
 }
 
@@ -57,13 +76,16 @@ static void load_main(void *arg)
     tt_loaded *loaded = NULL;
     tt_claim *done = NULL;
     tt_err err = {0};
+    bool touched = false;
     pthread_mutex_lock(&j->lock);
     tt_block block = j->blocks.rows.ptr[task->row].block;
     pthread_mutex_unlock(&j->lock);
-    tt_rc rc = load_block(j, &block, &loaded, &err);
+    tt_rc rc = load_block(j, &block, &loaded, &touched, &err);
     pthread_mutex_lock(&j->lock);
     j->blocks.rows.ptr[task->row].loading = false;
-    if (rc == TT_OK) {
+    if (touched) {
+        /* who waits for it waits for the comparison now */
+    } else if (rc == TT_OK) {
         inspect(j, task->row, loaded);
         tt_cache_put(j->env->cache, j->def.owner, task->row, loaded);
         tt_claims_retry(j, &done);
@@ -75,6 +97,8 @@ static void load_main(void *arg)
     }
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
+    if (touched)
+        tt_verify_start(j, true);
     tt_job_unref(j);
     free(task);
 }
@@ -309,8 +333,14 @@ static step_result step(tt_job *j, tt_claim *c)
     c->rc = refuse(j, &c->err);
     if (c->rc != TT_OK || c->n == 0)
         return STEP_DONE;
+    if (j->doubtful) {
+        tt_verify_kick(j);
+        return STEP_WAIT;
+    }
     if (repeat(j, c, &wait))
         return wait ? STEP_WAIT : STEP_DONE;
+    if (c->only_repeat)
+        return STEP_DONE;
     int64_t now = tt_mono_ms(), due;
     c->most = tt_gate_room(j, c->n, now < c->deadline_ms, now, &due);
     if (c->most && gather(j, c, &last, &have) == STEP_WAIT)
@@ -324,13 +354,12 @@ static step_result step(tt_job *j, tt_claim *c)
         return STEP_DONE;
     }
     c->status = tt_job_status(j);
-    if (tt_job_is_complete(j) || now >= c->deadline_ms)
+    if (due && now < c->deadline_ms)
+        tt_job_arm(j, due);
+    if (tt_job_is_complete(j) || now >= c->deadline_ms || c->is_any)
         return STEP_DONE;
-    if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED)) {
-        if (due)
-            tt_job_arm(j, due);
+    if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED))
         return STEP_WAIT;
-    }
     c->rc = tt_fail(&c->err, TT_UNAVAILABLE, "the server is going down: try again in a moment");
     return STEP_DONE;
 }
@@ -350,6 +379,7 @@ static void park(tt_job *j, tt_claim *c)
 void tt_claims_retry(tt_job *j, tt_claim **done)
 {
     tt_claim *list = j->parked, *next;
+    tt_any_wake(j->env->any);
     j->parked = NULL;
     j->parked_last = &j->parked;
     for (tt_claim *c = list; c; c = next) {
@@ -383,15 +413,21 @@ void tt_claims_finish(tt_claim *done)
     }
 }
 
-void tt_job_claim(tt_job *j, tt_claim *c)
+bool tt_job_claim_now(tt_job *j, tt_claim *c)
 {
     c->job = tt_job_ref(j);
-    c->deadline_ms = tt_mono_ms() + c->wait_ms;
+    c->status = NULL;
     pthread_mutex_lock(&j->lock);
     bool wait = step(j, c) == STEP_WAIT;
     if (wait)
         park(j, c);
     pthread_mutex_unlock(&j->lock);
-    if (!wait)
+    return !wait;
+}
+
+void tt_job_claim(tt_job *j, tt_claim *c)
+{
+    c->deadline_ms = tt_mono_ms() + c->wait_ms;
+    if (tt_job_claim_now(j, c))
         c->done(c);
 }

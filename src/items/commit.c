@@ -368,7 +368,7 @@ static void job_committed(tt_participant *p)
     j->committed_batch = j->flushed_batch;
     tt_notes_clear(&j->storing_notes);
     end_group(j);
-    if (j->parked && (tt_job_is_complete(j) || tt_gate_follows_commits(j))) /* else a commit opens nothing */
+    if (tt_gate_follows_commits(j) || (j->parked && tt_job_is_complete(j))) /* else a commit opens nothing */
         tt_claims_retry(j, &done);
     pthread_mutex_unlock(&j->lock);
     notify(j);

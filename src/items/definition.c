@@ -198,6 +198,7 @@ void tt_definition_write(const tt_definition *d, tt_buf *out)
         json_t *in = print_to_json(&d->inputs.ptr[i]);
         set_hash(in, "head", d->inputs.ptr[i].print.head_hash);
         set_hash(in, "tail", d->inputs.ptr[i].print.tail_hash);
+        set_hash(in, "whole", d->inputs.ptr[i].print.whole_hash);
         json_array_append_new(inputs, in);
     }
     json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:s, s:I, s:i, s:I, s:I}", "schema", 1,
@@ -225,8 +226,9 @@ static tt_rc parse_inputs(json_t *inputs, tt_definition *d, tt_err *err)
             .mtime_ns = json_integer_value(json_object_get(in, "mtime_ns")),
             .head_hash = get_hash(in, "head"),
             .tail_hash = get_hash(in, "tail"),
+            .whole_hash = get_hash(in, "whole"), /* 0 in older records, which have none */
         };
-        if (!tt_vec_push(&d->inputs, ((tt_input){tt_dup_cstr(path), print})))
+        if (!tt_vec_push(&d->inputs, ((tt_input){.path = tt_dup_cstr(path), .print = print})))
             return tt_fail(err, TT_NOMEM, "out of memory for the inputs of job `%s`", d->name);
     }
     return TT_OK;

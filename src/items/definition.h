@@ -15,6 +15,7 @@ tt_rc tt_job_mode_parse(tt_str text, tt_job_mode *ret, tt_err *err) TT_MUST_CHEC
 typedef struct {
     char *path; /* absolute */
     tt_fingerprint print;
+    bool doubtful; /* not persisted: its time stamp is another one, see verify.h */
 } tt_input;
 
 typedef struct {

@@ -25,6 +25,7 @@ void tt_items_set(tt_items *items, tt_job *j)
     bool has_room = tt_map_put(&items->by_name, tt_str_of(j->def.name), j, &old);
     tt_assert(has_room);
     pthread_mutex_unlock(&items->lock);
+    tt_any_jobs_changed(&items->any);
     tt_job_unref(old);
 }
 
@@ -35,8 +36,10 @@ void tt_items_remove(tt_items *items, tt_job *j)
     if (present)
         tt_map_remove(&items->by_name, tt_str_of(j->def.name));
     pthread_mutex_unlock(&items->lock);
-    if (present)
-        tt_job_unref(j);
+    if (!present)
+        return;
+    tt_any_jobs_changed(&items->any);
+    tt_job_unref(j);
 }
 
 static bool add_known(void *arg, tt_str name, uint64_t version, tt_str value)
@@ -74,6 +77,8 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
         .lease_ms = options->lease_ms, .max_attempts = options->max_attempts, .max_sparse_blocks = MAX_SPARSE_BLOCKS,
         .cache = tt_cache_new(options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES),
     };
+    items->env.any = &items->any;
+    tt_any_init(items, &items->any);
     pthread_mutex_init(&items->admin, NULL);
     pthread_mutex_init(&items->lock, NULL);
     tt_rc rc = tt_record_each(options->ledger, TT_STR("job"), add_known, items, err);
@@ -156,6 +161,7 @@ static void drain_job(void *arg, tt_job *j)
 void tt_items_drain(tt_items *items)
 {
     __atomic_store_n(&items->env.draining, true, __ATOMIC_RELAXED);
+    tt_any_end(items);
     tt_items_each(items, drain_job, NULL);
 }
 
@@ -166,10 +172,13 @@ void tt_items_close(tt_items *items)
     if (!items)
         return;
     tt_items_stop(items);
+    __atomic_store_n(&items->env.draining, true, __ATOMIC_RELAXED);
+    tt_any_end(items);
     tt_items_each(items, close_job, NULL);
     wait_for_timers(items->env.timers);
     wait_for_writer(items->env.ledger);
     void *j;
+    tt_any_deinit(&items->any);
     for (size_t at = 0; tt_map_next(&items->by_name, &at, NULL, &j);)
         tt_job_unref(j);
     tt_map_deinit(&items->by_name);
@@ -234,18 +243,24 @@ tt_job *tt_items_find(tt_items *items, tt_str name, tt_err *err)
     return NULL;
 }
 
-tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool is_near, tt_err *err)
+tt_rc tt_job_check_token(tt_items *items, tt_job *j, tt_str token, bool is_near, tt_err *err)
 {
-    tt_job *j = tt_items_peek(items, job_name);
     char hash[65] = "";
     if (j) {
         pthread_mutex_lock(&j->lock);
         memcpy(hash, j->def.token_hash, sizeof hash);
         pthread_mutex_unlock(&j->lock);
-        tt_job_unref(j);
     }
     bool opens = hash[0] ? token.len && items->options.token_matches(token, hash) : is_near;
     if (!opens)
         return tt_fail(err, TT_DENIED, "Wrong or missing authentication token");
     return TT_OK;
+}
+
+tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool is_near, tt_err *err)
+{
+    tt_job *j = tt_items_peek(items, job_name);
+    tt_rc rc = tt_job_check_token(items, j, token, is_near, err);
+    tt_job_unref(j);
+    return rc;
 }

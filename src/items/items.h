@@ -59,6 +59,7 @@ void tt_job_put(tt_job *j);
 const char *tt_job_name(const tt_job *j);
 /* TT_OK if the job has no token or this is it. TT_DENIED `Wrong or missing authentication token`. A job without a token, or one that does
  * not exist, passes for those who are near; from afar only a job's own token opens anything. */
+tt_rc tt_job_check_token(tt_items *items, tt_job *j, tt_str token, bool is_near, tt_err *err) TT_MUST_CHECK; /* of a job that is there */
 tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool is_near, tt_err *err) TT_MUST_CHECK;
 
 /* ---- serve ---- */
@@ -84,6 +85,8 @@ typedef struct tt_claim {
     tt_job *job;
     int64_t deadline_ms;
     bool has_waited;
+    bool is_any;            /* any.h: waits for nothing but input that is being read */
+    bool only_repeat;       /* ends unless its request id is known */
     uint64_t most;          /* what the gate lets through of n */
     struct tt_claim *next;
 } tt_claim;
@@ -92,6 +95,18 @@ enum { TT_CLAIM_MAX_BYTES = 64 << 20 }; /* a batch larger than this is cut */
 /* c stays alive until done; then tt_claim_deinit. */
 void tt_job_claim(tt_job *j, tt_claim *c);
 void tt_claim_deinit(tt_claim *c);
+
+/* A claim that names no job (any.h). claim.done is ours. */
+typedef struct tt_any_claim {
+    tt_claim claim;         /* first; n, wait_ms, worker, request_id, is_gone as there. The answer: claim.job is the job, NULL when there is nothing */
+    tt_str jobs;            /* a pattern for their names; empty: all. Alive until done */
+    bool (*may_use)(struct tt_any_claim *a, tt_job *j); /* NULL, or whether the client may have items of j */
+    void (*done)(struct tt_any_claim *a);
+    bool all_complete;      /* with an empty answer: every job that it may use is complete */
+    tt_items *items;        /* internal */
+    struct tt_any_claim *next;
+} tt_any_claim;
+void tt_items_claim_any(tt_items *items, tt_any_claim *a);
 
 /* ---- receive ---- */
 typedef struct tt_results {

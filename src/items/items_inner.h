@@ -2,6 +2,7 @@
 #ifndef TT_ITEMS_ITEMS_INNER_H
 #define TT_ITEMS_ITEMS_INNER_H
 
+#include "items/any.h"
 #include "items/job.h"
 
 struct tt_items {
@@ -10,6 +11,7 @@ struct tt_items {
     pthread_mutex_t admin;   /* held while jobs are made, changed and deleted; above every other lock */
     pthread_mutex_t lock;    /* guards by_name; below admin, above the jobs' */
     tt_map by_name;          /* name -> tt_job, each with a reference */
+    tt_any any;
 };
 
 tt_job *tt_items_peek(tt_items *items, tt_str name); /* a reference, or NULL */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "io/fd.h"
+#include "items/verify.h"
 #include "ledger/pages.h"
 
 tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
@@ -198,8 +199,12 @@ static tt_rc check_fingerprints(tt_job *j, tt_err *err)
     for (size_t i = 0; i < j->def.inputs.len; i++) {
         tt_fingerprint now;
         TT_TRY(tt_source_fingerprint(tt_reader_file(j->reader, i), &now, err));
-        TT_TRY(tt_fingerprint_check(j->def.inputs.ptr[i].path, &j->def.inputs.ptr[i].print, &now, err));
-        j->def.inputs.ptr[i].print = now; /* at most the time stamp differs */
+        tt_input *in = &j->def.inputs.ptr[i];
+        TT_TRY(tt_fingerprint_check(in->path, &in->print, &now, err));
+        if (now.mtime_ns != in->print.mtime_ns && in->print.whole_hash)
+            tt_verify_doubt(j, i);
+        else
+            in->print.mtime_ns = now.mtime_ns; /* nothing more is known of the file */
     }
     return TT_OK;
 }
@@ -439,6 +444,9 @@ void tt_job_resume(tt_job *j)
     if (j->life == TT_JOB_NEW)
         j->life = TT_JOB_LIVE;
     pthread_mutex_unlock(&j->lock);
-    if (j->life == TT_JOB_LIVE)
-        tt_plan_start(j, false);
+    if (j->life != TT_JOB_LIVE)
+        return;
+    tt_plan_start(j, false);
+    if (!tt_job_is_complete(j))
+        tt_verify_start(j, false);
 }

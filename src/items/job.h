@@ -42,6 +42,7 @@ typedef struct {
     _Atomic int64_t lease_ms;
     _Atomic unsigned max_attempts;
     size_t max_sparse_blocks; /* of a job without input: some 250 bytes each, so that ids without any order cannot take all memory */
+    struct tt_any *any;
     bool draining;         /* atomic: the house is about to close, nobody waits for items */
     bool stopping;         /* atomic: the house closes, plans stop */
 } tt_items_env;
@@ -92,6 +93,10 @@ struct tt_job {
     tt_job_life life;
     char broken[640];
     bool output_broken;
+    bool doubtful;         /* an input is: nothing is served until it has been compared (verify.h) */
+    bool verifying;        /* a step of that is on the pool */
+    bool verify_begun;     /* in the middle of a file */
+    int64_t verify_mtime_ns; /* the step's own: of the file when its comparison began */
     bool flush_queued;     /* flush_change is with the ledger */
     int64_t flush_due_ms;  /* 0: nothing to store */
     int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
@@ -166,6 +171,9 @@ void tt_plan_start(tt_job *j, bool at_once);
 void tt_claims_retry(tt_job *j, tt_claim **done);
 void tt_claims_fail(tt_job *j, tt_rc rc, const char *text, tt_claim **done);
 void tt_claims_finish(tt_claim *done);
+/* For any.c. True: the claim is answered (perhaps with nothing); false: the job goes on with it and calls done. */
+bool tt_job_claim_now(tt_job *j, tt_claim *c) TT_MUST_CHECK;
+void tt_claim_detach(tt_claim *c); /* lets go of the job; rc and err stay */
 /* With the lock held: arm the tick for this moment if it is earlier. */
 void tt_job_arm(tt_job *j, int64_t due_ms);
 /* With the lock held, and a reference beside the timer's. */

@@ -1,6 +1,9 @@
 /* Planning: finding the blocks of the input, ahead of serving. A cheap pass (line ends for JSONL, the tokenizer for CSV), in steps on the
  * pool so that a large input does not keep others waiting. What it finds is stored with the next commit, so that a restart goes on behind it. */
 #include "items/job.h"
+#include "items/verify.h"
+
+#include "items/any.h"
 
 static tt_rc add_block(tt_job *j, const tt_block *block, tt_err *err)
 {
@@ -26,7 +29,7 @@ tt_rc tt_plan_now(tt_job *j, tt_err *err)
         TT_TRY(add_block(j, &next, err));
     }
     j->plan = TT_PLAN_DONE;
-    return TT_OK;
+    return tt_verify_learn(j, err);
 }
 
 static void plan_ended(tt_job *j, tt_plan_state state, const tt_err *err)
@@ -64,6 +67,8 @@ static void plan_step(void *arg)
             plan_ended(j, rc == TT_OK ? TT_PLAN_DONE : TT_PLAN_FAILED, &err);
         if (j->parked)
             tt_claims_retry(j, &done);
+        else
+            tt_any_wake(j->env->any);
     }
     if (more && !may_go_on(j))
         j->plan = TT_PLAN_NONE; /* for who goes on with the job after all, or opens it again */
@@ -71,10 +76,12 @@ static void plan_step(void *arg)
     tt_job_flush_soon(j);
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
-    if (more)
+    if (more) {
         tt_pool_run(j->env->pool, plan_step, j);
-    else
-        tt_job_unref(j);
+        return;
+    }
+    tt_verify_start(j, true);
+    tt_job_unref(j);
 }
 
 void tt_plan_start(tt_job *j, bool at_once)

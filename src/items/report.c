@@ -93,6 +93,7 @@ static void put_rules(const tt_job *j, tt_buf *out)
     const tt_rules *r = &j->def.rules;
     tt_buf_printf(out, ",\"paused\":%s", j->gate.paused ? "true" : "false");
     put_text(out, "rate_limit", r->rate_text[0] ? r->rate_text : NULL);
+    tt_buf_printf(out, ",\"priority\":%d", r->priority);
     put_or_null(out, "max_in_flight", r->max_in_flight > 0, (int64_t)r->max_in_flight);
 }
 

@@ -44,12 +44,23 @@ static tt_rc read_max_in_flight(tt_rules *r, const json_t *value, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc read_priority(tt_rules *r, const json_t *value, tt_err *err)
+{
+    enum { MOST = 1000 };
+    json_int_t n = json_integer_value(value);
+    if (!json_is_integer(value) || n < -MOST || n > MOST)
+        return tt_fail(err, TT_INVALID, "metadata: priority must be a whole number from -%d to %d", MOST, MOST);
+    r->priority = (int)n;
+    return TT_OK;
+}
+
 static const struct {
     const char *name;
     tt_rc (*read)(tt_rules *r, const json_t *value, tt_err *err);
 } members[] = {
     {"rate", read_rate},
     {"max_in_flight", read_max_in_flight},
+    {"priority", read_priority},
 };
 
 bool tt_rules_knows(const char *member)

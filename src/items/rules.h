@@ -11,6 +11,7 @@ typedef struct {
     double rate_per_s;      /* items handed out at most; 0: any number */
     char rate_text[32];     /* as it was given */
     uint64_t max_in_flight; /* 0: any number */
+    int priority;           /* among jobs, for claims that name none */
 } tt_rules;
 
 void tt_rules_deinit(tt_rules *r);

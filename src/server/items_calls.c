@@ -61,9 +61,9 @@ tt_str tt_items_lease_worker(tt_req *req, tt_job *j)
 /* ---- serve ---- */
 
 typedef struct {
-    tt_claim claim;
+    tt_any_claim any; /* its claim is the whole of it where a job is named */
     tt_req *req;
-    tt_job *job;
+    tt_job *job; /* named; NULL: any */
     bool with_lease;
     tt_buf head;
 } serve_call;
@@ -71,20 +71,23 @@ typedef struct {
 static void free_serve(void *arg)
 {
     serve_call *call = arg;
-    tt_claim_deinit(&call->claim);
+    tt_claim_deinit(&call->any.claim);
     tt_buf_deinit(&call->head);
     free(call);
 }
 
 static void put_head(serve_call *call)
 {
-    const tt_claim *c = &call->claim;
+    const tt_claim *c = &call->any.claim;
     if (is_older(call->req)) {
         tt_buf_char(&call->head, '[');
         return;
     }
     tt_buf_cstr_put(&call->head, "{\"schema\":1,\"job\":");
-    tt_buf_json_str(&call->head, tt_str_of(tt_job_name(call->job)));
+    if (c->job)
+        tt_buf_json_str(&call->head, tt_str_of(tt_job_name(c->job)));
+    else
+        tt_buf_cstr_put(&call->head, "null");
     if (c->token[0])
         tt_buf_printf(&call->head, ",\"lease\":\"%s\",\"lease_ms\":%" PRId64, c->token, c->granted_ms);
     else
@@ -95,7 +98,7 @@ static void put_head(serve_call *call)
 /* Many small slices (a job with holes): one copy is cheaper than a vector each. */
 static void answer_copied(serve_call *call, tt_str tail)
 {
-    const tt_claim *c = &call->claim;
+    const tt_claim *c = &call->any.claim;
     tt_buf body = {0};
     if (tt_buf_reserve(&body, call->head.len + c->byte_count + tail.len)) {
         tt_buf_str(&body, tt_buf_view(&call->head));
@@ -113,7 +116,7 @@ static void answer_slices(serve_call *call, tt_str tail)
 {
     enum { MOST = 62 };
     struct iovec iov[MOST + 2];
-    const tt_claim *c = &call->claim;
+    const tt_claim *c = &call->any.claim;
     unsigned n = 0;
     if (c->runs.len > MOST) {
         answer_copied(call, tail);
@@ -156,19 +159,47 @@ static void serve_done(tt_claim *c)
 
 static bool client_is_gone(tt_claim *c) { return tt_req_is_gone(((serve_call *)c->arg)->req); }
 
-void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
+/* What both kinds of claim take from the request. */
+static serve_call *make_call(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
 {
     enum { LONGEST_WAIT_MS = 300000 };
-    tt_items_area *area = tt_items_area_of(req);
     serve_call *call = TT_NEW(serve_call);
-    int64_t lease_ms = tt_req_has(req, "lease") ? tt_req_int(req, "lease") : with_lease ? area->token_lease_ms : 0;
+    int64_t lease_ms = tt_req_has(req, "lease") ? tt_req_int(req, "lease") : with_lease ? tt_items_area_of(req)->token_lease_ms : 0;
     int64_t wait_ms = tt_req_has(req, "wait") ? tt_req_int(req, "wait") : 0;
     *call = (serve_call){.req = req, .job = j, .with_lease = with_lease};
-    call->claim = (tt_claim){
+    call->any.claim = (tt_claim){
         .n = n, .wait_ms = wait_ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : wait_ms, .lease_ms = lease_ms,
         .worker = tt_items_worker_name(req), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
     };
-    tt_job_claim(j, &call->claim);
+    return call;
+}
+
+void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
+{
+    tt_job_claim(j, &make_call(req, j, n, with_lease)->any.claim);
+}
+
+static bool may_use(tt_any_claim *a, tt_job *j)
+{
+    tt_req *req = ((serve_call *)a->claim.arg)->req;
+    return tt_req_is_operator(req) ||
+           tt_job_check_token(tt_items_area_of(req)->items, j, tt_req_token(req), tt_req_is_near(req), NULL) == TT_OK;
+}
+
+static void any_done(tt_any_claim *a)
+{
+    if (!a->claim.job)
+        a->claim.status = a->all_complete ? "COMPLETE" : "IN_PROGRESS";
+    serve_done(&a->claim);
+}
+
+void tt_items_serve_any(tt_req *req, uint32_t n)
+{
+    serve_call *call = make_call(req, NULL, n, true);
+    call->any.jobs = tt_req_str(req, "jobs");
+    call->any.may_use = may_use;
+    call->any.done = any_done;
+    tt_items_claim_any(tt_items_area_of(req)->items, &call->any);
 }
 
 /* ---- receive ---- */

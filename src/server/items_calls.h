@@ -33,6 +33,8 @@ tt_job *tt_items_job_for(tt_req *req, tt_str job_name);
 
 /* n items of j (the reference is taken over). with_lease: the client knows lease tokens. */
 void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease);
+/* From any job that the client may use and that the parameter `jobs` matches. */
+void tt_items_serve_any(tt_req *req, uint32_t n);
 /* The body's pairs into j (taken over). */
 void tt_items_receive(tt_req *req, tt_job *j);
 

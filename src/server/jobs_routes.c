@@ -51,7 +51,7 @@ static const struct {
     {"name", NULL}, {"reader", NULL}, {"writer", NULL}, {"mode", NULL}, {"token", NULL}, {"clean_start", NULL}, {"cont", NULL},
     {"input", "input_file_path"}, {"output", "output_file_path"}, {"overwrite", "overwrite"}, {"types", "types"}, {"na", "na"},
     {"json", "json"}, {"separator", "separator"}, {"lease", "lease"}, {"max_attempts", "max_attempts"}, {"retry_errors", "retry_errors"},
-    {"rate", "rate"}, {"max_in_flight", "max_in_flight"},
+    {"rate", "rate"}, {"max_in_flight", "max_in_flight"}, {"priority", "priority"},
 };
 
 static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
@@ -64,7 +64,7 @@ static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
             row++;
         if (row == TT_COUNT(members))
             return tt_fail(err, TT_INVALID, "member `%.60s` is unknown: a job has name, input, output, reader, writer, mode, token, clean_start, "
-                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight", name);
+                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, priority", name);
         if (members[row].metadata && !json_is_null(value))
             json_object_set(metadata, members[row].metadata, value);
     }
@@ -161,6 +161,12 @@ static void claim(tt_req *req)
     int64_t n = tt_req_int(req, "n");
     if (j)
         tt_items_serve(req, j, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, true);
+}
+
+static void claim_any(tt_req *req)
+{
+    int64_t n = tt_req_int(req, "n");
+    tt_items_serve_any(req, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n);
 }
 
 /* Results under a lease that is alive lengthen it: the client works. */
@@ -476,6 +482,14 @@ static const tt_param claim_params[] = {
     {"request_id", TT_PARAM_STR, false, NULL, "The same id gets the same batch again while its lease lives"},
     WORKER, TOKEN, {0},
 };
+static const tt_param claim_any_params[] = {
+    {"jobs", TT_PARAM_STR, false, NULL, "Only jobs whose names match: *, ?, [a-z]"},
+    {"n", TT_PARAM_INT, false, "100", "How many items at most"},
+    {"wait", TT_PARAM_DURATION, false, "0", "Wait so long for items of any job, also of one that is started meanwhile"},
+    {"lease", TT_PARAM_DURATION, false, NULL, "Length of the lease"},
+    {"request_id", TT_PARAM_STR, false, NULL, "The same id gets the same batch again while its lease lives"},
+    WORKER, TOKEN, {0},
+};
 static const tt_param result_params[] = {
     NAME, {"lease", TT_PARAM_STR, false, NULL, "Token of the lease: it is renewed"}, WORKER, TOKEN, {0},
 };
@@ -500,6 +514,7 @@ const tt_route tt_jobs_routes[] = {
     OURS("GET", "/v1/jobs/{name}", TT_ACCESS_READ, TT_BODY_NONE, job_params, show, "One job with its progress."),
     OURS("DELETE", "/v1/jobs/{name}", TT_ACCESS_JOB, TT_BODY_NONE, job_params, delete_job, "Forget a job; its output stays.", .response_example = "{\"schema\":1,\"deleted\":true}"),
     OURS("POST", "/v1/jobs/{name}/claim", TT_ACCESS_JOB, TT_BODY_IGNORED, claim_params, claim, "Get a batch of items under a lease.", .response_example = "{\"schema\":1,\"job\":\"j\",\"lease\":\"...\",\"lease_ms\":60000,\"status\":\"IN_PROGRESS\",\"items\":[[0,{}]]}"),
+    OURS("POST", "/v1/claim", TT_ACCESS_JOB, TT_BODY_IGNORED, claim_any_params, claim_any, "Get a batch of items of the job with the highest priority that has some.", .response_example = "{\"schema\":1,\"job\":\"j\",\"lease\":\"...\",\"lease_ms\":60000,\"status\":\"IN_PROGRESS\",\"items\":[[0,{}]]}"),
     OURS("POST", "/v1/jobs/{name}/results", TT_ACCESS_JOB, TT_BODY_JSON, result_params, results, "Send results: [[id, value], ...]. The first result of an item stays.", .response_example = "{\"schema\":1,\"accepted\":100,\"duplicate\":0,\"unknown\":0,\"rejected\":0}"),
     OURS("POST", "/v1/jobs/{name}/fail", TT_ACCESS_JOB, TT_BODY_JSON, lease_params, fail, "Say that items failed: [{\"id\":1,\"reason\":\"...\",\"final\":false}].", .response_example = "{\"schema\":1,\"retry\":1,\"dead\":0,\"error\":0,\"unknown\":0}"),
     OURS("POST", "/v1/jobs/{name}/renew", TT_ACCESS_JOB, TT_BODY_IGNORED, renew_params, renew, "Keep a lease.", .response_example = "{\"schema\":1,\"lease_ms\":60000}"),

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "io/fd.h"
+#include "work/program_c.h"
 #include "work/program_inner.h"
 
 /* ---- the env ---- */
@@ -18,7 +19,7 @@ struct tt_program_env {
     tt_arena arena;
     TT_VEC(tt_str) dirs;
     TT_VEC(override_row) overrides;
-    const char *own_dir, *cache_dir, *include_dir, *python_dir, *python;
+    const char *own_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
     int64_t timeout_ms;
     uint64_t memory_bytes;
 };
@@ -30,6 +31,7 @@ const char *tt_program_include_dir(const tt_program_env *env) { return env->incl
 const char *tt_program_python_dir(const tt_program_env *env) { return env->python_dir; }
 int64_t tt_program_default_timeout_ms(const tt_program_env *env) { return env->timeout_ms; }
 uint64_t tt_program_default_memory_bytes(const tt_program_env *env) { return env->memory_bytes; }
+const char *tt_program_compiler(const tt_program_env *env) { return env->compiler; }
 const char *tt_program_default_python(const tt_program_env *env) { return env->python; }
 
 const char *tt_program_override(const tt_program_env *env, const char *name, const char *key)
@@ -101,10 +103,11 @@ static tt_rc fill_env(tt_program_env *env, const tt_options *o, tt_err *err)
     env->include_dir = find_part(env, "include/tutti/program.h", "include/tutti/program.h");
     env->python_dir = find_part(env, "share/tutti/python", "clients/python");
     env->python = tt_arena_dup(&env->arena, tt_option_str(o, "programs.python"));
+    env->compiler = tt_arena_dup(&env->arena, tt_option_str(o, "programs.compiler"));
     env->timeout_ms = tt_option_int(o, "programs.timeout");
     env->memory_bytes = (uint64_t)tt_option_int(o, "programs.memory");
     char *header = tt_arena_dup(&env->arena, tt_str_of(env->include_dir));
-    if (!env->own_dir || !env->cache_dir || !env->python || !header)
+    if (!env->own_dir || !env->cache_dir || !env->python || !env->compiler || !header)
         return tt_fail(err, TT_NOMEM, "out of memory");
     header[strlen(header) - strlen("/tutti/program.h")] = '\0';
     env->include_dir = header;
@@ -138,6 +141,7 @@ void tt_program_env_free(tt_program_env *env)
 
 static const tt_program_kind kinds[] = {
     {"python", ".py", false, tt_program_prepare_python},
+    {"c", ".c", true, tt_program_prepare_c},
     {"executable", NULL, false, tt_program_prepare_executable},
 };
 

@@ -16,6 +16,7 @@ const char *tt_program_home(tt_arena *arena);
 /* Limits that [program.NAME] may give, else the settings'. */
 int64_t tt_program_default_timeout_ms(const tt_program_env *env);
 uint64_t tt_program_default_memory_bytes(const tt_program_env *env);
+const char *tt_program_compiler(const tt_program_env *env);
 const char *tt_program_default_python(const tt_program_env *env);
 
 #endif

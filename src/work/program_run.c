@@ -75,7 +75,7 @@ static void put_command(tt_buf *line, const tt_program_job *job, const char *obj
     tt_buf_json_str(line, tt_str_of(job->id));
     tt_buf_printf(line, ",\"memory\":%llu,\"settings\":", (unsigned long long)tt_attempt_memory_limit(a));
     tt_buf_str(line, job->settings);
-    tt_buf_char(line, '\n');
+    tt_buf_cstr_put(line, "}\n");
 }
 
 /* argv: ourselves, the hidden command, the compiled program. */

@@ -5,7 +5,8 @@ What a fence says about its block:
   console  run; lines after `$ ` are commands (a following line that begins with `> ` goes on), the others are what they print:
            `...` stands for any text within a line, a line of only `...` for any lines, several blanks for one or more
   python   a first line `# NAME.py` saves it under that name, otherwise it is run
-  c, meson  a change to this tree; the first line says where it goes. All of them are tried on a copy of it (with --long)
+  c         a first line `/* NAME.c */` saves it under that name
+  c, meson  else a change to this tree; the first line says where it goes. All of them are tried on a copy of it (with --long)
   ini, json, text   not run. What cannot be run (apt, systemctl) is text; ini may be saved as above
 
 The pages say port 5005, which becomes a free one; `build`, `clients` and `script` lead to this tree. After a block that starts
@@ -29,7 +30,7 @@ from tutti_process import ROOT, alive, binary, until
 LANGUAGES = {"sh", "console", "python", "ini", "c", "meson", "json", "text"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGE_LIMIT_S = 60
-SAVED_AS = re.compile(r"# ([\w./-]+\.\w+)$")
+SAVED_AS = re.compile(r"(?:#|/\*) ([\w./-]+\.\w+)(?: \*/)?$")
 
 
 class Block(NamedTuple):
@@ -83,7 +84,7 @@ def steps(page: str) -> Iterator[Step]:
             yield Step(block.line, block.text, None)
         elif block.language == "console":
             yield from console_steps(block)
-        elif block.language in ("python", "ini") and saved:
+        elif block.language in ("python", "ini", "c") and saved:
             yield Step(block.line, "cat >%s <<'END_OF_FILE'\n%sEND_OF_FILE" % (saved[1], block.text), None)
         elif block.language == "python":
             yield Step(block.line, "python3 - <<'END_OF_FILE'\n%sEND_OF_FILE" % block.text, None)
@@ -253,7 +254,7 @@ PLACE = re.compile(r"(?:/\*|#) ([\w./-]+), (new|above|below|instead of)(?:: (.+?
 def changes(page: str) -> List[Change]:
     found = []
     for block in blocks(page):
-        if block.language in ("c", "meson"):
+        if block.language in ("c", "meson") and not SAVED_AS.match(block.text.split("\n", 1)[0]):
             first, _, text = block.text.partition("\n")
             place = PLACE.match(first)
             assert place and (place[2] == "new") == (place[3] is None), "line %d: the first line must say where this goes" % block.line
@@ -275,7 +276,7 @@ def apply(change: Change, tree: Path) -> None:
 
 
 def copy_of_the_tree(to: Path) -> Path:
-    for top in ("src", "tests", "bench"):
+    for top in ("src", "include", "tests", "bench"):
         shutil.copytree(ROOT / top, to / top, ignore=shutil.ignore_patterns("__pycache__", "out", "corpus"))
     for name in ("meson.build", "meson_options.txt"):
         shutil.copy(ROOT / name, to / name)

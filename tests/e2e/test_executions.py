@@ -5,7 +5,7 @@ import subprocess
 import urllib.parse
 
 import pytest
-from test_programs import DESCRIBE, PYTHON
+from test_programs import C, DESCRIBE, PYTHON
 from tutti_process import binary, until
 
 RUN = "/execution/run"
@@ -204,6 +204,20 @@ def test_a_changed_program_is_not_run_for_an_older_task(place):
     place.t.restart(args=[*place.t.args, "--workers", "1"])
     m = place.ended(job)
     assert m["status"] == "failed" and "is not the one that the task was made for" in m["exc_info"]
+
+
+# ---- in C ----
+
+
+def test_c_programs_share_a_process_until_one_ends_it(place):
+    place.add("inc.c", C, 0o644)
+    place.start()
+    first, second = (place.ended(place.run("inc"))["result"] for _ in range(2))
+    assert first["pid"] == second["pid"] and (first["calls"], second["calls"]) == (1, 2)
+    crashed = place.ended(place.run("inc", {"how": "crash"}))
+    assert crashed["status"] == "failed" and "last words" in crashed["exc_info"]
+    third = place.ended(place.run("inc"))["result"]
+    assert third["pid"] != first["pid"] and third["calls"] == 1
 
 
 # ---- secrets ----

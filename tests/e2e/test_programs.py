@@ -1,6 +1,7 @@
 """Programs: found, described, checked, and run in the foreground."""
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def test_the_first_folder_wins(programs, tmp_path):
     assert programs.tutti("run", "same", "--here", "--programs", other).stdout == "second\n"  # named before
 
 
-@pytest.mark.parametrize("kind", ["python", "executable"])
+@pytest.mark.parametrize("kind", ["python", "executable", "c"])
 def test_new_programs_work(programs, kind):
     made = programs.tutti("program", "new", "fresh", "--kind", kind, "--dir", programs.dir)
     assert made.returncode == 0, made
@@ -235,3 +236,81 @@ def test_folders_are_watched(tutti, programs):
     own.write_text(DESCRIBE % ("{}", ""))
     own.chmod(0o755)
     assert t.get("/v1/programs/own").status == 200
+
+
+# ---- in C ----
+
+C = """#include <tutti/program.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+static const tutti_setting settings[] = {
+    {"how", TUTTI_ENUM, "well", .choices = "well|crash|exit|fail|code|hang|fill|fork|count"}, {"n", TUTTI_INT, "0"}, {"x", TUTTI_FLOAT, "0.5"},
+    {"flag", TUTTI_BOOL, "false"}, {"list", TUTTI_LIST, "[]"}, {"key", TUTTI_SECRET, ""}, {"day", TUTTI_DATETIME, .optional = 1}, {0}};
+static int calls;
+static int run(const tutti_host *t)
+{
+    calls++;
+    t->update(t, "how", t->text(t, "how"));
+    switch (t->text(t, "how")[0] * 256 + t->text(t, "how")[1]) {
+    case 'c' * 256 + 'r': printf("last words"); fflush(stdout); abort();
+    case 'e' * 256 + 'x': exit(0);
+    case 'f' * 256 + 'a': t->fail(t, "the site says %d", 404); return 1;
+    case 'h' * 256 + 'a': for (;;) pause();
+    case 'f' * 256 + 'i': for (;;) { char *p = malloc(1 << 20); if (!p) { t->fail(t, "no memory"); return 2; } for (int i = 0; i < 1 << 20; i += 4096) p[i] = 1; }
+    case 'f' * 256 + 'o': if (fork() == 0) { setsid(); close(1); close(2); for (;;) pause(); } return 0;
+    }
+    if (t->store(t, "{}") != -1 || t->result(t, "nonsense") != -1)
+        return 9;
+    char text[300];
+    snprintf(text, sizeof text, "{\\"n\\":%lld,\\"x\\":%g,\\"flag\\":%d,\\"list\\":%s,\\"day\\":\\"%s\\",\\"calls\\":%d,\\"pid\\":%d}", (long long)t->integer(t, "n"), t->number(t, "x"),
+             t->flag(t, "flag"), t->text(t, "list"), t->text(t, "day"), calls, (int)getpid());
+    t->count(t, "rows", 2);
+    t->count(t, "rows", 3);
+    t->log(t, "in the log");
+    return t->result(t, text);
+}
+TUTTI_PROGRAM(.display_name = "In C", .description = "For tests.", .settings = settings, .run = run);
+"""
+
+
+def test_a_c_program_is_compiled_described_and_run(programs):
+    programs.add("inc.c", C, 0o644)
+    shown = json.loads(programs.tutti("program", "show", "inc", "--json").stdout)
+    assert (shown["kind"], shown["display_name"], shown["error"]) == ("c", "In C", None)
+    assert shown["settings"]["how"] == {"type": "enum", "default": "well", "required": False, "choices": ["well", "crash", "exit", "fail", "code", "hang", "fill", "fork", "count"]}
+    assert shown["settings"]["key"]["secret"] is True and shown["settings"]["day"] == {"type": "datetime", "default": None, "required": False}
+    result = programs.tutti("run", "inc", "--here", "--json", "--set", "n=-5", "--set", "x=2.5", "--set", "flag=on", "--set", "list=a,b", "--set", "day=2026-01-31")
+    said = json.loads(result.stdout)
+    assert said["result"].pop("pid") and said["counters"] == {"rows": 5} and "in the log" in result.stderr, result
+    assert said["result"] == {"n": -5, "x": 2.5, "flag": 1, "list": ["a", "b"], "day": "2026-01-31T00:00:00", "calls": 1}
+
+
+@pytest.mark.parametrize("how, code, said", [
+    ("crash", 1, "Aborted): last words"), ("exit", 1, "ended its process"), ("fail", 1, "the site says 404"),
+])
+def test_how_c_programs_end(programs, how, code, said):
+    programs.add("inc.c", C, 0o644)
+    result = programs.here("inc", "how=" + how)
+    assert result.returncode == code and said in result.stderr, result
+
+
+def test_a_c_program_that_does_not_compile_says_where(programs):
+    programs.add("wrong.c", "#include <tutti/program.h>\nint x = y;\n", 0o644)
+    result = programs.tutti("program", "check", str(programs.dir / "wrong.c"))
+    assert result.returncode == 3 and re.search(r"wrong.c:2:\d+: error: .*y", result.stderr), result
+    programs.add("empty.c", "int x;\n", 0o644)
+    assert "no TUTTI_PROGRAM" in programs.tutti("program", "check", str(programs.dir / "empty.c")).stderr
+    result = programs.tutti("program", "check", str(programs.dir / "empty.c"), env={"TUTTI_PROGRAMS_COMPILER": "no-such-compiler"})
+    assert result.returncode == 3 and "there is no compiler `no-such-compiler`" in result.stderr, result
+
+
+def test_compiled_programs_are_kept_by_content(programs):
+    path = programs.add("inc.c", C, 0o644)
+    cache = programs.data / "cache" / "programs"
+    assert programs.here("inc").returncode == 0
+    first = list(cache.iterdir())
+    assert programs.here("inc").returncode == 0 and list(cache.iterdir()) == first
+    path.write_text(C.replace("return 9", "return 8"))
+    assert programs.here("inc").returncode == 0
+    assert len(list(cache.iterdir())) == 1 and list(cache.iterdir()) != first

@@ -279,7 +279,7 @@ Test(item, prints_batches_byte_for_byte)
     tt_str answer = TT_STR("{\"schema\":1,\"lease\":\"L\\/1\",\"lease_ms\":1,\"status\":\"IN_PROGRESS\",\"items\":[[1,{\"x\" :1.0}],[2,\"\xC3\xA9\\n\"],[3,[1,\n 2]]]}");
     cr_assert_eq(tt_item_batch_parse(answer, &batch, &err), TT_OK, "%s", err.text);
     cr_expect_not(batch.complete);
-    cr_assert_eq(tt_item_batch_print(&batch, &out, &count, &err), TT_OK);
+    cr_assert_eq(tt_item_batch_print(&batch, false, &out, &count, &err), TT_OK);
     cr_expect_eq(count, 3u);
     cr_expect_str_eq(tt_buf_cstr(&out), "{\"id\":1,\"lease\":\"L\\/1\",\"value\":{\"x\" :1.0}}\n{\"id\":2,\"lease\":\"L\\/1\",\"value\":\"\xC3\xA9\\n\"}\n"
                                          "{\"id\":3,\"lease\":\"L\\/1\",\"value\":[1,  2]}\n");
@@ -287,7 +287,7 @@ Test(item, prints_batches_byte_for_byte)
     for (size_t i = 0; i < TT_COUNT(bad); i++)
         cr_expect_eq(tt_item_batch_parse(tt_str_of(bad[i]), &batch, &err), TT_UNAVAILABLE, "%s", bad[i]);
     cr_assert_eq(tt_item_batch_parse(TT_STR("{\"items\":[[1]]}"), &batch, &err), TT_OK);
-    cr_expect_eq(tt_item_batch_print(&batch, &out, &count, &err), TT_UNAVAILABLE);
+    cr_expect_eq(tt_item_batch_print(&batch, true, &out, &count, &err), TT_UNAVAILABLE);
 }
 
 /* Everything that the feed says about text, written into the pipe in pieces of step bytes: "a|<long>|b|END". */

@@ -836,6 +836,42 @@ Test(source, notices_changed_inputs)
     cr_assert_eq(fingerprint("in.jsonl").size_bytes, 0);
 }
 
+static tt_fingerprint whole(tt_source *s, uint64_t budget)
+{
+    tt_fingerprint f = {0};
+    for (bool done = false; !done;)
+        cr_assert_eq(tt_source_hash_step(s, budget, &done, &f, &err), TT_OK, "%s", err.text);
+    return f;
+}
+
+Test(source, hashes_what_is_read_anyway)
+{
+    TT_BUF_AUTO tt_buf b = sample(3000000);
+    char piece[70000];
+    size_t len;
+    bool done = false;
+    tt_fingerprint f;
+    write_file(path_of("in.jsonl"), b.ptr, b.len);
+    uint64_t wanted = XXH3_64bits(b.ptr, b.len);
+    tt_source *s = open_source("in.jsonl");
+    cr_assert_eq(whole(s, 100000).whole_hash, wanted, "nobody read anything");
+    tt_source_hash_reads(s);
+    for (uint64_t at = 0; at < b.len; at += 60000) { /* with overlaps, and a look back */
+        cr_assert_eq(tt_source_read_at(s, at, piece, sizeof piece, &len, &err), TT_OK);
+        cr_assert_eq(tt_source_read_at(s, at / 2, piece, 100, &len, &err), TT_OK);
+    }
+    cr_assert_eq(tt_sys_fault_arm("pread:2+:EIO", NULL), TT_OK); /* the one read that finds the end; the fingerprint's own fail */
+    cr_assert_neq(tt_source_hash_step(s, 0, &done, &f, &err), TT_OK);
+    cr_assert(done, "all of it had passed by");
+    cr_assert_eq(tt_sys_fault_arm(NULL, NULL), TT_OK);
+    tt_source_hash_reads(s);
+    cr_assert_eq(tt_source_read_at(s, 0, piece, sizeof piece, &len, &err), TT_OK);
+    cr_assert_eq(tt_source_read_at(s, 200000, piece, sizeof piece, &len, &err), TT_OK); /* a gap */
+    f = whole(s, 1 << 20);
+    cr_assert(f.whole_hash == wanted && f.size_bytes == b.len);
+    tt_source_close(s);
+}
+
 /* --- append --- */
 
 TestSuite(append, .init = setup, .fini = teardown, .timeout = 60);

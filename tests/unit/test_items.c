@@ -311,7 +311,7 @@ Test(definition, comes_back_from_the_ledger_as_it_went)
     cr_assert_eq(tt_definition_read_metadata(&d, metadata, &unknown, NULL), TT_OK);
     cr_assert_str_eq(tt_buf_cstr(&unknown), "mine");
     cr_assert_eq(d.lease_ms, 90000);
-    cr_assert(tt_vec_push(&d.inputs, ((tt_input){strdup("/a/in.jsonl"), {12, 34, 0xFEDCBA9876543210u, 1}})));
+    cr_assert(tt_vec_push(&d.inputs, ((tt_input){strdup("/a/in.jsonl"), {12, 34, 0xFEDCBA9876543210u, 1, 0xABCDEF0123456789u}})));
     tt_definition_write(&d, &text);
     cr_assert_eq(tt_definition_parse(TT_STR("j"), tt_buf_view(&text), &back, NULL), TT_OK);
     cr_assert(tt_definition_same(&d, &back));

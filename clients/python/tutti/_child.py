@@ -25,6 +25,7 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional
 from ._flow import Item
 from ._slate import Slate
 from ._wire import dumps
+from .api import AnyApi
 from .client import Client
 from .errors import Reject, TuttiError
 from .job import Items, Job
@@ -90,8 +91,8 @@ class Report:
         except OSError:
             pass
 
-    def lease(self, serial: int, token: str, held: bool) -> None:
-        self.send(lease=serial, token=token, held=held)
+    def lease(self, serial: int, token: str, held: bool, job: str) -> None:
+        self.send(lease=serial, token=token, held=held, job=job)
 
 
 class Child:
@@ -117,13 +118,18 @@ class Child:
         function = load(self.orders["function"])
         orders = self.orders
         client = Client(orders["url"], orders["token"], orders["timeout"], orders["worker"])
-        self._work(client.job(orders["job"]), function)
+        self._work(client.any_job(orders["job"]) if orders["any"] else client.job(orders["job"]), function)
         return STOPPED if self._stop.is_set() else 0
 
     def _work(self, job: Job, function: Callable[[Any], Any]) -> None:
         orders, slate = self.orders, self._slate
+        api = job.api
+
+        def report(serial: int, token: str, held: bool) -> None:
+            self.report.lease(serial, token, held, api.job_of(token).name if isinstance(api, AnyApi) else api.name)
+
         loop = job.items(batch=orders["batch"], wait=orders["wait"], lease=orders["lease"], progress=False,
-                         on_lease=self.report.lease)
+                         on_lease=report)
         self._loop = loop
         if self._stop.is_set():
             loop.stop()

@@ -20,7 +20,7 @@ import time
 from typing import IO, Any, Dict, NamedTuple, Optional
 
 from ._slate import NOTHING, Slate
-from .api import JobApi
+from .api import AnyApi, JobApi
 from .errors import TuttiError
 
 log = logging.getLogger("tutti")
@@ -37,6 +37,7 @@ class Orders(NamedTuple):
 
     function: str
     job: str
+    any: bool
     url: str
     token: Optional[str]
     worker: str
@@ -50,8 +51,9 @@ class Orders(NamedTuple):
 class Place:
     """One of the N: the process that fills it now, and what became of those before it."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, api: JobApi) -> None:
         self.number = number
+        self.api = api
         self.process: Optional[subprocess.Popen[bytes]] = None
         self.slate: Optional[Slate] = None
         self.reader: Optional[threading.Thread] = None
@@ -84,7 +86,7 @@ class Crew:
     def __init__(self, api: JobApi, orders: Orders, processes: int, most_deaths: int) -> None:
         self._api = api
         self._orders = orders
-        self._places = [Place(number + 1) for number in range(processes)]
+        self._places = [Place(number + 1, api) for number in range(processes)]
         self._most_deaths = most_deaths
         self._asked = 0
         self._told = 0
@@ -222,6 +224,8 @@ def _read_reports(place: Place, pipe: IO[bytes]) -> None:
             if "lease" not in said:
                 place.last = said
             elif said["held"]:
+                if isinstance(place.api, AnyApi):
+                    place.api.adopt(said["token"], said["job"])
                 place.leases[said["lease"]] = said["token"]
             else:
                 place.leases.pop(said["lease"], None)

@@ -40,6 +40,10 @@ TICK_S = 0.2
 HINT_S = 30.0
 LEAVE_S = 5.0
 
+# What an empty answer may say of the job: nothing will come (to us), or something may.
+ENDS = ("COMPLETE", "NOTHING_FOR_YOU")
+WAITS = ("IN_PROGRESS", "PAUSED")
+
 LeaseHook = Callable[[int, str, bool], None]
 
 
@@ -58,10 +62,11 @@ class Settings(NamedTuple):
 class Lease:
     """One claimed batch.  Guarded by its flow's lock."""
 
-    def __init__(self, flow: "Flow", serial: int, token: Optional[str], length_s: float) -> None:
+    def __init__(self, flow: "Flow", serial: int, token: Optional[str], length_s: float, job: str) -> None:
         self.flow = flow
         self.serial = serial
         self.token = token
+        self.job = job
         self.length_s = length_s
         self.renew_at = time.monotonic() + length_s / 3
         self.lost = False
@@ -79,6 +84,11 @@ class Item:
         self.value = value
         self._lease = lease
         self._settled = False
+
+    @property
+    def job(self) -> str:
+        """The name of its job."""
+        return self._lease.job
 
     def __repr__(self) -> str:
         return "Item(id=%r, value=%r)" % (self.id, self.value)
@@ -361,13 +371,13 @@ class Flow:
 
     def _nothing_came(self, status: str) -> None:
         self._dry_since = time.monotonic()
-        self._complete = status == "COMPLETE"
-        if status not in ("COMPLETE", "IN_PROGRESS"):
+        self._complete = status in ENDS
+        if status not in ENDS and status not in WAITS:
             raise Conflict("job %r is %s: see its detail in the report" % (self.api.name, status), code="broken")
 
     def _lease_batch(self, batch: Batch) -> None:
         self._serial += 1
-        lease = Lease(self, self._serial, batch.lease, batch.lease_s)
+        lease = Lease(self, self._serial, batch.lease, batch.lease_s, batch.job or self.api.name)
         self._leases[lease.serial] = lease
         for id, value in batch.items:
             lease.open[id] = 0.0

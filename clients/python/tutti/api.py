@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import threading
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypedDict
@@ -37,6 +38,7 @@ class JobInfo(TypedDict, total=False):
     redone: int
     paused: bool
     rate_limit: Optional[str]
+    priority: int
     max_in_flight: Optional[int]
     output_bytes: int
     oldest_lease_ms: Optional[int]
@@ -72,6 +74,7 @@ class Batch(NamedTuple):
     status: str
     items: List[Tuple[int, Any]]
     size_bytes: int
+    job: Optional[str] = None
 
 
 class Received(NamedTuple):
@@ -136,11 +139,13 @@ class JobApi:
         so that a lost answer costs nothing; without one, one is made."""
         query = [("n", str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)), ("worker", worker),
                  ("request_id", request_id or uuid4().hex)]
-        reply = self._calls.reply("POST", job_path(self.name, "claim"), query=query, body=b"", harmless=True,
-                                  wait_s=wait_s, cancel=cancel)
+        return self._claim(job_path(self.name, "claim"), query, wait_s, cancel)
+
+    def _claim(self, path: str, query: Query, wait_s: float, cancel: Optional[threading.Event]) -> Batch:
+        reply = self._calls.reply("POST", path, query=query, body=b"", harmless=True, wait_s=wait_s, cancel=cancel)
         said = parsed(reply)
         return Batch(said.get("lease"), (said.get("lease_ms") or 0) / 1000, said["status"],
-                     [(pair[0], pair[1]) for pair in said["items"]], len(reply.body))
+                     [(pair[0], pair[1]) for pair in said["items"]], len(reply.body), said.get("job"))
 
     def results(self, encoded: Sequence[Tuple[int, bytes]], *, lease: Optional[str] = None,
                 timeout_s: Optional[float] = None) -> Received:
@@ -200,3 +205,63 @@ class JobApi:
 
     def delete(self) -> None:
         self._calls.json("DELETE", job_path(self.name), harmless=False)
+
+
+class AnyApi(JobApi):
+    """The routes of whatever job a claim is served from: leases know theirs.
+
+    There is no end: a job may be started at any time, so that an empty answer never says COMPLETE.
+    """
+
+    MOST_LEASES = 100_000
+
+    def __init__(self, calls: Calls, pattern: Optional[str]) -> None:
+        super().__init__(calls, "any job")
+        self._pattern = pattern or None
+        self._lock = threading.Lock()
+        self._jobs: Dict[str, JobApi] = {}
+
+    def adopt(self, lease: str, job: str) -> None:
+        """From here on ``lease`` is one of this job."""
+        with self._lock:
+            self._jobs[lease] = JobApi(self._calls, job)
+            while len(self._jobs) > self.MOST_LEASES:
+                del self._jobs[next(iter(self._jobs))]
+
+    def job_of(self, lease: Optional[str]) -> JobApi:
+        with self._lock:
+            found = self._jobs.get(lease) if lease else None
+        if found is None:
+            raise errors.LeaseLost("the lease is none of ours", status=409, code="gone")
+        return found
+
+    def info(self, *, timeout_s: Optional[float] = None) -> JobInfo:
+        """All jobs that the pattern matches, summed up."""
+        jobs = self._calls.json("GET", "/v1/jobs", harmless=True, timeout_s=timeout_s)["jobs"]
+        mine = [job for job in jobs if self._pattern is None or fnmatch.fnmatchcase(job["name"], self._pattern)]
+
+        def total(member: str) -> int:
+            return sum(job.get(member) or 0 for job in mine)
+
+        complete = all(job["status"] == "COMPLETE" for job in mine)
+        known = all(job.get("total") is not None for job in mine)
+        return {"name": self.name, "status": "COMPLETE" if complete else "IN_PROGRESS",
+                "total": total("total") if known else None, "received": total("received"), "served": total("served"),
+                "errors": total("errors"), "dead": total("dead"), "duplicates": total("duplicates"),
+                "rate": sum(job.get("rate") or 0.0 for job in mine), "eta_s": None}
+
+    def claim(self, n: int, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
+              request_id: Optional[str] = None, cancel: Optional[threading.Event] = None) -> Batch:
+        query = [("jobs", self._pattern), ("n", str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)),
+                 ("worker", worker), ("request_id", request_id or uuid4().hex)]
+        batch = self._claim("/v1/claim", query, wait_s, cancel)
+        if batch.lease is not None and batch.job is not None:
+            self.adopt(batch.lease, batch.job)
+        return batch._replace(status="IN_PROGRESS")
+
+    def results(self, encoded: Sequence[Tuple[int, bytes]], *, lease: Optional[str] = None,
+                timeout_s: Optional[float] = None) -> Received:
+        return self.job_of(lease).results(encoded, lease=lease, timeout_s=timeout_s)
+
+    def _leased(self, verb: str, lease: str, body: bytes, timeout_s: Optional[float]) -> Any:
+        return self.job_of(lease)._leased(verb, lease, body, timeout_s)

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, Type, Union
 
 from ._http import Endpoint, Transport
 from ._wire import dumps
-from .api import Calls, JobApi, JobInfo
+from .api import AnyApi, Calls, JobApi, JobInfo
 from .job import Job
 
 DEFAULT_URL = "http://127.0.0.1:5005"
@@ -45,12 +45,17 @@ class Client:
         """A job by name, without asking the server.  ``token``: the job's own, if it has one."""
         return Job(JobApi(self._calls.with_token(token), name), self._worker_name)
 
+    def any_job(self, pattern: Optional[str] = None, token: Optional[str] = None) -> Job:
+        """Whatever jobs there are (whose names match), as one that has no end: its `items` come from the
+        job with the highest priority that has some, and ``item.job`` names it.  Ends with ``items(wait=...)``."""
+        return Job(AnyApi(self._calls.with_token(token), pattern), self._worker_name)
+
     def start_job(self, name: str, input: Union[str, Sequence[str], None] = None, output: Optional[str] = None, *,
                   reader: Optional[str] = None, writer: Optional[str] = None, mode: Optional[str] = None,
                   token: Optional[str] = None, clean_start: bool = False, cont: bool = False,
                   overwrite: bool = False, types: Optional[str] = None, json: Optional[str] = None,
                   lease: Union[str, float, None] = None, max_attempts: Optional[int] = None, rate: Optional[str] = None,
-                  max_in_flight: Optional[int] = None) -> Job:
+                  max_in_flight: Optional[int] = None, priority: Optional[int] = None) -> Job:
         """Start a job, or join it if the same definition runs already (several workers may all call this).
 
         ``input`` is a path, a glob or a list of them, ``output`` a path, both as the server sees them.
@@ -63,6 +68,7 @@ class Client:
             "lease": lease if lease is None or isinstance(lease, str) else "%dms" % round(lease * 1000),
             "max_attempts": max_attempts, "clean_start": clean_start or None, "cont": cont or None,
             "overwrite": overwrite or None, "rate": rate, "max_in_flight": max_in_flight,
+            "priority": priority,
         }
         body = {key: value for key, value in given.items() if value is not None}
         body["output"] = output

@@ -65,7 +65,10 @@ def parser() -> argparse.ArgumentParser:
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
     add("function", metavar="module:function", help="what to do with each item's value")
-    add("--job", required=True, metavar="NAME", help="the job to work on")
+    which = p.add_mutually_exclusive_group(required=True)
+    which.add_argument("--job", metavar="NAME", help="the job to work on")
+    which.add_argument("--any", nargs="?", const="", metavar="PATTERN",
+                       help="work on any job (whose name matches), the highest priority first; stays until it is told to stop, or --wait")
     add("--server", metavar="URL", default=os.environ.get("TUTTI_SERVER") or DEFAULT_URL,
         help="http://host:port or unix:///path (default: $TUTTI_SERVER, else %s)" % DEFAULT_URL)
     add("--token-file", metavar="F", help="file with the token (default: $TUTTI_TOKEN)")
@@ -106,8 +109,9 @@ class Run:
         worker = arguments.worker or "%s-%d" % (socket.gethostname(), os.getpid())
         token = read_token(arguments.token_file)
         self._client = Client(arguments.server, token, arguments.timeout, worker)
-        self._job: Job = self._client.job(arguments.job)
-        orders = Orders(arguments.function, arguments.job, arguments.server, token, worker, arguments.batch,
+        is_any = arguments.any is not None
+        self._job: Job = self._client.any_job(arguments.any) if is_any else self._client.job(arguments.job)
+        orders = Orders(arguments.function, arguments.any if is_any else arguments.job, is_any, arguments.server, token, worker, arguments.batch,
                         arguments.wait, arguments.lease, arguments.timeout, arguments.grace)
         self._crew = Crew(self._job.api, orders, arguments.processes, arguments.max_deaths)
         self._signal: Optional[int] = None
@@ -152,7 +156,7 @@ class Run:
 
 
 def as_members(args: argparse.Namespace, summary: Summary, info: JobInfo, took_s: float, code: int) -> Dict[str, Any]:
-    return {"schema": 1, "job": args.job, "status": info.get("status"), "done": summary.done,
+    return {"schema": 1, "job": args.job, "any": args.any, "status": info.get("status"), "done": summary.done,
             "failed": summary.failed, "deaths": summary.deaths, "processes": args.processes,
             "seconds": round(took_s, 3), "total": info.get("total"), "received": info.get("received"),
             "errors": info.get("errors"), "dead": info.get("dead"), "exit_code": code,
@@ -160,7 +164,7 @@ def as_members(args: argparse.Namespace, summary: Summary, info: JobInfo, took_s
 
 
 def as_text(args: argparse.Namespace, summary: Summary, info: JobInfo, took_s: float) -> str:
-    text = "tutti: job %s: %s" % (args.job, info.get("status") or "state unknown")
+    text = "tutti: %s: %s" % ("any job" if args.job is None else "job " + args.job, info.get("status") or "state unknown")
     if info:
         total = info.get("total")
         text += ", {:,}{} received".format(info.get("received") or 0, "" if total is None else " of {:,}".format(total))

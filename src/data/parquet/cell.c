@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-enum { DAY_SECONDS = 86400 };
+enum { DAY_SECONDS = 86400, DECIMAL_BYTES_MAX = 32, DECIMAL_DIGITS_MAX = 80 };
 
 /* ---- numbers ---- */
 
@@ -57,32 +57,72 @@ double tt_pq_from_float16(uint16_t bits)
     return bits >> 15 ? -value : value;
 }
 
-static void put_int128(unsigned __int128 magnitude, bool is_negative, int32_t scale, tt_buf *out)
+/* 32-bit digits, the lowest first. */
+typedef struct {
+    uint32_t limbs[DECIMAL_BYTES_MAX / 4];
+    bool is_negative;
+} big;
+
+static big big_of_int(int64_t value)
 {
-    char digits[48];
-    int at = sizeof digits, left = scale;
+    uint64_t magnitude = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    return (big){{(uint32_t)magnitude, (uint32_t)(magnitude >> 32)}, value < 0};
+}
+
+/* From big-endian two's complement of at most DECIMAL_BYTES_MAX bytes. */
+static big big_of_bytes(tt_str bytes)
+{
+    big b = {.is_negative = bytes.len && (bytes.ptr[0] & 0x80)};
+    uint64_t carry = b.is_negative;
+    for (size_t i = 0; i < DECIMAL_BYTES_MAX / 4; i++) {
+        uint32_t limb = 0;
+        for (size_t k = 0; k < 4; k++) {
+            size_t from_end = i * 4 + k;
+            uint32_t byte = from_end < bytes.len ? (unsigned char)bytes.ptr[bytes.len - 1 - from_end] : b.is_negative ? 0xFF : 0;
+            limb |= byte << (8 * k);
+        }
+        carry += b.is_negative ? ~limb : limb;
+        b.limbs[i] = (uint32_t)carry;
+        carry >>= 32;
+    }
+    return b;
+}
+
+/* Divides by ten; the remainder. */
+static unsigned next_digit(big *b, bool *ret_is_zero)
+{
+    uint64_t rest = 0;
+    *ret_is_zero = true;
+    for (size_t i = DECIMAL_BYTES_MAX / 4; i-- > 0;) {
+        rest = rest << 32 | b->limbs[i];
+        b->limbs[i] = (uint32_t)(rest / 10);
+        *ret_is_zero &= b->limbs[i] == 0;
+        rest %= 10;
+    }
+    return (unsigned)rest;
+}
+
+static void put_decimal(const tt_pq_column *c, big b, tt_buf *out)
+{
+    char digits[2 * DECIMAL_DIGITS_MAX];
+    int at = sizeof digits, left = c->scale;
+    bool is_zero;
     do {
-        digits[--at] = (char)('0' + (int)(magnitude % 10));
-        magnitude /= 10;
+        digits[--at] = (char)('0' + next_digit(&b, &is_zero));
         if (--left == 0)
             digits[--at] = '.';
-    } while (magnitude || left >= 0);
-    if (is_negative)
+    } while (!is_zero || left >= 0);
+    if (b.is_negative)
         tt_buf_char(out, '-');
     tt_buf_put(out, digits + at, sizeof digits - (size_t)at);
 }
 
-static void put_decimal(const tt_pq_column *c, tt_str big_endian, int64_t small, tt_buf *out)
+static void put_decimal_bytes(const tt_pq_column *c, tt_str bytes, tt_buf *out)
 {
-    bool is_bytes = big_endian.ptr != NULL, is_negative = is_bytes ? big_endian.len && (big_endian.ptr[0] & 0x80) : small < 0;
-    unsigned __int128 value = is_bytes ? (is_negative ? ~(unsigned __int128)0 : 0) : (unsigned __int128)(__int128)small;
-    if (big_endian.len > 16) {
+    if (bytes.len > DECIMAL_BYTES_MAX)
         tt_buf_cstr_put(out, "null"); /* the schema says that it has fewer digits */
-        return;
-    }
-    for (size_t i = 0; i < big_endian.len; i++)
-        value = value << 8 | (unsigned char)big_endian.ptr[i];
-    put_int128(is_negative ? -value : value, is_negative, c->scale, out);
+    else
+        put_decimal(c, big_of_bytes(bytes), out);
 }
 
 /* ---- time ---- */
@@ -161,7 +201,7 @@ static void put_bytes(const tt_pq_column *c, tt_str bytes, tt_buf *out)
     uint16_t half;
     switch (c->meaning) {
     case TT_PQ_DECIMAL:
-        put_decimal(c, bytes, 0, out);
+        put_decimal_bytes(c, bytes, out);
         return;
     case TT_PQ_UUID:
         put_uuid(bytes, out);
@@ -195,7 +235,7 @@ static void put_bytes(const tt_pq_column *c, tt_str bytes, tt_buf *out)
 static void put_int(const tt_pq_column *c, int64_t value, tt_buf *out)
 {
     if (c->meaning == TT_PQ_DECIMAL) {
-        put_decimal(c, (tt_str){0}, value, out);
+        put_decimal(c, big_of_int(value), out);
     } else if (c->meaning == TT_PQ_DATE) {
         tt_buf_char(out, '"');
         put_date(value, out);

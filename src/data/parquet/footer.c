@@ -8,7 +8,7 @@ static void read_unit(tt_thrift *t, tt_thrift_type type, void *object)
     tt_pq_element *e = object;
     int16_t id = 0;
     if (type != TT_THRIFT_STRUCT) {
-        tt_thrift_fail(t, "a time unit is malformed");
+        tt_thrift_skip(t, type, false);
         return;
     }
     for (tt_thrift_type member; tt_thrift_next(t, &id, &member);) {
@@ -50,7 +50,7 @@ static void read_logical(tt_thrift *t, tt_thrift_type type, void *object)
     tt_pq_element *e = object;
     int16_t id = 0;
     if (type != TT_THRIFT_STRUCT) {
-        tt_thrift_fail(t, "a logical type is malformed");
+        tt_thrift_skip(t, type, false);
         return;
     }
     for (tt_thrift_type member; tt_thrift_next(t, &id, &member);) {
@@ -162,7 +162,7 @@ static void read_statistics(tt_thrift *t, tt_thrift_type type, void *object)
     if (type == TT_THRIFT_STRUCT)
         tt_thrift_struct(t, tt_pq_statistics_fields, &((raw_chunk *)object)->statistics);
     else
-        tt_thrift_fail(t, "statistics are malformed");
+        tt_thrift_skip(t, type, false);
 }
 
 static const tt_thrift_field meta_fields[] = {
@@ -185,7 +185,7 @@ static void read_meta(tt_thrift *t, tt_thrift_type type, void *object)
 {
     raw_chunk *c = object;
     if (type != TT_THRIFT_STRUCT)
-        tt_thrift_fail(t, "a column's metadata is malformed");
+        tt_thrift_fail(t, "a column's metadata is malformed"); /* nothing else can stand for it */
     c->has_meta = true;
     c->statistics.null_count = c->statistics.distinct_count = -1;
     tt_thrift_struct(t, meta_fields, c);

@@ -431,9 +431,9 @@ static tt_rc next_lists(tt_pq_reader *r, uint32_t rows, tt_pq_batch *ret, tt_err
     ret->validity = s.valid < s.slots ? (uint64_t *)(void *)r->validity.at : NULL;
     ret->list_offsets = (uint32_t *)(void *)r->list_offsets.at;
     ret->list_validity = s.has_null_list ? (uint64_t *)(void *)r->list_validity.at : NULL;
-    if (!r->gives_codes)
-        r->values.base = r->column->kind == TT_PQ_BYTES ? tt_buf_cstr(&r->values.made) : NULL;
     show_values(r, r->gives_codes, ret);
+    if (!r->gives_codes)
+        ret->values.base = tt_buf_cstr(&r->values.made);
     return TT_OK;
 }
 

@@ -3,7 +3,7 @@
 
 #include "data/parquet/file_impl.h"
 
-enum { DEPTH_MAX = 64, FIXED_BYTES_MAX = 1 << 20, PRECISION_MAX = 38 };
+enum { DEPTH_MAX = 64, FIXED_BYTES_MAX = 1 << 20, PRECISION_MAX = 76, DECIMAL_BYTES_MAX = 32 };
 
 /* ---- what values mean ---- */
 
@@ -132,7 +132,7 @@ static tt_rc fill_type(const tt_pq_file *f, const tt_pq_element *e, tt_pq_column
     c->scale = e->scale;
     c->precision = e->precision;
     if (c->meaning == TT_PQ_DECIMAL && (e->precision <= 0 || e->precision > PRECISION_MAX || e->scale < 0 || e->scale > e->precision ||
-                                        (c->type == TT_PQ_T_FIXED && c->width > 16)))
+                                        (c->type == TT_PQ_T_FIXED && c->width > DECIMAL_BYTES_MAX)))
         c->meaning = TT_PQ_OTHER;
     return TT_OK;
 }

@@ -65,15 +65,17 @@ int64_t tt_thrift_int(tt_thrift *t, tt_thrift_type type)
     case TT_THRIFT_I64:
         return unzigzag(varint(t, 64));
     default:
-        tt_thrift_fail(t, "a field that must be an integer is none");
+        tt_thrift_skip(t, type, false);
         return 0;
     }
 }
 
 bool tt_thrift_bool(tt_thrift *t, tt_thrift_type type, bool in_list)
 {
-    if (type != TT_THRIFT_TRUE && type != TT_THRIFT_FALSE)
-        tt_thrift_fail(t, "a field that must be true or false is neither");
+    if (type != TT_THRIFT_TRUE && type != TT_THRIFT_FALSE) {
+        tt_thrift_skip(t, type, in_list);
+        return false;
+    }
     if (!in_list)
         return type == TT_THRIFT_TRUE;
     if (t->at >= t->end) {
@@ -97,7 +99,7 @@ static tt_str take(tt_thrift *t, uint64_t len, const char *why)
 tt_str tt_thrift_binary(tt_thrift *t, tt_thrift_type type)
 {
     if (type != TT_THRIFT_BINARY) {
-        tt_thrift_fail(t, "a field that must be a string is none");
+        tt_thrift_skip(t, type, false);
         return (tt_str){0};
     }
     return take(t, varint(t, 32), "a string is longer than what is left");
@@ -106,8 +108,12 @@ tt_str tt_thrift_binary(tt_thrift *t, tt_thrift_type type)
 uint32_t tt_thrift_list(tt_thrift *t, tt_thrift_type type, tt_thrift_type *ret_element)
 {
     *ret_element = TT_THRIFT_STOP;
-    if ((type != TT_THRIFT_LIST && type != TT_THRIFT_SET) || t->at >= t->end) {
-        tt_thrift_fail(t, "a field that must be a list is none");
+    if (type != TT_THRIFT_LIST && type != TT_THRIFT_SET) {
+        tt_thrift_skip(t, type, false);
+        return 0;
+    }
+    if (t->at >= t->end) {
+        tt_thrift_fail(t, "a list is cut off");
         return 0;
     }
     uint8_t head = *t->at++;
@@ -203,10 +209,29 @@ void tt_thrift_skip(tt_thrift *t, tt_thrift_type type, bool in_list)
     t->depth--;
 }
 
+static bool is_right(tt_thrift_into into, tt_thrift_type type)
+{
+    switch (into) {
+    case TT_THRIFT_TO_I32:
+    case TT_THRIFT_TO_I64:
+        return type >= TT_THRIFT_I8 && type <= TT_THRIFT_I64;
+    case TT_THRIFT_TO_BOOL:
+        return type == TT_THRIFT_TRUE || type == TT_THRIFT_FALSE;
+    case TT_THRIFT_TO_STR:
+        return type == TT_THRIFT_BINARY;
+    default:
+        return true;
+    }
+}
+
 static void put_field(tt_thrift *t, const tt_thrift_field *field, tt_thrift_type type, void *object)
 {
     char *at = (char *)object + field->offset;
     int64_t number;
+    if (!is_right(field->into, type)) {
+        tt_thrift_skip(t, type, false);
+        return;
+    }
     switch (field->into) {
     case TT_THRIFT_TO_I32:
         number = tt_thrift_int(t, type);

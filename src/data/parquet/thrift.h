@@ -1,7 +1,8 @@
 /* Thrift's compact protocol, as far as Parquet needs it: reading structs by tables of fields, and writing.
  *
  * A reader is bounded by its span and fails for good at the first thing that is malformed (`why` says what); every count is checked against
- * the bytes that are left, nesting against a depth. Fields that a table does not name are skipped by their type. Views point into the span.
+ * the bytes that are left, nesting against a depth. Fields that a table does not name, or that have another type than it says, are skipped
+ * as if they were absent (their value is 0 or empty). Views point into the span.
  * To read one more field of a struct: a row in its table. */
 #ifndef TT_DATA_PARQUET_THRIFT_H
 #define TT_DATA_PARQUET_THRIFT_H

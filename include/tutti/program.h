@@ -1,0 +1,92 @@
+/* Programs of tutti in C: one file, compiled by tutti when it is first used, and again when it changes.
+ *
+ *     #include <tutti/program.h>
+ *
+ *     static const tutti_setting settings[] = {{"name", TUTTI_STR}, {"times", TUTTI_INT, "1"}, {0}};
+ *
+ *     static int run(const tutti_host *t)
+ *     {
+ *         for (int64_t i = 0; i < t->integer(t, "times"); i++)
+ *             t->log(t, "hello %s", t->text(t, "name"));
+ *         t->update(t, "greeting", "completed");
+ *         return 0;
+ *     }
+ *     TUTTI_PROGRAM(.settings = settings, .run = run);
+ *
+ * The program is loaded into a process that runs one C program after the other. A crash, a limit and a cancel end that process and
+ * nothing else; static variables may keep their values from one run to the next, or not. Standard output and error are the log. */
+#ifndef TUTTI_PROGRAM_H
+#define TUTTI_PROGRAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    TUTTI_STR = 1,
+    TUTTI_INT,
+    TUTTI_FLOAT,
+    TUTTI_BOOL,
+    TUTTI_DATETIME, /* the program gets `2026-01-31T10:30:00` */
+    TUTTI_LIST,     /* as JSON */
+    TUTTI_DICT,     /* as JSON */
+    TUTTI_ENUM,
+    TUTTI_SECRET,
+} tutti_type;
+
+/* A setting. fallback is its default as text (JSON for lists and dicts); NULL: it is required, unless optional is set. */
+typedef struct {
+    const char *name; /* NULL ends the list */
+    tutti_type type;
+    const char *fallback;
+    const char *description;
+    const char *choices; /* of an enum: "fast|full" */
+    int optional;
+} tutti_setting;
+
+/* What tutti does for a running program. Texts that it gives live until run() returns. One thread at a time. */
+typedef struct tutti_host tutti_host;
+struct tutti_host {
+    uint32_t size; /* of this struct: later versions add members at the end */
+    /* Settings: as text (JSON for lists and dicts; "" when there is none), and as numbers (0 when it is none). */
+    const char *(*text)(const tutti_host *t, const char *name);
+    int64_t (*integer)(const tutti_host *t, const char *name);
+    double (*number)(const tutti_host *t, const char *name);
+    int (*flag)(const tutti_host *t, const char *name);
+    const char *(*id)(const tutti_host *t); /* of the execution */
+    /* The latest message of a procedure. */
+    void (*update)(const tutti_host *t, const char *procedure, const char *message);
+    /* Adds to a counter. */
+    void (*count)(const tutti_host *t, const char *name, int64_t more);
+    /* A line of the log. */
+    void (*log)(const tutti_host *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+    /* Why it is about to fail. */
+    void (*fail)(const tutti_host *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+    /* Records for the storage: a JSON list of objects. 0, or -1 when it is not that. */
+    int (*store)(const tutti_host *t, const char *rows);
+    /* The result: any JSON. 0, or -1 when it is none. */
+    int (*result)(const tutti_host *t, const char *json);
+};
+
+/* A program. run gives 0 when all went well; any other value is a failure. */
+typedef struct {
+    uint32_t size;
+    const char *display_name, *description; /* may be NULL */
+    const tutti_setting *settings;          /* may be NULL */
+    int (*run)(const tutti_host *t);
+    int64_t timeout_s, memory_mb;           /* 0: as the configuration says */
+} tutti_program;
+
+/* Once in a program's file. */
+#define TUTTI_PROGRAM(...)                                                                 \
+    __attribute__((visibility("default"))) extern const tutti_program tutti_program_1;     \
+    const tutti_program tutti_program_1 = {.size = sizeof(tutti_program), __VA_ARGS__}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,264 @@
+/* The process in which C programs run: see program_c.h. It is a process of its own, so it talks plainly to descriptors and ends when anything is wrong. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "tutti/program.h"
+#include "work/program_c.h"
+
+enum { REPORT_FD = 3, COMMAND_BYTES = 256 * 1024 * 1024 };
+
+/* One run, and what it was given. host comes first: programs hold a pointer to it. */
+typedef struct {
+    tutti_host host;
+    const json_t *settings;
+    const char *id;
+    tt_arena arena; /* texts that were given out */
+} session;
+
+static int report_fd = -1;
+
+/* ---- reports ---- */
+
+static void write_all(int fd, const char *bytes, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(fd, bytes + at, len - at);
+        if (n < 0 && errno != EINTR)
+            return; /* nobody listens any more: we are about to be ended */
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
+/* Takes root over. */
+static int report(json_t *root)
+{
+    char *text = root ? json_dumps(root, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    TT_BUF_AUTO tt_buf line = {0};
+    if (text)
+        tt_buf_printf(&line, "%s\n", text);
+    if (!line.failed)
+        write_all(report_fd, line.ptr, line.len);
+    free(text);
+    json_decref(root);
+    return text ? 0 : -1;
+}
+
+/* ---- what programs call ---- */
+
+static session *session_of(const tutti_host *t) { return (session *)(uintptr_t)t; }
+
+static const json_t *value_of(const tutti_host *t, const char *name) { return json_object_get(session_of(t)->settings, name); }
+
+static const char *host_text(const tutti_host *t, const char *name)
+{
+    const json_t *value = value_of(t, name);
+    if (json_is_string(value))
+        return json_string_value(value);
+    if (!value || json_is_null(value))
+        return "";
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    const char *kept = tt_arena_dup(&session_of(t)->arena, tt_str_of(text));
+    free(text);
+    return kept ? kept : "";
+}
+
+static int64_t host_integer(const tutti_host *t, const char *name) { return json_is_integer(value_of(t, name)) ? json_integer_value(value_of(t, name)) : (int64_t)json_real_value(value_of(t, name)); }
+static double host_number(const tutti_host *t, const char *name) { return json_number_value(value_of(t, name)); }
+static int host_flag(const tutti_host *t, const char *name) { return json_is_true(value_of(t, name)); }
+static const char *host_id(const tutti_host *t) { return session_of(t)->id; }
+
+static void host_update(const tutti_host *t, const char *procedure, const char *message) { report(json_pack("{s:{s:s}}", "progress", procedure, message)); }
+static void host_count(const tutti_host *t, const char *name, int64_t more) { report(json_pack("{s:{s:I}}", "counters", name, (json_int_t)more)); }
+
+static void host_log(const tutti_host *t, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
+static void host_fail(const tutti_host *t, const char *format, ...)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    va_list args;
+    va_start(args, format);
+    tt_buf_vprintf(&text, format, args);
+    va_end(args);
+    report(json_pack("{s:s}", "error", tt_buf_cstr(&text)));
+}
+
+static int report_json(const char *member, const char *text, bool wants_list)
+{
+    json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
+    if (!value || (wants_list && !json_is_array(value))) {
+        json_decref(value);
+        return -1;
+    }
+    return report(json_pack("{s:o}", member, value));
+}
+
+static int host_store(const tutti_host *t, const char *rows) { return report_json("rows", rows, true); }
+static int host_result(const tutti_host *t, const char *json) { return report_json("result", json, false); }
+
+static const tutti_host functions = {
+    .size = sizeof(tutti_host), .text = host_text, .integer = host_integer, .number = host_number, .flag = host_flag, .id = host_id,
+    .update = host_update, .count = host_count, .log = host_log, .fail = host_fail, .store = host_store, .result = host_result,
+};
+
+/* ---- loading ---- */
+
+static tt_map loaded; /* path -> tutti_program */
+
+static const tutti_program *load(const char *path)
+{
+    const tutti_program *p = tt_map_get(&loaded, tt_str_of(path));
+    if (p)
+        return p;
+    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!object) {
+        fprintf(stderr, "%s\n", dlerror());
+        return NULL;
+    }
+    p = dlsym(object, "tutti_program_1");
+    if (!p || p->size < offsetof(tutti_program, timeout_s) || !p->run) {
+        fprintf(stderr, "it has no TUTTI_PROGRAM(...) with a function `run`\n");
+        return NULL;
+    }
+    if (!tt_map_put(&loaded, tt_str_of(path), (void *)(uintptr_t)p, NULL))
+        return NULL;
+    return p;
+}
+
+/* ---- describing ---- */
+
+static const char *const type_names[] = {
+    [TUTTI_STR] = "str", [TUTTI_INT] = "int", [TUTTI_FLOAT] = "float", [TUTTI_BOOL] = "bool", [TUTTI_DATETIME] = "datetime",
+    [TUTTI_LIST] = "list", [TUTTI_DICT] = "dict", [TUTTI_ENUM] = "enum", [TUTTI_SECRET] = "secret",
+};
+
+static bool is_text_type(tutti_type type) { return type == TUTTI_STR || type == TUTTI_DATETIME || type == TUTTI_ENUM || type == TUTTI_SECRET; }
+
+static json_t *choices_of(const char *text)
+{
+    json_t *list = json_array();
+    tt_str rest = tt_str_of(text), one;
+    while (tt_str_cut(&rest, '|', &one))
+        json_array_append_new(list, json_stringn(one.ptr ? one.ptr : "", one.len));
+    return list;
+}
+
+static json_t *describe_setting(const tutti_setting *s)
+{
+    if (s->type < TUTTI_STR || (size_t)s->type >= TT_COUNT(type_names))
+        return NULL;
+    json_t *o = json_pack("{s:s,s:s*}", "type", type_names[s->type], "description", s->description);
+    if (s->fallback) {
+        json_t *value = is_text_type(s->type) ? json_string(s->fallback) : json_loads(s->fallback, JSON_DECODE_ANY, NULL);
+        if (!value || json_object_set_new(o, "default", value) != 0) {
+            json_decref(o);
+            return NULL;
+        }
+    }
+    if (s->optional)
+        json_object_set_new(o, "required", json_false());
+    if (s->choices)
+        json_object_set_new(o, "choices", choices_of(s->choices));
+    return o;
+}
+
+static int describe(const char *path)
+{
+    const tutti_program *p = load(path);
+    json_t *settings = json_object();
+    if (!p)
+        return 1;
+    for (const tutti_setting *s = p->settings; s && s->name; s++)
+        if (json_object_set_new(settings, s->name, describe_setting(s)) != 0) {
+            printf("{\"error\":\"setting `%s`: its type or its default is wrong\"}", s->name);
+            return 0;
+        }
+    json_t *root = json_pack("{s:s*,s:s*,s:o}", "display_name", p->display_name, "description", p->description, "settings", settings);
+    if (p->timeout_s)
+        json_object_set_new(root, "timeout_s", json_integer(p->timeout_s));
+    if (p->memory_mb)
+        json_object_set_new(root, "memory_mb", json_integer(p->memory_mb));
+    json_dumpf(root, stdout, JSON_COMPACT);
+    json_decref(root);
+    return 0;
+}
+
+/* ---- running ---- */
+
+/* What it may write to from now on, up to what it may have at all. Sanitizers reserve more than any limit. */
+static void limit_memory(uint64_t bytes)
+{
+#ifndef __SANITIZE_ADDRESS__
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_DATA, &limit) != 0)
+        return;
+    limit.rlim_cur = bytes && bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    setrlimit(RLIMIT_DATA, &limit);
+#endif
+}
+
+static int run_one(const json_t *command)
+{
+    const char *path = json_string_value(json_object_get(command, "object")), *id = json_string_value(json_object_get(command, "id"));
+    const tutti_program *p = path ? load(path) : NULL;
+    session s = {.host = functions, .settings = json_object_get(command, "settings"), .id = id ? id : ""};
+    if (!p)
+        return -1;
+    limit_memory((uint64_t)json_integer_value(json_object_get(command, "memory")));
+    int code = p->run(&s.host);
+    limit_memory(0);
+    tt_arena_deinit(&s.arena);
+    return code;
+}
+
+/* Commands and reports move away from where a program would meet them. */
+static FILE *move_fds(void)
+{
+    int commands = fcntl(0, F_DUPFD_CLOEXEC, 10), null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    report_fd = fcntl(REPORT_FD, F_DUPFD_CLOEXEC, 10);
+    if (commands < 0 || null_fd < 0 || report_fd < 0 || dup2(null_fd, 0) < 0)
+        return NULL;
+    close(null_fd);
+    close(REPORT_FD);
+    return fdopen(commands, "r");
+}
+
+static int serve(void)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    FILE *commands = move_fds();
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    prctl(PR_SET_NAME, "tutti-program");
+    if (!commands)
+        return 1;
+    for (ssize_t n; (n = getline(&line, &cap, commands)) > 0 && n < COMMAND_BYTES;) {
+        json_t *command = json_loadb(line, (size_t)n, 0, NULL);
+        int code = run_one(command);
+        fflush(NULL);
+        json_decref(command);
+        report(json_pack("{s:i}", "end", code));
+    }
+    free(line);
+    fclose(commands);
+    return 0;
+}
+
+int tt_program_host_main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--describe") == 0)
+        return describe(argv[0]);
+    return serve();
+}
