@@ -327,17 +327,6 @@ static tt_rc read_timeframe(maker *m, const json_t *timeframe)
 
 /* ---- the funnel ---- */
 
-static tt_rc read_breakdown(maker *m, const json_t *breakdown, tt_funnel *f)
-{
-    enum { DEFAULT_TOP = 10, MAX_TOP = 1000 };
-    if (!breakdown)
-        return TT_OK;
-    double top = json_number_value(json_object_get(breakdown, "top"));
-    f->has_breakdown = true;
-    f->breakdown_top = top > MAX_TOP ? MAX_TOP : top > 0 ? (uint32_t)top : DEFAULT_TOP;
-    return use_column(m, json_is_string(breakdown) ? json_string_value(breakdown) : text_of(breakdown, "column"), &f->breakdown);
-}
-
 static tt_rc read_funnel(maker *m, const json_t *funnel)
 {
     tt_funnel *f = &m->plan->funnel;
@@ -345,8 +334,7 @@ static tt_rc read_funnel(maker *m, const json_t *funnel)
     f->time_to_convert = json_is_true(json_object_get(funnel, "timeToConvert"));
     TT_TRY(read_sequence(m, funnel, &f->sequence));
     TT_TRY(read_aggregations(m, json_object_get(funnel, "stepAggregations"), &f->step));
-    TT_TRY(read_aggregations(m, json_object_get(funnel, "endAggregations"), &f->end));
-    return read_breakdown(m, json_object_get(funnel, "breakdown"), f);
+    return read_aggregations(m, json_object_get(funnel, "endAggregations"), &f->end);
 }
 
 /* ---- */

@@ -82,8 +82,6 @@ typedef struct {
     tt_sequence sequence;
     tt_aggregations step, end;
     bool time_to_convert;
-    bool has_breakdown;
-    uint32_t breakdown, breakdown_top;
 } tt_funnel;
 
 typedef struct {

@@ -273,16 +273,10 @@ static tt_rc check_part(const json_t *value, tt_err *err)
     return check_object(value, members, err);
 }
 
-static tt_rc check_breakdown(const json_t *value, tt_err *err)
-{
-    static const member members[] = {{"column", check_string, true}, {"top", check_top}, {0}};
-    return json_is_string(value) ? TT_OK : check_object(value, members, err);
-}
-
 static tt_rc check_funnel(const json_t *value, tt_err *err)
 {
     static const member members[] = {{"sequence", check_steps, true}, {"maxDuration", check_span}, {"stepAggregations", check_aggregations},
-                                     {"endAggregations", check_aggregations}, {"timeToConvert", check_bool}, {"breakdown", check_breakdown}, {0}};
+                                     {"endAggregations", check_aggregations}, {"timeToConvert", check_bool}, {0}};
     return check_object(value, members, err);
 }
 
