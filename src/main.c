@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "cli/cmds.h"
 #include "server/reload.h"
+#include "server/crew.h"
 #include "server/server_main.h"
 #include "server/supervisor.h"
 #include "server/worker_main.h"
@@ -39,13 +40,21 @@ static int server(tt_cli *cli)
 
 static int worker(tt_cli *cli)
 {
+    enum { MOST_WORKERS = 1024 };
     tt_err err = {0};
     tt_options *options;
-    if (prepare(cli, &options, &err) != TT_OK)
+    int64_t count = 0;
+    tt_rc rc = prepare(cli, &options, &err);
+    if (rc == TT_OK && tt_cli_has(cli, "--concurrency")) {
+        rc = tt_parse_i64(tt_cli_flag(cli, "--concurrency"), &count, &err);
+        if (rc == TT_OK && (count < 1 || count > MOST_WORKERS))
+            rc = tt_fail(&err, TT_USAGE, "--concurrency takes 1 to %d", MOST_WORKERS);
+    }
+    if (rc != TT_OK)
         return tt_cli_fail(cli, &err);
     /* Views of arguments and of the environment: NUL-ended. */
-    return tt_worker_main(options, &(tt_worker_args){.name = tt_cli_flag(cli, "--name").ptr, .server = tt_cli_flag(cli, "--server").ptr,
-                                                     .queues = tt_cli_flag(cli, "--queue").ptr});
+    tt_worker_args args = {.name = tt_cli_flag(cli, "--name").ptr, .server = tt_cli_flag(cli, "--server").ptr, .queues = tt_cli_flag(cli, "--queue").ptr};
+    return count ? tt_crew_main(options, &args, (unsigned)count) : tt_worker_main(options, &args);
 }
 
 /* The routes inside this process, for a command that finds no server: opened by the first call, closed at the end of main. */
@@ -70,7 +79,8 @@ static const tt_operand one_job[] = {JOB, {NULL}};
 static const tt_operand maybe_job[] = {{"[NAME]", "the job", "job"}, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
-static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
+static const tt_operand one_schedule[] = {{"NAME", "the schedule"}, {NULL}};
+static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back` or `every monday at 9`"}, {NULL}};
 static const tt_operand one_secret[] = {{"NAME", "the secret, like dev/db/warehouse/read"}, {NULL}};
 static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
 
@@ -83,6 +93,7 @@ static const tt_flag start_flags[] = {
     {"--clean-start", .help = "forget what a job of this name did, and start again"},
     {"--cont", .help = "go on with a job of this name"},
     {"--overwrite", .help = "write over an output that is there"},
+    {"--order", NULL, "ORDER", .help = "arrival, or input: the output is in the input's order, and appears at the end"},
     {"--types", NULL, "HOW", .help = "cells of CSV: infer or text"},
     {"--strict-json", .help = "refuse NaN and Infinity"},
     {"--lease", NULL, "DUR", .help = "how long items stay with a worker before others may have them"},
@@ -90,31 +101,54 @@ static const tt_flag start_flags[] = {
     {"--rate", NULL, "N/s", .help = "hand out at most so many items: 100/s, 30/m, 10/h or 5/d"},
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
+    {"--overlap", NULL, "N", .help = "take so many answers for each item, from different workers; default: 1"},
+    {"--key", NULL, "COLUMN", .help = "hand out items with the same value in this column one after the other, in input order"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
     {NULL},
 };
-static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
-static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag errors_flags[] = {
+    {"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
+static const tt_flag retry_flags[] = {
+    {"--ids", NULL, "ID,ID", NULL, true, "only these items"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
 static const tt_flag redo_flags[] = {
     {"--id", NULL, "ID", NULL, true, "this item; several times, or ID,ID"},
     {"--all", .help = "every item that is received"},
     {NULL},
 };
+static const tt_flag adopt_flags[] = {
+    {"--redis", NULL, "URL", .help = "where they are: redis://[:PASSWORD@]HOST[:PORT][/DB]; default: the server's own"},
+    {"--dry-run", .help = "say what would be done, and change nothing"},
+    {NULL},
+};
+static const tt_operand adopted_jobs[] = {{"[NAME...]", "these jobs; without names all that are there"}, {NULL}};
 static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
 static const tt_flag pull_flags[] = {
     {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
-    {"--batch", NULL, "N", "100", .help = "items asked for at once, without -n"},
+    {"--batch", NULL, "N", .help = "items asked for at once, without -n; default: as many as come back within about a second"},
     {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
     {"--worker", NULL, "NAME", .help = "the name under which the job shows these items; host and process when not given"},
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
     {NULL},
 };
+static const tt_flag push_flags[] = {
+    {"--worker", NULL, "NAME", .help = "who answers; who pulled the items, when not given"},
+    {NULL},
+};
 static const tt_flag worker_flags[] = {
     {"--name", NULL, "NAME", .help = "its name in lists; host and process when not given"},
     {"--queue", NULL, "A,B", .help = "the queues it serves, in this order; default: default"},
+    {"--concurrency", NULL, "N", .help = "so many worker processes, NAME-1 to NAME-N, that are started again when they die"},
     {NULL},
 };
 static const tt_operand one_program[] = {{"PROGRAM", "the program's name"}, {NULL}};
@@ -131,7 +165,7 @@ static const tt_flag run_flags[] = {
     {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
     {"--here", .help = "run it in the foreground, without queue and server"},
     {"--wait", .help = "wait for its end; the exit code says how it ended"},
-    {"--follow", .help = "wait, and show its progress"},
+    {"--follow", .help = "wait, and show its log and its progress"},
     {"--owner", NULL, "NAME", .help = "whose it is; part of the id"},
     {"--queue", NULL, "NAME", .help = "the queue that it goes to; default: default"},
     {"--priority", NULL, "N", .help = "larger ones first"},
@@ -139,11 +173,58 @@ static const tt_flag run_flags[] = {
     {"--storage", NULL, "JSON", .help = "where its records go: {\"type\":\"...\",\"settings\":{...}}"},
     {NULL},
 };
+static const tt_flag execution_list_flags[] = {
+    {"--state", NULL, "STATE", .help = "only these: deferred, scheduled, queued, started, finished, failed or canceled"},
+    {"--queue", NULL, "NAME", .help = "only those of this queue"},
+    {"--kind", NULL, "NAME", .help = "only tasks of this kind"},
+    {"--program", NULL, "NAME", .help = "only those of this program"},
+    {"--limit", "-n", "N", "100", .help = "show at most so many; 0: all"},
+    {NULL},
+};
+static const tt_flag cancel_flags[] = {{"--reason", NULL, "TEXT", .help = "kept with it"}, {NULL}};
+static const tt_flag execution_retry_flags[] = {
+    {"--failed", .help = "all that failed"},
+    {"--queue", NULL, "NAME", .help = "with --failed: only those of this queue"},
+    {"--program", NULL, "NAME", .help = "with --failed: only those of this program"},
+    {NULL},
+};
+static const tt_flag log_flags[] = {{"--follow", "-f", .help = "go on until it has ended"}, {NULL}};
+static const tt_flag limit_flags[] = {
+    {"--concurrency", NULL, "N", "0", .help = "so many of its tasks at once; 0: any number"},
+    {"--rate", NULL, "N", .help = "so many of its tasks within --per"},
+    {"--per", NULL, "DUR", "1s", .help = "the time of the rate"},
+    {"--none", .help = "lift the limit"},
+    {NULL},
+};
+static const tt_operand one_execution[] = {{"ID", "an execution's id, or a task's number"}, {NULL}};
+static const tt_operand executions[] = {{"ID...", "executions' ids, or tasks' numbers"}, {NULL}};
+static const tt_operand some_executions[] = {{"[ID]", "an execution's id, or a task's number"}, {NULL}};
+static const tt_operand one_worker[] = {{"NAME", "a worker's name"}, {NULL}};
+static const tt_operand one_key[] = {{"KEY", "the limit's key, which tasks name"}, {NULL}};
 static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
+static const tt_flag schedule_flags[] = {
+    {"--when", NULL, "TEXT", .help = "a phrase (`every monday at 9`), cron (`30 9 * * 1-5`) or a rule (`FREQ=DAILY`)"},
+    {"--program", NULL, "NAME", .help = "the program that runs"},
+    {"--set", "-s", "NAME=VALUE", NULL, true, "one setting of the program; dates like `yesterday` are understood when it runs"},
+    {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
+    {"--storage", NULL, "JSON", .help = "where its records go: {\"type\":\"...\",\"settings\":{...}}"},
+    {"--kind", NULL, "KIND", .help = "instead of a program: the kind of a task"},
+    {"--payload", NULL, "TEXT", .help = "what such a task gets"},
+    {"--zone", NULL, "ZONE", .help = "the time zone of its times; the server's own when not given"},
+    {"--missed", NULL, "HOW", .help = "times that passed while no server ran: latest (the last one runs), all, or skip"},
+    {"--overlap", NULL, "HOW", .help = "while the last run has not ended: skip or allow"},
+    {"--queue", NULL, "NAME", .help = "the queue that its tasks go to; default: default"},
+    {"--priority", NULL, "N", .help = "larger ones first"},
+    {"--attempts", NULL, "N", .help = "how often each is tried before it has failed"},
+    {"--paused", .help = "do not start it yet"},
+    {"--replace", .help = "take the place of another schedule of this name"},
+    {NULL},
+};
 static const tt_flag explain_flags[] = {
     {"--zone", NULL, "ZONE", .help = "a time zone, like Europe/Berlin; the server's own when not given"},
     {"--from", NULL, "PHRASE", .help = "as if now were this time"},
+    {"--count", "-n", "N", .help = "how many times of a recurrence are shown; default: 5"},
     {NULL},
 };
 static const tt_flag set_flags[] = {{"--file", NULL, "FILE", .help = "read the value from this file; -: from standard input"}, {NULL}};
@@ -155,12 +236,23 @@ static const char *const program_settings[] = {"--programs", NULL};
 static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
 static const tt_flag cat_flags[] = {
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--skip", NULL, "N", "0", .help = "pass over the first N rows; pages that hold nothing else are not read"},
     {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+static const tt_operand convert_files[] = {{"INPUT", "a .csv, .tsv, .jsonl or .parquet file", "file"}, {"OUTPUT", "the same, by its ending", "file"}, {NULL}};
+static const tt_flag convert_flags[] = {
+    {"--column", NULL, "NAME=TYPE", NULL, true, "a column's type: string, category, json, bool, int, int32, float, float32, date, datetime, list, list<TYPE>"},
+    {"--columns", NULL, "A,B", NULL, true, "from Parquet: only these columns, in this order"},
+    {"--codec", NULL, "NAME", "zstd", .help = "of a Parquet output: zstd, snappy, lz4_raw, gzip or none"},
+    {"--group-rows", NULL, "N", "1048576", .help = "rows of a row group, at most"},
+    {"--group-size", NULL, "SIZE", "64MiB", .help = "memory of a row group, at most"},
     {NULL},
 };
 static const tt_flag head_flags[] = {
     {"--lines", "-n", "N", "10", .help = "so many rows"},
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--skip", NULL, "N", "0", .help = "pass over the first N rows; pages that hold nothing else are not read"},
     {"--csv", .help = "CSV with a header instead of JSON lines"},
     {NULL},
 };
@@ -169,7 +261,8 @@ static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
     {NULL, "up", "Start the server and its workers on this machine.", .options = every_setting, .fn = up,
-     .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.",
+     .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.\n"
+                "SIGHUP applies what changed in the configuration file, SIGQUIT writes the state into the log.",
      .example = "tutti up --data ./data --listen 127.0.0.1:5005"},
     {NULL, "server", "Start the server alone.", .options = every_setting, .fn = server},
     {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = every_setting, .fn = worker,
@@ -184,7 +277,12 @@ static const tt_command commands[] = {
     {"job", "list", "List all jobs.", .fn = tt_cmd_job_list},
     {"job", "start", "Start a job.", .flags = start_flags, .operands = new_job, .fn = tt_cmd_job_start,
      .details = "A job that is there already with the same definition is left as it is.",
+     .list_title = "Outputs, and what is promised", .list = tt_cmd_list_sinks,
      .example = "tutti job start demo --input 'in/*.jsonl' --output out.jsonl"},
+    {"job", "adopt", "Take over jobs that the older service left in a Redis.", .flags = adopt_flags, .operands = adopted_jobs, .fn = tt_cmd_job_adopt,
+     .details = "Definitions, states of items and tokens are taken over; outputs are appended to. Complete jobs are skipped: Redis does not keep their definition.\n"
+                "Stop the older service first. Exits with 3 when a job was skipped.",
+     .example = "tutti job adopt --redis redis://localhost:6379 --dry-run"},
     {"job", "show", "Show one job.", .operands = one_job, .fn = tt_cmd_job_show},
     {"job", "watch", "Show progress until the job is complete.", .operands = one_job, .fn = tt_cmd_job_watch, .needs_server = true,
      .details = "Exits with 3 when items ended in error. With --json, a line for each change."},
@@ -200,7 +298,7 @@ static const tt_command commands[] = {
     {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = maybe_job, .fn = tt_cmd_job_pull, .needs_server = true,
      .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",
      .example = "tutti job pull demo -n 100 | my-program | tutti job push demo"},
-    {"job", "push", "Read results as JSON lines and hand them in.", .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
+    {"job", "push", "Read results as JSON lines and hand them in.", .flags = push_flags, .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
      .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
                 "Without NAME each line names its \"job\", as those of `tutti job pull --any` do.\n"
                 "A bad line is named by its number and left out; then the exit code is 3."},
@@ -215,9 +313,35 @@ static const tt_command commands[] = {
     {"program", "new", "Write a working program to begin with.", .flags = new_program_flags, .operands = new_program, .options = program_settings, .fn = tt_cmd_program_new,
      .example = "tutti program new hello --kind python"},
 
-    {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
+    {"execution", "list", "List tasks, newest first.", .flags = execution_list_flags, .fn = tt_cmd_execution_list,
+     .example = "tutti execution list --state failed"},
+    {"execution", "show", "Show one task: state, attempts, progress, result.", .operands = one_execution, .fn = tt_cmd_execution_show},
+    {"execution", "log", "Print what a task wrote.", .flags = log_flags, .operands = one_execution, .fn = tt_cmd_execution_log,
+     .details = "Standard output and standard error of all its attempts. With --json and --follow, a line for each piece."},
+    {"execution", "watch", "Show state and progress until a task ends.", .operands = one_execution, .fn = tt_cmd_execution_watch, .needs_server = true,
+     .details = "Exits with 1 when it failed, with 8 when it was canceled. With --json, a line for each change."},
+    {"execution", "cancel", "Cancel tasks, and kill what runs for them.", .flags = cancel_flags, .operands = executions, .fn = tt_cmd_execution_cancel},
+    {"execution", "retry", "Try a failed or canceled task again, with all its attempts.", .flags = execution_retry_flags, .operands = some_executions, .fn = tt_cmd_execution_retry,
+     .example = "tutti execution retry --failed --queue reports"},
+    {"execution", "delete", "Forget ended tasks and their logs.", .operands = executions, .fn = tt_cmd_execution_delete},
 
-    {"schedule", "explain", "Show how a phrase for a date is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
+    {"queue", "list", "List queues with tasks that have not ended.", .fn = tt_cmd_queue_list},
+    {"queue", "limits", "List limits, and what each lets run and holds.", .fn = tt_cmd_queue_limits},
+    {"queue", "limit", "Set a limit that tasks share by its key.", .flags = limit_flags, .operands = one_key, .fn = tt_cmd_queue_limit,
+     .example = "tutti queue limit api --rate 100 --per 1m"},
+
+    {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
+    {"worker", "show", "Show one worker process.", .operands = one_worker, .fn = tt_cmd_worker_show, .needs_server = true},
+
+    {"schedule", "list", "List all schedules.", .fn = tt_cmd_schedule_list},
+    {"schedule", "add", "Run a program again and again.", .flags = schedule_flags, .operands = one_schedule, .fn = tt_cmd_schedule_add,
+     .details = "The same schedule once more changes nothing.", .example = "tutti schedule add nightly --when 'daily at 2:30' --program report --set day=yesterday"},
+    {"schedule", "show", "Show one schedule.", .operands = one_schedule, .fn = tt_cmd_schedule_show},
+    {"schedule", "pause", "Let the times of a schedule pass.", .operands = one_schedule, .fn = tt_cmd_schedule_pause},
+    {"schedule", "resume", "Go on with a schedule, from now.", .operands = one_schedule, .fn = tt_cmd_schedule_resume},
+    {"schedule", "run", "Run a schedule now, beside its times.", .operands = one_schedule, .fn = tt_cmd_schedule_run},
+    {"schedule", "remove", "Remove a schedule; what it started goes on.", .operands = one_schedule, .fn = tt_cmd_schedule_remove},
+    {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
 
     {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
@@ -235,6 +359,10 @@ static const tt_command commands[] = {
     {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
      .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
      .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
+    {"parquet", "convert", "Convert CSV or JSON lines into Parquet, or Parquet into them.", .flags = convert_flags, .operands = convert_files,
+     .fn = tt_cmd_parquet_convert,
+     .details = "Types of columns that are not given are found out from the whole input. The output appears under its name when it is complete.",
+     .example = "tutti parquet convert events.csv events.parquet --column ts=datetime"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

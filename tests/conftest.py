@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
+from redis_process import Redis
+import sql_servers
 from tutti_process import ROOT, Tutti, binary
 
 SERVERS: pytest.StashKey[List[Tutti]] = pytest.StashKey()
@@ -76,6 +78,20 @@ def tutti(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
 
 
 @pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
+    """redis(OPTION..., appendonly=True) -> Redis, each with data of its own; ended after the test. Skips where there is none."""
+    made: List[Redis] = []
+
+    def make(*options: str, **more: Any) -> Redis:
+        made.append(Redis(tmp_path / ("redis%d" % len(made)), *options, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()
+
+
+@pytest.fixture
 def shared() -> Path:
     """The folder of corpora beside the project (TUTTI_SHARED/data, ../shared/data, ../../shared/data); skips where there is none."""
     tops = [os.environ.get("TUTTI_SHARED"), ROOT.parent / "shared", ROOT.parent.parent / "shared"]
@@ -83,3 +99,25 @@ def shared() -> Path:
         if top and (Path(top) / "data").is_dir():
             return Path(top) / "data"
     pytest.skip("no shared data beside the project (set TUTTI_SHARED)")
+
+
+def _database(kind: Any, program: str) -> Iterator[sql_servers.Server]:
+    if not sql_servers.find(program):
+        pytest.skip("no %s: script/setup installs it" % program)
+    server = kind()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[sql_servers.Server]:
+    """A PostgreSQL for all tests of the session; each makes tables of its own."""
+    yield from _database(sql_servers.Postgres, "initdb")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[sql_servers.Server]:
+    """A MariaDB, likewise."""
+    yield from _database(sql_servers.MariaDb, "mariadb-install-db")

@@ -5,13 +5,13 @@
 #include "cli/cmds.h"
 #include "cli/job.h"
 #include "cli/output.h"
+#include "cli/run.h"
 #include "work/program_run.h"
 #include "work/runner.h"
 
 /* ---- settings ---- */
 
-/* `--set name=value` as texts, over what a file gives. A new reference. */
-static tt_rc read_settings(tt_cli *cli, json_t **ret, tt_err *err)
+tt_rc tt_cli_read_settings(tt_cli *cli, json_t **ret, tt_err *err)
 {
     tt_str pair, file = tt_cli_flag(cli, "--settings");
     json_error_t where;
@@ -185,18 +185,35 @@ static tt_rc start(tt_cli *cli, const json_t *settings, tt_buf *answer, json_t *
     return rc == TT_OK ? tt_json_answer(tt_buf_view(answer), ret, err) : rc;
 }
 
+/* The log from *offset on, as far as it is written. */
+static tt_rc print_new_log(tt_cli *cli, int64_t task, uint64_t *offset, tt_err *err)
+{
+    for (;;) {
+        TT_BUF_AUTO tt_buf piece = {0}, target = {0};
+        tt_buf_printf(&target, "/v1/tasks/%lld/log?offset=%llu", (long long)task, (unsigned long long)*offset);
+        TT_TRY(tt_job_call_patiently(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &piece, err));
+        if (piece.len == 0)
+            return TT_OK;
+        *offset += piece.len;
+        TT_TRY(print_log(cli, 0, 0, tt_buf_view(&piece), err));
+    }
+}
+
 /* Asks until it has ended; *ret is the last answer. */
 static tt_rc await_end(tt_cli *cli, const char *id, bool follows, tt_buf *answer, json_t **ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf target = {0};
     TT_JSON_AUTO json_t *shown = json_object();
+    uint64_t offset = 0;
     tt_buf_printf(&target, "/v1/executions/%s?wait=%s", id, follows ? "500ms" : "20s");
     for (;;) {
         tt_buf_clear(answer);
         TT_TRY(tt_job_call_patiently(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, answer, err));
         TT_TRY(tt_json_answer(tt_buf_view(answer), ret, err));
-        if (follows)
+        if (follows) {
+            TT_TRY(print_new_log(cli, tt_json_member_int(*ret, "task"), &offset, err));
             show_changes(cli, json_object_get(*ret, "progress"), shown);
+        }
         if (json_is_string(json_object_get(*ret, "ended")))
             return TT_OK;
         json_decref(*ret);
@@ -238,7 +255,7 @@ static tt_rc run_queued(tt_cli *cli, const json_t *settings, tt_err *err)
 static tt_rc run(tt_cli *cli, tt_err *err)
 {
     TT_JSON_AUTO json_t *given = NULL;
-    TT_TRY(read_settings(cli, &given, err));
+    TT_TRY(tt_cli_read_settings(cli, &given, err));
     return tt_cli_has(cli, "--here") ? run_here(cli, given, err) : run_queued(cli, given, err);
 }
 TT_CLI_COMMAND(tt_cmd_run, run)

@@ -8,6 +8,9 @@ int tt_cmd_completion(tt_cli *cli); /* completion.c */
 int tt_cmd_man(tt_cli *cli);        /* man.c */
 
 int tt_cmd_job_list(tt_cli *cli);
+int tt_cmd_job_adopt(tt_cli *cli);  /* cmd_job_adopt.c */
+/* The table of sinks, for help. */
+void tt_cmd_list_sinks(void (*row)(void *arg, const char *head, const char *text), void *arg);   /* cmd_job.c */
 int tt_cmd_job_redo(tt_cli *cli);
 int tt_cmd_job_pause(tt_cli *cli);
 int tt_cmd_job_resume(tt_cli *cli);   /* cmd_job.c */
@@ -32,7 +35,14 @@ int tt_cmd_config_show(tt_cli *cli); /* cmd_config.c */
 int tt_cmd_config_docs(tt_cli *cli);
 int tt_cmd_doctor(tt_cli *cli);      /* cmd_doctor.c */
 int tt_cmd_version(tt_cli *cli);     /* cmd_version.c */
-int tt_cmd_schedule_explain(tt_cli *cli); /* cmd_schedule.c */
+int tt_cmd_schedule_list(tt_cli *cli); /* cmd_schedule.c */
+int tt_cmd_schedule_add(tt_cli *cli);
+int tt_cmd_schedule_show(tt_cli *cli);
+int tt_cmd_schedule_pause(tt_cli *cli);
+int tt_cmd_schedule_resume(tt_cli *cli);
+int tt_cmd_schedule_run(tt_cli *cli);
+int tt_cmd_schedule_remove(tt_cli *cli);
+int tt_cmd_schedule_explain(tt_cli *cli);
 int tt_cmd_secret_set(tt_cli *cli);   /* cmd_secret.c */
 int tt_cmd_secret_get(tt_cli *cli);
 int tt_cmd_secret_list(tt_cli *cli);
@@ -42,6 +52,18 @@ int tt_cmd_parquet_schema(tt_cli *cli); /* cmd_parquet.c */
 int tt_cmd_parquet_stat(tt_cli *cli);
 int tt_cmd_parquet_head(tt_cli *cli);
 int tt_cmd_parquet_cat(tt_cli *cli);
+int tt_cmd_parquet_convert(tt_cli *cli); /* cmd_parquet_convert.c */
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
+int tt_cmd_worker_show(tt_cli *cli);
+int tt_cmd_execution_list(tt_cli *cli); /* cmd_execution.c */
+int tt_cmd_execution_show(tt_cli *cli);
+int tt_cmd_execution_cancel(tt_cli *cli);
+int tt_cmd_execution_retry(tt_cli *cli);
+int tt_cmd_execution_delete(tt_cli *cli);
+int tt_cmd_queue_list(tt_cli *cli);
+int tt_cmd_queue_limits(tt_cli *cli);
+int tt_cmd_queue_limit(tt_cli *cli);
+int tt_cmd_execution_log(tt_cli *cli);  /* cmd_execution_follow.c */
+int tt_cmd_execution_watch(tt_cli *cli);
 
 #endif

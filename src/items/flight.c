@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "items/pace.h"
 
 /* ---- the end of a flight ---- */
 
@@ -19,13 +20,41 @@ void tt_item_land(tt_job *j, tt_item_ref at)
         tt_leases_end(&j->leases, lease);
 }
 
+void tt_item_settle(tt_job *j, tt_item_ref at)
+{
+    const tt_lease *lease = tt_leases_by_slot(&j->leases, tt_blocks_lease(&j->blocks, at));
+    if (lease && lease->left == 1 && lease->sized && lease->worker_row) {
+        tt_worker_row *worker = &j->workers.ptr[lease->worker_row - 1];
+        worker->batch = tt_pace_learn(worker->batch, lease->sized, tt_mono_ms() - lease->taken_ms);
+    }
+    tt_item_land(j, at);
+}
+
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven)
 {
     uint8_t byte = tt_blocks_get(&j->blocks, at);
     unsigned attempts = tt_item_attempts(byte);
+    tt_item_state now = j->blocks.answers ? tt_answers_closed(&j->blocks, at) : TT_ITEM_PENDING;
     if (tt_item_state_of(byte) == TT_ITEM_PENDING) /* the bytes of a row in flight exist: set cannot fail */
-        tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_PENDING, false, attempts - (forgiven && attempts))));
+        tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(now, false, attempts - (forgiven && attempts))));
     tt_item_land(j, at);
+}
+
+static bool is_open(uint8_t byte) { return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte); }
+
+void tt_item_close(tt_job *j, tt_item_ref at, tt_item_state state)
+{
+    uint32_t copies = tt_blocks_copies(&j->blocks);
+    tt_item_ref s = {at.row, at.index - at.index % copies};
+    for (uint32_t i = 0; i < copies; i++, s.index++)
+        if (is_open(tt_blocks_get(&j->blocks, s))) /* the row has its bytes */
+            tt_assert(tt_blocks_set(&j->blocks, s, tt_item_byte(state, false, tt_item_attempts(tt_blocks_get(&j->blocks, s)))));
+}
+
+tt_rc tt_job_refuse_nameless(const tt_job *j, tt_err *err)
+{
+    return tt_fail(err, TT_INVALID, "job `%s` takes %u answers per item from different workers: say who you are, with worker=NAME", j->def.name,
+                   j->def.rules.overlap);
 }
 
 static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
@@ -41,6 +70,9 @@ static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
     tt_job_note(&j->notes, tt_blocks_id(&j->blocks, at), TT_ITEM_DEAD, attempts, tt_str_of(reason), tt_str_of(worker));
     tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_DEAD, false, attempts)));
     tt_item_land(j, at);
+    tt_item_close(j, at, TT_ITEM_DEAD);
+    if (j->lanes)
+        tt_lanes_finish(j->lanes, &j->blocks, at);
 }
 
 /* Calls fn for every item still in flight under the lease, which ends with the last of them. */
@@ -108,8 +140,11 @@ void tt_job_tick(void *arg)
     j->tick_due_ms = 0;
     int64_t now = tt_mono_ms();
     uint64_t expired = 0;
-    for (tt_lease *lease; (lease = tt_leases_next_due(&j->leases)) && lease->due_ms <= now;)
+    for (tt_lease *lease; (lease = tt_leases_next_due(&j->leases)) && lease->due_ms <= now;) {
+        if (lease->sized && lease->worker_row)
+            j->workers.ptr[lease->worker_row - 1].batch = tt_pace_halve(j->workers.ptr[lease->worker_row - 1].batch);
         expired += each_in_flight(j, lease, expire_item);
+    }
     if (expired)
         tt_job_flush_soon(j);
     tt_claims_retry(j, &done);
@@ -161,13 +196,20 @@ char *tt_job_lease_worker(tt_job *j, tt_str token, tt_arena *arena)
     return worker;
 }
 
+bool tt_item_find_leased(tt_job *j, uint64_t id, uint32_t slot, size_t *hint, tt_item_ref *ret)
+{
+    if (!tt_blocks_find(&j->blocks, id, false, hint, ret))
+        return false;
+    return j->blocks.answers ? tt_answers_pick_lease(&j->blocks, *ret, slot, ret) : tt_blocks_lease(&j->blocks, *ret) == slot;
+}
+
 static uint64_t release_some(tt_job *j, uint32_t slot, const uint64_t *ids, size_t count)
 {
     uint64_t released = 0;
     size_t hint = 0;
     tt_item_ref at;
     for (size_t i = 0; i < count; i++)
-        if (tt_blocks_find(&j->blocks, ids[i], false, &hint, &at) && tt_blocks_lease(&j->blocks, at) == slot) {
+        if (tt_item_find_leased(j, ids[i], slot, &hint, &at)) {
             tt_item_give_back(j, at, true);
             released++;
         }

@@ -13,6 +13,7 @@
 #include "base/pool.h"
 #include "base/timer.h"
 #include "base/vec.h"
+#include "data/declared.h"
 #include "data/pairs.h"
 #include "data/reader.h"
 #include "ledger/ledger.h"
@@ -28,12 +29,15 @@ typedef struct {
     tt_pool *pool;          /* loads, plans and blocking calls run here */
     const tt_roots *roots;
     const char *spool_dir;
+    const tt_declared *declared; /* readers, sinks and databases of the configuration; may be NULL; outlives the service */
+    const char *journal_dir; /* of results that wait for an output that is not a plain file; NULL: spool_dir */
     uint64_t max_item_bytes;
     int64_t lease_ms;       /* clients without a lease token */
     unsigned max_attempts;
     size_t cache_bytes;     /* 0: 24 MiB */
     bool (*token_matches)(tt_str token, const char *hash_text);
     void (*token_hash)(tt_str token, char *hash_text /* 65 bytes */);
+    tt_str redis_url, redis_password; /* of the mirror; empty: none */
 } tt_items_options;
 
 /* Opens every job that the ledger knows; one that cannot be opened is broken, alone. Blocks. */
@@ -65,9 +69,11 @@ tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool 
 /* ---- serve ---- */
 typedef struct tt_claim {
     uint32_t n;
+    bool is_adaptive;       /* n is not given: as many as come back within about a second (pace.h) */
     int64_t wait_ms;        /* how long to wait when everything is leased out */
     int64_t lease_ms;       /* 0: the job's */
     tt_str worker;          /* copied */
+    bool is_named;          /* the client itself said who it is, as a job with overlap needs to know */
     tt_str request_id;      /* the same id gets the same batch while its lease lives; copied */
     bool (*is_gone)(struct tt_claim *c); /* NULL, or: nobody waits for the answer any more; asked before a claim that waited gets items */
     void (*done)(struct tt_claim *c);
@@ -75,7 +81,7 @@ typedef struct tt_claim {
     /* The answer. runs point into held blocks: `[id,value],[id,value],` each with a comma behind. */
     tt_rc rc;
     tt_err err;
-    const char *status;     /* of the job: "IN_PROGRESS", "PAUSED", "COMPLETE" (nothing is left and nothing will come) */
+    const char *status;     /* of the job: "IN_PROGRESS", "PAUSED", "COMPLETE" (nothing is left and nothing will come); for this worker: "NOTHING_FOR_YOU" */
     char token[33];         /* "": no lease (nothing served, or a read job) */
     int64_t granted_ms;
     uint64_t item_count, byte_count;
@@ -86,6 +92,7 @@ typedef struct tt_claim {
     int64_t deadline_ms;
     bool has_waited;
     bool is_any;            /* any.h: waits for nothing but input that is being read */
+    uint16_t answerer;      /* overlap: the worker's number */
     bool only_repeat;       /* ends unless its request id is known */
     uint64_t most;          /* what the gate lets through of n */
     struct tt_claim *next;
@@ -114,10 +121,12 @@ typedef struct tt_results {
     tt_pairs pairs;         /* into body */
     tt_str body;            /* alive until done */
     tt_str worker;          /* for the list of workers; alive until done */
+    bool is_named;          /* as in a claim */
     void (*done)(struct tt_results *r, tt_rc rc, const tt_err *err);
     void *arg;
     uint64_t accepted, duplicate, unknown, rejected;
     tt_job *job;
+    uint16_t answerer;      /* internal; overlap: the worker's number */
     bool needs_output;      /* internal */
 } tt_results;
 /* Unknown ids are counted, unless all are: then TT_INVALID `No known item: <ids>`. */
@@ -157,6 +166,8 @@ typedef struct {
     bool same_is_fine;       /* a job with the same definition: TT_OK with ret_existed */
     bool has_token;
     tt_str token;            /* new token of the job; empty: none */
+    const char *token_hash;  /* or its hash; may be NULL */
+    struct tt_adopted *adopted; /* what became of its items elsewhere (tt_items_adopt); else NULL */
 } tt_job_start;
 /* Existing job without clean_start or cont: TT_EXISTS `Job <name> already exists.`; another job's output: TT_CONFLICT ``Output path not allowed `<path>`.`` */
 tt_rc tt_items_start(tt_items *items, const tt_job_start *start, bool *ret_existed, tt_buf *ret_unknown_metadata, tt_err *err) TT_MUST_CHECK;
@@ -164,17 +175,38 @@ tt_rc tt_items_delete(tt_items *items, tt_str name, tt_err *err) TT_MUST_CHECK; 
 /* Gives back what is in flight; output: the output file is deleted too. Frees the path, removes the token. */
 tt_rc tt_items_clean(tt_items *items, tt_str name, bool output, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err) TT_MUST_CHECK;
+/* Of the error list: entries whose reason has this text in it, and that have this state ("error", "dead"); empty: any. */
+typedef struct {
+    tt_str reason, state;
+} tt_error_filter;
 /* A paused job hands nothing out, and takes results as always. Durable. */
 tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err) TT_MUST_CHECK;
 /* error and dead items are pending again: those of ids, or all (ids NULL). */
 tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
+/* Those of the error list that match. */
+tt_rc tt_items_retry_matching(tt_items *items, tt_str name, const tt_error_filter *filter, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
 /* The same for received items, whose lines stay in the output: the next result of each is appended. What is not committed yet is not meant. */
 tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_redone, tt_err *err) TT_MUST_CHECK;
+
+/* ---- taking over what the older service left in a Redis; blocks ---- */
+typedef struct {
+    tt_str redis_url, redis_password; /* empty: the mirror's */
+    const tt_str *names;              /* none: all */
+    size_t name_count;
+    bool dry_run;
+} tt_adoption;
+/* Appends to rows for each job {name, status: adopted, ready (dry_run) or skipped, reason, received, errors, served, unknown, protected}. */
+tt_rc tt_items_adopt(tt_items *items, const tt_adoption *wish, json_t *rows, tt_err *err) TT_MUST_CHECK;
+
+/* The Redis mirror; NULL: none. */
+struct tt_mirror *tt_items_mirror(tt_items *items);
 
 /* ---- reports; memory only, except errors ---- */
 void tt_job_report(tt_job *j, tt_buf *out);          /* the older form, with ours added: one JSON object */
 void tt_job_describe(tt_job *j, tt_buf *out);        /* JOB of /v1 */
 bool tt_job_finished(tt_job *j);
+/* The sentence, which the caller frees; NULL: it is not broken. */
+char *tt_job_why_broken(tt_job *j);
 /* Every job in name order, each with a reference while fn runs. */
 void tt_items_each(tt_items *items, void (*fn)(void *arg, tt_job *j), void *arg);
 typedef struct {
@@ -185,6 +217,6 @@ typedef struct {
 } tt_items_totals;
 void tt_items_count(tt_items *items, tt_items_totals *ret);
 /* `{"errors":[...],"next":id|null}` of ids above after (UINT64_MAX: from the start). Reads the ledger: on the pool. */
-tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, tt_buf *out, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, const tt_error_filter *filter, tt_buf *out, tt_err *err) TT_MUST_CHECK;
 
 #endif

@@ -6,6 +6,7 @@
  *      |<--(given back: attempts - 1)
  *   error: marked by a worker, or (with the leased bit) a record that cannot be read: such a one is never tried again.
  *   hole: a blank line, no item at all.
+ *   held: pending, and another item of its key is before it (lanes.h); in memory only.
  *   A result that is the first one is taken from any state but received and hole.  error and dead -(redrive)-> pending.
  *
  * Bits 0-2: state, bit 3: leased, bits 4-7: attempts (at most TT_ITEM_MAX_ATTEMPTS). A page on disk keeps the leased bit: an
@@ -15,7 +16,7 @@
 
 #include "data/reader.h"
 
-typedef enum { TT_ITEM_PENDING, TT_ITEM_RECEIVED, TT_ITEM_ERROR, TT_ITEM_DEAD, TT_ITEM_HOLE, TT_ITEM_STATE_COUNT } tt_item_state;
+typedef enum { TT_ITEM_PENDING, TT_ITEM_RECEIVED, TT_ITEM_ERROR, TT_ITEM_DEAD, TT_ITEM_HOLE, TT_ITEM_HELD, TT_ITEM_STATE_COUNT } tt_item_state;
 
 enum { TT_ITEM_STATE_MASK = 7, TT_ITEM_LEASED = 8, TT_ITEM_MAX_ATTEMPTS = 15 };
 
@@ -34,5 +35,11 @@ const char *tt_item_state_name(tt_item_state state); /* "pending", ... */
 void tt_page_encode(const tt_block *block, bool inspected, const uint8_t *states, uint8_t uniform, tt_buf *out);
 /* *ret_states (heap, count bytes, or NULL with *ret_uniform set) belongs to the caller. Leased bits are taken off, with their attempt. */
 tt_rc tt_page_decode(tt_str page, tt_block *ret_block, bool *ret_inspected, uint8_t **ret_states, uint8_t *ret_uniform, tt_err *err) TT_MUST_CHECK;
+
+/* With several slots per item (answers.h): copies of them side by side, with a worker's number for each that is received. */
+void tt_page_encode_answers(const tt_block *block, uint32_t copies, bool inspected, const uint8_t *states, const uint16_t *workers, uint8_t uniform, tt_buf *out);
+/* states and workers are both there, or both NULL. */
+tt_rc tt_page_decode_answers(tt_str page, uint32_t copies, tt_block *ret_block, bool *ret_inspected, uint8_t **ret_states, uint16_t **ret_workers, uint8_t *ret_uniform,
+                             tt_err *err) TT_MUST_CHECK;
 
 #endif

@@ -1,15 +1,12 @@
 #include "ledger/queue.h"
 
 #include "base/clock.h"
-#include "base/vec.h"
-#include "ledger/txn.h"
+#include "ledger/queue_inner.h"
 
 enum {
     INLINE_PAYLOAD_BYTES = 1024,   /* larger ones lie apart (schema.c) */
     MAX_NAME_BYTES = 255,
     MAX_BACKOFF_MS = 3600 * 1000,
-    TICK_TASKS = 500,              /* of each sort in one tick */
-    TICK_AT_LEAST_MS = 60 * 1000,  /* the wall clock may jump: look again after this */
 };
 
 /* ---- states ---- */
@@ -21,13 +18,13 @@ static const struct {
     const char *name;
     unsigned next;
 } states[] = {
-    [TT_TASK_DEFERRED] = {"deferred", TO(SCHEDULED) | TO(QUEUED) | TO(FAILED) | TO(CANCELED)},
-    [TT_TASK_SCHEDULED] = {"scheduled", TO(QUEUED) | TO(CANCELED)},
+    [TT_TASK_DEFERRED] = {"deferred", TO(DEFERRED) | TO(SCHEDULED) | TO(QUEUED) | TO(FAILED) | TO(CANCELED)},
+    [TT_TASK_SCHEDULED] = {"scheduled", TO(DEFERRED) | TO(QUEUED) | TO(CANCELED)},
     [TT_TASK_QUEUED] = {"queued", TO(STARTED) | TO(CANCELED)},
     [TT_TASK_STARTED] = {"started", TO(QUEUED) | TO(SCHEDULED) | TO(FINISHED) | TO(FAILED) | TO(CANCELED)},
     [TT_TASK_FINISHED] = {"finished", 0},
-    [TT_TASK_FAILED] = {"failed", 0},
-    [TT_TASK_CANCELED] = {"canceled", 0},
+    [TT_TASK_FAILED] = {"failed", TO(DEFERRED) | TO(QUEUED)},
+    [TT_TASK_CANCELED] = {"canceled", TO(DEFERRED) | TO(QUEUED)},
 };
 _Static_assert(TT_COUNT(states) == TT_COUNT(((tt_queue_counts *)0)->by_state), "every state is counted");
 
@@ -37,16 +34,7 @@ const char *tt_task_state_name(tt_task_state s)
     return states[s].name;
 }
 
-/* What decides about a transition. */
-typedef struct {
-    uint64_t id;
-    tt_task_state state;
-    uint64_t lease;
-    uint32_t attempts, max_attempts;
-    int64_t backoff_ms, run_at_ms;
-} task_row;
-
-static tt_rc check_move(const task_row *t, tt_task_state to, tt_err *err)
+tt_rc tt_task_check_move(const tt_task_row *t, tt_task_state to, tt_err *err)
 {
     if (states[t->state].next & (1u << to))
         return TT_OK;
@@ -54,7 +42,7 @@ static tt_rc check_move(const task_row *t, tt_task_state to, tt_err *err)
                    states[to].name);
 }
 
-static tt_rc read_state(tt_db *db, sqlite3_stmt *st, int column, uint64_t id, tt_task_state *ret, tt_err *err)
+tt_rc tt_task_read_state(tt_db *db, sqlite3_stmt *st, int column, uint64_t id, tt_task_state *ret, tt_err *err)
 {
     int64_t state = sqlite3_column_int64(st, column);
     if (state < 0 || state >= (int64_t)TT_COUNT(states))
@@ -64,7 +52,7 @@ static tt_rc read_state(tt_db *db, sqlite3_stmt *st, int column, uint64_t id, tt
     return TT_OK;
 }
 
-static tt_rc find_task(tt_db *db, uint64_t id, task_row *ret, tt_err *err)
+tt_rc tt_task_row_find(tt_db *db, uint64_t id, tt_task_row *ret, tt_err *err)
 {
     TT_STMT_AUTO sqlite3_stmt *st = NULL;
     bool row = false;
@@ -72,30 +60,38 @@ static tt_rc find_task(tt_db *db, uint64_t id, task_row *ret, tt_err *err)
     TT_TRY(tt_db_step(db, st, &row, err));
     if (!row)
         return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
-    *ret = (task_row){
+    *ret = (tt_task_row){
         .id = id,
         .lease = (uint64_t)sqlite3_column_int64(st, 1),
         .attempts = (uint32_t)sqlite3_column_int64(st, 2),
         .max_attempts = (uint32_t)sqlite3_column_int64(st, 3),
         .backoff_ms = sqlite3_column_int64(st, 4),
         .run_at_ms = sqlite3_column_int64(st, 5),
+        .keep_ms = sqlite3_column_int64(st, 6),
     };
-    return read_state(db, st, 0, id, &ret->state, err);
+    if (sqlite3_column_type(st, 7) != SQLITE_NULL) {
+        tt_str key;
+        TT_TRY(tt_db_bytes(db, st, 7, &key, err));
+        snprintf(ret->limit_key, sizeof ret->limit_key, "%.*s", TT_STR_ARG(key));
+    }
+    return tt_task_read_state(db, st, 0, id, &ret->state, err);
 }
 
 /* The fence: only the holder of the present claim may go on. */
-static tt_rc find_claimed(tt_db *db, uint64_t id, uint64_t lease, task_row *ret, tt_err *err)
+static tt_rc find_claimed(tt_db *db, uint64_t id, uint64_t lease, tt_task_row *ret, tt_err *err)
 {
-    TT_TRY(find_task(db, id, ret, err));
+    TT_TRY(tt_task_row_find(db, id, ret, err));
     if (ret->state == TT_TASK_STARTED && ret->lease == lease)
         return TT_OK;
+    if (ret->state == TT_TASK_CANCELED && ret->lease == lease)
+        return tt_fail(err, TT_CANCELED, "task %llu was canceled: drop this work", (unsigned long long)id);
     return tt_fail(err, TT_GONE, "task %llu: lease %llu is gone: the task is %s%s: drop this work", (unsigned long long)id,
                    (unsigned long long)lease, states[ret->state].name,
                    ret->state == TT_TASK_STARTED ? " by another worker" : "");
 }
 
 /* The first column of the one row that a statement gives; fallback when there is none, or NULL. */
-static tt_rc read_number(tt_db *db, sqlite3_stmt *st, int64_t fallback, int64_t *ret, tt_err *err)
+tt_rc tt_task_read_number(tt_db *db, sqlite3_stmt *st, int64_t fallback, int64_t *ret, tt_err *err)
 {
     bool row = false;
     TT_TRY(tt_db_step(db, st, &row, err));
@@ -103,11 +99,7 @@ static tt_rc read_number(tt_db *db, sqlite3_stmt *st, int64_t fallback, int64_t 
     return TT_OK;
 }
 
-typedef TT_VEC(uint64_t) id_list;
-static void free_ids(id_list *ids) { tt_vec_deinit(ids); }
-#define IDS_AUTO __attribute__((cleanup(free_ids)))
-
-static tt_rc read_ids(tt_db *db, sqlite3_stmt *st, id_list *ids, tt_err *err)
+tt_rc tt_task_read_ids(tt_db *db, sqlite3_stmt *st, tt_id_list *ids, tt_err *err)
 {
     for (bool row = true;;) {
         TT_TRY(tt_db_step(db, st, &row, err));
@@ -123,35 +115,48 @@ static tt_rc read_ids(tt_db *db, sqlite3_stmt *st, id_list *ids, tt_err *err)
 /* Due now, or later. */
 static tt_task_state ready_state(int64_t run_at_ms) { return run_at_ms > tt_wall_ms() ? TT_TASK_SCHEDULED : TT_TASK_QUEUED; }
 
-static tt_rc list_waiters(tt_db *db, uint64_t id, id_list *ids, tt_err *err)
+/* Under a limit: held, and let through as far as it goes. */
+tt_rc tt_task_make_ready(tt_db *db, const tt_task_row *t, tt_err *err)
+{
+    bool limited = t->limit_key[0] != '\0';
+    tt_task_state to = limited ? TT_TASK_DEFERRED : TT_TASK_QUEUED;
+    TT_TRY(tt_task_check_move(t, to, err));
+    TT_TRY(tt_db_run(db, TT_SQL_TASK_READY, err, TT_A_INT(t->id), TT_A_INT(to), TT_A_INT(limited)));
+    return tt_limit_admit(db, t->limit_key, err);
+}
+
+static tt_rc list_waiters(tt_db *db, uint64_t id, tt_id_list *ids, tt_err *err)
 {
     TT_STMT_AUTO sqlite3_stmt *st = NULL;
     TT_TRY(tt_db_query(db, TT_SQL_TASK_WAITERS, &st, err, TT_A_INT(id)));
-    return read_ids(db, st, ids, err);
+    return tt_task_read_ids(db, st, ids, err);
 }
 
 static tt_rc free_waiter(tt_db *db, uint64_t id, tt_err *err)
 {
     TT_STMT_AUTO sqlite3_stmt *st = NULL;
     int64_t waits = 0;
-    task_row t;
+    tt_task_row t;
     TT_TRY(tt_db_query(db, TT_SQL_TASK_WAITS, &st, err, TT_A_INT(id)));
-    TT_TRY(read_number(db, st, 0, &waits, err));
+    TT_TRY(tt_task_read_number(db, st, 0, &waits, err));
     if (waits)
         return TT_OK;
-    TT_TRY(find_task(db, id, &t, err));
-    tt_task_state to = ready_state(t.run_at_ms);
-    TT_TRY(check_move(&t, to, err));
-    return tt_db_run(db, TT_SQL_TASK_READY, err, TT_A_INT(id), TT_A_INT(to));
+    TT_TRY(tt_task_row_find(db, id, &t, err));
+    if (ready_state(t.run_at_ms) == TT_TASK_QUEUED)
+        return tt_task_make_ready(db, &t, err);
+    TT_TRY(tt_task_check_move(&t, TT_TASK_SCHEDULED, err));
+    return tt_db_run(db, TT_SQL_TASK_READY, err, TT_A_INT(id), TT_A_INT(TT_TASK_SCHEDULED), TT_A_INT(0));
 }
 
-static tt_rc write_end(tt_db *db, const task_row *t, tt_task_state to, tt_str reason, tt_str result, tt_err *err)
+static tt_rc write_end(tt_db *db, const tt_task_row *t, tt_task_state to, tt_str reason, tt_str result, tt_err *err)
 {
-    TT_TRY(check_move(t, to, err));
+    TT_TRY(tt_task_check_move(t, to, err));
     if (t->state == TT_TASK_DEFERRED)
         TT_TRY(tt_db_run(db, TT_SQL_TASK_DROP_WAITS, err, TT_A_INT(t->id)));
-    return tt_db_run(db, TT_SQL_TASK_END, err, TT_A_INT(t->id), TT_A_INT(to), TT_A_INT(tt_wall_ms()),
-                     reason.len ? TT_A_TEXT(reason) : TT_A_NULL, result.len ? TT_A_BLOB(result) : TT_A_NULL);
+    int64_t now_ms = tt_wall_ms();
+    TT_TRY(tt_db_run(db, TT_SQL_TASK_END, err, TT_A_INT(t->id), TT_A_INT(to), TT_A_INT(now_ms), reason.len ? TT_A_TEXT(reason) : TT_A_NULL,
+                     result.len ? TT_A_BLOB(result) : TT_A_NULL, TT_A_INT(t->keep_ms ? now_ms + t->keep_ms : 0)));
+    return tt_limit_admit(db, t->limit_key, err);
 }
 
 enum { REASON_BYTES = 80 };
@@ -164,9 +169,9 @@ static const char *doomed_reason(uint64_t needed, char out[REASON_BYTES])
 
 static tt_rc fail_waiter(tt_db *db, uint64_t id, uint64_t needed, tt_err *err)
 {
-    task_row t;
+    tt_task_row t;
     char reason[REASON_BYTES];
-    TT_TRY(find_task(db, id, &t, err));
+    TT_TRY(tt_task_row_find(db, id, &t, err));
     return write_end(db, &t, TT_TASK_FAILED, tt_str_of(doomed_reason(needed, reason)), TT_STR(""), err);
 }
 
@@ -174,7 +179,7 @@ static tt_rc fail_waiter(tt_db *db, uint64_t id, uint64_t needed, tt_err *err)
  * because chains may be long. */
 static tt_rc tell_waiters(tt_db *db, uint64_t id, bool finished, tt_err *err)
 {
-    IDS_AUTO id_list ids = {0}, failed = {0};
+    TT_IDS_AUTO tt_id_list ids = {0}, failed = {0};
     for (;;) {
         tt_vec_clear(&ids);
         TT_TRY(list_waiters(db, id, &ids, err));
@@ -191,7 +196,7 @@ static tt_rc tell_waiters(tt_db *db, uint64_t id, bool finished, tt_err *err)
     }
 }
 
-static tt_rc end_task(tt_db *db, const task_row *t, tt_task_state to, tt_str reason, tt_str result, tt_err *err)
+static tt_rc end_task(tt_db *db, const tt_task_row *t, tt_task_state to, tt_str reason, tt_str result, tt_err *err)
 {
     TT_TRY(write_end(db, t, to, reason, result, err));
     return tell_waiters(db, t->id, to == TT_TASK_FINISHED, err);
@@ -212,8 +217,12 @@ static tt_rc check_spec(tt_db *db, const tt_task_spec *spec, tt_err *err)
     TT_TRY(check_name("kind", spec->kind, err));
     if (spec->unique_key.len > MAX_NAME_BYTES)
         TT_TRY(check_name("unique key", spec->unique_key, err));
-    if (spec->backoff_ms < 0 || spec->run_at_ms < 0)
-        return tt_fail(err, TT_INVALID, "a task's backoff and time to run cannot be negative");
+    if (spec->program.len > MAX_NAME_BYTES)
+        TT_TRY(check_name("program", spec->program, err));
+    if (spec->limit_key.len > MAX_NAME_BYTES)
+        TT_TRY(check_name("limit", spec->limit_key, err));
+    if (spec->backoff_ms < 0 || spec->run_at_ms < 0 || spec->timeout_ms < 0 || spec->keep_ms < 0)
+        return tt_fail(err, TT_INVALID, "a task's times cannot be negative");
     return tt_db_check_size(db, "a task's payload", spec->payload.len, err);
 }
 
@@ -224,7 +233,7 @@ static tt_rc check_unique(tt_db *db, const tt_task_spec *spec, uint64_t *ret_id,
     if (spec->unique_key.len == 0)
         return TT_OK;
     TT_TRY(tt_db_query(db, TT_SQL_TASK_FIND_KEY, &st, err, TT_A_TEXT(spec->unique_key)));
-    TT_TRY(read_number(db, st, 0, &id, err));
+    TT_TRY(tt_task_read_number(db, st, 0, &id, err));
     if (id == 0)
         return TT_OK;
     *ret_id = (uint64_t)id;
@@ -235,8 +244,8 @@ static tt_rc check_unique(tt_db *db, const tt_task_spec *spec, uint64_t *ret_id,
 static tt_rc weigh_waits(tt_db *db, const tt_task_spec *spec, bool *ret_waits, uint64_t *ret_doomed, tt_err *err)
 {
     for (size_t i = 0; i < spec->waits_for_count; i++) {
-        task_row t;
-        TT_TRY(find_task(db, spec->waits_for[i], &t, err));
+        tt_task_row t;
+        TT_TRY(tt_task_row_find(db, spec->waits_for[i], &t, err));
         if (t.state == TT_TASK_FAILED || t.state == TT_TASK_CANCELED)
             *ret_doomed = t.id;
         else if (t.state != TT_TASK_FINISHED)
@@ -248,8 +257,8 @@ static tt_rc weigh_waits(tt_db *db, const tt_task_spec *spec, bool *ret_waits, u
 static tt_rc add_waits(tt_db *db, const tt_task_spec *spec, uint64_t id, tt_err *err)
 {
     for (size_t i = 0; i < spec->waits_for_count; i++) {
-        task_row t;
-        TT_TRY(find_task(db, spec->waits_for[i], &t, err));
+        tt_task_row t;
+        TT_TRY(tt_task_row_find(db, spec->waits_for[i], &t, err));
         if (t.state != TT_TASK_FINISHED)
             TT_TRY(tt_db_run(db, TT_SQL_TASK_ADD_WAIT, err, TT_A_INT(t.id), TT_A_INT(id)));
     }
@@ -265,11 +274,22 @@ static tt_rc add_task(tt_db *db, const tt_task_spec *spec, tt_task_state state, 
                      TT_A_TEXT(spec->kind), TT_A_INT(spec->max_attempts ? spec->max_attempts : 1), TT_A_INT(spec->backoff_ms),
                      TT_A_INT(spec->run_at_ms), TT_A_INT(now_ms), TT_A_INT(doomed ? now_ms : 0),
                      spec->unique_key.len ? TT_A_TEXT(spec->unique_key) : TT_A_NULL,
-                     doomed ? TT_A_TEXT(tt_str_of(doomed_reason(doomed, reason))) : TT_A_NULL, apart ? TT_A_NULL : TT_A_BLOB(spec->payload)));
+                     doomed ? TT_A_TEXT(tt_str_of(doomed_reason(doomed, reason))) : TT_A_NULL, apart ? TT_A_NULL : TT_A_BLOB(spec->payload),
+                     spec->program.len ? TT_A_TEXT(spec->program) : TT_A_NULL, spec->limit_key.len ? TT_A_TEXT(spec->limit_key) : TT_A_NULL,
+                     TT_A_INT(spec->timeout_ms), TT_A_INT(spec->memory_bytes), TT_A_INT(spec->keep_ms)));
     *ret_id = (uint64_t)sqlite3_last_insert_rowid(db->handle);
     if (apart)
         TT_TRY(tt_db_run(db, TT_SQL_TASK_ADD_PAYLOAD, err, TT_A_INT(*ret_id), TT_A_BLOB(spec->payload)));
     return TT_OK;
+}
+
+/* A new task that could run, but for its limit. */
+static tt_rc hold(tt_db *db, uint64_t id, tt_str limit_key, tt_err *err)
+{
+    char key[MAX_NAME_BYTES + 1];
+    snprintf(key, sizeof key, "%.*s", TT_STR_ARG(limit_key));
+    TT_TRY(tt_db_run(db, TT_SQL_TASK_READY, err, TT_A_INT(id), TT_A_INT(TT_TASK_DEFERRED), TT_A_INT(1)));
+    return tt_limit_admit(db, key, err);
 }
 
 tt_rc tt_queue_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt_err *err)
@@ -282,84 +302,70 @@ tt_rc tt_queue_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt_
     TT_TRY(check_unique(db, spec, ret_id, err));
     TT_TRY(weigh_waits(db, spec, &waits, &doomed, err));
     tt_task_state state = doomed ? TT_TASK_FAILED : waits ? TT_TASK_DEFERRED : ready_state(spec->run_at_ms);
+    bool held = state == TT_TASK_QUEUED && spec->limit_key.len;
     TT_TRY(add_task(db, spec, state, doomed, &id, err));
     if (state == TT_TASK_DEFERRED)
         TT_TRY(add_waits(db, spec, id, err));
+    if (held)
+        TT_TRY(hold(db, id, spec->limit_key, err));
     *ret_id = id;
     return TT_OK;
 }
 
 /* ---- claim ---- */
 
-static tt_rc copy_bytes(tt_db *db, sqlite3_stmt *st, int column, tt_arena *arena, tt_str *ret, tt_err *err)
-{
-    tt_str bytes;
-    TT_TRY(tt_db_bytes(db, st, column, &bytes, err));
-    char *copy = tt_arena_dup(arena, bytes);
-    if (!copy)
-        return tt_fail(err, TT_NOMEM, "out of memory for a task's %zu bytes", bytes.len);
-    *ret = (tt_str){copy, bytes.len};
-    return TT_OK;
-}
-
-/* The columns of TT_TASK_COLUMNS. */
-static tt_rc read_task(tt_db *db, sqlite3_stmt *st, tt_arena *arena, tt_task *ret, tt_err *err)
-{
-    tt_task t = {
-        .id = (uint64_t)sqlite3_column_int64(st, 0),
-        .attempts = (uint32_t)sqlite3_column_int64(st, 2),
-        .lease = (uint64_t)sqlite3_column_int64(st, 3),
-        .lease_until_ms = sqlite3_column_int64(st, 4),
-        .created_ms = sqlite3_column_int64(st, 5),
-        .started_ms = sqlite3_column_int64(st, 6),
-        .ended_ms = sqlite3_column_int64(st, 7),
-    };
-    tt_str *const texts[] = {&t.queue, &t.kind, &t.worker, &t.reason, &t.result, &t.payload};
-    TT_TRY(read_state(db, st, 1, t.id, &t.state, err));
-    for (size_t i = 0; i < TT_COUNT(texts); i++)
-        TT_TRY(copy_bytes(db, st, 8 + (int)i, arena, texts[i], err));
-    *ret = t;
-    return TT_OK;
-}
-
-static tt_rc find_next(tt_db *db, tt_str queue, tt_arena *arena, tt_task *ret, bool *ret_found, tt_err *err)
+/* Those that are to be claimed alone are: the first, or none. */
+static tt_rc find_next(tt_db *db, tt_str queue, size_t most, tt_arena *arena, tt_task *ret, size_t *count, tt_err *err)
 {
     TT_STMT_AUTO sqlite3_stmt *st = NULL;
-    TT_TRY(tt_db_query(db, TT_SQL_TASK_NEXT, &st, err, TT_A_TEXT(queue)));
-    TT_TRY(tt_db_step(db, st, ret_found, err));
-    return *ret_found ? read_task(db, st, arena, ret, err) : TT_OK;
+    size_t room = most - *count;
+    TT_TRY(tt_db_query(db, TT_SQL_TASK_NEXT, &st, err, TT_A_TEXT(queue), TT_A_INT(room)));
+    for (bool row = true; *count < most;) {
+        tt_task *t = &ret[*count];
+        TT_TRY(tt_db_step(db, st, &row, err));
+        if (!row)
+            return TT_OK;
+        TT_TRY(tt_task_read(db, st, arena, t, err));
+        if (*count == 0 || !t->alone)
+            ++*count;
+        if (t->alone)
+            return TT_OK;
+    }
+    return TT_OK;
 }
 
-static tt_rc start_task(tt_txn *txn, tt_task *t, tt_str worker, int64_t lease_ms, tt_arena *arena, tt_err *err)
+static tt_rc start_task(tt_txn *txn, tt_task *t, tt_str worker, int64_t lease_ms, tt_err *err)
 {
     tt_db *db;
-    char *name = tt_arena_dup(arena, worker);
-    if (!name)
-        return tt_fail(err, TT_NOMEM, "out of memory for a worker's name");
     t->state = TT_TASK_STARTED;
     t->attempts++;
     t->lease = tt_ledger_next_lease(txn->ledger);
     t->lease_until_ms = tt_mono_ms() + lease_ms;
     t->started_ms = tt_wall_ms();
-    t->worker = (tt_str){name, worker.len};
+    t->worker = worker;
+    t->progress = (tt_str){0};
     TT_TRY(tt_txn_write(txn, &db, err));
     return tt_db_run(db, TT_SQL_TASK_START, err, TT_A_INT(t->id), TT_A_INT(t->lease), TT_A_INT(t->lease_until_ms),
                      TT_A_INT(t->started_ms), TT_A_TEXT(worker));
 }
 
-tt_rc tt_queue_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, tt_arena *arena, tt_task *ret, tt_err *err)
+tt_rc tt_queue_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, size_t most, tt_arena *arena, tt_task *ret,
+                     size_t *ret_count, tt_err *err)
 {
     tt_db *db;
-    tt_task t;
-    bool found = false;
-    tt_assert(lease_ms > 0);
+    size_t count = 0;
+    tt_assert(lease_ms > 0 && most > 0);
     TT_TRY(tt_txn_read(txn, &db, err));
-    for (size_t i = 0; i < queue_count && !found; i++)
-        TT_TRY(find_next(db, queues[i], arena, &t, &found, err));
-    if (!found)
+    for (size_t i = 0; i < queue_count && count < most && !(count && ret[0].alone); i++)
+        TT_TRY(find_next(db, queues[i], most, arena, ret, &count, err));
+    if (count == 0)
         return tt_fail(err, TT_NOT_FOUND, "no task is ready");
-    TT_TRY(start_task(txn, &t, worker, lease_ms, arena, err));
-    *ret = t;
+    char *name = tt_arena_dup(arena, worker);
+    if (!name)
+        return tt_fail(err, TT_NOMEM, "out of memory for a worker's name");
+    for (size_t i = 0; i < count; i++)
+        TT_TRY(start_task(txn, &ret[i], (tt_str){name, worker.len}, lease_ms, err));
+    *ret_count = count;
     return TT_OK;
 }
 
@@ -368,7 +374,7 @@ tt_rc tt_queue_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_s
 tt_rc tt_queue_extend(tt_txn *txn, uint64_t id, uint64_t lease, int64_t lease_ms, tt_err *err)
 {
     tt_db *db;
-    task_row t;
+    tt_task_row t;
     tt_assert(lease_ms > 0);
     TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(find_claimed(db, id, lease, &t, err));
@@ -378,7 +384,7 @@ tt_rc tt_queue_extend(tt_txn *txn, uint64_t id, uint64_t lease, int64_t lease_ms
 tt_rc tt_queue_finish(tt_txn *txn, uint64_t id, uint64_t lease, tt_str result, tt_err *err)
 {
     tt_db *db;
-    task_row t;
+    tt_task_row t;
     TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(tt_db_check_size(db, "a task's result", result.len, err));
     TT_TRY(find_claimed(db, id, lease, &t, err));
@@ -386,7 +392,7 @@ tt_rc tt_queue_finish(tt_txn *txn, uint64_t id, uint64_t lease, tt_str result, t
 }
 
 /* Doubled for each attempt, at most an hour. */
-static int64_t backoff_ms(const task_row *t)
+static int64_t backoff_ms(const tt_task_row *t)
 {
     int64_t ms = t->backoff_ms;
     for (uint32_t i = 1; i < t->attempts && ms < MAX_BACKOFF_MS; i++)
@@ -394,217 +400,119 @@ static int64_t backoff_ms(const task_row *t)
     return ms < MAX_BACKOFF_MS ? ms : MAX_BACKOFF_MS;
 }
 
-static tt_rc wait_again(tt_db *db, const task_row *t, tt_task_state to, uint32_t attempts, int64_t run_at_ms, tt_str reason, tt_err *err)
+static tt_rc wait_again(tt_db *db, const tt_task_row *t, tt_task_state to, uint32_t attempts, int64_t run_at_ms, tt_str reason, tt_err *err)
 {
-    TT_TRY(check_move(t, to, err));
+    TT_TRY(tt_task_check_move(t, to, err));
     return tt_db_run(db, TT_SQL_TASK_WAIT, err, TT_A_INT(t->id), TT_A_INT(to), TT_A_INT(attempts), TT_A_INT(run_at_ms),
                      reason.len ? TT_A_TEXT(reason) : TT_A_NULL);
 }
 
-static tt_rc fail_attempt(tt_db *db, const task_row *t, tt_str reason, bool final, tt_err *err)
+tt_rc tt_task_fail_attempt(tt_db *db, const tt_task_row *t, tt_str reason, bool final, tt_err *err)
 {
     if (final || t->attempts >= t->max_attempts)
         return end_task(db, t, TT_TASK_FAILED, reason, TT_STR(""), err);
     int64_t delay_ms = backoff_ms(t);
-    return wait_again(db, t, delay_ms ? TT_TASK_SCHEDULED : TT_TASK_QUEUED, t->attempts, tt_wall_ms() + delay_ms, reason, err);
+    TT_TRY(wait_again(db, t, delay_ms ? TT_TASK_SCHEDULED : TT_TASK_QUEUED, t->attempts, tt_wall_ms() + delay_ms, reason, err));
+    return delay_ms ? tt_limit_admit(db, t->limit_key, err) : TT_OK; /* its place is another's while it waits */
 }
 
 tt_rc tt_queue_fail(tt_txn *txn, uint64_t id, uint64_t lease, tt_str reason, bool final, tt_err *err)
 {
     tt_db *db;
-    task_row t;
+    tt_task_row t;
     TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(tt_db_check_size(db, "a task's reason", reason.len, err));
     TT_TRY(find_claimed(db, id, lease, &t, err));
-    return fail_attempt(db, &t, reason, final, err);
+    return tt_task_fail_attempt(db, &t, reason, final, err);
 }
 
-tt_rc tt_queue_release(tt_txn *txn, uint64_t id, uint64_t lease, tt_err *err)
+tt_rc tt_queue_release(tt_txn *txn, uint64_t id, uint64_t lease, int64_t delay_ms, tt_str reason, bool alone, tt_err *err)
 {
     tt_db *db;
-    task_row t;
+    tt_task_row t;
+    tt_assert(delay_ms >= 0);
     TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(find_claimed(db, id, lease, &t, err));
-    return wait_again(db, &t, TT_TASK_QUEUED, t.attempts ? t.attempts - 1 : 0, t.run_at_ms, TT_STR(""), err);
+    TT_TRY(wait_again(db, &t, delay_ms ? TT_TASK_SCHEDULED : TT_TASK_QUEUED, t.attempts ? t.attempts - 1 : 0,
+                      delay_ms ? tt_wall_ms() + delay_ms : t.run_at_ms, reason, err));
+    if (alone)
+        TT_TRY(tt_db_run(db, TT_SQL_TASK_ALONE, err, TT_A_INT(id)));
+    return delay_ms ? tt_limit_admit(db, t.limit_key, err) : TT_OK;
+}
+
+tt_rc tt_queue_progress(tt_txn *txn, uint64_t id, uint64_t lease, tt_str progress, tt_err *err)
+{
+    tt_db *db;
+    tt_task_row t;
+    TT_TRY(tt_txn_write(txn, &db, err));
+    TT_TRY(tt_db_check_size(db, "a task's progress", progress.len, err));
+    TT_TRY(find_claimed(db, id, lease, &t, err));
+    return tt_db_run(db, TT_SQL_TASK_PROGRESS, err, TT_A_INT(id), TT_A_BLOB(progress));
+}
+
+tt_rc tt_queue_note(tt_txn *txn, uint64_t id, uint64_t lease, tt_str text, tt_err *err)
+{
+    tt_db *db;
+    TT_TRY(tt_txn_write(txn, &db, err));
+    return tt_db_run(db, TT_SQL_TASK_NOTE, err, TT_A_INT(id), TT_A_INT(lease), TT_A_TEXT(text));
 }
 
 tt_rc tt_queue_cancel(tt_txn *txn, uint64_t id, tt_str reason, tt_err *err)
 {
     tt_db *db;
-    task_row t;
+    tt_task_row t;
     TT_TRY(tt_txn_write(txn, &db, err));
-    TT_TRY(find_task(db, id, &t, err));
+    TT_TRY(tt_task_row_find(db, id, &t, err));
     return end_task(db, &t, TT_TASK_CANCELED, reason, TT_STR(""), err);
 }
 
-/* ---- time ---- */
+/* ---- after the end ---- */
 
-static tt_rc list_ids(tt_db *db, tt_sql which, int64_t until_ms, id_list *ids, tt_err *err)
+static tt_rc check_key_is_free(tt_db *db, uint64_t id, tt_err *err)
 {
     TT_STMT_AUTO sqlite3_stmt *st = NULL;
-    TT_TRY(tt_db_query(db, which, &st, err, TT_A_INT(until_ms), TT_A_INT(TICK_TASKS)));
-    return read_ids(db, st, ids, err);
-}
-
-static tt_rc expire(tt_db *db, bool *ret_more, tt_err *err)
-{
-    IDS_AUTO id_list ids = {0};
-    TT_TRY(list_ids(db, TT_SQL_TASK_EXPIRED, tt_mono_ms(), &ids, err));
-    for (size_t i = 0; i < ids.len; i++) {
-        task_row t;
-        TT_TRY(find_task(db, ids.ptr[i], &t, err));
-        TT_TRY(fail_attempt(db, &t, TT_STR("lease expired"), false, err));
-    }
-    *ret_more |= ids.len == TICK_TASKS;
-    return TT_OK;
-}
-
-static tt_rc queue_due(tt_db *db, bool *ret_more, tt_err *err)
-{
-    IDS_AUTO id_list ids = {0};
-    TT_TRY(list_ids(db, TT_SQL_TASK_DUE, tt_wall_ms(), &ids, err));
-    for (size_t i = 0; i < ids.len; i++)
-        TT_TRY(tt_db_run(db, TT_SQL_TASK_READY, err, TT_A_INT(ids.ptr[i]), TT_A_INT(TT_TASK_QUEUED)));
-    *ret_more |= ids.len == TICK_TASKS;
-    return TT_OK;
-}
-
-static tt_rc list_old(tt_db *db, tt_task_state state, int64_t until_ms, id_list *ids, tt_err *err)
-{
-    TT_STMT_AUTO sqlite3_stmt *st = NULL;
-    TT_TRY(tt_db_query(db, TT_SQL_TASK_OLD, &st, err, TT_A_INT(until_ms), TT_A_INT(TICK_TASKS), TT_A_INT(state)));
-    return read_ids(db, st, ids, err);
-}
-
-static tt_rc drop_old(tt_db *db, tt_task_state state, int64_t until_ms, bool *ret_more, tt_err *err)
-{
-    IDS_AUTO id_list ids = {0};
-    TT_TRY(list_old(db, state, until_ms, &ids, err));
-    for (size_t i = 0; i < ids.len; i++) {
-        TT_TRY(tt_db_run(db, TT_SQL_TASK_DROP_PAYLOAD, err, TT_A_INT(ids.ptr[i])));
-        TT_TRY(tt_db_run(db, TT_SQL_TASK_DROP, err, TT_A_INT(ids.ptr[i])));
-    }
-    *ret_more |= ids.len == TICK_TASKS;
-    return TT_OK;
-}
-
-/* The smallest time of a sort, INT64_MAX when there is none. */
-static tt_rc next_time(tt_db *db, tt_sql which, int64_t *ret_ms, tt_err *err)
-{
-    TT_STMT_AUTO sqlite3_stmt *st = NULL;
-    TT_TRY(tt_db_query_args(db, which, &st, NULL, 0, err));
-    return read_number(db, st, INT64_MAX, ret_ms, err);
-}
-
-static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/* Deleting is not urgent: not more often than TICK_AT_LEAST_MS. */
-static tt_rc next_drop(tt_db *db, tt_task_state state, int64_t keep_ms, int64_t *ret_ms, tt_err *err)
-{
-    TT_STMT_AUTO sqlite3_stmt *st = NULL;
-    int64_t ended_ms;
-    TT_TRY(tt_db_query(db, TT_SQL_TASK_NEXT_OLD, &st, err, TT_A_INT(state)));
-    TT_TRY(read_number(db, st, INT64_MAX, &ended_ms, err));
-    if (ended_ms == INT64_MAX || keep_ms < 0)
-        return TT_OK;
-    int64_t in_ms = ended_ms - tt_wall_ms() + keep_ms;
-    *ret_ms = earlier(*ret_ms, tt_mono_ms() + (in_ms > TICK_AT_LEAST_MS ? in_ms : TICK_AT_LEAST_MS));
-    return TT_OK;
-}
-
-static tt_rc next_tick(tt_db *db, int64_t keep_ms, int64_t *ret_next_ms, tt_err *err)
-{
-    int64_t expiry_ms, due_ms, now_ms = tt_mono_ms();
-    TT_TRY(next_time(db, TT_SQL_TASK_NEXT_EXPIRY, &expiry_ms, err));
-    TT_TRY(next_time(db, TT_SQL_TASK_NEXT_DUE, &due_ms, err));
-    if (due_ms != INT64_MAX)
-        due_ms = now_ms + earlier(due_ms - tt_wall_ms(), TICK_AT_LEAST_MS);
-    int64_t next_ms = earlier(expiry_ms, due_ms);
-    TT_TRY(next_drop(db, TT_TASK_FINISHED, keep_ms, &next_ms, err));
-    TT_TRY(next_drop(db, TT_TASK_CANCELED, keep_ms, &next_ms, err));
-    *ret_next_ms = next_ms == INT64_MAX ? -1 : next_ms > now_ms ? next_ms : now_ms;
-    return TT_OK;
-}
-
-tt_rc tt_queue_tick(tt_txn *txn, int64_t keep_ms, int64_t *ret_next_ms, tt_err *err)
-{
-    tt_db *db;
-    bool more = false;
-    TT_TRY(tt_txn_write(txn, &db, err));
-    TT_TRY(expire(db, &more, err));
-    TT_TRY(queue_due(db, &more, err));
-    if (keep_ms >= 0) {
-        int64_t until_ms = tt_wall_ms() - keep_ms;
-        TT_TRY(drop_old(db, TT_TASK_FINISHED, until_ms, &more, err));
-        TT_TRY(drop_old(db, TT_TASK_CANCELED, until_ms, &more, err));
-    }
-    if (!more)
-        return next_tick(db, keep_ms, ret_next_ms, err);
-    *ret_next_ms = tt_mono_ms();
-    return TT_OK;
-}
-
-tt_rc tt_queue_recover(tt_txn *txn, tt_err *err)
-{
-    tt_db *db;
-    TT_TRY(tt_txn_write(txn, &db, err));
-    return tt_db_run_plain(db, TT_SQL_TASK_RECOVER, err);
-}
-
-/* ---- reading ---- */
-
-static tt_rc get_task(tt_db *db, uint64_t id, tt_arena *arena, tt_task *ret, tt_err *err)
-{
-    TT_STMT_AUTO sqlite3_stmt *st = NULL;
+    char key[MAX_NAME_BYTES + 1] = "";
     bool row = false;
-    TT_TRY(tt_db_query(db, TT_SQL_TASK_GET, &st, err, TT_A_INT(id)));
+    tt_str text;
+    uint64_t present;
+    TT_TRY(tt_db_query(db, TT_SQL_TASK_KEY, &st, err, TT_A_INT(id)));
     TT_TRY(tt_db_step(db, st, &row, err));
-    if (!row)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
-    return read_task(db, st, arena, ret, err);
+    if (!row || sqlite3_column_type(st, 0) == SQLITE_NULL)
+        return TT_OK;
+    TT_TRY(tt_db_bytes(db, st, 0, &text, err));
+    snprintf(key, sizeof key, "%.*s", TT_STR_ARG(text));
+    return check_unique(db, &(tt_task_spec){.unique_key = tt_str_of(key)}, &present, err);
 }
 
-tt_rc tt_queue_get(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_task *ret, tt_err *err)
+tt_rc tt_queue_retry(tt_txn *txn, uint64_t id, tt_err *err)
 {
-    tt_rc rc = get_task(tt_ledger_read_begin(ledger), id, arena, ret, err);
-    tt_ledger_read_end(ledger);
-    return rc;
+    tt_db *db;
+    tt_task_row t;
+    TT_TRY(tt_txn_write(txn, &db, err));
+    TT_TRY(tt_task_row_find(db, id, &t, err));
+    bool limited = t.limit_key[0] != '\0';
+    tt_task_state to = limited ? TT_TASK_DEFERRED : TT_TASK_QUEUED;
+    if (t.state != TT_TASK_FAILED && t.state != TT_TASK_CANCELED)
+        return tt_fail(err, TT_CONFLICT, "task %llu is %s: only a failed or canceled one can be tried again", (unsigned long long)id, states[t.state].name);
+    TT_TRY(tt_task_check_move(&t, to, err));
+    TT_TRY(check_key_is_free(db, id, err));
+    TT_TRY(tt_db_run(db, TT_SQL_TASK_AGAIN, err, TT_A_INT(id), TT_A_INT(to), TT_A_INT(limited)));
+    return tt_limit_admit(db, t.limit_key, err);
 }
 
-static tt_rc count_states(tt_db *db, tt_str queue, tt_queue_counts *ret, uint64_t *ret_oldest, tt_err *err)
+tt_rc tt_task_drop(tt_db *db, uint64_t id, tt_err *err)
 {
-    TT_STMT_AUTO sqlite3_stmt *st = NULL;
-    TT_TRY(tt_db_query(db, TT_SQL_TASK_COUNT, &st, err, TT_A_TEXT(queue)));
-    for (bool row = true;;) {
-        tt_task_state state = TT_TASK_DEFERRED;
-        TT_TRY(tt_db_step(db, st, &row, err));
-        if (!row)
-            return TT_OK;
-        TT_TRY(read_state(db, st, 0, 0, &state, err));
-        ret->by_state[state] = (uint64_t)sqlite3_column_int64(st, 1);
-        if (state == TT_TASK_QUEUED)
-            *ret_oldest = (uint64_t)sqlite3_column_int64(st, 2);
-    }
+    TT_TRY(tt_db_run(db, TT_SQL_TASK_DROP_PAYLOAD, err, TT_A_INT(id)));
+    return tt_db_run(db, TT_SQL_TASK_DROP, err, TT_A_INT(id));
 }
 
-static tt_rc count_tasks(tt_db *db, tt_str queue, tt_queue_counts *ret, tt_err *err)
+tt_rc tt_queue_delete(tt_txn *txn, uint64_t id, tt_err *err)
 {
-    TT_STMT_AUTO sqlite3_stmt *st = NULL;
-    uint64_t oldest = 0;
-    int64_t now_ms = tt_wall_ms(), since_ms = 0;
-    TT_TRY(count_states(db, queue, ret, &oldest, err));
-    TT_TRY(tt_db_query(db, TT_SQL_TASK_AGE, &st, err, TT_A_INT(oldest)));
-    TT_TRY(read_number(db, st, now_ms, &since_ms, err));
-    ret->oldest_queued_ms = now_ms > since_ms ? now_ms - since_ms : 0;
-    return TT_OK;
-}
-
-tt_rc tt_queue_count(tt_ledger *ledger, tt_str queue, tt_queue_counts *ret, tt_err *err)
-{
-    tt_queue_counts counts = {0};
-    tt_rc rc = count_tasks(tt_ledger_read_begin(ledger), queue, &counts, err);
-    tt_ledger_read_end(ledger);
-    TT_TRY(rc);
-    *ret = counts;
-    return TT_OK;
+    tt_db *db;
+    tt_task_row t;
+    TT_TRY(tt_txn_write(txn, &db, err));
+    TT_TRY(tt_task_row_find(db, id, &t, err));
+    if (t.state < TT_TASK_FINISHED)
+        return tt_fail(err, TT_CONFLICT, "task %llu is %s: cancel it first", (unsigned long long)id, states[t.state].name);
+    return tt_task_drop(db, id, err);
 }

@@ -6,7 +6,10 @@
  *      |              scheduled -(run_at came)'               |-- lease expired ---------> as fail, reason "lease expired"
  *      |                                                      |-- release, or a new epoch -> queued, the attempt forgiven
  *      '-(one of them failed or was canceled)-> failed
- *   any that has not ended -cancel-> canceled
+ *   any that has not ended -cancel-> canceled          failed, canceled -retry-> queued (deferred by a limit), as if new
+ *
+ * A task with a limit's key is deferred ("held") until the limit lets it through (limits.h), before it is queued: what is queued may be
+ * claimed, so that a claim costs the same however many tasks wait.
  *
  * An attempt is counted when a task is claimed. The claim's lease is a fencing token, larger than all before it, also across
  * restarts: extend, finish, fail and release under an old one are refused (TT_GONE). A lease that ran out is gone when tick says so;
@@ -34,6 +37,11 @@ typedef struct {
     uint32_t max_attempts;/* 0: 1 */
     int64_t backoff_ms;   /* before the second attempt, doubled each time, at most an hour */
     int64_t run_at_ms;    /* wall clock; 0: now */
+    tt_str program;       /* what it is about, for lists; may be empty */
+    tt_str limit_key;     /* empty, or the limit that it is under (limits.h); a key without a limit has none */
+    int64_t timeout_ms;   /* of one attempt; 0: none. Kept for the worker, which enforces it */
+    uint64_t memory_bytes;/* of one attempt; 0: none. As above */
+    int64_t keep_ms;      /* forgotten so long after its end, however it ended; 0: as tt_queue_keep says */
     const uint64_t *waits_for; /* ids that must be finished first; a failed or canceled one fails this task */
     size_t waits_for_count;
 } tt_task_spec;
@@ -45,24 +53,66 @@ typedef struct {
     uint64_t lease;       /* fencing token of the present or last claim; 0: never claimed */
     int64_t lease_until_ms; /* monotonic of this server's boot; 0: none */
     int64_t created_ms, started_ms, ended_ms; /* wall clock; 0: not yet */
-    tt_str queue, kind, payload, worker, reason, result; /* owned by whoever gave the struct (see each function) */
+    int32_t priority;
+    uint32_t max_attempts;
+    int64_t run_at_ms, timeout_ms;
+    uint64_t memory_bytes;
+    bool alone;           /* its last worker died with several in hand: now it is claimed alone, so that the guilty one is found */
+    tt_str queue, kind, payload, worker, reason, result, program, unique_key, limit_key, progress; /* owned by whoever gave the struct (see each function) */
 } tt_task;
 
 tt_rc tt_queue_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt_err *err) TT_MUST_CHECK;
-/* The next task of the named queues (served in that order; by priority, then age within one). TT_NOT_FOUND: none is ready. *ret is owned by the arena. */
-tt_rc tt_queue_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, tt_arena *arena, tt_task *ret, tt_err *err) TT_MUST_CHECK;
+/* Up to most of the next tasks of the named queues (served in that order; by priority, then age within one). TT_NOT_FOUND: none is ready.
+ * ret has room for most; strings are owned by the arena. */
+tt_rc tt_queue_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, size_t most, tt_arena *arena, tt_task *ret,
+                     size_t *ret_count, tt_err *err) TT_MUST_CHECK;
+/* These and the next ones: TT_CANCELED when the task was canceled meanwhile, TT_GONE when the lease is another's, or the task ended. Nothing was written then. */
 tt_rc tt_queue_extend(tt_txn *txn, uint64_t id, uint64_t lease, int64_t lease_ms, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_queue_finish(tt_txn *txn, uint64_t id, uint64_t lease, tt_str result, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_queue_fail(tt_txn *txn, uint64_t id, uint64_t lease, tt_str reason, bool final, tt_err *err) TT_MUST_CHECK;
-/* Give a claimed task back without an attempt (a worker that drains). */
-tt_rc tt_queue_release(tt_txn *txn, uint64_t id, uint64_t lease, tt_err *err) TT_MUST_CHECK;
+/* Give a claimed task back without an attempt (a worker that drains, or lacks what it needs), to be claimed again after delay_ms. alone: see tt_task. */
+tt_rc tt_queue_release(tt_txn *txn, uint64_t id, uint64_t lease, int64_t delay_ms, tt_str reason, bool alone, tt_err *err) TT_MUST_CHECK;
+/* The progress map of a started task: bytes, JSON by custom. */
+tt_rc tt_queue_progress(tt_txn *txn, uint64_t id, uint64_t lease, tt_str progress, tt_err *err) TT_MUST_CHECK;
+/* Adds to the reason of a canceled task what became of it at the worker that had this lease. */
+tt_rc tt_queue_note(tt_txn *txn, uint64_t id, uint64_t lease, tt_str text, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_queue_cancel(tt_txn *txn, uint64_t id, tt_str reason, tt_err *err) TT_MUST_CHECK;
-/* Expired leases and scheduled tasks that are due, and finished and canceled ones older than keep_ms deleted (negative: none; failed ones
- * stay, they are the dead letters). Does a bounded amount of work. *ret_next_ms: when to call again (monotonic), -1: nothing is waiting for time. */
-tt_rc tt_queue_tick(tt_txn *txn, int64_t keep_ms, int64_t *ret_next_ms, tt_err *err) TT_MUST_CHECK;
+/* A failed or canceled task once more, with all its attempts (TT_CONFLICT: it is in another state; TT_EXISTS: its unique key is taken). */
+tt_rc tt_queue_retry(tt_txn *txn, uint64_t id, tt_err *err) TT_MUST_CHECK;
+/* Forget an ended task. TT_CONFLICT: it has not ended. */
+tt_rc tt_queue_delete(tt_txn *txn, uint64_t id, tt_err *err) TT_MUST_CHECK;
+
+/* How long ended tasks are kept. */
+typedef struct {
+    int64_t finished_ms;  /* finished and canceled ones; negative: for ever */
+    int64_t failed_ms;    /* failed ones, the dead letters; negative: for ever */
+    uint64_t most;        /* of each of the three ends; 0: any number */
+} tt_queue_keep;
+/* Expired leases, scheduled tasks and limits that are due, and ended tasks that are kept no longer. Does a bounded amount of work.
+ * *ret_next_ms: when to call again (monotonic), -1: nothing is waiting for time. */
+tt_rc tt_queue_tick(tt_txn *txn, const tt_queue_keep *keep, int64_t *ret_next_ms, tt_err *err) TT_MUST_CHECK;
 /* Committed state of one task; strings in the arena. Any thread. */
 tt_rc tt_queue_get(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_task *ret, tt_err *err) TT_MUST_CHECK;
+/* Committed lease and state. */
+tt_rc tt_queue_get_lease(tt_ledger *ledger, uint64_t id, uint64_t *ret_lease, tt_task_state *ret_state, tt_err *err) TT_MUST_CHECK;
+
+enum { TT_TASK_LIST_MOST = 1000, TT_TASK_ANY_STATE = -1 };
+typedef struct {
+    int state;            /* a tt_task_state or TT_TASK_ANY_STATE */
+    tt_str queue, kind, program; /* empty: any */
+    uint64_t before_id;   /* older than this one; 0: from the newest on */
+    size_t most;          /* at most TT_TASK_LIST_MOST */
+} tt_task_filter;
+/* Newest first, without payloads and results; ret has room for filter->most. Looks at a bounded number of tasks: *ret_next (before_id for the next
+ * call, 0: that was all) may come with few tasks, or none. */
+tt_rc tt_queue_list(tt_ledger *ledger, const tt_task_filter *filter, tt_arena *arena, tt_task *ret, size_t *ret_count, uint64_t *ret_next, tt_err *err) TT_MUST_CHECK;
+
 typedef struct { uint64_t by_state[7]; int64_t oldest_queued_ms; /* age; 0: none */ } tt_queue_counts;
 tt_rc tt_queue_count(tt_ledger *ledger, tt_str queue, tt_queue_counts *ret, tt_err *err) TT_MUST_CHECK; /* empty queue name: all */
+/* Age of the oldest queued task (ms), 0: none is. At the cost of one look, however many there are. */
+tt_rc tt_queue_oldest(tt_ledger *ledger, int64_t *ret_ms, tt_err *err) TT_MUST_CHECK;
+/* Queues with tasks that have not ended, in no order; only those states are counted. *ret is owned by the arena. */
+typedef struct { tt_str name; tt_queue_counts counts; } tt_queue_info;
+tt_rc tt_queue_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
 
 #endif

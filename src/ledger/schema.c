@@ -30,6 +30,24 @@ static const char *const steps[] = {
     "CREATE TABLE task_payloads(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);"
     "CREATE TABLE task_waits(needs INTEGER NOT NULL, task INTEGER NOT NULL, PRIMARY KEY(needs, task)) WITHOUT ROWID;"
     "CREATE INDEX task_waits_task ON task_waits(task);",
+
+    /* 3: what tasks may take, what they are about, who may run beside whom, how long they are kept, and lists of them. `held`: deferred until
+     * its limit lets it through. `alone`: its last worker died with several tasks in hand, so that the next one gets it alone. */
+    "ALTER TABLE tasks ADD COLUMN program TEXT;"
+    "ALTER TABLE tasks ADD COLUMN limit_key TEXT;"
+    "ALTER TABLE tasks ADD COLUMN held INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN timeout_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN memory_bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN keep_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN progress BLOB;"
+    "CREATE INDEX tasks_state ON tasks(state);"
+    "CREATE INDEX tasks_program ON tasks(program) WHERE program IS NOT NULL;"
+    "CREATE INDEX tasks_limited ON tasks(limit_key, state, held, priority DESC) WHERE limit_key IS NOT NULL AND state < 4;"
+    "CREATE INDEX tasks_expiring ON tasks(expires_ms) WHERE expires_ms > 0;"
+    "CREATE TABLE task_limits(key TEXT PRIMARY KEY, concurrency INTEGER NOT NULL, rate_count INTEGER NOT NULL,"
+    " rate_ms INTEGER NOT NULL, next_us INTEGER NOT NULL, due_ms INTEGER NOT NULL) WITHOUT ROWID;",
 };
 
 int64_t tt_schema_newest(void) { return TT_COUNT(steps); }
@@ -42,6 +60,16 @@ static tt_rc check_is_ours(tt_db *db, int64_t version, tt_err *err)
     if (id == APPLICATION_ID || (id == 0 && version == 0 && tables == 0))
         return TT_OK;
     return tt_fail(err, TT_INVALID, "%s: is a database of another program: give the ledger a file of its own", db->path);
+}
+
+tt_rc tt_schema_check(tt_db *db, int64_t version, tt_err *err)
+{
+    TT_TRY(check_is_ours(db, version, err));
+    if (version > tt_schema_newest())
+        return tt_fail(err, TT_UNSUPPORTED,
+                       "%s: has schema version %lld, this program knows up to %lld: a newer tutti wrote it, use that one or "
+                       "restore a backup", db->path, (long long)version, (long long)tt_schema_newest());
+    return TT_OK;
 }
 
 static tt_rc run_step(tt_db *db, int64_t step, tt_err *err)
@@ -63,11 +91,7 @@ tt_rc tt_schema_migrate_to(tt_db *db, int64_t version, tt_err *err)
 {
     int64_t have = 0;
     TT_TRY(tt_db_number(db, "PRAGMA user_version", &have, err));
-    TT_TRY(check_is_ours(db, have, err));
-    if (have > tt_schema_newest())
-        return tt_fail(err, TT_UNSUPPORTED,
-                       "%s: has schema version %lld, this program knows up to %lld: a newer tutti wrote it, use that one or "
-                       "restore a backup", db->path, (long long)have, (long long)tt_schema_newest());
+    TT_TRY(tt_schema_check(db, have, err));
     for (int64_t step = have; step < version; step++)
         TT_TRY(run_step(db, step, err));
     return TT_OK;

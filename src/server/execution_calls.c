@@ -3,10 +3,6 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "ledger/records.h"
-
-/* A record per execution, kind `execution`, from its id to the number of its task. */
-static const tt_str record_kind = TT_STR("execution");
 
 static tt_execution_area *area_of(const tt_req *req) { return tt_req_context(req); }
 
@@ -30,10 +26,8 @@ static int64_t next_wall_us(void)
 static tt_rc apply_start(tt_change *change, tt_txn *txn, tt_err *err)
 {
     tt_execution_start *s = start_of(change);
-    char number[24];
     TT_TRY(tt_queue_push(txn, &s->spec, &s->task, err));
-    int len = snprintf(number, sizeof number, "%llu", (unsigned long long)s->task);
-    return tt_record_put(txn, record_kind, tt_str_of(s->id), 0, (tt_str){number, (size_t)len}, NULL, err);
+    return tt_execution_record(txn, s->id, s->task, err);
 }
 
 static void finish(tt_execution_start *s, tt_rc rc, const tt_err *err)
@@ -78,7 +72,8 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
         return;
     }
     s->spec = (tt_task_spec){.queue = wish->queue.len ? wish->queue : TT_STR("default"), .kind = TT_STR("execution"), .payload = tt_buf_view(&s->payload),
-                             .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000};
+                             .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000,
+                             .program = tt_str_of(s->program->file.name), .timeout_ms = s->program->timeout_ms, .memory_bytes = s->program->memory_bytes};
     s->change = (tt_change){.apply = apply_start, .done = start_done};
     tt_ledger_submit(area_of(s->req)->ledger, &s->change);
 }
@@ -87,10 +82,7 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
 
 static tt_rc task_of(tt_req *req, const char *id, uint64_t *ret, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf value = {0};
-    tt_rc rc = tt_record_get(area_of(req)->ledger, record_kind, tt_str_of(id), &value, NULL, err);
-    if (rc == TT_OK)
-        return tt_parse_u64(tt_buf_view(&value), ret, err);
+    tt_rc rc = tt_execution_task(area_of(req)->ledger, id, ret, err);
     return rc == TT_NOT_FOUND ? tt_parse_u64(tt_str_of(id), ret, NULL) : rc;
 }
 
@@ -104,4 +96,29 @@ tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err)
     if (rc == TT_OK && !tt_str_is(ret->kind, "execution"))
         rc = TT_NOT_FOUND;
     return rc == TT_OK || (rc != TT_NOT_FOUND && rc != TT_INVALID) ? rc : tt_fail(err, TT_NOT_FOUND, "no execution `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 200)));
+}
+
+static json_t *progress_of(const tt_task *t)
+{
+    json_t *all = t->progress.len ? json_loadb(t->progress.ptr, t->progress.len, 0, NULL) : NULL;
+    return json_is_object(all) ? all : json_object();
+}
+
+json_t *tt_execution_messages(const tt_task *t, bool full)
+{
+    static const char *const datasets[] = {"original", "processed"};
+    json_t *all = progress_of(t);
+    if (json_is_object(json_object_get(all, "counters")))
+        json_object_del(all, "counters");
+    for (size_t i = 0; i < TT_COUNT(datasets) && !full; i++)
+        json_object_del(all, datasets[i]);
+    return all;
+}
+
+json_t *tt_execution_counters(const tt_task *t)
+{
+    json_t *all = progress_of(t), *counters = json_object_get(all, "counters");
+    json_t *found = json_is_object(counters) ? json_incref(counters) : json_null();
+    json_decref(all);
+    return found;
 }

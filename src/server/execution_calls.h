@@ -38,6 +38,11 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish);
 /* The task of an id: today's form, the older one, or a task's number. Strings in the request's arena. TT_NOT_FOUND. */
 tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err) TT_MUST_CHECK;
 
+/* What a program said about its progress, by procedure; data sets only with full. A new reference. */
+json_t *tt_execution_messages(const tt_task *t, bool full);
+/* Its counters. A new reference; null: none. */
+json_t *tt_execution_counters(const tt_task *t);
+
 /* GET /v1/executions/{id} (execution_wait.c). */
 void tt_execution_show(tt_req *req);
 

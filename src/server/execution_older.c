@@ -103,11 +103,10 @@ static void set_time(json_t *o, const char *name, int64_t wall_ms)
     json_object_set_new(o, name, json_sprintf("%.19sZ", text));
 }
 
-/* Progress as texts, then what the program gave as its result. */
-static json_t *meta_of(const json_t *outcome, bool full)
+/* Messages by procedure, then what the program gave as its result. */
+static json_t *meta_of(const tt_task *t, const json_t *outcome, bool full)
 {
-    json_t *meta = json_object();
-    json_object_update(meta, json_object_get(outcome, "progress"));
+    json_t *meta = tt_execution_messages(t, full);
     if (full)
         json_object_update(meta, json_object_get(outcome, "datasets"));
     if (json_object_get(outcome, "result"))
@@ -118,7 +117,6 @@ static json_t *meta_of(const json_t *outcome, bool full)
 static json_t *show(const tt_task *t, bool full)
 {
     bool ran = t->state >= TT_TASK_FINISHED;
-    json_t *payload = json_loadb(t->payload.ptr ? t->payload.ptr : "", t->payload.len, 0, NULL);
     json_t *outcome = json_loadb(t->result.ptr ? t->result.ptr : "", t->result.len, 0, NULL);
     json_t *o = json_object();
     set_time(o, "created_at", t->created_ms);
@@ -131,15 +129,14 @@ static json_t *show(const tt_task *t, bool full)
         json_object_set(o, "result", json_object_get(outcome, "result"));
     if (t->state == TT_TASK_FAILED)
         json_object_set_new(o, "exc_info", json_stringn(t->reason.ptr ? t->reason.ptr : "", t->reason.len));
-    json_object_set_new(o, "timeout", json_integer(json_integer_value(json_object_get(payload, "timeout_ms")) / 1000));
+    json_object_set_new(o, "timeout", json_integer(t->timeout_ms / 1000));
     json_object_set_new(o, "status", json_string(tt_task_state_name(t->state)));
-    json_object_set_new(o, "meta", meta_of(outcome, full));
+    json_object_set_new(o, "meta", meta_of(t, outcome, full));
     if (ran)
         json_object_set_new(o, "ttl", json_integer(-1));
     json_object_set_new(o, "attempts", json_integer(t->attempts));
     if (t->worker.len)
         json_object_set_new(o, "worker", json_stringn(t->worker.ptr, t->worker.len));
-    json_decref(payload);
     json_decref(outcome);
     return o;
 }

@@ -175,7 +175,7 @@ static const tt_param get_params[] = {
 };
 static const tt_param show_params[] = {
     {"id", TT_PARAM_STR, true, NULL, "The execution's id, or its task's number"},
-    {"wait", TT_PARAM_DURATION, false, "0", "Wait so long for its end"},
+    {"wait", TT_PARAM_DURATION, false, "0", "Wait so long for its end, or a change"},
     TOKEN, {0},
 };
 static const tt_param name_params[] = {{"name", TT_PARAM_STR, true, NULL, "Name of the program"}, TOKEN, {0}};
@@ -197,7 +197,7 @@ const tt_route tt_execution_routes[] = {
           .response_example = "{\"status\":\"Success\",\"message\":{\"status\":\"queued\",\"meta\":{}}}"),
     OURS("POST", "/v1/executions", TT_ACCESS_OPERATOR, TT_BODY_JSON, no_params, run, "Run a program: {\"program\":\"hello\",\"settings\":{...}}; also storage, owner, queue, priority, max_attempts.",
          .body_limit_bytes = RUN_BYTES, .response_example = "{\"schema\":1,\"id\":\"2017-10-15T00-06-53-123456--manual--hello\",\"task\":7,\"program\":\"hello\",\"settings\":{\"name\":\"world\"}}"),
-    OURS("GET", "/v1/executions/{id}", TT_ACCESS_READ, TT_BODY_NONE, show_params, tt_execution_show, "One execution; with wait=, as soon as it has ended, or the time is over.",
+    OURS("GET", "/v1/executions/{id}", TT_ACCESS_READ, TT_BODY_NONE, show_params, tt_execution_show, "One execution; with wait=, as soon as it has ended or changed, or the time is over.",
          .response_example = "{\"schema\":1,\"id\":\"2017-10-15T00-06-53-123456--manual--hello\",\"task\":7,\"program\":\"hello\",\"state\":\"finished\",\"result\":true}"),
     OURS("GET", "/v1/programs", TT_ACCESS_READ, TT_BODY_NONE, no_params, list_programs, "All programs.", .response_example = "{\"schema\":1,\"programs\":[]}"),
     OURS("GET", "/v1/programs/{name}", TT_ACCESS_READ, TT_BODY_NONE, name_params, show_program, "One program with its settings, limits and content hash."),

@@ -47,7 +47,7 @@ static json_t *describe(const tt_task *t)
                           "program", member_or_null(payload, "program"), "state", tt_task_state_name(t->state), "queue", t->queue.ptr, t->queue.len,
                           "attempts", (json_int_t)t->attempts, "created", time_of(t->created_ms), "started", time_of(t->started_ms), "ended", time_of(t->ended_ms),
                           "worker", text_or_null(t->worker), "reason", text_or_null(t->reason), "hash", member_or_null(payload, "hash"),
-                          "progress", member_or_null(outcome, "progress"), "counters", member_or_null(outcome, "counters"), "result", member_or_null(outcome, "result"));
+                          "progress", tt_execution_messages(t, false), "counters", tt_execution_counters(t), "result", member_or_null(outcome, "result"));
     json_decref(payload);
     json_decref(outcome);
     return o;

@@ -58,6 +58,12 @@ tt_str tt_items_lease_worker(tt_req *req, tt_job *j)
     return name ? tt_str_of(name) : tt_items_worker_name(req);
 }
 
+bool tt_items_is_named(tt_req *req, tt_job *j)
+{
+    tt_str lease = j ? tt_req_str(req, "lease") : (tt_str){0};
+    return tt_req_str(req, "worker").len || (lease.len && tt_job_lease_worker(j, lease, tt_req_arena(req)));
+}
+
 /* ---- serve ---- */
 
 typedef struct {
@@ -160,21 +166,23 @@ static void serve_done(tt_claim *c)
 static bool client_is_gone(tt_claim *c) { return tt_req_is_gone(((serve_call *)c->arg)->req); }
 
 /* What both kinds of claim take from the request. */
-static serve_call *make_call(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
+static serve_call *make_call(tt_req *req, tt_job *j, const char *n_name, bool with_lease)
 {
     enum { LONGEST_WAIT_MS = 300000 };
     serve_call *call = TT_NEW(serve_call);
     int64_t lease_ms = tt_req_has(req, "lease") ? tt_req_int(req, "lease") : with_lease ? tt_items_area_of(req)->token_lease_ms : 0;
     int64_t wait_ms = tt_req_has(req, "wait") ? tt_req_int(req, "wait") : 0;
+    bool is_given = tt_req_has(req, n_name) || tt_req_int(req, n_name);
+    int64_t n = is_given ? tt_req_int(req, n_name) : 0;
     *call = (serve_call){.req = req, .job = j, .with_lease = with_lease};
     call->any.claim = (tt_claim){
-        .n = n, .wait_ms = wait_ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : wait_ms, .lease_ms = lease_ms,
-        .worker = tt_items_worker_name(req), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
+        .n = n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, .is_adaptive = !is_given, .wait_ms = wait_ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : wait_ms, .lease_ms = lease_ms,
+        .worker = tt_items_worker_name(req), .is_named = tt_items_is_named(req, NULL), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
     };
     return call;
 }
 
-void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
+void tt_items_serve(tt_req *req, tt_job *j, const char *n, bool with_lease)
 {
     tt_job_claim(j, &make_call(req, j, n, with_lease)->any.claim);
 }
@@ -193,9 +201,9 @@ static void any_done(tt_any_claim *a)
     serve_done(&a->claim);
 }
 
-void tt_items_serve_any(tt_req *req, uint32_t n)
+void tt_items_serve_any(tt_req *req)
 {
-    serve_call *call = make_call(req, NULL, n, true);
+    serve_call *call = make_call(req, NULL, "n", true);
     call->any.jobs = tt_req_str(req, "jobs");
     call->any.may_use = may_use;
     call->any.done = any_done;
@@ -303,7 +311,7 @@ void tt_items_receive(tt_req *req, tt_job *j)
     tt_json_opts opts = {0};
     call->req = req;
     tt_str worker = is_older(req) ? tt_items_worker_name(req) : tt_items_lease_worker(req, j);
-    call->results = (tt_results){.body = tt_req_body(req), .worker = worker, .done = receive_done, .arg = call};
+    call->results = (tt_results){.body = tt_req_body(req), .worker = worker, .is_named = tt_items_is_named(req, is_older(req) ? NULL : j), .done = receive_done, .arg = call};
     tt_pairs_result result = tt_pairs_parse(tt_req_body(req), !is_older(req), &opts, &call->results.pairs, &faults, &fault);
     if (result == TT_PAIRS_OK) {
         tt_job_receive(j, &call->results);
@@ -349,6 +357,8 @@ void tt_items_write_metrics(void *arg, tt_buf *out)
                       gauges[i].name, *(const uint64_t *)(const void *)((const char *)&totals + gauges[i].offset));
     tt_buf_printf(out, "# HELP tutti_items_oldest_lease_seconds Age of the oldest lease.\n# TYPE tutti_items_oldest_lease_seconds gauge\n"
                   "tutti_items_oldest_lease_seconds %.3f\n", totals.oldest_lease_ms < 0 ? 0.0 : (double)totals.oldest_lease_ms / 1000);
+    if (tt_items_mirror(area->items))
+        tt_mirror_write_metrics(tt_items_mirror(area->items), out);
 }
 
 static void add_finished(void *arg, tt_job *j)
@@ -368,6 +378,8 @@ bool tt_items_health(void *arg, json_t *object)
     tt_items_each(area->items, add_finished, finished);
     bool ok = ledger.last_failure[0] == '\0' && ledger.oldest_wait_ms < 30000;
     json_object_set_new(object, "Redis status", json_string(ok ? "Online" : "Offline")); /* the older clients' word for the store */
+    if (tt_items_mirror(area->items))
+        tt_mirror_add_health(tt_items_mirror(area->items), object);
     json_object_set_new(object, "Number of jobs", json_integer((json_int_t)totals.jobs));
     json_object_set_new(object, "Number of finished jobs", finished);
     json_object_set_new(object, "broken_jobs", json_integer((json_int_t)totals.broken));
@@ -376,4 +388,20 @@ bool tt_items_health(void *arg, json_t *object)
                                                     "last_commit_us", (json_int_t)ledger.last_commit_us, "oldest_wait_ms",
                                                     (json_int_t)ledger.oldest_wait_ms, "last_failure", ledger.last_failure));
     return ok;
+}
+
+static void add_broken(void *arg, tt_job *j)
+{
+    enum { MOST = 100 };
+    char *why = json_array_size(arg) < MOST ? tt_job_why_broken(j) : NULL;
+    if (why)
+        json_array_append_new(arg, json_pack("{s:s,s:s}", "job", tt_job_name(j), "detail", why));
+    free(why);
+}
+
+void tt_items_broken_health(void *arg, json_t *object)
+{
+    json_t *broken = json_array();
+    tt_items_each(((tt_items_area *)arg)->items, add_broken, broken);
+    json_object_set_new(object, "broken", broken);
 }

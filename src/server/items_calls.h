@@ -32,9 +32,10 @@ bool tt_items_may_use(tt_req *req, tt_str job_name);
 tt_job *tt_items_job_for(tt_req *req, tt_str job_name);
 
 /* n items of j (the reference is taken over). with_lease: the client knows lease tokens. */
-void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease);
+/* n: a parameter's name; where the client does not give it (and it has no default) the size is learnt. */
+void tt_items_serve(tt_req *req, tt_job *j, const char *n, bool with_lease);
 /* From any job that the client may use and that the parameter `jobs` matches. */
-void tt_items_serve_any(tt_req *req, uint32_t n);
+void tt_items_serve_any(tt_req *req);
 /* The body's pairs into j (taken over). */
 void tt_items_receive(tt_req *req, tt_job *j);
 
@@ -52,6 +53,8 @@ void tt_job_events_close(tt_items_area *area);
 /* "worker=", or who it is as far as the connection tells. */
 tt_str tt_items_worker_name(tt_req *req);
 /* The same for a route with "lease=": without "worker=" it is who took that lease. */
+/* Whether the client said who it is: by name, or with a lease that is alive. */
+bool tt_items_is_named(tt_req *req, tt_job *j);
 tt_str tt_items_lease_worker(tt_req *req, tt_job *j);
 
 extern const tt_route tt_items_routes[]; /* the older ones */
@@ -59,5 +62,10 @@ extern const tt_route tt_jobs_routes[];  /* /v1/jobs */
 /* /metrics and /health parts; arg is the area. */
 void tt_items_write_metrics(void *area, tt_buf *out);
 bool tt_items_health(void *area, json_t *object);
+/* "broken": [{"job","detail"}], at most a hundred. */
+void tt_items_broken_health(void *area, json_t *object);
+/* The mirror's part of both. */
+void tt_mirror_write_metrics(struct tt_mirror *mirror, tt_buf *out);
+void tt_mirror_add_health(struct tt_mirror *mirror, json_t *object);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <pthread.h>
 #include <sodium.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -16,10 +15,9 @@
 
 enum { LEASE_MS = 60000, WAIT_MS = 30000, CALL_TIMEOUT_MS = 15000 };
 
-/* Two connections: one waits for work, the other, used by both of the worker's threads in turn, reports. */
+/* A connection for each thread that talks: `claims` waits for work, `watch` beside a long task; words (log, progress, coming and going) and reports. */
 typedef struct {
-    tt_http *claims, *reports;
-    pthread_mutex_t lock;  /* guards reports */
+    tt_http *claims, *watch, *words, *reports;
     char name[128];
     const char *queues;    /* may be NULL */
 } http_transport;
@@ -61,19 +59,10 @@ static tt_rc call(tt_http *h, const char *target, tt_str body, json_t **ret, tt_
     return rc;
 }
 
-static tt_rc report(http_transport *t, const char *target, tt_str body, tt_err *err)
+/* "/v1/tasks/7/VERB?lease=12" and more. */
+static void task_target(char out[160], const char *verb, uint64_t id, uint64_t lease, const char *more)
 {
-    pthread_mutex_lock(&t->lock);
-    tt_rc rc = call(t->reports, target, body, NULL, err);
-    pthread_mutex_unlock(&t->lock);
-    return rc;
-}
-
-static tt_rc about_task(http_transport *t, const char *verb, uint64_t id, uint64_t lease, const char *more, tt_str body, tt_err *err)
-{
-    char target[160];
-    snprintf(target, sizeof target, "/v1/tasks/%llu/%s?lease=%llu%s", (unsigned long long)id, verb, (unsigned long long)lease, more);
-    return report(t, target, body, err);
+    snprintf(out, 160, "/v1/tasks/%llu/%s?lease=%llu%s", (unsigned long long)id, verb, (unsigned long long)lease, more);
 }
 
 /* Secrets that settings refer to, as the server stores them. */
@@ -86,13 +75,10 @@ static tt_rc get_sealed(void *arg, tt_str name, tt_buf *ret, tt_err *err)
     for (size_t i = 0; i < name.len; i++)
         tt_buf_printf(&target, name.ptr[i] == '/' ? "%%2F" : "%c", name.ptr[i]);
     tt_buf_cstr_put(&target, "/sealed");
-    pthread_mutex_lock(&t->lock);
-    tt_rc rc = tt_http_call(t->reports, "GET", tt_buf_cstr(&target), (tt_str){0}, NULL, &status, &answer, err);
-    pthread_mutex_unlock(&t->lock);
-    TT_TRY(rc);
+    TT_TRY(tt_http_call(t->words, "GET", tt_buf_cstr(&target), (tt_str){0}, NULL, &status, &answer, err));
     json_t *root = json_loadb(answer.ptr ? answer.ptr : "", answer.len, 0, NULL);
     const char *sealed = json_string_value(json_object_get(root, "sealed"));
-    rc = status >= 400 ? explain(tt_buf_cstr(&target), status, root, err) : sealed ? TT_OK : tt_fail(err, TT_FAILED, "the server sent no secret");
+    tt_rc rc = status >= 400 ? explain(tt_buf_cstr(&target), status, root, err) : sealed ? TT_OK : tt_fail(err, TT_FAILED, "the server sent no secret");
     if (rc == TT_OK)
         tt_buf_cstr_put(ret, sealed);
     json_decref(root);
@@ -106,8 +92,13 @@ static tt_rc present(http_transport *t, const char *target, tt_err *err)
     TT_BUF_AUTO tt_buf body = {0};
     tt_buf_cstr_put(&body, "{\"name\":");
     tt_buf_json_str(&body, tt_str_of(t->name));
-    tt_buf_printf(&body, ",\"pid\":%d}", (int)getpid());
-    return report(t, target, tt_buf_view(&body), err);
+    tt_buf_printf(&body, ",\"pid\":%d", (int)getpid());
+    if (getenv("TUTTI_LAST_END")) { /* from our supervisor, about the one before us */
+        tt_buf_cstr_put(&body, ",\"last_end\":");
+        tt_buf_json_str(&body, tt_str_of(getenv("TUTTI_LAST_END")));
+    }
+    tt_buf_char(&body, '}');
+    return call(t->words, target, tt_buf_view(&body), NULL, err);
 }
 
 static tt_rc do_attach(void *arg, tt_err *err) { return present(arg, "/v1/workers/attach", err); }
@@ -129,12 +120,9 @@ static tt_rc decode_payload(const json_t *task, tt_arena *arena, tt_str *ret, tt
     return TT_OK;
 }
 
-static tt_rc decode_task(const json_t *root, tt_arena *arena, tt_worker_task *ret, tt_err *err)
+static tt_rc decode_task(const json_t *task, tt_arena *arena, tt_worker_task *ret, tt_err *err)
 {
-    const json_t *task = json_object_get(root, "task");
     tt_str payload;
-    if (!json_is_object(task))
-        return TT_OK; /* none came */
     TT_TRY(decode_payload(task, arena, &payload, err));
     const char *kind = json_string_value(json_object_get(task, "kind"));
     char *copy = tt_arena_dup(arena, tt_str_of(kind));
@@ -142,47 +130,110 @@ static tt_rc decode_task(const json_t *root, tt_arena *arena, tt_worker_task *re
         return tt_fail(err, TT_NOMEM, "out of memory for a task");
     *ret = (tt_worker_task){
         .id = (uint64_t)json_integer_value(json_object_get(task, "id")), .lease = (uint64_t)json_integer_value(json_object_get(task, "lease")),
-        .attempt = (uint32_t)json_integer_value(json_object_get(task, "attempt")), .kind = tt_str_of(copy), .payload = payload,
+        .attempt = (uint32_t)json_integer_value(json_object_get(task, "attempt")), .timeout_ms = json_integer_value(json_object_get(task, "timeout_ms")),
+        .memory_bytes = (uint64_t)json_integer_value(json_object_get(task, "memory_bytes")), .kind = tt_str_of(copy), .payload = payload,
     };
     return TT_OK;
 }
 
-static tt_rc do_claim(void *arg, int64_t wait_ms, int64_t lease_ms, tt_arena *arena, tt_worker_task *ret, tt_err *err)
+static tt_rc do_claim(void *arg, int64_t wait_ms, int64_t lease_ms, size_t most, tt_arena *arena, tt_worker_task *ret, size_t *ret_count, tt_err *err)
 {
     http_transport *t = arg;
-    json_t *root = NULL;
+    json_t *root = NULL, *task;
+    size_t i, count = 0;
     TT_BUF_AUTO tt_buf target = {0};
-    tt_buf_printf(&target, "/v1/tasks/claim?worker=%s&wait=%lldms&lease=%lldms%s%s", t->name, (long long)wait_ms, (long long)lease_ms,
+    tt_buf_printf(&target, "/v1/tasks/claim?worker=%s&wait=%lldms&lease=%lldms&max=%zu%s%s", t->name, (long long)wait_ms, (long long)lease_ms, most,
                   t->queues ? "&queue=" : "", t->queues ? t->queues : "");
     TT_TRY(call(t->claims, tt_buf_cstr(&target), TT_STR(""), &root, err));
-    tt_rc rc = decode_task(root, arena, ret, err);
+    tt_rc rc = TT_OK;
+    json_array_foreach(json_object_get(root, "tasks"), i, task)
+        if (rc == TT_OK && count < most)
+            rc = decode_task(task, arena, &ret[count++], err);
     json_decref(root);
+    *ret_count = count;
     return rc;
 }
 
-static tt_rc do_extend(void *arg, uint64_t id, uint64_t lease, int64_t lease_ms, tt_err *err)
+static tt_rc do_extend(void *arg, uint64_t id, uint64_t lease, int64_t lease_ms, int64_t wait_ms, tt_err *err)
 {
-    char more[40];
-    snprintf(more, sizeof more, "&for=%lldms", (long long)lease_ms);
-    return about_task(arg, "extend", id, lease, more, TT_STR(""), err);
+    char more[80], target[160];
+    snprintf(more, sizeof more, "&for=%lldms&wait=%lldms", (long long)lease_ms, (long long)wait_ms);
+    task_target(target, "extend", id, lease, more);
+    return call(((http_transport *)arg)->watch, target, TT_STR(""), NULL, err);
 }
 
-static tt_rc do_finish(void *arg, uint64_t id, uint64_t lease, tt_str result, tt_err *err)
+/* What each way to end is called in a report. */
+static const struct {
+    const char *word, *text_member;
+} ends_as[] = {
+    [TT_END_FINISHED] = {"finished", "result"}, [TT_END_FAILED] = {"failed", "reason"}, [TT_END_FAILED_FOR_GOOD] = {"failed_for_good", "reason"},
+    [TT_END_GIVEN_BACK] = {"given_back", NULL}, [TT_END_NOT_HERE] = {"not_here", "reason"}, [TT_END_CANCELED] = {"canceled", "reason"},
+};
+
+static bool is_text(tt_str bytes) { return tt_utf8_valid(bytes.ptr, bytes.len) && !memchr(bytes.ptr, '\0', bytes.len); }
+
+static void put_base64(tt_buf *out, tt_str bytes)
 {
-    return about_task(arg, "finish", id, lease, "", result.ptr ? result : TT_STR(""), err);
+    size_t size = sodium_base64_encoded_len(bytes.len, sodium_base64_VARIANT_ORIGINAL);
+    if (!tt_buf_reserve(out, size))
+        return;
+    sodium_bin2base64(out->ptr + out->len, size, (const unsigned char *)bytes.ptr, bytes.len, sodium_base64_VARIANT_ORIGINAL);
+    out->len += size - 1;
 }
 
-static tt_rc do_fail(void *arg, uint64_t id, uint64_t lease, tt_str reason, bool final, tt_err *err)
+static void put_end(tt_buf *out, const tt_worker_end *e)
 {
+    const char *member = ends_as[e->how].text_member;
+    tt_buf_printf(out, "{\"id\":%llu,\"lease\":%llu,\"how\":\"%s\"", (unsigned long long)e->id, (unsigned long long)e->lease, ends_as[e->how].word);
+    if (member && e->text.len && is_text(e->text)) {
+        tt_buf_printf(out, ",\"%s\":", member);
+        tt_buf_json_str(out, e->text);
+    } else if (member && e->text.len) {
+        tt_buf_printf(out, ",\"%s_base64\":\"", member);
+        put_base64(out, e->text);
+        tt_buf_char(out, '"');
+    }
+    tt_buf_cstr_put(out, "},");
+}
+
+static void read_refusals(const json_t *root, size_t *ret_refused, tt_err *err)
+{
+    const json_t *refused = json_object_get(root, "refused"), *first = json_array_get(refused, 0);
+    const char *why = json_string_value(json_object_get(first, "detail"));
+    *ret_refused = json_array_size(refused);
+    if (*ret_refused)
+        (void)!tt_fail(err, TT_GONE, "%s", why ? why : "");
+}
+
+static tt_rc do_report(void *arg, const tt_worker_end *ends, size_t count, size_t *ret_refused, tt_err *err)
+{
+    http_transport *t = arg;
+    json_t *root = NULL;
     TT_BUF_AUTO tt_buf body = {0};
-    tt_buf_cstr_put(&body, "{\"reason\":");
-    tt_buf_json_str(&body, reason);
-    tt_buf_printf(&body, ",\"final\":%s}", final ? "true" : "false");
-    return about_task(arg, "fail", id, lease, "", tt_buf_view(&body), err);
+    tt_buf_cstr_put(&body, "{\"ends\":[");
+    for (size_t i = 0; i < count; i++)
+        put_end(&body, &ends[i]);
+    if (count)
+        body.len--; /* the comma */
+    tt_buf_cstr_put(&body, "]}");
+    TT_TRY(tt_buf_check(&body, err));
+    TT_TRY(call(t->reports, "/v1/tasks/report", tt_buf_view(&body), &root, err));
+    read_refusals(root, ret_refused, err);
+    json_decref(root);
+    return TT_OK;
 }
 
-static tt_rc do_release(void *arg, uint64_t id, uint64_t lease, tt_err *err) { return about_task(arg, "release", id, lease, "", TT_STR(""), err); }
+static tt_rc do_words(void *arg, const char *verb, uint64_t id, uint64_t lease, tt_str body, tt_err *err)
+{
+    char target[160];
+    task_target(target, verb, id, lease, "");
+    return call(((http_transport *)arg)->words, target, body, NULL, err);
+}
+
+static tt_rc do_log(void *arg, uint64_t id, uint64_t lease, tt_str bytes, tt_err *err) { return do_words(arg, "log", id, lease, bytes, err); }
+static tt_rc do_progress(void *arg, uint64_t id, uint64_t lease, tt_str json, tt_err *err) { return do_words(arg, "progress", id, lease, json, err); }
 static void do_interrupt(void *arg) { tt_http_interrupt(((http_transport *)arg)->claims); }
+static void do_stop_watching(void *arg) { tt_http_interrupt(((http_transport *)arg)->watch); }
 
 /* ---- main ---- */
 
@@ -220,13 +271,20 @@ static tt_rc connect_to(http_transport *t, const tt_options *o, const char *serv
         tt_buf_printf(&url, "unix:%s/tutti.sock", tt_option_str(o, "data").ptr);
     TT_TRY(tt_buf_check(&url, err));
     TT_TRY(tt_http_new(tt_buf_view(&url), token, WAIT_MS + CALL_TIMEOUT_MS, &t->claims, err));
+    TT_TRY(tt_http_new(tt_buf_view(&url), token, LEASE_MS / 3 + CALL_TIMEOUT_MS, &t->watch, err));
+    TT_TRY(tt_http_new(tt_buf_view(&url), token, CALL_TIMEOUT_MS, &t->words, err));
     return tt_http_new(tt_buf_view(&url), token, CALL_TIMEOUT_MS, &t->reports, err);
 }
 
 static const tt_reload_row reloads[] = {TT_RELOAD_LOG, {0}};
 
-/* Before the supervisor's patience with workers ends. */
-static int64_t grace_of(const tt_options *o) { return tt_option_int(o, "shutdown.grace") * 3 / 4; }
+/* Such that what it then takes to stop a program ends before the supervisor's patience with workers. */
+static int64_t grace_of(const tt_options *o)
+{
+    enum { TO_STOP_MS = 2500 };
+    int64_t grace_ms = tt_option_int(o, "shutdown.grace") * 3 / 4;
+    return grace_ms > 2 * TO_STOP_MS ? grace_ms - TO_STOP_MS : grace_ms / 2;
+}
 
 static int64_t reload(void *options)
 {
@@ -249,25 +307,27 @@ static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, t
     TT_TRY(tt_execution_register(o, &(tt_vault_store){.get = get_sealed, .arg = t}, err));
     TT_TRY(connect_to(t, o, args->server, err));
     const tt_worker_transport table = {
-        .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend,
-        .finish = do_finish, .fail = do_fail, .release = do_release, .interrupt = do_interrupt,
+        .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend, .report = do_report,
+        .sink = {t, do_log, do_progress}, .interrupt = do_interrupt, .stop_watching = do_stop_watching,
     };
     const tt_worker_options options = {
         .name = t->name, .transport = &table, .signal_fd = signal_fd, .lease_ms = LEASE_MS, .wait_ms = WAIT_MS,
-        .grace_ms = grace_of(o), .reload = reload, .reload_arg = o,
+        .most = (size_t)tt_option_int(o, "work.prefetch"), .log_bytes = (uint64_t)tt_option_int(o, "work.log_size"), .grace_ms = grace_of(o), .reload = reload, .reload_arg = o,
     };
     return tt_worker_run(&options, err);
 }
 
 int tt_worker_main(tt_options *o, const tt_worker_args *args)
 {
-    http_transport t = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    http_transport t = {0};
     tt_err err = {0};
     tt_rc rc = run(&t, o, args, &err);
     if (rc != TT_OK)
         tt_log_error("the worker ends", TT_F_CSTR("why", err.text));
     tt_execution_unregister();
     tt_http_free(t.claims);
+    tt_http_free(t.watch);
+    tt_http_free(t.words);
     tt_http_free(t.reports);
     tt_log_set_process(NULL);
     return tt_rc_exit(rc);

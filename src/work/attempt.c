@@ -311,6 +311,7 @@ void tt_attempt_end(tt_attempt *a)
         snprintf(words, sizeof words, "\ntutti: %llu bytes of the log were lost while the server was away\n", (unsigned long long)a->lost_bytes);
         queue(a, tt_str_of(words));
     }
+    a->left_out_bytes = a->lost_bytes = 0; /* said */
     if (a->flush_at_ms != INT64_MAX)
         send_all(a);
 }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/zone.h"
+#include "ledger/records.h"
 #include "work/kinds.h"
 #include "work/program_run.h"
 #include "work/runner.h"
@@ -59,6 +60,23 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
     return true;
 }
 
+/* A record per execution, kind `execution`, from its id to the number of its task. */
+static const tt_str record_kind = TT_STR("execution");
+
+tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *err)
+{
+    char number[24];
+    int len = snprintf(number, sizeof number, "%llu", (unsigned long long)task);
+    return tt_record_put(txn, record_kind, tt_str_of(id), 0, (tt_str){number, (size_t)len}, NULL, err);
+}
+
+tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf value = {0};
+    TT_TRY(tt_record_get(ledger, record_kind, tt_str_of(id), &value, NULL, err));
+    return tt_parse_u64(tt_buf_view(&value), ret, err);
+}
+
 /* ---- payload ---- */
 
 static tt_rc put_tree(tt_buf *out, json_t *root, tt_err *err)
@@ -90,16 +108,40 @@ tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, con
     put_context(&context, id);
     TT_TRY(put_tree(&plain, json_pack("{s:O,s:O*}", "settings", settings, "storage", storage), err));
     TT_TRY(tt_vault_seal(v, tt_buf_view(&context), tt_buf_view(&plain), &sealed, err));
-    return put_tree(out, json_pack("{s:s,s:s,s:s,s:I,s:I,s:o,s:s%}", "program", p->file.name, "hash", p->file.hash, "id", id, "timeout_ms", (json_int_t)p->timeout_ms,
-                                   "memory_bytes", (json_int_t)p->memory_bytes, "secret", secret_names(&p->settings), "sealed", sealed.ptr, sealed.len), err);
+    return put_tree(out, json_pack("{s:s,s:s,s:s,s:o,s:s%}", "program", p->file.name, "hash", p->file.hash, "id", id, "secret", secret_names(&p->settings), "sealed", sealed.ptr, sealed.len), err);
 }
 
 /* ---- the worker's side ---- */
 
-/* The kept form of what a program reported: without what it did not say. */
+/* The task's progress: messages by procedure, counters as an object among them, and data sets as long as they are small. */
+static json_t *progress_of(const tt_program_report *r, bool with_datasets)
+{
+    json_t *all = json_object();
+    json_object_update(all, r->progress);
+    if (r->counters)
+        json_object_set(all, "counters", r->counters);
+    if (with_datasets)
+        json_object_update(all, r->datasets);
+    return all;
+}
+
+static bool datasets_are_small(const tt_program_report *r)
+{
+    return !r->datasets || json_dumpb(r->datasets, NULL, 0, JSON_COMPACT) < TT_ATTEMPT_PROGRESS_BYTES / 4;
+}
+
+static void tell_progress(void *arg, const tt_program_report *r)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_err err;
+    if (put_tree(&text, progress_of(r, datasets_are_small(r)), &err) == TT_OK && tt_attempt_progress(arg, tt_buf_view(&text), &err) != TT_OK)
+        tt_attempt_note(arg, "its progress is not shown: %s", err.text);
+}
+
+/* What is kept beside the progress. */
 static json_t *outcome_of(const tt_program_report *r)
 {
-    return json_pack("{s:O*,s:O*,s:O*,s:O*}", "result", r->result, "progress", r->progress, "counters", r->counters, "datasets", r->datasets);
+    return json_pack("{s:O*,s:O*}", "result", r->result, "datasets", datasets_are_small(r) ? NULL : r->datasets);
 }
 
 static tt_rc find_program(const json_t *payload, tt_program_file *file, tt_err *err)
@@ -107,9 +149,12 @@ static tt_rc find_program(const json_t *payload, tt_program_file *file, tt_err *
     const char *name = json_string_value(json_object_get(payload, "program")), *hash = json_string_value(json_object_get(payload, "hash"));
     if (!name || !hash)
         return tt_fail(err, TT_INVALID, "this task names no program");
-    TT_TRY(tt_program_locate(env, tt_str_of(name), file, err));
+    tt_rc rc = tt_program_locate(env, tt_str_of(name), file, err);
+    if (rc == TT_NOT_FOUND)
+        return tt_fail(err, TT_BUSY, "this worker has no program `%.80s`", name);
+    TT_TRY(rc);
     if (strcmp(file->hash, hash) != 0)
-        return tt_fail(err, TT_NOT_FOUND, "the program `%s` here (%s) is not the one that the task was made for (%.40s)", name, file->hash, hash);
+        return tt_fail(err, TT_BUSY, "the program `%s` of this worker (%.8s) is not the one that was asked for (%.8s)", name, file->hash, hash);
     return TT_OK;
 }
 
@@ -173,9 +218,8 @@ static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, con
     tt_program_report report = {0};
     TT_BUF_AUTO tt_buf settings = {0};
     TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
-    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id};
+    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id, .on_report = tell_progress, .arg = a};
     tt_rc rc = tt_program_run(&job, a, &report, err);
-    tt_attempt_end(a);
     if (rc == TT_OK)
         rc = put_tree(call->result, outcome_of(&report), err);
     tt_program_report_deinit(&report);
@@ -200,23 +244,17 @@ static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_
 
 static tt_rc run_execution(tt_kind_call *call, tt_err *err)
 {
-    tt_attempt *a = NULL;
     json_t *payload = json_loadb(call->payload.ptr, call->payload.len, 0, NULL);
     tt_program_file *file = TT_NEW(tt_program_file);
-    tt_attempt_spec spec = {.id = call->id, .lease = 1, .timeout_ms = json_integer_value(json_object_get(payload, "timeout_ms")),
-                            .memory_bytes = (uint64_t)json_integer_value(json_object_get(payload, "memory_bytes"))};
     tt_rc rc = find_program(payload, file, err);
     if (rc == TT_OK)
-        rc = tt_attempt_new(&spec, &a, err);
-    if (rc == TT_OK)
-        rc = run_in(call, payload, file, a, err);
-    tt_attempt_free(a);
+        rc = run_in(call, payload, file, call->at, err);
     free(file);
     json_decref(payload);
     return rc;
 }
 
-static const tt_kind execution = {"execution", "Runs a program.", run_execution};
+static const tt_kind execution = {.name = "execution", .help = "Runs a program.", .run = run_execution};
 
 tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, tt_err *err)
 {

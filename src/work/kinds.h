@@ -4,8 +4,8 @@
 #ifndef TT_WORK_KINDS_H
 #define TT_WORK_KINDS_H
 
-#include "base/buf.h"
 #include "base/mem.h"
+#include "work/attempt.h"
 
 typedef struct {
     uint64_t id;
@@ -13,13 +13,16 @@ typedef struct {
     tt_str payload;    /* alive until run returns */
     tt_arena *arena;   /* the attempt's: dies with it */
     tt_buf *result;    /* bytes put here are kept with the task */
+    tt_attempt *at;    /* the attempt: its log, its progress, and whether it must stop; limits (see runner.h for child processes) */
 } tt_kind_call;
 
 typedef struct {
     const char *name;
     const char *help;  /* one sentence */
-    /* A failure is one attempt gone; TT_INVALID and TT_UNSUPPORTED are final: trying again would not help. */
+    /* A failure is one attempt gone; TT_INVALID and TT_UNSUPPORTED are final: trying again would not help. TT_BUSY: this worker cannot (it lacks
+     * what the task needs): the task goes back without an attempt, for another one. When call->at says stop, what it returns does not matter. */
     tt_rc (*run)(tt_kind_call *call, tt_err *err);
+    bool is_open;      /* users may push tasks of this kind themselves (POST /v1/tasks) */
 } tt_kind;
 
 /* kind must stay alive. A second one with the same name is a bug. */

@@ -1,10 +1,20 @@
 #include "work/presence.h"
 
+#include <errno.h>
+#include <signal.h>
+
 #include "base/clock.h"
+
+void tt_hands_deinit(tt_hands *hands)
+{
+    for (size_t i = 0; i < hands->len; i++)
+        free(hands->ptr[i].progress);
+    tt_vec_deinit(hands);
+}
 
 static void free_worker(tt_worker_state *w)
 {
-    tt_vec_deinit(&w->hands);
+    tt_hands_deinit(&w->hands);
     free(w);
 }
 
@@ -60,13 +70,14 @@ static void forget_silent(tt_presence *p)
     }
 }
 
-tt_rc tt_presence_attach(tt_presence *p, tt_str name, int64_t pid, tt_hands *ret_left, bool *ret_died, tt_err *err)
+tt_rc tt_presence_attach(tt_presence *p, const tt_worker_hello *hello, tt_hands *ret_left, bool *ret_died, tt_err *err)
 {
+    tt_str name = hello->name;
     if (!is_name(name))
         return tt_fail(err, TT_INVALID, "`%.*s` is not a worker's name: use up to 127 letters, digits and - _ . : @", TT_STR_ARG(tt_str_slice(name, 0, 140)));
     forget_silent(p);
     tt_worker_state *w = tt_presence_find(p, name);
-    *ret_died = w && w->pid != pid;
+    *ret_died = w && w->pid != hello->pid;
     if (!w)
         w = new_worker(p, name);
     if (!w)
@@ -75,7 +86,8 @@ tt_rc tt_presence_attach(tt_presence *p, tt_str name, int64_t pid, tt_hands *ret
         w->since_ms = tt_wall_ms();
     *ret_left = w->hands;
     w->hands = (tt_hands){0};
-    w->pid = pid;
+    w->pid = hello->pid;
+    w->is_local = hello->is_local;
     w->waiting = 0; /* earlier claims belong to an earlier generation */
     w->generation = ++p->generations;
     w->seen_ms = tt_mono_ms();
@@ -94,26 +106,47 @@ bool tt_presence_detach(tt_presence *p, tt_str name, int64_t pid, tt_hands *ret_
     return true;
 }
 
+tt_worker_state *tt_presence_dead(const tt_presence *p)
+{
+    tt_str name;
+    void *value;
+    for (size_t at = 0; tt_map_next(&p->workers, &at, &name, &value);) {
+        tt_worker_state *w = value;
+        if (w->is_local && w->hands.len > 0 && w->pid > 0 && kill((pid_t)w->pid, 0) != 0 && errno == ESRCH)
+            return w;
+    }
+    return NULL;
+}
+
+tt_hand *tt_presence_hand(const tt_worker_state *w, uint64_t id)
+{
+    for (size_t i = 0; i < w->hands.len; i++)
+        if (w->hands.ptr[i].id == id)
+            return &w->hands.ptr[i];
+    return NULL;
+}
+
 tt_worker_state *tt_presence_holder(const tt_presence *p, uint64_t id)
 {
     tt_str name;
     void *value;
     for (size_t at = 0; tt_map_next(&p->workers, &at, &name, &value);) {
         tt_worker_state *w = value;
-        for (size_t i = 0; i < w->hands.len; i++)
-            if (w->hands.ptr[i].id == id) {
-                w->seen_ms = tt_mono_ms();
-                return w;
-            }
+        if (tt_presence_hand(w, id)) {
+            w->seen_ms = tt_mono_ms();
+            return w;
+        }
     }
     return NULL;
 }
 
 void tt_presence_drop(tt_worker_state *w, uint64_t id)
 {
-    for (size_t i = 0; i < w->hands.len; i++)
-        if (w->hands.ptr[i].id == id) {
-            tt_vec_swap_remove(&w->hands, i);
-            return;
-        }
+    tt_hand *h = tt_presence_hand(w, id);
+    if (!h)
+        return;
+    size_t behind = (size_t)(w->hands.ptr + w->hands.len - (h + 1));
+    free(h->progress);
+    memmove(h, h + 1, behind * sizeof *h); /* the order is kept */
+    w->hands.len--;
 }

@@ -7,15 +7,22 @@
 #include "base/map.h"
 #include "base/vec.h"
 
+/* In the order in which they were claimed, which is the order in which they are run. */
 typedef struct {
     uint64_t id, lease;
+    uint32_t attempt;
+    int64_t since_ms;     /* monotonic */
     char kind[64];
+    char *progress;       /* the newest, heap; NULL: none */
+    size_t progress_len;
 } tt_hand;
 typedef TT_VEC(tt_hand) tt_hands;
 
 typedef struct {
     char name[128];
     int64_t pid;
+    bool is_local;        /* a process of this machine, as the kernel said: it can be looked for by its pid */
+    int64_t claimed_ms;   /* monotonic; when it last got a task; 0: never */
     uint64_t generation;  /* a new one with each attach */
     int64_t since_ms;     /* wall clock */
     int64_t seen_ms;      /* monotonic; the last request */
@@ -29,15 +36,27 @@ typedef struct {
     uint64_t generations;
 } tt_presence;
 
+/* What a worker says when it comes. */
+typedef struct {
+    tt_str name;
+    int64_t pid;
+    bool is_local;
+    tt_str last_end;      /* how its predecessor of that name ended, "signal 9 (Killed)", as far as its supervisor knows */
+} tt_worker_hello;
+
 void tt_presence_deinit(tt_presence *p);
-/* *ret_left: what it (or its predecessor of that name) had in hand; the caller frees the vector. *ret_died: that was another process.
+void tt_hands_deinit(tt_hands *hands);
+/* *ret_left: what it (or its predecessor of that name) had in hand; the caller frees it. *ret_died: that was another process.
  * TT_INVALID for a name that is no name. */
-tt_rc tt_presence_attach(tt_presence *p, tt_str name, int64_t pid, tt_hands *ret_left, bool *ret_died, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_presence_attach(tt_presence *p, const tt_worker_hello *hello, tt_hands *ret_left, bool *ret_died, tt_err *err) TT_MUST_CHECK;
 /* False when it is not attached, or as another process. */
 bool tt_presence_detach(tt_presence *p, tt_str name, int64_t pid, tt_hands *ret_left);
+/* A worker of this machine whose process is gone, with something in hand; NULL: none. */
+tt_worker_state *tt_presence_dead(const tt_presence *p);
 tt_worker_state *tt_presence_find(const tt_presence *p, tt_str name); /* NULL when absent */
 /* The worker that holds task id, and notes that it was heard of; NULL: nobody. */
 tt_worker_state *tt_presence_holder(const tt_presence *p, uint64_t id);
+tt_hand *tt_presence_hand(const tt_worker_state *w, uint64_t id); /* NULL: not in its hands */
 void tt_presence_drop(tt_worker_state *w, uint64_t id);
 /* It waits for work or runs some. */
 bool tt_worker_is_consuming(const tt_worker_state *w);

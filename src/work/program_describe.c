@@ -54,7 +54,7 @@ tt_rc tt_program_parse(tt_program *p, tt_str json, tt_err *err)
         return tt_fail(err, TT_INVALID, "--describe printed JSON that is no object");
     const char *said = json_string_value(json_object_get(p->root, "error"));
     if (said)
-        return tt_fail(err, TT_INVALID, "%.600s", said);
+        return tt_fail(err, TT_INVALID, "%.600s", *said ? said : "it says `error`, and not which");
     TT_TRY(read_text(p->root, "display_name", &p->display_name, err));
     TT_TRY(read_text(p->root, "description", &p->description, err));
     TT_TRY(read_limit(p->root, "timeout_s", 366 * 24 * 3600, &timeout_s, err));

@@ -76,7 +76,7 @@ static const char *host_id(const tutti_host *t) { return session_of(t)->id; }
 static void host_update(const tutti_host *t, const char *procedure, const char *message) { report(json_pack("{s:{s:s}}", "progress", procedure, message)); }
 static void host_count(const tutti_host *t, const char *name, int64_t more) { report(json_pack("{s:{s:I}}", "counters", name, (json_int_t)more)); }
 
-static void host_log(const tutti_host *t, const char *format, ...)
+TT_PRINTF(2, 3) static void host_log(const tutti_host *t, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -85,7 +85,7 @@ static void host_log(const tutti_host *t, const char *format, ...)
     putchar('\n');
 }
 
-static void host_fail(const tutti_host *t, const char *format, ...)
+TT_PRINTF(2, 3) static void host_fail(const tutti_host *t, const char *format, ...)
 {
     TT_BUF_AUTO tt_buf text = {0};
     va_list args;
@@ -177,12 +177,13 @@ static json_t *describe_setting(const tutti_setting *s)
 static int describe(const char *path)
 {
     const tutti_program *p = load(path);
-    json_t *settings = json_object();
     if (!p)
         return 1;
+    json_t *settings = json_object();
     for (const tutti_setting *s = p->settings; s && s->name; s++)
         if (json_object_set_new(settings, s->name, describe_setting(s)) != 0) {
             printf("{\"error\":\"setting `%s`: its type or its default is wrong\"}", s->name);
+            json_decref(settings);
             return 0;
         }
     json_t *root = json_pack("{s:s*,s:s*,s:o}", "display_name", p->display_name, "description", p->description, "settings", settings);

@@ -1,39 +1,12 @@
 #include "work/tasks.h"
-
-#include <pthread.h>
+#include "work/tasks_inner.h"
 
 #include "base/clock.h"
-#include "work/presence.h"
 
-enum { KEEP_FINISHED_MS = 7 * 24 * 3600 * 1000 };
-
-typedef struct {
-    tt_task_claim *first, **last; /* last: where the next one is hung */
-} claim_list;
-
-struct tt_tasks {
-    tt_tasks_env env;
-    pthread_mutex_t lock;   /* guards all below; never held while a callback runs */
-    pthread_cond_t idle;
-    tt_presence presence;
-    claim_list waiting;     /* oldest first */
-    tt_task_claim *batch;   /* being decided by the pump; its order is theirs */
-    tt_probe *probes;
-    tt_change pump;         /* decides claims; one at a time */
-    bool pumping, pump_again;
-    tt_change tick;         /* the queue's own clock; one at a time */
-    bool ticking;
-    int64_t tick_at_ms;     /* INT64_MAX: nothing waits for time */
-    int64_t next_tick_ms;   /* what tt_queue_tick said; writer thread */
-    tt_timer timer;         /* for the tick, waiting claims and probes */
-    unsigned timer_calls;   /* callbacks that will still come */
-    unsigned in_flight;     /* changes submitted */
-    bool draining;
-};
+enum { LOOK_MS = 1000 };
 
 #define tasks_of_pump(c) ((tt_tasks *)((char *)(c) - offsetof(tt_tasks, pump)))
 #define tasks_of_tick(c) ((tt_tasks *)((char *)(c) - offsetof(tt_tasks, tick)))
-#define op_of(c) ((tt_task_op *)((char *)(c) - offsetof(tt_task_op, change)))
 
 static void list_clear(claim_list *l)
 {
@@ -57,11 +30,13 @@ static int64_t next_deadline(const tt_tasks *t)
         at = c->deadline_ms < at ? c->deadline_ms : at;
     for (const tt_probe *p = t->probes; p; p = p->next)
         at = p->deadline_ms < at ? p->deadline_ms : at;
-    return at;
+    for (const tt_task_hold *h = t->holds; h; h = h->next)
+        at = h->deadline_ms < at ? h->deadline_ms : at;
+    return t->look_at_ms < at ? t->look_at_ms : at;
 }
 
 /* Locked. A callback that has begun but waits for the lock is counted in timer_calls, also when the timer is set again meanwhile. */
-static void set_timer(tt_tasks *t)
+void tt_tasks_set_timer(tt_tasks *t)
 {
     int64_t at = next_deadline(t);
     if (tt_timer_cancel(t->env.timers, &t->timer))
@@ -72,24 +47,24 @@ static void set_timer(tt_tasks *t)
     tt_timer_set(t->env.timers, &t->timer, at);
 }
 
-static void submit(tt_tasks *t, tt_change *change)
+void tt_tasks_submit(tt_tasks *t, tt_change *change)
 {
     t->in_flight++;
     tt_ledger_submit(t->env.ledger, change);
 }
 
 /* Locked; the last thing that a change's done() does with t. */
-static void landed(tt_tasks *t)
+void tt_tasks_landed(tt_tasks *t)
 {
     if (--t->in_flight == 0)
         pthread_cond_broadcast(&t->idle);
 }
 
-static void tick_by(tt_tasks *t, int64_t at_ms)
+void tt_tasks_tick_by(tt_tasks *t, int64_t at_ms)
 {
     if (at_ms < t->tick_at_ms)
         t->tick_at_ms = at_ms;
-    set_timer(t);
+    tt_tasks_set_timer(t);
 }
 
 /* ---- claims ---- */
@@ -97,10 +72,11 @@ static void tick_by(tt_tasks *t, int64_t at_ms)
 static void answer(tt_task_claim *c)
 {
     tt_arena arena = c->arena; /* c may be gone after done */
-    bool has_task = c->rc == TT_OK && c->task.id != 0;
-    tt_task task = c->task;
+    tt_task one = c->first;
+    const tt_task *tasks = c->tasks == &c->first ? &one : c->tasks;
+    size_t count = c->rc == TT_OK ? c->count : 0;
     c->arena = (tt_arena){0};
-    c->done(c, c->rc, has_task ? &task : NULL, c->rc == TT_OK ? NULL : &c->err);
+    c->done(c, c->rc, count ? tasks : NULL, count, c->rc == TT_OK ? NULL : &c->err);
     tt_arena_deinit(&arena);
 }
 
@@ -123,13 +99,13 @@ static void stop_waiting(tt_tasks *t, const tt_task_claim *c)
     w->seen_ms = tt_mono_ms();
 }
 
-static void pump(tt_tasks *t)
+void tt_tasks_pump(tt_tasks *t)
 {
     if (t->pumping)
         t->pump_again = true;
     else if (t->waiting.first) {
         t->pumping = true;
-        submit(t, &t->pump);
+        tt_tasks_submit(t, &t->pump);
     }
 }
 
@@ -141,12 +117,32 @@ static bool same_queues(const tt_task_claim *a, const tt_task_claim *b)
     return same;
 }
 
-static void decide(tt_task_claim *c, tt_txn *txn)
+/* most more tasks for c, behind those that it has. */
+static void decide(tt_task_claim *c, size_t most, tt_txn *txn)
 {
     static const tt_str usual = TT_STR("default");
-    c->rc = tt_queue_claim(txn, c->queues ? c->queues : &usual, c->queues ? c->queue_count : 1, c->worker, c->lease_ms, &c->arena, &c->task, &c->err);
+    size_t got = 0;
+    tt_err err;
+    tt_rc rc = tt_queue_claim(txn, c->queues ? c->queues : &usual, c->queues ? c->queue_count : 1, c->worker, c->lease_ms, most, &c->arena,
+                              c->tasks + c->count, &got, &err);
+    c->count += rc == TT_OK ? got : 0;
+    if (c->count == 0) {
+        c->rc = rc;
+        c->err = err;
+    }
 }
 
+/* Room for all that it may get; without memory it gets one. */
+static void make_room(tt_task_claim *c)
+{
+    tt_task *room = tt_arena_alloc(&c->arena, c->most * sizeof *room);
+    if (!room)
+        return;
+    room[0] = c->first;
+    c->tasks = room;
+}
+
+/* One each; what is left then goes to those that can take more. */
 static tt_rc apply_pump(tt_change *change, tt_txn *txn, tt_err *err)
 {
     tt_tasks *t = tasks_of_pump(change);
@@ -158,33 +154,46 @@ static tt_rc apply_pump(tt_change *change, tt_txn *txn, tt_err *err)
     for (tt_task_claim *c = t->batch; c; c = c->next) {
         if (empty && same_queues(c, empty))
             continue;
-        decide(c, txn);
+        decide(c, 1, txn);
         if (c->rc == TT_NOT_FOUND) {
             c->rc = TT_OK;
             empty = c;
         }
     }
+    for (tt_task_claim *c = t->batch; c; c = c->next) {
+        if (c->count == 0 || c->most <= 1 || c->first.alone || (empty && same_queues(c, empty)))
+            continue;
+        make_room(c);
+        if (c->tasks != &c->first)
+            decide(c, c->most - 1, txn);
+    }
     return TT_OK;
 }
 
-/* An operation of ours that nobody waits for. */
-static void free_op(tt_task_op *op, tt_rc rc, const tt_err *err) { free(op); }
-
-static void give_back(tt_tasks *t, const tt_hand *h, bool died)
+/* Locked. Into its worker's books; false: that worker is gone or was replaced meanwhile. */
+static bool enter_hands(tt_tasks *t, const tt_task_claim *c)
 {
-    tt_task_op *op = TT_NEW(tt_task_op);
-    *op = (tt_task_op){.verb = died ? TT_TASK_DO_FAIL : TT_TASK_DO_RELEASE, .id = h->id, .lease = h->lease,
-                       .text = died ? TT_STR("its worker died") : (tt_str){0}, .done = free_op};
-    tt_tasks_do(t, op);
+    int64_t now_ms = tt_mono_ms();
+    tt_worker_state *w = tt_presence_find(&t->presence, c->worker);
+    if (!w || w->generation != c->generation || !tt_vec_reserve(&w->hands, c->count))
+        return false;
+    for (size_t i = 0; i < c->count; i++) {
+        const tt_task *task = &c->tasks[i];
+        tt_hand h = {.id = task->id, .lease = task->lease, .attempt = task->attempts, .since_ms = now_ms};
+        snprintf(h.kind, sizeof h.kind, "%.*s", TT_STR_ARG(task->kind));
+        tt_assert(tt_vec_push(&w->hands, h));
+    }
+    w->claimed_ms = t->claimed_ms = now_ms;
+    return true;
 }
 
-/* Locked. Into its worker's books; false: that worker is gone or was replaced meanwhile. */
-static bool enter_hand(tt_tasks *t, const tt_task_claim *c)
+static void keep_homeless(const tt_task_claim *c, tt_hands *homeless)
 {
-    tt_worker_state *w = tt_presence_find(&t->presence, c->worker);
-    tt_hand h = {.id = c->task.id, .lease = c->task.lease};
-    snprintf(h.kind, sizeof h.kind, "%.*s", TT_STR_ARG(c->task.kind));
-    return w && w->generation == c->generation && tt_vec_push(&w->hands, h);
+    for (size_t i = 0; i < c->count; i++) {
+        tt_hand h = {.id = c->tasks[i].id, .lease = c->tasks[i].lease};
+        if (!tt_vec_push(homeless, h))
+            return; /* its lease runs out */
+    }
 }
 
 /* Locked. Sorts the batch: those to answer are returned, the others wait on before those who came meanwhile. */
@@ -195,19 +204,20 @@ static tt_task_claim *settle(tt_tasks *t, tt_hands *ret_homeless)
     list_clear(&kept);
     for (tt_task_claim *c = t->batch, *next; c; c = next) {
         next = c->next;
-        bool granted = c->rc == TT_OK && c->task.id;
-        if (granted && !enter_hand(t, c)) {
-            tt_hand homeless = {.id = c->task.id, .lease = c->task.lease};
-            if (tt_vec_push(ret_homeless, homeless)) /* else its lease runs out */
-                c->task.id = 0;
+        bool granted = c->rc == TT_OK && c->count;
+        if (granted && !enter_hands(t, c)) {
+            keep_homeless(c, ret_homeless);
+            c->count = 0;
             c->over = true;
         }
         bool ends = granted || c->rc != TT_OK || c->over || t->draining;
         if (ends)
             stop_waiting(t, c);
         list_add(ends ? &answered : &kept, c);
-        if (granted)
-            t->tick_at_ms = c->task.lease_until_ms < t->tick_at_ms ? c->task.lease_until_ms : t->tick_at_ms;
+        if (c->count && c->tasks[0].lease_until_ms < t->tick_at_ms)
+            t->tick_at_ms = c->tasks[0].lease_until_ms;
+        if (c->count && t->look_at_ms == INT64_MAX)
+            t->look_at_ms = tt_mono_ms() + LOOK_MS;
     }
     t->batch = NULL;
     if (kept.first) {
@@ -220,6 +230,16 @@ static tt_task_claim *settle(tt_tasks *t, tt_hands *ret_homeless)
     return answered.first;
 }
 
+static void tell_started(tt_tasks *t, const tt_task_claim *c)
+{
+    char topic[40];
+    for (; c; c = c->next)
+        for (size_t i = 0; i < c->count; i++) {
+            snprintf(topic, sizeof topic, "progress/%llu", (unsigned long long)c->tasks[i].id);
+            tt_watch_notify(t->env.watches, tt_str_of(topic), 0);
+        }
+}
+
 static void pump_done(tt_change *change, tt_rc rc, const tt_err *err)
 {
     tt_tasks *t = tasks_of_pump(change);
@@ -228,21 +248,22 @@ static void pump_done(tt_change *change, tt_rc rc, const tt_err *err)
     for (tt_task_claim *c = t->batch; c && rc != TT_OK; c = c->next) {
         c->rc = rc;
         c->err = *err;
-        c->task.id = 0;
+        c->count = 0;
     }
     tt_task_claim *answered = settle(t, &homeless);
     t->pumping = false;
     if (t->pump_again)
-        pump(t);
+        tt_tasks_pump(t);
     t->pump_again = false;
-    set_timer(t);
+    tt_tasks_set_timer(t);
     pthread_mutex_unlock(&t->lock);
+    tell_started(t, answered);
     answer_all(answered);
     for (size_t i = 0; i < homeless.len; i++)
-        give_back(t, &homeless.ptr[i], false);
-    tt_vec_deinit(&homeless);
+        tt_tasks_give_back(t, &homeless.ptr[i], false, (tt_str){0});
+    tt_hands_deinit(&homeless);
     pthread_mutex_lock(&t->lock);
-    landed(t);
+    tt_tasks_landed(t);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -255,7 +276,10 @@ static void refuse(tt_task_claim *c, tt_rc rc, const char *why)
 void tt_tasks_claim(tt_tasks *t, tt_task_claim *c)
 {
     c->arena = (tt_arena){0};
-    c->task = (tt_task){0};
+    c->first = (tt_task){0};
+    c->tasks = &c->first;
+    c->count = 0;
+    c->most = c->most ? c->most : 1;
     c->rc = TT_OK;
     c->over = c->wait_ms <= 0;
     c->deadline_ms = c->wait_ms <= 0 ? INT64_MAX : tt_mono_ms() + c->wait_ms;
@@ -267,8 +291,8 @@ void tt_tasks_claim(tt_tasks *t, tt_task_claim *c)
         w->seen_ms = tt_mono_ms();
         c->generation = w->generation;
         list_add(&t->waiting, c);
-        pump(t);
-        set_timer(t);
+        tt_tasks_pump(t);
+        tt_tasks_set_timer(t);
     }
     pthread_mutex_unlock(&t->lock);
     if (draining)
@@ -304,7 +328,7 @@ static bool is_any(const tt_task_claim *c, const void *arg) { return true; }
 void tt_tasks_wake(tt_tasks *t)
 {
     pthread_mutex_lock(&t->lock);
-    pump(t);
+    tt_tasks_pump(t);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -313,7 +337,7 @@ void tt_tasks_wake(tt_tasks *t)
 static tt_rc apply_tick(tt_change *change, tt_txn *txn, tt_err *err)
 {
     tt_tasks *t = tasks_of_tick(change);
-    return tt_queue_tick(txn, KEEP_FINISHED_MS, &t->next_tick_ms, err);
+    return tt_queue_tick(txn, &t->env.keep, &t->next_tick_ms, err);
 }
 
 static void tick_done(tt_change *change, tt_rc rc, const tt_err *err)
@@ -323,36 +347,69 @@ static void tick_done(tt_change *change, tt_rc rc, const tt_err *err)
     pthread_mutex_lock(&t->lock);
     t->ticking = false;
     int64_t next = rc != TT_OK ? tt_mono_ms() + RETRY_MS : t->next_tick_ms < 0 ? INT64_MAX : t->next_tick_ms;
-    tick_by(t, next);
-    pump(t);
-    landed(t);
+    tt_tasks_tick_by(t, next);
+    tt_tasks_pump(t);
+    tt_tasks_landed(t);
     pthread_mutex_unlock(&t->lock);
 }
 
-static tt_probe *take_late_probes(tt_tasks *t, int64_t now_ms)
+/* Locked. */
+static bool any_in_hand(const tt_tasks *t)
 {
-    tt_probe *late = NULL;
-    for (tt_probe **at = &t->probes; *at;) {
-        tt_probe *p = *at;
-        if (p->deadline_ms > now_ms) {
-            at = &p->next;
-            continue;
-        }
-        *at = p->next;
-        p->next = late;
-        late = p;
-    }
-    return late;
+    tt_str name;
+    void *value;
+    bool any = false;
+    for (size_t at = 0; tt_map_next(&t->presence.workers, &at, &name, &value);)
+        any |= ((const tt_worker_state *)value)->hands.len > 0;
+    return any;
 }
 
-static void end_late_probe(tt_tasks *t, tt_probe *p)
+/* What a dead worker was about: how it ended, and the last lines of the first task's log. */
+static void explain_death(tt_tasks *t, uint64_t id, tt_str last_end, tt_buf *out)
 {
-    tt_err err;
-    tt_task_op *op = TT_NEW(tt_task_op);
-    *op = (tt_task_op){.verb = TT_TASK_DO_CANCEL, .id = p->op.id, .text = TT_STR("nobody took the probe in time"), .done = free_op};
-    tt_tasks_do(t, op);
-    tt_rc rc = tt_fail(&err, TT_TIMEOUT, "no worker finished the probe within %lld ms: look at GET /v1/workers", (long long)p->timeout_ms);
-    p->done(p, rc, tt_mono_us() - p->start_us, &err);
+    enum { TAIL_BYTES = 400 };
+    TT_BUF_AUTO tt_buf tail = {0};
+    tt_buf_cstr_put(out, "its worker died");
+    if (last_end.len)
+        tt_buf_printf(out, ": %.*s", TT_STR_ARG(last_end));
+    if (t->env.logs)
+        tt_logs_tail(t->env.logs, id, TAIL_BYTES, &tail);
+    if (tail.len)
+        tt_buf_printf(out, ": its log ends: %.*s", TT_STR_ARG(tt_str_trim(tt_buf_view(&tail))));
+}
+
+static void give_all_back(tt_tasks *t, tt_hands *left, bool died, tt_str last_end)
+{
+    TT_BUF_AUTO tt_buf why = {0};
+    bool several = died && left->len > 1;
+    if (died && left->len)
+        explain_death(t, left->ptr[0].id, last_end, &why);
+    for (size_t i = 0; i < left->len; i++)
+        tt_tasks_give_back(t, &left->ptr[i], several, died && i == 0 ? tt_str_of(tt_buf_cstr(&why)) : (tt_str){0});
+    tt_hands_deinit(left);
+}
+
+/* Workers of this machine that are gone without a word: nobody waits for their leases. */
+static void bury_dead(tt_tasks *t)
+{
+    for (;;) {
+        tt_hands left = {0};
+        char name[sizeof((tt_worker_state *)0)->name] = "";
+        tt_task_claim *stale = NULL;
+        pthread_mutex_lock(&t->lock);
+        tt_worker_state *w = tt_presence_dead(&t->presence);
+        if (w) {
+            snprintf(name, sizeof name, "%s", w->name);
+            tt_str text = tt_str_of(name);
+            stale = take_out(t, is_of, &text);
+            tt_presence_detach(&t->presence, text, w->pid, &left);
+        }
+        pthread_mutex_unlock(&t->lock);
+        answer_all(stale);
+        give_all_back(t, &left, true, (tt_str){0});
+        if (!name[0])
+            return;
+    }
 }
 
 static void on_timer(void *arg)
@@ -361,185 +418,46 @@ static void on_timer(void *arg)
     int64_t now = tt_mono_ms();
     pthread_mutex_lock(&t->lock);
     tt_task_claim *late = take_out(t, is_late, &now);
-    tt_probe *late_probes = take_late_probes(t, now);
+    tt_probe *late_probes = tt_tasks_take_late_probes(t, now);
+    tt_task_hold *late_holds = tt_tasks_take_late_holds(t, now);
+    bool looks = t->look_at_ms <= now;
+    if (looks)
+        t->look_at_ms = any_in_hand(t) ? now + LOOK_MS : INT64_MAX;
     if (t->tick_at_ms <= now && !t->ticking && !t->draining) {
         t->ticking = true;
         t->tick_at_ms = INT64_MAX;
-        submit(t, &t->tick);
+        tt_tasks_submit(t, &t->tick);
     }
-    set_timer(t);
+    tt_tasks_set_timer(t);
     pthread_mutex_unlock(&t->lock);
     answer_all(late);
+    tt_tasks_answer_holds(late_holds, TT_OK);
     for (tt_probe *next; late_probes; late_probes = next) {
         next = late_probes->next;
-        end_late_probe(t, late_probes);
+        tt_tasks_end_late_probe(t, late_probes);
     }
+    if (looks)
+        bury_dead(t);
     pthread_mutex_lock(&t->lock);
     if (--t->timer_calls == 0)
         pthread_cond_broadcast(&t->idle);
     pthread_mutex_unlock(&t->lock);
 }
 
-/* ---- operations ---- */
-
-static tt_rc do_push(tt_task_op *op, tt_txn *txn, tt_err *err) { return tt_queue_push(txn, op->spec, &op->id, err); }
-static tt_rc do_extend(tt_task_op *op, tt_txn *txn, tt_err *err) { return tt_queue_extend(txn, op->id, op->lease, op->lease_ms, err); }
-static tt_rc do_finish(tt_task_op *op, tt_txn *txn, tt_err *err) { return tt_queue_finish(txn, op->id, op->lease, op->text, err); }
-static tt_rc do_fail(tt_task_op *op, tt_txn *txn, tt_err *err) { return tt_queue_fail(txn, op->id, op->lease, op->text, op->final, err); }
-static tt_rc do_release(tt_task_op *op, tt_txn *txn, tt_err *err) { return tt_queue_release(txn, op->id, op->lease, err); }
-static tt_rc do_cancel(tt_task_op *op, tt_txn *txn, tt_err *err) { return tt_queue_cancel(txn, op->id, op->text, err); }
-
-/* What each operation does, and what follows from it. To add one: a row here and a verb in tasks.h. */
-static const struct {
-    tt_rc (*apply)(tt_task_op *op, tt_txn *txn, tt_err *err);
-    bool lazy;       /* may be lost with the machine */
-    bool ends_hand;  /* the worker has it no longer */
-    bool ends_task;  /* finished for good: probes and watchers hear of it */
-    bool moves_time; /* something may now wait for a time */
-    bool wakes;      /* something may now be ready */
-} verbs[] = {
-    [TT_TASK_DO_PUSH] = {do_push, .moves_time = true, .wakes = true},
-    [TT_TASK_DO_EXTEND] = {do_extend, .lazy = true},
-    [TT_TASK_DO_FINISH] = {do_finish, .ends_hand = true, .ends_task = true, .wakes = true},
-    [TT_TASK_DO_FAIL] = {do_fail, .ends_hand = true, .ends_task = true, .moves_time = true, .wakes = true},
-    [TT_TASK_DO_RELEASE] = {do_release, .lazy = true, .ends_hand = true, .wakes = true},
-    [TT_TASK_DO_CANCEL] = {do_cancel, .ends_hand = true, .ends_task = true, .wakes = true},
-};
-
-static tt_rc apply_op(tt_change *change, tt_txn *txn, tt_err *err)
-{
-    tt_task_op *op = op_of(change);
-    return verbs[op->verb].apply(op, txn, err);
-}
-
-/* Locked. */
-static void update_books(tt_tasks *t, const tt_task_op *op, tt_rc rc)
-{
-    tt_worker_state *w = op->id ? tt_presence_holder(&t->presence, op->id) : NULL;
-    if (!w || !verbs[op->verb].ends_hand || (rc != TT_OK && rc != TT_GONE && rc != TT_NOT_FOUND))
-        return;
-    tt_presence_drop(w, op->id);
-    w->done += rc == TT_OK && op->verb == TT_TASK_DO_FINISH;
-    w->failed += rc == TT_OK && op->verb == TT_TASK_DO_FAIL;
-}
-
-static tt_probe *take_probe(tt_tasks *t, uint64_t id)
-{
-    for (tt_probe **at = &t->probes; *at; at = &(*at)->next)
-        if ((*at)->op.id == id) {
-            tt_probe *p = *at;
-            *at = p->next;
-            return p;
-        }
-    return NULL;
-}
-
-static void end_probe(tt_probe *p, const tt_task_op *op)
-{
-    tt_err err = {0};
-    tt_rc rc = op->verb == TT_TASK_DO_FINISH ? TT_OK : tt_fail(&err, TT_FAILED, "the probe failed: %.*s", TT_STR_ARG(op->text));
-    p->done(p, rc, tt_mono_us() - p->start_us, rc == TT_OK ? NULL : &err);
-}
-
-static void op_done(tt_change *change, tt_rc rc, const tt_err *err)
-{
-    tt_task_op *op = op_of(change);
-    tt_tasks *t = op->tasks;
-    bool ended = rc == TT_OK && verbs[op->verb].ends_task;
-    char topic[40];
-    snprintf(topic, sizeof topic, "task/%llu", (unsigned long long)op->id);
-    pthread_mutex_lock(&t->lock);
-    update_books(t, op, rc);
-    tt_probe *probe = ended ? take_probe(t, op->id) : NULL;
-    if (rc == TT_OK && verbs[op->verb].moves_time)
-        tick_by(t, tt_mono_ms());
-    if (rc == TT_OK && verbs[op->verb].wakes)
-        pump(t);
-    pthread_mutex_unlock(&t->lock);
-    if (probe)
-        end_probe(probe, op);
-    op->done(op, rc, err);
-    if (ended)
-        tt_watch_notify(t->env.watches, tt_str_of(topic), 0);
-    pthread_mutex_lock(&t->lock);
-    landed(t);
-    pthread_mutex_unlock(&t->lock);
-}
-
-void tt_tasks_do(tt_tasks *t, tt_task_op *op)
-{
-    op->tasks = t;
-    op->change = (tt_change){.apply = apply_op, .done = op_done, .lazy = verbs[op->verb].lazy};
-    pthread_mutex_lock(&t->lock);
-    submit(t, &op->change);
-    pthread_mutex_unlock(&t->lock);
-}
-
-/* ---- probes ---- */
-
-static void stop_probe(tt_probe *p)
-{
-    tt_err err;
-    p->done(p, tt_fail(&err, TT_UNAVAILABLE, "the server is stopping"), 0, &err);
-}
-
-/* On the writer thread, so before any finish of this task can be decided. */
-static void probe_pushed(tt_task_op *op, tt_rc rc, const tt_err *err)
-{
-    tt_probe *p = (tt_probe *)((char *)op - offsetof(tt_probe, op));
-    tt_tasks *t = op->tasks;
-    if (rc != TT_OK) {
-        p->done(p, rc, 0, err);
-        return;
-    }
-    pthread_mutex_lock(&t->lock);
-    bool draining = t->draining;
-    if (!draining) {
-        p->next = t->probes;
-        t->probes = p;
-        set_timer(t);
-    }
-    pthread_mutex_unlock(&t->lock);
-    if (draining)
-        stop_probe(p);
-}
-
-void tt_tasks_probe(tt_tasks *t, tt_probe *p)
-{
-    unsigned attached, consuming;
-    tt_err err;
-    p->start_us = tt_mono_us();
-    p->deadline_ms = tt_mono_ms() + p->timeout_ms;
-    tt_tasks_count_workers(t, &attached, &consuming);
-    if (attached == 0) {
-        p->done(p, tt_fail(&err, TT_UNAVAILABLE, "no worker is attached: start some with `tutti worker`, or `tutti up --workers N`"), 0, &err);
-        return;
-    }
-    p->spec = (tt_task_spec){.queue = TT_STR("default"), .kind = TT_STR("probe"), .payload = TT_STR("probe"), .priority = INT32_MAX, .max_attempts = 1};
-    p->op = (tt_task_op){.verb = TT_TASK_DO_PUSH, .spec = &p->spec, .done = probe_pushed};
-    tt_tasks_do(t, &p->op);
-}
-
 /* ---- workers ---- */
 
-static void give_all_back(tt_tasks *t, tt_hands *left, bool died)
+tt_rc tt_tasks_attach(tt_tasks *t, const tt_worker_hello *hello, tt_err *err)
 {
-    for (size_t i = 0; i < left->len; i++)
-        give_back(t, &left->ptr[i], died);
-    tt_vec_deinit(left);
-}
-
-tt_rc tt_tasks_attach(tt_tasks *t, tt_str worker, int64_t pid, tt_err *err)
-{
+    tt_str worker = hello->name;
     tt_hands left = {0};
     bool died = false;
     pthread_mutex_lock(&t->lock);
     tt_task_claim *stale = take_out(t, is_of, &worker);
-    tt_rc rc = tt_presence_attach(&t->presence, worker, pid, &left, &died, err);
-    set_timer(t);
+    tt_rc rc = tt_presence_attach(&t->presence, hello, &left, &died, err);
+    tt_tasks_set_timer(t);
     pthread_mutex_unlock(&t->lock);
     answer_all(stale);
-    give_all_back(t, &left, died);
+    give_all_back(t, &left, died, hello->last_end);
     return rc;
 }
 
@@ -552,10 +470,10 @@ tt_rc tt_tasks_detach(tt_tasks *t, tt_str worker, int64_t pid, tt_err *err)
     tt_task_claim *stale = found ? take_out(t, is_of, &worker) : NULL;
     if (found)
         tt_presence_detach(&t->presence, worker, pid, &left);
-    set_timer(t);
+    tt_tasks_set_timer(t);
     pthread_mutex_unlock(&t->lock);
     answer_all(stale);
-    give_all_back(t, &left, false);
+    give_all_back(t, &left, false, (tt_str){0});
     return found ? TT_OK : tt_fail(err, TT_NOT_FOUND, "worker `%.*s` with pid %lld is not attached", TT_STR_ARG(tt_str_slice(worker, 0, 128)), (long long)pid);
 }
 
@@ -568,7 +486,8 @@ void tt_tasks_each_worker(tt_tasks *t, void (*fn)(void *arg, const tt_worker_inf
         const tt_worker_state *w = value;
         const tt_hand *h = w->hands.len ? &w->hands.ptr[0] : NULL;
         tt_worker_info info = {.name = name, .pid = w->pid, .since_ms = w->since_ms, .seen_ago_ms = tt_mono_ms() - w->seen_ms, .done = w->done,
-                               .failed = w->failed, .consuming = tt_worker_is_consuming(w), .task = h ? h->id : 0,
+                               .failed = w->failed, .consuming = tt_worker_is_consuming(w), .task = h ? h->id : 0, .in_hand = w->hands.len,
+                               .claimed_ago_ms = w->claimed_ms ? tt_mono_ms() - w->claimed_ms : -1,
                                .kind = h ? tt_str_of(h->kind) : (tt_str){0}};
         fn(arg, &info);
     }
@@ -590,6 +509,14 @@ void tt_tasks_count_workers(tt_tasks *t, unsigned *ret_attached, unsigned *ret_c
     *ret_consuming = counts[1];
 }
 
+int64_t tt_tasks_last_claim_ago(tt_tasks *t)
+{
+    pthread_mutex_lock(&t->lock);
+    int64_t ago_ms = t->claimed_ms ? tt_mono_ms() - t->claimed_ms : -1;
+    pthread_mutex_unlock(&t->lock);
+    return ago_ms;
+}
+
 /* ---- opening and closing ---- */
 
 tt_rc tt_tasks_open(const tt_tasks_env *env, tt_tasks **ret, tt_err *err)
@@ -600,11 +527,12 @@ tt_rc tt_tasks_open(const tt_tasks_env *env, tt_tasks **ret, tt_err *err)
     pthread_cond_init(&t->idle, NULL);
     list_clear(&t->waiting);
     t->pump = (tt_change){.apply = apply_pump, .done = pump_done, .lazy = true};
-    t->tick = (tt_change){.apply = apply_tick, .done = tick_done};
+    t->tick = (tt_change){.apply = apply_tick, .done = tick_done, .lazy = true}; /* what a crash undoes is due again */
     t->timer = (tt_timer){.fn = on_timer, .arg = t};
     t->tick_at_ms = tt_mono_ms();
+    t->look_at_ms = INT64_MAX;
     pthread_mutex_lock(&t->lock);
-    set_timer(t);
+    tt_tasks_set_timer(t);
     pthread_mutex_unlock(&t->lock);
     *ret = t;
     return TT_OK;
@@ -617,12 +545,15 @@ void tt_tasks_drain(tt_tasks *t)
     tt_task_claim *all = take_out(t, is_any, NULL);
     tt_probe *probes = t->probes;
     t->probes = NULL;
-    set_timer(t);
+    tt_task_hold *holds = t->holds;
+    t->holds = NULL;
+    tt_tasks_set_timer(t);
     pthread_mutex_unlock(&t->lock);
     answer_all(all);
+    tt_tasks_answer_holds(holds, TT_OK);
     for (tt_probe *next; probes; probes = next) {
         next = probes->next;
-        stop_probe(probes);
+        tt_tasks_stop_probe(probes);
     }
 }
 

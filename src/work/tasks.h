@@ -7,15 +7,20 @@
 #define TT_WORK_TASKS_H
 
 #include "base/timer.h"
+#include "ledger/limits.h"
 #include "ledger/queue.h"
 #include "ledger/watch.h"
+#include "work/logs.h"
+#include "work/presence.h"
 
 typedef struct tt_tasks tt_tasks;
 
 typedef struct {
     tt_ledger *ledger;
-    tt_watches *watches;   /* "task/ID" is notified when a task ends */
+    tt_watches *watches;   /* "task/ID" is notified when an attempt ends, "progress/ID" when one starts, goes back, or says how far it is */
     tt_timers *timers;
+    tt_logs *logs;         /* for the last lines of a task whose worker died; may be NULL */
+    tt_queue_keep keep;    /* of ended tasks */
 } tt_tasks_env;
 
 tt_rc tt_tasks_open(const tt_tasks_env *env, tt_tasks **ret, tt_err *err) TT_MUST_CHECK;
@@ -28,8 +33,10 @@ void tt_tasks_wake(tt_tasks *t);
 
 /* ---- workers ---- */
 
-/* Says "I hold nothing": tasks in the books of this name go back; with the attempt counted when another process had them (it died). */
-tt_rc tt_tasks_attach(tt_tasks *t, tt_str worker, int64_t pid, tt_err *err) TT_MUST_CHECK;
+/* Says "I hold nothing": tasks in the books of this name go back. When another process had them, it died: the first of them, which it was running as far
+ * as is known, has one attempt less, the others have not; and when there were several, each of them is next claimed alone. A worker of this
+ * machine that dies without a successor is noticed within seconds, any other one by its leases. */
+tt_rc tt_tasks_attach(tt_tasks *t, const tt_worker_hello *hello, tt_err *err) TT_MUST_CHECK;
 /* Leaves; what it holds goes back without an attempt. TT_NOT_FOUND: not attached by this process. */
 tt_rc tt_tasks_detach(tt_tasks *t, tt_str worker, int64_t pid, tt_err *err) TT_MUST_CHECK;
 
@@ -39,13 +46,17 @@ typedef struct {
     int64_t seen_ago_ms;
     uint64_t done, failed;
     bool consuming;        /* waits for work, or has some */
-    uint64_t task;         /* one in hand; 0: none */
+    int64_t claimed_ago_ms;/* since it last got a task; -1: never */
+    uint64_t task;         /* the first in hand; 0: none */
+    size_t in_hand;
     tt_str kind;
 } tt_worker_info;
 /* In no order; fn must not call tasks. */
 void tt_tasks_each_worker(tt_tasks *t, void (*fn)(void *arg, const tt_worker_info *info), void *arg);
 /* For health: how many are attached, and how many of them consume. */
 void tt_tasks_count_workers(tt_tasks *t, unsigned *ret_attached, unsigned *ret_consuming);
+/* Since any worker last got a task (ms); -1: none has since the server started. */
+int64_t tt_tasks_last_claim_ago(tt_tasks *t);
 
 typedef struct tt_task_claim {
     tt_str worker;         /* attached */
@@ -53,12 +64,14 @@ typedef struct tt_task_claim {
     size_t queue_count;
     int64_t wait_ms;       /* 0: answer at once */
     int64_t lease_ms;
-    /* TT_OK with a task, or NULL: none came in time. The task lives until the callback returns. */
-    void (*done)(struct tt_task_claim *c, tt_rc rc, const tt_task *task, const tt_err *err);
+    size_t most;           /* tasks at once; 0: one. Workers that wait get one each before any gets more */
+    /* TT_OK with tasks, or count 0: none came in time. The tasks live until the callback returns. */
+    void (*done)(struct tt_task_claim *c, tt_rc rc, const tt_task *tasks, size_t count, const tt_err *err);
     /* tasks.c's own: */
     struct tt_task_claim *next;
     tt_arena arena;
-    tt_task task;          /* id 0: none yet */
+    tt_task first, *tasks; /* tasks: first, or room for most in the arena */
+    size_t count;
     tt_rc rc;
     tt_err err;
     int64_t deadline_ms;
@@ -69,22 +82,59 @@ void tt_tasks_claim(tt_tasks *t, tt_task_claim *c);
 
 /* ---- one task ---- */
 
-typedef enum { TT_TASK_DO_PUSH, TT_TASK_DO_EXTEND, TT_TASK_DO_FINISH, TT_TASK_DO_FAIL, TT_TASK_DO_RELEASE, TT_TASK_DO_CANCEL } tt_task_verb;
+typedef enum {
+    TT_TASK_DO_PUSH, TT_TASK_DO_EXTEND, TT_TASK_DO_FINISH, TT_TASK_DO_FAIL, TT_TASK_DO_RELEASE, TT_TASK_DO_CANCEL, TT_TASK_DO_RETRY, TT_TASK_DO_DELETE,
+    TT_TASK_DO_PROGRESS, TT_TASK_DO_NOTE,
+} tt_task_verb;
 
 typedef struct tt_task_op {
     tt_task_verb verb;
     uint64_t id;              /* a push fills it in */
     uint64_t lease;
     int64_t lease_ms;         /* extend */
-    tt_str text;              /* finish: result; fail, cancel: reason */
+    int64_t delay_ms;         /* release */
+    tt_str text;              /* finish: result; fail, cancel, release, note: reason; progress: the map */
     bool final;               /* fail */
+    bool alone;               /* release */
     const tt_task_spec *spec; /* push */
     void (*done)(struct tt_task_op *op, tt_rc rc, const tt_err *err);
-    tt_change change;         /* tasks.c's own, as is the next */
+    tt_change change;         /* ours, as is the next */
     tt_tasks *tasks;
 } tt_task_op;
-/* As the queue's functions of the same names; done is called when it is durable (extend, release: decided). */
+/* As the queue's functions of the same names; done is called when it is durable (extend, release, progress: decided). */
 void tt_tasks_do(tt_tasks *t, tt_task_op *op);
+
+/* Several operations in one change: all durable together. Each has a result of its own; those that the queue refused (a lease that is gone, a
+ * key that is taken) leave the others alone. The operations' done is not called. */
+typedef struct tt_task_batch {
+    tt_task_op *ops;
+    tt_rc *rcs;               /* of each */
+    size_t count;
+    void (*done)(struct tt_task_batch *b, tt_rc rc, const tt_err *err); /* rc: of the change; when it is not TT_OK nothing was done */
+    tt_change change;         /* ours, as is the next */
+    tt_tasks *tasks;
+} tt_task_batch;
+void tt_tasks_do_all(tt_tasks *t, tt_task_batch *b);
+
+/* Waits until a claimed task is its worker's no longer: how a worker hears of a cancel at once. */
+typedef struct tt_task_hold {
+    uint64_t id, lease;
+    int64_t wait_ms;
+    /* TT_OK: the time is over, it still is; TT_CANCELED; TT_GONE: it ended, or the lease is another's. */
+    void (*done)(struct tt_task_hold *h, tt_rc rc);
+    /* ours: */
+    struct tt_task_hold *next;
+    int64_t deadline_ms;
+} tt_task_hold;
+void tt_tasks_hold(tt_tasks *t, tt_task_hold *h);
+
+/* One task as it is now: the committed state, and what is newer in memory. */
+tt_rc tt_tasks_get(tt_tasks *t, uint64_t id, tt_arena *arena, tt_task *ret, tt_err *err) TT_MUST_CHECK;
+/* Whether words about a task under this lease are to be taken: it is claimed under it, or was last. May wait for the disk. */
+tt_rc tt_tasks_check_lease(tt_tasks *t, uint64_t id, uint64_t lease, tt_err *err) TT_MUST_CHECK;
+/* The queue's functions about limits, as changes; done on the writer thread. */
+tt_rc tt_tasks_put_limit(tt_tasks *t, const tt_limit *limit, tt_err *err) TT_MUST_CHECK;    /* waits for the disk */
+tt_rc tt_tasks_delete_limit(tt_tasks *t, tt_str key, tt_err *err) TT_MUST_CHECK;            /* waits for the disk */
 
 /* Push a `probe` and wait until a worker has finished it. TT_UNAVAILABLE: no worker is attached; TT_TIMEOUT: none took it in time. */
 typedef struct tt_probe {

@@ -6,7 +6,7 @@ import urllib.parse
 
 import pytest
 from test_programs import C, DESCRIBE, PYTHON
-from tutti_process import binary, until
+from tutti_process import alive, binary, until
 
 RUN = "/execution/run"
 
@@ -197,13 +197,49 @@ def test_the_command_line(place):
 
 
 def test_a_changed_program_is_not_run_for_an_older_task(place):
-    place.script("p", "echo old")
+    place.script("p", "echo old; echo 1 >%s/_ran" % place.dir)
     place.start(workers=0)
     job = place.run("p")
-    place.script("p", "echo new")
-    place.t.restart(args=[*place.t.args, "--workers", "1"])
-    m = place.ended(job)
-    assert m["status"] == "failed" and "is not the one that the task was made for" in m["exc_info"]
+    old = (place.dir / "p").read_text()
+    place.script("p", "echo new; echo 2 >%s/_ran" % place.dir)
+    place.t.workers = 1
+    place.t.restart()
+    shown = until(lambda: (lambda e: e["reason"] and e)(place.t.get("/v1/executions/%s" % job).json), "a worker that says why it leaves the task")
+    assert "is not the one that was asked for" in shown["reason"] and shown["attempts"] == 0 and shown["ended"] is None
+    place.add("p", old)
+    assert place.ended(job)["status"] == "finished" and (place.dir / "_ran").read_text() == "1\n"
+
+
+def test_progress_and_log_while_it_runs(place):
+    place.script("p", "echo '{\"progress\":{\"pull\":\"started\"},\"counters\":{\"rows\":3}}' >&3; echo first line; while ! [ -e %s/_go ]; do sleep 0.05; done; "
+                      "echo second line; echo '{\"progress\":{\"pull\":\"completed\"}}' >&3" % place.dir)
+    place.start()
+    job = place.run("p")
+    m = until(lambda: (lambda m: m["meta"] and m)(place.get(job)), "progress of a running one")
+    assert m["status"] == "started" and m["meta"] == {"pull": "started"}
+    assert place.t.get("/v1/executions/%s" % job).json["counters"] == {"rows": 3}
+    until(lambda: place.t.get("/v1/tasks/1/log").body == b"first line\n", "the first line of the log")
+    (place.dir / "_go").write_text("")
+    assert place.ended(job)["meta"] == {"pull": "completed"}
+    followed = place.tutti("run", "p", "--follow")
+    assert followed.returncode == 0 and followed.stdout == "first line\nsecond line\n" and "pull: completed" in followed.stderr, followed
+
+
+def test_a_canceled_one_is_ended_with_all_of_it(place):
+    place.script("p", "trap '' TERM; setsid sleep 600 & echo $! >%s/_pid; wait; sleep 600" % place.dir)
+    place.start()
+    job = place.run("p")
+    pid = int(until(lambda: (place.dir / "_pid").exists() and (place.dir / "_pid").read_text(), "its child"))
+    assert place.t.post("/v1/tasks/1/cancel").status == 200
+    until(lambda: not alive(pid), "the end of what it started")
+    assert place.ended(job)["status"] == "canceled"
+
+
+def test_a_time_limit(place):
+    place.script("p", "sleep 600", timeout_s=1)
+    place.start()
+    m = place.ended(place.run("p"))
+    assert m["status"] == "failed" and m["timeout"] == 1 and "1" in m["exc_info"]
 
 
 # ---- in C ----
@@ -215,7 +251,7 @@ def test_c_programs_share_a_process_until_one_ends_it(place):
     first, second = (place.ended(place.run("inc"))["result"] for _ in range(2))
     assert first["pid"] == second["pid"] and (first["calls"], second["calls"]) == (1, 2)
     crashed = place.ended(place.run("inc", {"how": "crash"}))
-    assert crashed["status"] == "failed" and "last words" in crashed["exc_info"]
+    assert crashed["status"] == "failed" and "last words" in crashed["exc_info"] and crashed["meta"] == {"how": "crash"}
     third = place.ended(place.run("inc"))["result"]
     assert third["pid"] != first["pid"] and third["calls"] == 1
 

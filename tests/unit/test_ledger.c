@@ -616,7 +616,8 @@ static tt_rc apply_claim(void *arg, tt_txn *txn, tt_err *err)
     outcome *o = arg;
     tt_arena arena = {0};
     tt_task t;
-    tt_rc rc = tt_queue_claim(txn, (tt_str[]){TT_STR("q")}, 1, TT_STR("w"), 60000, &arena, &t, err);
+    size_t count;
+    tt_rc rc = tt_queue_claim(txn, (tt_str[]){TT_STR("q")}, 1, TT_STR("w"), 60000, 1, &arena, &t, &count, err);
     if (rc == TT_OK)
         o->task = t.id, o->lease = t.lease;
     tt_arena_deinit(&arena);

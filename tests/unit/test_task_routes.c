@@ -13,7 +13,9 @@
 
 /* A server on DIR/tutti.sock in this process, and a worker process that talks to it as in life. */
 typedef struct {
-    char dir[64], socket[96], ledger_path[96];
+    char dir[64], socket[96], ledger_path[96], logs_path[96];
+    tt_logs *logs;
+    tt_pool *pool;
     tt_ledger *ledger;
     tt_watches *watches;
     tt_timers *timers;
@@ -27,6 +29,7 @@ static void make_dir(house *h)
     snprintf(h->dir, sizeof h->dir, "/tmp/tutti-routes-XXXXXX");
     cr_assert(mkdtemp(h->dir));
     snprintf(h->socket, sizeof h->socket, "%s/tutti.sock", h->dir);
+    snprintf(h->logs_path, sizeof h->logs_path, "%s/logs", h->dir);
     snprintf(h->ledger_path, sizeof h->ledger_path, "%s/ledger.db", h->dir);
 }
 
@@ -38,6 +41,7 @@ static void remove_dir(house *h)
         snprintf(path, sizeof path, "%s/%s", h->dir, names[i]);
         unlink(path);
     }
+    rmdir(h->logs_path);
     cr_assert_eq(rmdir(h->dir), 0);
 }
 
@@ -48,11 +52,17 @@ static void open_house(house *h)
     cr_assert_eq(tt_ledger_open(&(tt_ledger_options){.path = h->ledger_path}, &h->ledger, &err), TT_OK, "%s", err.text);
     cr_assert_eq(tt_timers_new(&h->timers, &err), TT_OK);
     h->watches = tt_watches_new();
-    h->area = (tt_task_area){.ledger = h->ledger, .expected_workers = 1};
-    cr_assert_eq(tt_tasks_open(&(tt_tasks_env){h->ledger, h->watches, h->timers}, &h->area.tasks, &err), TT_OK);
+    cr_assert_eq(tt_logs_open(h->logs_path, 0, &h->logs, &err), TT_OK, "%s", err.text);
+    cr_assert_eq(tt_pool_new(2, "calls", &h->pool, &err), TT_OK);
+    h->area = (tt_task_area){.ledger = h->ledger, .expected_workers = 1, .logs = h->logs, .pool = h->pool, .watches = h->watches, .timers = h->timers,
+                             .keep_logs_ms = INT32_MAX, .followers_lock = PTHREAD_MUTEX_INITIALIZER};
+    tt_tasks_env env = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers, .logs = h->logs, .keep = {-1, -1, 0}};
+    cr_assert_eq(tt_tasks_open(&env, &h->area.tasks, &err), TT_OK);
+    tt_task_area_start(&h->area);
     cr_assert_eq(tt_listen_unix(h->socket, 0600, &fd, &err), TT_OK);
     cr_assert_eq(tt_server_new(&(tt_server_options){.listen_fds = &fd, .listen_count = 1, .threads = 1, .spool_dir = h->dir}, &h->server, &err), TT_OK);
     tt_server_add_routes(h->server, tt_task_routes, &h->area);
+    tt_server_add_routes(h->server, tt_worker_routes, &h->area);
     tt_server_add_health(h->server, tt_task_health, &h->area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->area);
     cr_assert_eq(tt_server_start(h->server, &err), TT_OK, "%s", err.text);
@@ -63,7 +73,11 @@ static void close_house(house *h)
     tt_tasks_drain(h->area.tasks);
     tt_server_drain(h->server, 5000);
     tt_server_free(h->server);
+    tt_task_area_close(&h->area);
+    tt_pool_free(h->pool);
     tt_tasks_close(h->area.tasks);
+    tt_logs_sweep(h->logs, -60000); /* the folder is to be empty at the end */
+    tt_logs_close(h->logs);
     tt_timers_free(h->timers);
     tt_ledger_close(h->ledger);
     tt_watches_free(h->watches);
@@ -146,8 +160,41 @@ Test(task_routes, every_step_over_the_wire, .timeout = 60)
         {"POST", "/v1/workers/attach", "[", 400, "invalid"},
         {"POST", "/v1/workers/attach", "{\"name\":\"w\",\"pid\":1}", 200, "\"w\""},
         {"POST", "/v1/tasks/claim?worker=w&lease=1ms", "", 400, "out of range"},
-        {"POST", "/v1/tasks/claim?worker=w&lease=5s&queue=a,,b", "", 200, "null"},
-        {"POST", "/v1/tasks/claim?worker=w&lease=5s&wait=10ms", "", 200, "null"},
+        {"POST", "/v1/tasks/claim?worker=w&lease=5s&queue=a,,b", "", 200, "[]"},
+        {"POST", "/v1/tasks/claim?worker=w&lease=5s&max=0", "", 400, "out of range"},
+        {"POST", "/v1/tasks/claim?worker=w&lease=5s&wait=10ms", "", 200, "[]"},
+        {"POST", "/v1/tasks", "{}", 400, "names no kind"},
+        {"POST", "/v1/tasks", "{\"kind\":\"nonsense\"}", 400, "no kind"},
+        {"POST", "/v1/tasks", "{\"kind\":\"probe\",\"colour\":1}", 400, "no member `colour`"},
+        {"POST", "/v1/tasks", "{\"kind\":\"probe\",\"timeout\":\"soon\"}", 400, "soon"},
+        {"POST", "/v1/tasks", "{\"kind\":\"probe\",\"run_at\":\"never ever\"}", 400, "never"},
+        {"POST", "/v1/tasks", "{\"kind\":\"probe\",\"queue\":\"q\",\"unique_key\":\"k\",\"payload\":{\"a\":[1]},\"timeout\":\"5s\",\"memory\":\"1MiB\"}", 200, "\"id\":1"},
+        {"POST", "/v1/tasks", "{\"kind\":\"probe\",\"queue\":\"q\",\"unique_key\":\"k\"}", 409, "task 1"},
+        {"POST", "/v1/tasks", "{\"tasks\":[{\"kind\":\"probe\",\"queue\":\"q\",\"unique_key\":\"k\"},{\"kind\":\"probe\",\"queue\":\"r\",\"run_in\":\"1h\"}]}", 200, "[null,2]"},
+        {"POST", "/v1/tasks/claim?worker=w&lease=5s&queue=q&max=5", "", 200, "\"timeout_ms\":5000"},
+        {"GET", "/v1/tasks/1", "", 200, "{\\\"a\\\":[1]}"},
+        {"GET", "/v1/tasks?queue=r", "", 200, "\"scheduled\""},
+        {"GET", "/v1/tasks?state=funny", "", 400, "no state"},
+        {"GET", "/v1/tasks?limit=0", "", 400, "out of range"},
+        {"GET", "/v1/queues", "", 200, "\"queue\":\"r\""},
+        {"POST", "/v1/tasks/1/progress?lease=77", "{}", 409, "gone"},
+        {"POST", "/v1/tasks/1/log?lease=77", "text", 409, "gone"},
+        {"POST", "/v1/tasks/report", "{\"ends\":[{\"id\":1,\"lease\":77,\"how\":\"finished\"}]}", 200, "\"gone\""},
+        {"POST", "/v1/tasks/report", "{\"ends\":[{\"id\":1,\"lease\":77,\"how\":\"badly\"}]}", 400, "badly"},
+        {"POST", "/v1/tasks/1/retry", "", 409, "started"},
+        {"DELETE", "/v1/tasks/1", "", 409, "cancel it first"},
+        {"POST", "/v1/tasks/1/cancel?reason=enough", "", 200, "canceled"},
+        {"GET", "/v1/tasks/1", "", 200, "\"enough\""},
+        {"POST", "/v1/tasks/1/retry", "", 200, "queued"},
+        {"POST", "/v1/tasks/1/cancel", "", 200, "canceled"},
+        {"DELETE", "/v1/tasks/1", "", 200, "deleted"},
+        {"GET", "/v1/tasks/1/log", "", 404, "no task 1"},
+        {"GET", "/v1/tasks/2/log", "", 200, ""},
+        {"PUT", "/v1/limits/api", "", 400, "limits nothing"},
+        {"PUT", "/v1/limits/api?rate=5&per=1m&concurrency=2", "", 200, "api"},
+        {"GET", "/v1/limits", "", 200, "\"per_ms\":60000"},
+        {"DELETE", "/v1/limits/api", "", 200, "deleted"},
+        {"DELETE", "/v1/limits/api", "", 404, "no limit"},
         {"POST", "/v1/tasks/7/finish?lease=1", "result", 404, "no task 7"},
         {"POST", "/v1/tasks/seven/finish?lease=1", "result", 400, "id"},
         {"POST", "/v1/tasks/7/fail?lease=1", "{\"reason\":\"x\"}", 404, "no task 7"},

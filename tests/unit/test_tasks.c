@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -33,7 +34,7 @@ static void open_all(void)
     cr_assert_eq(tt_ledger_open(&(tt_ledger_options){.path = path}, &ledger, &err), TT_OK, "%s", err.text);
     cr_assert_eq(tt_timers_new(&timers, &err), TT_OK);
     watches = tt_watches_new();
-    cr_assert_eq(tt_tasks_open(&(tt_tasks_env){ledger, watches, timers}, &tasks, &err), TT_OK);
+    cr_assert_eq(tt_tasks_open(&(tt_tasks_env){.ledger = ledger, .watches = watches, .timers = timers, .keep = {-1, -1, 0}}, &tasks, &err), TT_OK);
 }
 
 static void close_all(void)
@@ -78,13 +79,21 @@ typedef struct {
     tt_rc rc;
     tt_task task; /* strings are not kept */
     char payload[64];
+    size_t count;
+    uint64_t ids[8], leases[8];
     bool done;
 } claim_test;
 
-static void claim_came(tt_task_claim *c, tt_rc rc, const tt_task *task, const tt_err *err)
+static void claim_came(tt_task_claim *c, tt_rc rc, const tt_task *tasks_got, size_t count, const tt_err *err)
 {
+    const tt_task *task = count ? &tasks_got[0] : NULL;
     claim_test *t = (claim_test *)c;
     t->rc = rc;
+    t->count = count;
+    for (size_t i = 0; i < count && i < TT_COUNT(t->ids); i++) {
+        t->ids[i] = tasks_got[i].id;
+        t->leases[i] = tasks_got[i].lease;
+    }
     if (task) {
         t->task = *task;
         snprintf(t->payload, sizeof t->payload, "%.*s", TT_STR_ARG(task->payload));
@@ -146,7 +155,7 @@ static tt_rc report(tt_task_verb verb, const claim_test *c)
 static void attach(const char *name, int64_t pid)
 {
     tt_err err;
-    cr_assert_eq(tt_tasks_attach(tasks, tt_str_of(name), pid, &err), TT_OK, "%s", err.text);
+    cr_assert_eq(tt_tasks_attach(tasks, &(tt_worker_hello){.name = tt_str_of(name), .pid = pid, .last_end = TT_STR("signal 9 (Killed)")}, &err), TT_OK, "%s", err.text);
 }
 
 static tt_task_state state_of(uint64_t id)
@@ -210,7 +219,7 @@ Test(tasks, who_is_not_attached_gets_nothing)
 {
     cr_assert_eq(claim("stranger", 0, 1000).rc, TT_NOT_FOUND);
     tt_err err;
-    cr_assert_eq(tt_tasks_attach(tasks, TT_STR("a b"), 1, &err), TT_INVALID);
+    cr_assert_eq(tt_tasks_attach(tasks, &(tt_worker_hello){.name = TT_STR("a b"), .pid = 1}, &err), TT_INVALID);
     cr_assert_eq(tt_tasks_detach(tasks, TT_STR("stranger"), 1, &err), TT_NOT_FOUND);
 }
 
@@ -253,6 +262,129 @@ Test(tasks, a_worker_that_attaches_again_holds_nothing)
     cr_expect_eq(e.task.attempts, 3);
     cr_expect_eq(report(TT_TASK_DO_RELEASE, &e), TT_OK);
     cr_expect_eq(claim("v", 5000, 60000).task.attempts, 3);
+}
+
+Test(tasks, when_a_worker_dies_only_the_first_in_its_hands_pays)
+{
+    claim_test c = {.claim = {.worker = TT_STR("w"), .most = 4, .lease_ms = 60000, .done = claim_came}};
+    uint64_t ids[4];
+    tt_arena arena = {0};
+    tt_task t;
+    attach("w", 1);
+    for (size_t i = 0; i < 4; i++)
+        ids[i] = push("x", 1);
+    tt_tasks_claim(tasks, &c.claim);
+    await(&c.done);
+    cr_assert(c.count == 4 && c.ids[0] == ids[0] && c.ids[3] == ids[3]);
+    attach("w", 2);
+    claim_test again = {.claim = {.worker = TT_STR("w"), .most = 4, .wait_ms = 5000, .lease_ms = 60000, .done = claim_came}};
+    tt_tasks_claim(tasks, &again.claim);
+    await(&again.done);
+    cr_assert(again.count == 1 && again.ids[0] == ids[1] && again.task.attempts == 1, "each alone now");
+    do /* a failure is told when it is durable, and here nobody asked to be told */
+        cr_assert_eq(tt_tasks_get(tasks, ids[0], &arena, &t, NULL), TT_OK);
+    while (t.state < TT_TASK_FINISHED);
+    cr_assert(t.state == TT_TASK_FAILED && tt_str_is(t.reason, "its worker died: signal 9 (Killed)"), "%.*s", TT_STR_ARG(t.reason));
+    tt_arena_deinit(&arena);
+}
+
+Test(tasks, a_local_worker_that_is_gone_is_noticed)
+{
+    tt_err err;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    waitpid(pid, NULL, 0);
+    cr_assert_eq(tt_tasks_attach(tasks, &(tt_worker_hello){.name = TT_STR("gone"), .pid = pid, .is_local = true}, &err), TT_OK);
+    uint64_t id = push("x", 2);
+    cr_assert_eq(claim("gone", 0, 600000).task.id, id);
+    attach("w", 2);
+    claim_test c = claim("w", 30000, 60000); /* long before the lease is over */
+    cr_assert(c.task.id == id && c.task.attempts == 2);
+}
+
+typedef struct {
+    tt_task_hold hold;
+    tt_rc rc;
+    bool done;
+} hold_test;
+
+static void hold_came(tt_task_hold *h, tt_rc rc)
+{
+    ((hold_test *)h)->rc = rc;
+    set_flag(&((hold_test *)h)->done);
+}
+
+static void begin_hold(hold_test *h, const claim_test *c, int64_t wait_ms)
+{
+    *h = (hold_test){.hold = {.id = c->task.id, .lease = c->task.lease, .wait_ms = wait_ms, .done = hold_came}};
+    tt_tasks_hold(tasks, &h->hold);
+}
+
+Test(tasks, a_hold_hears_of_the_end_at_once)
+{
+    hold_test h;
+    attach("w", 1);
+    push("x", 1);
+    push("y", 1);
+    claim_test c = claim("w", 0, 60000);
+    begin_hold(&h, &c, 10);
+    await(&h.done);
+    cr_assert_eq(h.rc, TT_OK);
+    begin_hold(&h, &c, 60000);
+    cr_assert_eq(run_op((tt_task_op){.verb = TT_TASK_DO_CANCEL, .id = c.task.id, .text = TT_STR("no")}, NULL), TT_OK);
+    await(&h.done);
+    cr_assert_eq(h.rc, TT_CANCELED);
+    begin_hold(&h, &c, 60000);
+    await(&h.done);
+    cr_assert_eq(h.rc, TT_GONE);
+    c = claim("w", 0, 60000);
+    begin_hold(&h, &c, 60000);
+    cr_assert_eq(report(TT_TASK_DO_FINISH, &c), TT_OK);
+    await(&h.done);
+    cr_assert_eq(h.rc, TT_GONE);
+}
+
+typedef struct {
+    tt_task_batch batch;
+    bool done;
+} batch_test;
+
+static void batch_came(tt_task_batch *b, tt_rc rc, const tt_err *err)
+{
+    cr_assert_eq(rc, TT_OK);
+    set_flag(&((batch_test *)b)->done);
+}
+
+Test(tasks, a_batch_goes_on_behind_what_is_refused)
+{
+    enum { N = 4 };
+    tt_task_spec specs[N];
+    tt_task_op ops[N] = {0};
+    tt_rc rcs[N];
+    attach("w", 1);
+    for (int i = 0; i < N; i++) {
+        specs[i] = (tt_task_spec){.queue = TT_STR("default"), .kind = TT_STR("probe"), .unique_key = i < 2 ? TT_STR("k") : (tt_str){0}};
+        ops[i] = (tt_task_op){.verb = TT_TASK_DO_PUSH, .spec = &specs[i]};
+    }
+    batch_test b = {.batch = {.ops = ops, .rcs = rcs, .count = N, .done = batch_came}};
+    tt_tasks_do_all(tasks, &b.batch);
+    await(&b.done);
+    cr_assert(rcs[0] == TT_OK && rcs[1] == TT_EXISTS && rcs[2] == TT_OK && rcs[3] == TT_OK && ops[1].id == ops[0].id);
+    claim_test c = {.claim = {.worker = TT_STR("w"), .most = 8, .lease_ms = 60000, .done = claim_came}};
+    tt_tasks_claim(tasks, &c.claim);
+    await(&c.done);
+    cr_assert_eq(c.count, 3);
+    for (int i = 0; i < 3; i++)
+        ops[i] = (tt_task_op){.verb = TT_TASK_DO_FINISH, .id = c.ids[i], .lease = c.leases[i] - (i == 1)};
+    b = (batch_test){.batch = {.ops = ops, .rcs = rcs, .count = 3, .done = batch_came}};
+    tt_tasks_do_all(tasks, &b.batch);
+    await(&b.done);
+    cr_assert(rcs[0] == TT_OK && rcs[1] == TT_GONE && rcs[2] == TT_OK);
+    cr_assert(state_of(c.ids[0]) == TT_TASK_FINISHED && state_of(c.ids[2]) == TT_TASK_FINISHED);
+    unsigned attached, consuming;
+    tt_tasks_count_workers(tasks, &attached, &consuming);
+    cr_assert_eq(consuming, 1, "it still has the second one");
 }
 
 typedef struct {
@@ -320,11 +452,12 @@ Test(tasks, drained_it_answers_everybody)
 /* ---- the worker's loop over a transport without a wire ---- */
 
 typedef struct {
-    int attaches, claims, finishes, fails, releases, detaches;
+    int attaches, claims, finishes, fails, releases, cancels, detaches;
+    size_t most;
     atomic_int extends;
     int outages;        /* so many calls find nobody */
     tt_rc extend_rc;
-    char result[64], reason[128];
+    char result[128], reason[128];
     bool final;
     atomic_bool interrupted;
 } script;
@@ -341,53 +474,62 @@ static tt_rc s_attach(void *arg, tt_err *err)
 }
 static tt_rc s_detach(void *arg, tt_err *err) { return ((script *)arg)->detaches++, TT_OK; }
 
-/* Three tasks: one that works, one of an unknown kind, one that takes its time; then TERM. */
-static tt_rc s_claim(void *arg, int64_t wait_ms, int64_t lease_ms, tt_arena *arena, tt_worker_task *ret, tt_err *err)
+/* Three tasks at once: one that works, one of an unknown kind, one that takes its time; then TERM. */
+static tt_rc s_claim(void *arg, int64_t wait_ms, int64_t lease_ms, size_t most, tt_arena *arena, tt_worker_task *ret, size_t *ret_count, tt_err *err)
 {
     script *s = arg;
     static const char *const kinds[] = {"probe", "nonsense", "slow"};
     if (is_out(s))
         return tt_fail(err, TT_UNAVAILABLE, "nobody");
-    int n = s->claims++;
-    if (n < 3) {
-        *ret = (tt_worker_task){.id = (uint64_t)n + 1, .lease = 7, .attempt = 1, .kind = tt_str_of(kinds[n]), .payload = TT_STR("payload")};
+    if (most > s->most)
+        s->most = most;
+    for (*ret_count = 0; s->claims < 3 && *ret_count < most; s->claims++)
+        ret[(*ret_count)++] = (tt_worker_task){.id = (uint64_t)s->claims + 1, .lease = 7, .attempt = 1, .kind = tt_str_of(kinds[s->claims]), .payload = TT_STR("payload")};
+    if (*ret_count)
         return TT_OK;
-    }
     kill(getpid(), SIGTERM);
     while (!atomic_load(&s->interrupted))
         usleep(1000);
     return tt_fail(err, TT_CANCELED, "interrupted");
 }
-static tt_rc s_extend(void *arg, uint64_t id, uint64_t lease, int64_t lease_ms, tt_err *err)
+
+static tt_rc s_extend(void *arg, uint64_t id, uint64_t lease, int64_t lease_ms, int64_t wait_ms, tt_err *err)
 {
     script *s = arg;
     atomic_fetch_add(&s->extends, 1);
-    return s->extend_rc == TT_OK ? TT_OK : tt_fail(err, s->extend_rc, "no");
+    if (s->extend_rc != TT_OK)
+        return tt_fail(err, s->extend_rc, "no");
+    usleep((useconds_t)wait_ms * 1000);
+    return TT_OK;
 }
-static tt_rc s_finish(void *arg, uint64_t id, uint64_t lease, tt_str result, tt_err *err)
+
+static tt_rc s_report(void *arg, const tt_worker_end *ends, size_t count, size_t *ret_refused, tt_err *err)
 {
     script *s = arg;
     if (is_out(s))
         return tt_fail(err, TT_UNAVAILABLE, "nobody");
-    s->finishes++;
-    snprintf(s->result, sizeof s->result, "%.*s", TT_STR_ARG(result));
+    *ret_refused = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool failed = ends[i].how == TT_END_FAILED || ends[i].how == TT_END_FAILED_FOR_GOOD;
+        s->finishes += ends[i].how == TT_END_FINISHED;
+        s->fails += failed;
+        s->releases += ends[i].how == TT_END_GIVEN_BACK;
+        s->cancels += ends[i].how == TT_END_CANCELED;
+        s->final |= ends[i].how == TT_END_FAILED_FOR_GOOD;
+        snprintf(failed ? s->reason : s->result, sizeof s->result, "%.*s", TT_STR_ARG(ends[i].text));
+    }
     return TT_OK;
 }
-static tt_rc s_fail(void *arg, uint64_t id, uint64_t lease, tt_str reason, bool final, tt_err *err)
-{
-    script *s = arg;
-    s->fails++;
-    s->final = final;
-    snprintf(s->reason, sizeof s->reason, "%.*s", TT_STR_ARG(reason));
-    return TT_OK;
-}
-static tt_rc s_release(void *arg, uint64_t id, uint64_t lease, tt_err *err) { return ((script *)arg)->releases++, TT_OK; }
+static void s_stop_watching(void *arg) { }
 static void s_interrupt(void *arg) { atomic_store(&((script *)arg)->interrupted, true); }
 
 static int64_t slow_ms = 150;
+static bool stubborn;
 static tt_rc run_slow(tt_kind_call *call, tt_err *err)
 {
-    usleep((useconds_t)(slow_ms * 1000));
+    for (int64_t end_ms = tt_mono_ms() + slow_ms; tt_mono_ms() < end_ms; usleep(1000))
+        if (!stubborn)
+            TT_TRY(tt_attempt_check(call->at, err));
     tt_buf_cstr_put(call->result, "slowly");
     return TT_OK;
 }
@@ -397,12 +539,12 @@ static tt_rc run_script(script *s, int64_t grace_ms, tt_err *err)
 {
     sigset_t usual;
     int fd;
-    const tt_worker_transport table = {s, s_attach, s_detach, s_claim, s_extend, s_finish, s_fail, s_release, s_interrupt};
+    const tt_worker_transport table = {s, s_attach, s_detach, s_claim, s_extend, s_report, {0}, s_interrupt, s_stop_watching};
     tt_log_setup(TT_LOG_ERROR, TT_LOG_LOGFMT);
     tt_kind_register(&slow);
     tt_signals_usual(&usual);
     cr_assert_eq(tt_signals_open(&usual, &fd, NULL), TT_OK);
-    return tt_worker_run(&(tt_worker_options){"w", &table, fd, .lease_ms = 60, .wait_ms = 1000, .grace_ms = grace_ms}, err);
+    return tt_worker_run(&(tt_worker_options){"w", &table, fd, .lease_ms = 60, .wait_ms = 1000, .most = 8, .grace_ms = grace_ms}, err);
 }
 
 Test(worker, runs_reports_renews_and_leaves, .timeout = 60)
@@ -433,25 +575,59 @@ Test(worker, ends_when_it_is_refused, .timeout = 60)
     sigset_t usual;
     int fd;
     tt_err err;
-    const tt_worker_transport table = {&s, refuse_attach, s_detach, s_claim, s_extend, s_finish, s_fail, s_release, s_interrupt};
+    const tt_worker_transport table = {&s, refuse_attach, s_detach, s_claim, s_extend, s_report, {0}, s_interrupt, s_stop_watching};
     tt_signals_usual(&usual);
     cr_assert_eq(tt_signals_open(&usual, &fd, NULL), TT_OK);
     cr_assert_eq(tt_worker_run(&(tt_worker_options){"w", &table, fd, .lease_ms = 60, .wait_ms = 1000, .grace_ms = 1000}, &err), TT_DENIED);
     cr_assert_str_eq(err.text, "not you");
 }
 
-/* TERM while a task runs that does not end: given back when the grace is over, and the process ends in there. */
-Test(worker, gives_back_what_does_not_end_in_time, .timeout = 60, .exit_code = 0)
+Test(worker, claims_more_when_tasks_are_short, .timeout = 60)
 {
-    script *s = TT_NEW(script);
-    slow_ms = 20000;
-    alarm(30);
+    script s = {0};
+    slow_ms = 0;
+    cr_assert_eq(run_script(&s, 1000, NULL), TT_OK);
+    cr_expect_eq(s.finishes, 2);
+    cr_expect_geq(s.most, 2);
+}
+
+Test(worker, stops_what_was_canceled, .timeout = 60)
+{
+    script s = {.extend_rc = TT_CANCELED};
+    slow_ms = 50000;
+    cr_assert_eq(run_script(&s, 1000, NULL), TT_OK);
+    cr_expect(s.cancels == 1 && strstr(s.result, "w ended it"), "%s", s.result);
+}
+
+static void term_soon(void)
+{
     pid_t self = getpid();
+    alarm(30);
     if (fork() == 0) {
         usleep(300000);
         kill(self, SIGTERM);
         _exit(0);
     }
+}
+
+/* TERM while a task runs: it is stopped and given back when the grace is over. */
+Test(worker, gives_back_what_does_not_end_in_time, .timeout = 60)
+{
+    script s = {0};
+    slow_ms = 20000;
+    term_soon();
+    cr_assert_eq(run_script(&s, 100, NULL), TT_OK);
+    cr_expect_eq(s.releases, 1);
+    cr_expect_eq(s.detaches, 1);
+}
+
+/* One that does not stop either: the process ends in there. */
+Test(worker, ends_with_what_does_not_stop, .timeout = 60, .exit_code = 0)
+{
+    script *s = TT_NEW(script);
+    slow_ms = 20000;
+    stubborn = true;
+    term_soon();
     int64_t start_ms = tt_mono_ms();
     tt_rc rc = run_script(s, 100, NULL);
     cr_assert_fail("came back with %d after %d ms", (int)rc, (int)(tt_mono_ms() - start_ms));

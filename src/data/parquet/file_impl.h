@@ -9,7 +9,8 @@ struct tt_pq_file {
     tt_arena arena;      /* all that the accessors give out */
     tt_pq_options options;
     const char *name;
-    int fd;              /* -1: memory */
+    int fd;              /* -1: source or memory */
+    tt_source *source;   /* NULL: memory */
     tt_str memory;
     uint64_t size_bytes;
     char *footer;        /* heap; strings of the footer point into it */
@@ -36,6 +37,9 @@ tt_rc tt_pq_read_at(const tt_pq_file *f, uint64_t at, void *buf, size_t len, tt_
 tt_rc tt_pq_footer_parse(tt_pq_file *f, tt_str footer, tt_err *err) TT_MUST_CHECK;
 /* Leaf columns of f->elements, checked. */
 tt_rc tt_pq_schema_build(tt_pq_file *f, tt_err *err) TT_MUST_CHECK;
+
+/* What pandas and Arrow say about the columns, as far as it makes sense. */
+void tt_pq_hints_apply(tt_pq_file *f);
 
 /* The struct Statistics, of chunks and pages. */
 typedef struct {
