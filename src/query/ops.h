@@ -19,12 +19,12 @@ typedef enum {
 } tt_query_op;
 
 /* What stands behind the operator. */
-typedef enum { TT_OPERAND_ONE, TT_OPERAND_LIST, TT_OPERAND_COUNT } tt_operand;
+typedef enum { TT_OPERAND_ONE, TT_OPERAND_LIST, TT_OPERAND_COUNT } tt_op_operand;
 
 typedef struct {
     const char *word;
     tt_query_op op;
-    tt_operand operand;
+    tt_op_operand operand;
     unsigned types;        /* bits 1 << tt_col_type */
     bool is_comparison;    /* of numbers: may stand in a target */
 } tt_op_row;

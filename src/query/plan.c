@@ -91,7 +91,7 @@ static tt_rc read_count_operand(maker *m, const json_t *value, const tt_query_co
     return tt_literal_read(value, &whole, TT_COL_INT, ret, m->err);
 }
 
-static tt_rc read_one(maker *m, const json_t *value, const tt_query_column *column, tt_operand operand, tt_literal *ret)
+static tt_rc read_one(maker *m, const json_t *value, const tt_query_column *column, tt_op_operand operand, tt_literal *ret)
 {
     tt_col_type type = column->type == TT_COL_LIST ? column->element : column->type;
     TT_TRY(operand == TT_OPERAND_COUNT ? read_count_operand(m, value, column, ret) : tt_literal_read(value, column, type, ret, m->err));

@@ -34,6 +34,11 @@ void tt_track_restart(tt_track *t, bool in_order)
     tt_vec_clear(&t->events);
     if (t->levels)
         memset(t->levels, 0, t->group_cap);
+    if (!t->in_order) {
+        free(t->last);
+        free(t->seen);
+        t->last = t->seen = NULL;
+    }
     forget_seen(t, 0);
 }
 
