@@ -63,6 +63,14 @@ void tt_lanes_free(tt_lanes *k)
 bool tt_lanes_has(const tt_lanes *k, uint32_t row) { return row < k->rows.len && k->rows.ptr[row]; }
 bool tt_lanes_is_full(const tt_lanes *k) { return k->admitted >= TT_LANES_ROWS; }
 
+bool tt_lanes_is_late(const tt_lanes *k, uint32_t row)
+{
+    for (size_t i = (size_t)row + 1; i < k->rows.len; i++)
+        if (k->rows.ptr[i])
+            return true;
+    return false;
+}
+
 /* ---- the key of an item ---- */
 
 static uint64_t hash_of(tt_str text)

@@ -181,3 +181,17 @@ def test_one_key_over_more_than_fits(wire, server):
     give(wire, 0)
     assert ids(wire.claim("j", 3, wait="10s")) == [66000, 66001, 66002]
     json.dumps(first)
+
+
+def test_what_is_sent_back_from_a_finished_block_takes_its_place(wire, server):
+    start(wire, server, ["a"] + ["x%d" % i for i in range(5000)] + ["a", "a"])
+    until(lambda: wire.job("j")["total"] == 5003, "the plan")
+    give(wire, *range(5001))
+    assert ids(wire.claim("j", 9, wait="10s")) == [5001]
+    assert wire.claim("j", 9)["items"] == [], "5002 waits for 5001"
+    post(wire, "/v1/jobs/j/redo", {"ids": [0]})
+    assert wire.claim("j", 9, wait="300ms")["items"] == [], "5001 is in hand"
+    give(wire, 5001)
+    assert ids(wire.claim("j", 9, wait="10s")) == [0]
+    give(wire, 0)
+    assert ids(wire.claim("j", 9, wait="10s")) == [5002]
