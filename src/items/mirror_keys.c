@@ -12,6 +12,19 @@ uint8_t tt_key_of_state(uint8_t byte, bool is_reading)
     return is_reading && state == TT_ITEM_RECEIVED ? TT_KEY_SERVED : keys[state];
 }
 
+uint8_t tt_key_of_slots(const tt_blocks *b, tt_item_ref first)
+{
+    uint32_t copies = tt_blocks_copies(b), of[TT_KEY_OTHER] = {0};
+    tt_item_ref at = first;
+    for (uint32_t i = 0; i < copies; i++, at.index++)
+        of[tt_blocks_lease(b, at) ? TT_KEY_SERVED : tt_key_of_state(tt_blocks_get(b, at), false)]++; /* a result keeps its lease until it is committed */
+    if (of[TT_KEY_RECEIVED] == copies)
+        return TT_KEY_RECEIVED;
+    if (of[TT_KEY_SERVED] || (of[TT_KEY_RECEIVED] && of[TT_KEY_ABSENT]))
+        return TT_KEY_SERVED;
+    return of[TT_KEY_ABSENT] ? TT_KEY_ABSENT : TT_KEY_ERROR;
+}
+
 tt_str tt_key_text(uint8_t key)
 {
     tt_assert(key > TT_KEY_ABSENT && key < TT_KEY_OTHER);
