@@ -195,3 +195,23 @@ def test_what_is_sent_back_from_a_finished_block_takes_its_place(wire, server):
     assert ids(wire.claim("j", 9, wait="10s")) == [0]
     give(wire, 0)
     assert ids(wire.claim("j", 9, wait="10s")) == [5002]
+
+
+def test_everything_of_many_open_blocks_again(wire, server):
+    """One item of each block stays open, so that all blocks stay known; then all others, each of its own key, are sent back."""
+    count = 60000
+    start(wire, server, ["k%d" % i for i in range(count)])
+    until(lambda: wire.job("j")["total"] == count, "the plan")
+    seen = []
+    while len(seen) < count:
+        batch = wire.claim("j", 5000, wait="10s")
+        seen += ids(batch)
+        give(wire, *[i for i in ids(batch) if i % 4000], lease=batch["lease"])
+    assert seen == list(range(count))
+    assert post(wire, "/v1/jobs/j/redo", {"all": True})["redone"] == count - 15
+    seen = []
+    while len(seen) < count - 15:
+        batch = wire.claim("j", 5000, wait="10s")
+        seen += ids(batch)
+        give(wire, *ids(batch), lease=batch["lease"])
+    assert sorted(seen) == [i for i in range(count) if i % 4000]
