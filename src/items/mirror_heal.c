@@ -198,7 +198,8 @@ static bool unserve_slot(tt_job *j, tt_item_ref at)
     if (byte == tt_item_unreadable())
         return false;
     if (tt_item_state_of(byte) == TT_ITEM_PENDING) {
-        tt_item_give_back(j, at, true);
+        if (tt_item_is_leased(byte))
+            tt_item_give_back(j, at, true);
         return true;
     }
     return !tt_blocks_lease(blocks, at) && tt_blocks_set(blocks, at, tt_item_byte(blocks->sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0));
