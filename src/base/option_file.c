@@ -52,7 +52,7 @@ static char *next_line(char *out, int size, void *arg)
 }
 
 /* Sections that declare things instead of setting options: "reader.NAME". */
-static const char *const declaring[] = {"reader.", "writer.", "program."};
+static const char *const declaring[] = {"reader.", "writer.", "sink.", "sql.", "program."};
 
 static bool is_declaring(const char *section)
 {

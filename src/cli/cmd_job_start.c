@@ -6,6 +6,7 @@
 #include "cli/cmds.h"
 #include "cli/job.h"
 #include "cli/output.h"
+#include "data/sink.h"
 
 enum { KEY_MAX_BYTES = 4096 };
 
@@ -18,7 +19,8 @@ static const struct {
     {"--types", "types", TEXT},         {"--strict-json", "json", STRICT},      {"--lease", "lease", TEXT},
     {"--max-attempts", "max_attempts", NUMBER}, {"--clean-start", "clean_start", TRUE}, {"--cont", "cont", TRUE},
     {"--overwrite", "overwrite", TRUE},   {"--rate", "rate", TEXT},             {"--max-in-flight", "max_in_flight", NUMBER},
-    {"--priority", "priority", NUMBER}, {"--overlap", "overlap", NUMBER},
+    {"--priority", "priority", NUMBER}, {"--overlap", "overlap", NUMBER}, {"--key", "key", TEXT},
+    {"--order", "order", TEXT},
 };
 
 static void put_name(tt_buf *body, const char *name) { tt_buf_printf(body, ",\"%s\":", name); }
@@ -28,7 +30,7 @@ static tt_rc put_path(tt_cli *cli, tt_str path, tt_buf *body, tt_err *err)
 {
     bool here;
     TT_TRY(tt_transport_is_here(cli, &here, err));
-    bool url = memmem(path.ptr, path.len, "://", 3) != NULL;
+    bool url = memmem(path.ptr, path.len, "://", 3) != NULL || tt_sink_is_named(path);
     if (!here || url || path.len == 0 || path.ptr[0] == '/') {
         tt_buf_json_str(body, path);
         return TT_OK;
@@ -169,3 +171,14 @@ static tt_rc job_start(tt_cli *cli, tt_err *err)
     return wait ? tt_job_follow(cli, follow, err) : TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_job_start, job_start)
+
+void tt_cmd_list_sinks(void (*row)(void *arg, const char *head, const char *text), void *arg)
+{
+    size_t count;
+    const tt_sink_row *const *rows = tt_sink_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        TT_BUF_AUTO tt_buf text = {0};
+        tt_buf_printf(&text, "%s; %s", rows[i]->takes, rows[i]->says);
+        row(arg, rows[i]->name, tt_buf_cstr(&text));
+    }
+}

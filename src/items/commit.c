@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "items/journal.h"
 #include "ledger/pages.h"
 #include "ledger/records.h"
 
@@ -144,7 +145,7 @@ static tt_rc job_flush(tt_participant *p, bool sync, tt_err *err)
     if (j->group_rc != TT_OK)
         return tt_fail(err, j->group_rc, "out of memory while results of job `%s` were taken", j->def.name);
     pthread_mutex_lock(&j->lock);
-    bool last = j->plan == TT_PLAN_DONE && j->blocks.counts.of[TT_ITEM_PENDING] == 0; /* this group included */
+    bool last = j->plan == TT_PLAN_DONE && tt_counts_pending(&j->blocks.counts) == 0; /* this group included */
     j->redo.want_sync |= j->sync_wanted;
     j->sync_wanted = false;
     pthread_mutex_unlock(&j->lock);
@@ -161,6 +162,8 @@ static tt_rc store_record(tt_job *j, tt_txn *txn, tt_err *err)
     tt_definition d = j->def;
     if (j->removing)
         d.output_real = NULL;
+    if (j->removing || j->delivery.dropping)
+        d.journal = NULL;
     if (is_dirty)
         tt_definition_write(&d, &text);
     j->record_dirty = false;
@@ -237,6 +240,16 @@ static tt_rc store_pages(tt_job *j, tt_txn *txn, tt_err *err)
     return TT_OK;
 }
 
+/* Must not fail; to be freed. */
+static char *delivery_text(const tt_job *j)
+{
+    json_t *state = tt_job_is_journaled(j) ? tt_delivery_to_json(j) : json_null();
+    char *text = json_dumps(state, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_decref(state);
+    tt_assert(text);
+    return text;
+}
+
 static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
 {
     TT_BUF_AUTO tt_buf state = {0};
@@ -244,16 +257,19 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
         tt_writer_state(j->writer, &state);
     tt_buf_clear(&j->scratch);
     pthread_mutex_lock(&j->lock);
-    tt_append_mark none = {0}, output = j->removing ? none : j->output_mark, safe = j->removing ? none : *tt_redo_synced_after(j);
+    char *delivery = delivery_text(j);
+    bool ends = j->removing || j->delivery.dropping;
+    tt_append_mark none = {0}, output = ends ? none : j->output_mark, safe = ends ? none : *tt_redo_synced_after(j);
     tt_buf_printf(&j->scratch,
                   "{\"v\":1,\"planned\":%s,\"fresh\":%s,\"generation\":%u,\"duplicates\":%" PRIu64 ",\"output_len\":%" PRIu64
                   ",\"output_hash\":\"%016" PRIx64 "\",\"synced_len\":%" PRIu64
-                  ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
+                  ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"delivery\":%s,\"writer\":",
                   j->storing_planned ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
-                  output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
+                  output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash, delivery);
     const char *paused = j->gate.paused ? "true" : "false";
     uint64_t redone = j->redone;
     pthread_mutex_unlock(&j->lock);
+    free(delivery);
     tt_buf_json_str(&j->scratch, tt_buf_view(&state));
     tt_buf_printf(&j->scratch, ",\"paused\":%s,\"redone\":%" PRIu64 "}", paused, redone);
     TT_TRY(tt_buf_check(&j->scratch, err));
@@ -319,7 +335,9 @@ static void end_group(tt_job *j)
     j->group_rc = TT_OK;
 }
 
-static void notify(tt_job *j)
+static bool is_to_come(uint8_t byte) { return tt_item_state_of(byte) == TT_ITEM_PENDING || tt_item_state_of(byte) == TT_ITEM_HELD; }
+
+void tt_job_notify(tt_job *j)
 {
     char topic[256];
     snprintf(topic, sizeof topic, "job/%s", j->def.name);
@@ -344,7 +362,12 @@ static void remove_output(tt_job *j)
     tt_err err = {0};
     if (j->output)
         (void)!tt_append_remove(j->output, &err);
+    if (tt_job_is_journaled(j) && err.code == TT_OK)
+        (void)!tt_job_remove_target(j, &err);
     pthread_mutex_lock(&j->lock);
+    tt_delivery_restart(j);
+    free(j->def.journal);
+    j->def.journal = NULL;
     j->output = NULL;
     j->output_known = false;
     j->output_mark = (tt_append_mark){0};
@@ -355,6 +378,25 @@ static void remove_output(tt_job *j)
     j->leftover = err.code != TT_OK;
     j->removal = err;
     pthread_mutex_unlock(&j->lock);
+}
+
+/* Who waited for an item of this group is next. */
+static void finish_lanes(tt_job *j)
+{
+    for (size_t i = 0; j->lanes && i < j->undo.len; i++)
+        if (!is_to_come(tt_blocks_get(&j->blocks, j->undo.ptr[i].at)))
+            tt_lanes_finish(j->lanes, &j->blocks, j->undo.ptr[i].at);
+}
+
+void tt_job_rebuild_lanes(tt_job *j)
+{
+    TT_VEC(tt_item_ref) unsettled = {0};
+    if (!j->lanes)
+        return;
+    for (size_t i = 0; i < j->undo.len; i++)
+        (void)!tt_vec_push(&unsettled, j->undo.ptr[i].at); /* out of memory: the next of its key may go out before it is committed */
+    tt_lanes_rebuild(j->lanes, &j->blocks, unsettled.ptr, unsettled.len);
+    tt_vec_deinit(&unsettled);
 }
 
 static void job_committed(tt_participant *p)
@@ -370,6 +412,8 @@ static void job_committed(tt_participant *p)
         tt_append_commit(j->rejects);
     if (j->removing)
         remove_output(j);
+    else
+        tt_delivery_committed(j);
     if (j->writer) {
         tt_buf_clear(&j->scratch);
         tt_writer_state(j->writer, &j->scratch);
@@ -383,14 +427,15 @@ static void job_committed(tt_participant *p)
     for (size_t i = 0; i < j->undo.len; i++) {
         tt_item_ref at = j->undo.ptr[i].at;
         tt_blocks_touch(&j->blocks, at.row);
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING) /* else it was tried again at once, and may be out again */
-            tt_item_land(j, at);
+        if (!is_to_come(tt_blocks_get(&j->blocks, at))) /* else it was tried again at once, and may be out again */
+            tt_item_settle(j, at);
         if (at.row != last_row && last_row != UINT32_MAX)
             tt_blocks_pack(&j->blocks, last_row);
         last_row = at.row;
     }
     if (last_row != UINT32_MAX)
         tt_blocks_pack(&j->blocks, last_row);
+    finish_lanes(j);
     if (tt_redo_is_unsynced(&j->redo) && !j->sync_due_ms) {
         j->sync_due_ms = tt_mono_ms() + TT_REDO_IDLE_MS;
         tt_job_arm(j, j->sync_due_ms);
@@ -404,10 +449,11 @@ static void job_committed(tt_participant *p)
     end_group(j);
     if (j->blocks.observer)
         j->blocks.observer(j->blocks.observer_arg);
+    tt_delivery_wake(j);
     if (tt_gate_follows_commits(j) || (j->parked && tt_job_is_complete(j))) /* else a commit opens nothing */
         tt_claims_retry(j, &done);
     pthread_mutex_unlock(&j->lock);
-    notify(j);
+    tt_job_notify(j);
     tt_claims_finish(done);
 }
 
@@ -416,7 +462,7 @@ static void undo_items(tt_job *j)
     while (j->undo.len) {
         tt_undo u = tt_vec_pop(&j->undo);
         uint8_t old = u.old;
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, u.at)) == TT_ITEM_PENDING)
+        if (is_to_come(tt_blocks_get(&j->blocks, u.at)))
             continue; /* tried again within the group, and perhaps out again */
         if (tt_item_state_of(old) == TT_ITEM_PENDING && !tt_blocks_lease(&j->blocks, u.at)) /* the lease ended meanwhile */
             old &= (uint8_t)~TT_ITEM_LEASED;
@@ -437,6 +483,9 @@ static void job_rolled_back(tt_participant *p)
     pthread_mutex_lock(&j->lock);
     tt_redo_rolled_back(j);
     undo_items(j);
+    tt_job_rebuild_lanes(j);
+    if (j->blocks.answers)
+        j->blocks.answers->storing = j->blocks.answers->stored;
     for (size_t i = 0; i < j->storing.len; i++)
         tt_blocks_mark_dirty(&j->blocks, j->storing.ptr[i]);
     move_notes(&j->storing_notes, &j->notes); /* the older first */
@@ -449,6 +498,7 @@ static void job_rolled_back(tt_participant *p)
     j->reject_lines = tt_buf_take(&j->flushing_lines);
     j->head_dirty = j->record_dirty = true;
     j->removing = false;
+    tt_delivery_rolled_back(j);
     j->flushed_batch = j->committed_batch;
     j->reader_stored = false;
     end_group(j);
@@ -533,23 +583,41 @@ static tt_rc may_receive(const tt_job *j, tt_err *err)
     return TT_OK;
 }
 
-/* The bytes of one result into the output. False: it does not fit (*err says why). */
-static bool write_value(tt_job *j, tt_str value, tt_err *err)
+/* The writer's bytes of one value into the scratch. False: it does not fit (*err says why). */
+static bool try_value(tt_job *j, tt_str value, tt_err *err)
 {
+    tt_buf_clear(&j->scratch);
+    tt_rc rc = tt_writer_put(j->writer, value, &j->scratch, err);
+    if (rc == TT_OK)
+        rc = tt_buf_check(&j->scratch, err);
+    if (rc == TT_NOMEM)
+        j->group_rc = rc;
+    return rc == TT_OK;
+}
+
+/* A journal holds the value itself; what the writer makes of it is only looked at. */
+static bool keep_value(tt_job *j, uint64_t id, tt_str value, tt_err *err)
+{
+    if (!tt_writer_is_plain(j->writer) && !try_value(j, value, err))
+        return false;
+    tt_journal_put(j->output, id, value);
+    return true;
+}
+
+/* One result into the output. False: it does not fit (*err says why). */
+static bool write_value(tt_job *j, uint64_t id, tt_str value, tt_err *err)
+{
+    if (tt_job_is_journaled(j))
+        return keep_value(j, id, value, err);
     if (tt_writer_is_plain(j->writer) && !memchr(value.ptr, '\n', value.len) && !memchr(value.ptr, '\r', value.len)) {
         tt_append_put(j->output, value.ptr, value.len);
         tt_append_put(j->output, "\n", 1);
         return true;
     }
-    tt_buf_clear(&j->scratch);
-    tt_rc rc = tt_writer_put(j->writer, value, &j->scratch, err);
-    if (rc == TT_OK)
-        rc = tt_buf_check(&j->scratch, err);
-    if (rc == TT_OK)
-        tt_append_put(j->output, j->scratch.ptr, j->scratch.len);
-    else if (rc == TT_NOMEM)
-        j->group_rc = rc;
-    return rc == TT_OK;
+    if (!try_value(j, value, err))
+        return false;
+    tt_append_put(j->output, j->scratch.ptr, j->scratch.len);
+    return true;
 }
 
 static void reject_value(tt_job *j, uint64_t id, tt_str value, tt_str worker, const tt_err *why)
@@ -582,6 +650,23 @@ static void close_slots(tt_job *j, tt_item_ref at, tt_item_state state)
         uint8_t byte = tt_blocks_get(&j->blocks, s);
         if (tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte))
             (void)set_state(j, s, state, tt_item_attempts(byte));
+    }
+}
+
+void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why)
+{
+    size_t hint = 0;
+    tt_item_ref at;
+    tt_err reason = {0};
+    if (!tt_blocks_find(&j->blocks, id, false, &hint, &at))
+        return;
+    snprintf(reason.text, sizeof reason.text, "%s", why);
+    for (uint32_t left = tt_blocks_copies(&j->blocks); left; left--, at.index++) {
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_RECEIVED)
+            continue; /* told already, before a crash */
+        if (set_state(j, at, TT_ITEM_ERROR, 0))
+            reject_value(j, id, value, (tt_str){0}, &reason);
+        return;
     }
 }
 
@@ -654,7 +739,7 @@ static void receive_one(tt_job *j, tt_results *r, const tt_pair *pair, size_t *h
     tt_str value = written_value(j, r, pair, at, &text);
     if (tt_buf_check(&text, NULL) != TT_OK) {
         j->group_rc = TT_NOMEM;
-    } else if (write_value(j, value, &why)) {
+    } else if (write_value(j, pair->id, value, &why)) {
         r->accepted += set_state_by(j, at, TT_ITEM_RECEIVED, 0, r->answerer);
         if ((state == TT_ITEM_ERROR || state == TT_ITEM_DEAD) && (!j->blocks.answers || tt_answers_closed(&j->blocks, at) == TT_ITEM_PENDING))
             tt_job_note(&j->group_notes, pair->id, TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
@@ -696,7 +781,7 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
         rc = check_scatter(j, &r->pairs, err);
     if (rc == TT_OK)
         rc = find_answerer(j, r, err);
-    r->needs_output = rc == TT_OK && (!j->output_known || j->removing);
+    r->needs_output = rc == TT_OK && (!j->output_known || j->removing || j->delivery.dropping);
     if (r->needs_output)
         rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
     bool may_write = rc == TT_OK && !j->redo.stale; /* else there may be no file; the flush mends it, and says whether it could */

@@ -12,6 +12,7 @@ struct tt_items {
     char *redis_url, *redis_password; /* what options refers to */
     pthread_mutex_t admin;   /* held while jobs are made, changed and deleted; above every other lock */
     pthread_mutex_t lock;    /* guards by_name; below admin, above the jobs' */
+    bool has_unreadable;     /* a job's record could not be read */
     tt_map by_name;          /* name -> tt_job, each with a reference */
     tt_mirror *mirror;       /* NULL: none */
     tt_any any;
@@ -20,5 +21,8 @@ struct tt_items {
 tt_job *tt_items_peek(tt_items *items, tt_str name); /* a reference, or NULL */
 void tt_items_set(tt_items *items, tt_job *j);       /* takes over the reference; the one that was there is dropped */
 void tt_items_remove(tt_items *items, tt_job *j);
+
+/* Calls fn for each entry of j's error list above after that matches, in the order of ids; it stops when fn says false. Blocks. */
+tt_rc tt_errors_each(tt_job *j, tt_str after_name, const tt_error_filter *filter, bool (*fn)(void *arg, uint64_t id, tt_str entry), void *arg, tt_err *err) TT_MUST_CHECK;
 
 #endif

@@ -23,6 +23,7 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
     if (j->def.rules.overlap > 1)
         j->blocks.answers = tt_answers_new(j->def.rules.overlap);
     pthread_mutex_init(&j->lock, NULL);
+    tt_delivery_init(j);
     return j;
 }
 
@@ -49,6 +50,7 @@ void tt_job_unref(tt_job *j)
     tt_writer_close(j->writer);
     tt_cache_drop_owner(j->env->cache, j->def.owner);
     tt_blocks_deinit(&j->blocks);
+    tt_lanes_free(j->lanes);
     tt_leases_deinit(&j->leases);
     for (size_t i = 0; i < j->workers.len; i++)
         free(j->workers.ptr[i].name);
@@ -71,6 +73,7 @@ void tt_job_unref(tt_job *j)
     tt_redo_deinit(&j->redo);
     free(j->writer_state);
     tt_definition_deinit(&j->def);
+    tt_delivery_deinit(j);
     pthread_mutex_destroy(&j->lock);
     free(j);
 }
@@ -80,7 +83,7 @@ const char *tt_job_name(const tt_job *j) { return j->def.name; }
 
 bool tt_job_is_complete(const tt_job *j)
 {
-    return j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE && j->blocks.counts.of[TT_ITEM_PENDING] == 0 && j->undo.len == 0;
+    return j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE && tt_counts_pending(&j->blocks.counts) == 0 && j->undo.len == 0;
 }
 
 void tt_job_break(tt_job *j, bool output_too, const char *reason)
@@ -111,6 +114,8 @@ static tt_worker_row *find_worker(tt_job *j, tt_str name)
     return number ? &j->workers.ptr[number - 1] : NULL;
 }
 
+const tt_worker_row *tt_job_find_worker(tt_job *j, tt_str name) { return find_worker(j, name); }
+
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
 {
     enum { MAX_WORKERS = 1000 };
@@ -131,7 +136,15 @@ bool tt_job_has_writer(const tt_job *j) { return j->def.mode != TT_MODE_READ && 
 
 void tt_job_rejects_path(const tt_job *j, tt_buf *out)
 {
-    tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+    if (j->delivery.row && !j->delivery.row->is_file)
+        tt_buf_printf(out, "%s/%s.rejects.jsonl", j->env->journal_dir, j->def.name);
+    else
+        tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+}
+
+static const tt_roots *rejects_roots(const tt_job *j)
+{
+    return j->delivery.row && !j->delivery.row->is_file ? j->env->journal_roots : j->env->roots;
 }
 
 static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
@@ -142,7 +155,7 @@ static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
         if (!tt_vec_push(&paths, j->def.inputs.ptr[i].path))
             rc = tt_fail(err, TT_NOMEM, "out of memory for %zu input files", j->def.inputs.len);
     tt_reader_spec spec = {
-        .kind = tt_str_of(j->def.reader_name), .roots = j->env->roots, .spool_dir = j->env->spool_dir,
+        .kind = j->def.spool ? TT_STR("JsonlReader") : tt_str_of(j->def.reader_name), .roots = j->def.spool ? j->env->journal_roots : j->env->roots, .spool_dir = j->env->spool_dir,
         .paths = paths.ptr, .path_count = paths.len, .options = tt_str_of(j->def.metadata),
         .max_item_bytes = j->env->max_item_bytes, .state = state,
     };
@@ -154,8 +167,9 @@ static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
 
 static tt_rc open_writer(tt_job *j, tt_str state, bool has_rows, tt_err *err)
 {
+    bool is_file = !j->delivery.row || j->delivery.row->is_file; /* others take the values as they are */
     tt_writer_spec spec = {
-        .kind = tt_str_of(j->def.writer_name), .output_path = tt_str_of(j->def.output), .options = tt_str_of(j->def.metadata),
+        .kind = is_file ? tt_str_of(j->def.writer_name) : TT_STR("JsonlWriter"), .output_path = tt_str_of(j->def.output), .options = tt_str_of(j->def.metadata),
         .header = j->reader ? tt_reader_header(j->reader) : (tt_str){0}, .state = state, .output_has_rows = has_rows,
     };
     return tt_writer_open(&spec, &j->writer, err);
@@ -219,6 +233,13 @@ static void keep_writer_state(tt_job *j)
     j->writer_state = tt_str_dup(tt_buf_view(&j->scratch));
 }
 
+static tt_rc open_lanes(tt_job *j, tt_err *err)
+{
+    if (!j->def.rules.key)
+        return TT_OK;
+    return tt_lanes_new(tt_str_of(j->def.rules.key), tt_reader_header(j->reader), &j->lanes, err);
+}
+
 tt_rc tt_job_create_input(tt_job *j, tt_err *err)
 {
     if (!has_reader(j)) {
@@ -227,16 +248,25 @@ tt_rc tt_job_create_input(tt_job *j, tt_err *err)
     }
     TT_TRY(find_inputs(j, err));
     TT_TRY(open_reader(j, (tt_str){0}, err));
+    TT_TRY(open_lanes(j, err));
     TT_TRY(take_fingerprints(j, err));
     return tt_reader_plans_first(j->reader) ? tt_plan_now(j, err) : TT_OK;
+}
+
+/* The output has rows already. */
+static bool has_rows(const tt_job *j)
+{
+    return (tt_job_is_journaled(j) ? j->delivery.base.length_bytes : j->output_mark.length_bytes) > 0;
 }
 
 /* The job is on its own file from here on, whose present length is recorded. */
 static tt_rc record_output(tt_job *j, tt_err *err)
 {
-    TT_TRY(check_utf8(tt_append_path(j->output), err));
-    free(j->def.output_real);
-    j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
+    if (!tt_job_is_journaled(j)) {
+        free(j->def.output_real);
+        j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
+    }
+    TT_TRY(check_utf8(j->def.output_real, err));
     j->head_dirty = j->record_dirty = true;
     j->output_known = false;
     tt_writer_close(j->writer); /* of an output that was deleted */
@@ -244,7 +274,7 @@ static tt_rc record_output(tt_job *j, tt_err *err)
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
     tt_append_commit(j->output);
     tt_redo_start_at(j, &j->output_mark);
-    TT_TRY(open_writer(j, (tt_str){0}, tt_append_length(j->output) > 0, err));
+    TT_TRY(open_writer(j, (tt_str){0}, has_rows(j), err));
     keep_writer_state(j);
     return TT_OK;
 }
@@ -253,6 +283,7 @@ tt_rc tt_job_check_writer(tt_job *j, tt_err *err)
 {
     if (!tt_job_has_writer(j))
         return TT_OK;
+    TT_TRY(tt_job_find_sink(j, err));
     TT_TRY(open_writer(j, (tt_str){0}, false, err));
     tt_writer_close(j->writer);
     j->writer = NULL;
@@ -273,13 +304,13 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
     TT_BUF_AUTO tt_buf path = {0};
     TT_FD_AUTO int fd = -1;
     tt_job_rejects_path(j, &path);
-    tt_rc rc = tt_roots_open(j->env->roots, tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
+    tt_rc rc = tt_roots_open(rejects_roots(j), tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
     if (rc == TT_NOT_FOUND) {
         j->rejects_mark = (tt_append_mark){0};
         return TT_OK;
     }
     TT_TRY(rc);
-    TT_TRY(tt_append_create(j->env->roots, tt_buf_view(&path), mode, &j->rejects, err));
+    TT_TRY(tt_append_create(rejects_roots(j), tt_buf_view(&path), mode, &j->rejects, err));
     if (j->fresh && tt_append_length(j->rejects))
         TT_TRY(put_aside(j->rejects, err));
     return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
@@ -288,8 +319,12 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
 static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
 {
     tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
-    TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
-    if (j->fresh && tt_append_length(j->output))
+    TT_TRY(tt_job_find_sink(j, err));
+    if (tt_job_is_journaled(j))
+        TT_TRY(tt_job_create_journal(j, overwrite, err));
+    else
+        TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
+    if (!tt_job_is_journaled(j) && j->fresh && tt_append_length(j->output))
         TT_TRY(put_aside(j->output, err));
     if (j->life == TT_JOB_NEW)
         TT_TRY(record_rejects(j, mode, err));
@@ -302,8 +337,10 @@ tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
     if (!tt_job_has_writer(j))
         return TT_OK;
     tt_rc rc = create_output(j, overwrite, err);
-    if (rc != TT_OK) /* nothing half-open, whose lock would keep the next try away */
+    if (rc != TT_OK) { /* nothing half-open, whose lock would keep the next try away */
+        tt_job_remove_journal(j);
         tt_job_close_output(j);
+    }
     return rc;
 }
 
@@ -329,6 +366,7 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->output_mark = (tt_append_mark){(uint64_t)output_len, strtoull(output_hash, NULL, 16)};
         j->redo.synced = (tt_append_mark){(uint64_t)synced_len, strtoull(synced_hash, NULL, 16)};
         j->redo.recorded = j->output_mark;
+        tt_delivery_from_json(j, json_object_get(root, "delivery"));
         j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
         j->redone = (uint64_t)json_integer_value(json_object_get(root, "redone"));
         j->gate.paused = json_is_true(json_object_get(root, "paused"));
@@ -403,6 +441,7 @@ static tt_rc resume_reader(tt_job *j, tt_str state, tt_err *err)
     if (!has_reader(j))
         return TT_OK;
     TT_TRY(open_reader(j, state, err));
+    TT_TRY(open_lanes(j, err));
     return check_fingerprints(j, err);
 }
 
@@ -427,10 +466,14 @@ static tt_rc resume_output(tt_job *j, tt_err *err)
         return TT_OK;
     if (j->fresh)
         return tt_job_create_output(j, false, err);
-    TT_TRY(check_finished_output(j, err));
+    TT_TRY(tt_job_find_sink(j, err));
+    if (tt_job_is_journaled(j) && !j->def.journal) /* all of it is in the output */
+        return TT_OK;
+    if (!tt_job_is_journaled(j))
+        TT_TRY(check_finished_output(j, err));
     TT_TRY(tt_redo_resume(j, err));
     j->output_known = true;
-    return open_writer(j, tt_str_of(j->writer_state), j->output_mark.length_bytes > 0, err);
+    return open_writer(j, tt_str_of(j->writer_state), has_rows(j), err);
 }
 
 tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
@@ -439,7 +482,7 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
     if (j->rejects)
         return TT_OK;
     tt_job_rejects_path(j, &path);
-    return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
+    return tt_append_resume(rejects_roots(j), tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
 }
 
 static tt_rc resume_rejects(tt_job *j, tt_err *err)
@@ -471,6 +514,7 @@ void tt_job_resume(tt_job *j)
         tt_job_break(j, true, err.text);
     if (j->life == TT_JOB_NEW)
         j->life = TT_JOB_LIVE;
+    tt_delivery_wake(j);
     pthread_mutex_unlock(&j->lock);
     if (j->life != TT_JOB_LIVE)
         return;

@@ -22,9 +22,12 @@
 #include "items/blocks.h"
 #include "items/cache.h"
 #include "items/definition.h"
+#include "items/delivery.h"
 #include "items/gate.h"
 #include "items/items.h"
+#include "items/lanes.h"
 #include "items/lease.h"
+#include "items/output.h"
 #include "items/rate.h"
 #include "items/redo.h"
 #include "ledger/ledger.h"
@@ -38,6 +41,10 @@ typedef struct {
     tt_pool *pool;
     tt_cache *cache;
     const char *spool_dir;
+    const tt_declared *declared;
+    char *journal_dir;       /* owned */
+    tt_roots *journal_roots; /* it alone; owned */
+    tt_deliveries deliveries;
     _Atomic(const tt_roots *) roots;    /* these four may change at any time */
     _Atomic uint64_t max_item_bytes;
     _Atomic int64_t lease_ms;
@@ -70,6 +77,7 @@ typedef struct {
 typedef struct {
     char *name;
     uint64_t in_flight, received;
+    uint32_t batch; /* pace.h; 0: nothing learnt */
 } tt_worker_row;
 
 struct tt_job {
@@ -86,6 +94,7 @@ struct tt_job {
     uint64_t duplicates, redone;
     tt_append_mark output_mark, rejects_mark;
     tt_redo redo;
+    tt_delivery delivery;  /* partly */
     uint32_t generation;   /* of the output: clean starts so far */
     tt_gate gate;
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
@@ -103,6 +112,7 @@ struct tt_job {
     int64_t flush_due_ms;  /* 0: nothing to store */
     int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
     bool sync_wanted;      /* the next flush syncs the output */
+    tt_lanes *lanes;        /* order per key; NULL: none */
     tt_reader *reader;
     tt_writer *writer;
     tt_append *output, *rejects;
@@ -146,6 +156,10 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken);
 tt_job *tt_job_ref(tt_job *j);
 void tt_job_unref(tt_job *j);
 
+/* A new name in the directory of the journals. */
+tt_rc tt_journal_name(const tt_items_env *env, const char *ending, tt_buf *path, tt_err *err) TT_MUST_CHECK;
+/* Before a job is made, and outside of all locks: a target that is no file can be reached and is what it should be. Blocks. */
+tt_rc tt_output_probe(tt_items_env *env, const tt_definition *d, tt_err *err) TT_MUST_CHECK;
 /* Open everything for a job that is new (files are found, fingerprinted, the output is created) or that the ledger remembers. On failure of
  * resume the job is broken, which is not an error of this call. */
 tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
@@ -158,6 +172,8 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err) TT_MUST_CHECK;
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
 void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a writer */
+/* Those who watch the job are told that something changed. */
+void tt_job_notify(tt_job *j);
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
@@ -183,8 +199,12 @@ void tt_job_disarm(tt_job *j);
 void tt_job_tick(void *job);
 /* With the lock held: end one item's flight; an open item wakes nobody by itself. */
 void tt_item_land(tt_job *j, tt_item_ref at);
+/* The same because of a result or a failure that is committed: the last one of a batch tells how long it took. */
+void tt_item_settle(tt_job *j, tt_item_ref at);
 /* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
+/* With the lock held: states have changed past the chains of keys, if there are any. */
+void tt_job_rebuild_lanes(tt_job *j);
 /* With the lock held: the item (or its slot) that is in flight under the lease; hint as in tt_blocks_find. */
 bool tt_item_find_leased(tt_job *j, uint64_t id, uint32_t lease_slot, size_t *hint, tt_item_ref *ret);
 /* With the lock held, and overlap: the open slots of the item end as one of them did. */
@@ -194,6 +214,7 @@ tt_rc tt_job_refuse_nameless(const tt_job *j, tt_err *err); /* TT_INVALID */
 void tt_leases_void(tt_job *j);
 /* With the lock held: the row of a worker, made when it is new. NULL: out of memory. Beyond 1000 names all are counted as "others". */
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
+const tt_worker_row *tt_job_find_worker(tt_job *j, tt_str name); /* NULL: not heard of */
 
 #define TT_PAGE_WORKERS_FIRST (((int64_t)1 << 32) - 256) /* TT_ANSWERS_PAGES of them: the names in a job with overlap */
 #define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */
@@ -208,6 +229,8 @@ void tt_job_flush_if_due(tt_job *j, int64_t now_ms);
 /* With the lock held: a record of the input that cannot be served: into the error list and the rejects. */
 void tt_job_note_bad(tt_job *j, tt_item_ref at, const tt_bad_record *bad);
 void tt_job_note(tt_notes *notes, uint64_t id, tt_item_state state, unsigned attempts, tt_str reason, tt_str worker);
+/* The sink does not take an item that was received: it is in error, and its value goes to the rejects. In an apply, with the lock held. */
+void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why);
 void tt_notes_clear(tt_notes *notes);
 void tt_results_resume(tt_job *j); /* those of after_plan; with the lock held */
 /* The ledger's record kind of a job's error list: "errors/<owner>". */

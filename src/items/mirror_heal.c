@@ -238,6 +238,8 @@ static tt_rc unserve_apply(void *arg, tt_txn *txn, tt_err *err)
     for (size_t i = 0; i < u->deletions->len; i++)
         if (tt_blocks_find(&u->j->blocks, u->deletions->ptr[i].id, false, &hint, &at))
             unserve(u, at, u->deletions->ptr[i].key);
+    if (u->honoured)
+        tt_job_rebuild_lanes(u->j);
     pthread_mutex_unlock(&u->j->lock);
     return TT_OK;
 }

@@ -5,7 +5,7 @@ static const tt_str texts[] = {[TT_KEY_SERVED] = {"SERVED", 6}, [TT_KEY_RECEIVED
 uint8_t tt_key_of_state(uint8_t byte, bool is_reading)
 {
     static const uint8_t keys[] = {[TT_ITEM_PENDING] = TT_KEY_ABSENT, [TT_ITEM_RECEIVED] = TT_KEY_RECEIVED, [TT_ITEM_ERROR] = TT_KEY_ERROR,
-                                   [TT_ITEM_DEAD] = TT_KEY_ERROR, [TT_ITEM_HOLE] = TT_KEY_ABSENT};
+                                   [TT_ITEM_DEAD] = TT_KEY_ERROR, [TT_ITEM_HOLE] = TT_KEY_ABSENT, [TT_ITEM_HELD] = TT_KEY_ABSENT};
     tt_item_state state = tt_item_state_of(byte);
     if (state == TT_ITEM_PENDING && tt_item_is_leased(byte))
         return TT_KEY_SERVED;

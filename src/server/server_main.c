@@ -25,7 +25,8 @@
 struct tt_house {
     const tt_options *options;
     tt_handover handover;
-    char *spool_dir;
+    char *spool_dir, *journal_dir;
+    tt_declared *declared;
     TT_VEC(tt_roots *) roots; /* the last are in force; earlier ones may still be in use */
     tt_ledger *ledger;
     tt_watches *watches;
@@ -41,6 +42,7 @@ struct tt_house {
     tt_execution_area execution_area;
     tt_vault *vault;
     tt_secret_area secret_area;
+    tt_schedule_area schedule_area;
     tt_server *server;
 };
 
@@ -56,7 +58,7 @@ static tt_rc make_dir(const char *path, tt_err *err)
 }
 
 /* What jobs must not touch in the data directory. */
-static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", "vault.key", NULL};
+static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "journal", "logs", "programs", "vault.key", NULL};
 
 tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
 {
@@ -91,12 +93,14 @@ static const tt_roots *roots_of(const tt_house *h) { return h->roots.ptr[h->root
 
 static tt_rc open_ledger(tt_house *h, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf path = {0}, spool = {0};
+    TT_BUF_AUTO tt_buf path = {0}, spool = {0}, journal = {0};
     tt_str data = tt_option_str(h->options, "data");
     tt_buf_printf(&spool, "%.*s/cache", TT_STR_ARG(data));
     tt_buf_printf(&path, "%.*s/ledger.db", TT_STR_ARG(data));
     TT_TRY(make_dir(tt_buf_cstr(&spool), err));
     h->spool_dir = tt_dup_cstr(tt_buf_cstr(&spool));
+    tt_buf_printf(&journal, "%.*s/journal", TT_STR_ARG(data));
+    h->journal_dir = tt_dup_cstr(tt_buf_cstr(&journal));
     tt_ledger_options options = {.path = tt_buf_cstr(&path), .relaxed = tt_str_is(tt_option_str(h->options, "ledger.durability"), "relaxed")};
     return tt_ledger_open(&options, &h->ledger, err);
 }
@@ -119,8 +123,10 @@ static tt_rc open_items(tt_house *h, tt_err *err)
     TT_BUF_AUTO tt_buf redis = {0};
     redis_url(o, &redis);
     TT_TRY(tt_buf_check(&redis, err));
+    TT_TRY(tt_declared_new(o, &h->declared, err));
     tt_items_options options = {
-        .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = roots_of(h), .spool_dir = h->spool_dir,
+        .declared = h->declared,
+        .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = roots_of(h), .spool_dir = h->spool_dir, .journal_dir = h->journal_dir,
         .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
         .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
         .token_matches = tt_token_matches, .token_hash = tt_token_hash,
@@ -174,6 +180,15 @@ static tt_rc open_programs(tt_house *h, tt_err *err)
     return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
 }
 
+/* A command's own house fires nothing: it has no workers, and ends at once. */
+static void open_schedules(tt_house *h)
+{
+    tt_schedules_env env = {.ledger = h->ledger, .vault = h->vault, .timers = h->timers, .pool = h->calls, .tasks = h->tasks, .catalog = h->catalog};
+    h->schedule_area = (tt_schedule_area){.schedules = tt_schedules_new(&env), .pool = h->calls};
+    if (h->handover.count)
+        tt_schedules_start(h->schedule_area.schedules);
+}
+
 static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -189,7 +204,8 @@ static void add_areas(tt_house *h)
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
     tt_server_add_routes(h->server, tt_execution_routes, &h->execution_area);
-    tt_server_add_routes(h->server, tt_schedule_routes, NULL);
+    tt_server_add_routes(h->server, tt_schedule_routes, &h->schedule_area);
+    tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, own_routes, h);
 }
@@ -233,6 +249,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(open_tasks(h, err));
     TT_TRY(open_vault(h, err));
     TT_TRY(open_programs(h, err));
+    open_schedules(h);
     return open_server(h, err);
 }
 
@@ -273,6 +290,7 @@ void tt_house_close(tt_house *h)
         tt_tasks_drain(h->tasks);
     if (h->catalog)
         tt_execution_drain(&h->execution_area);
+    tt_schedules_stop(h->schedule_area.schedules);
     tt_server_free(h->server);
     if (h->tasks)
         tt_task_area_close(&h->task_area);
@@ -281,6 +299,7 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_pool_free(h->calls);
+    tt_schedules_free(h->schedule_area.schedules);
     tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_tasks_close(h->tasks);
@@ -295,6 +314,8 @@ void tt_house_close(tt_house *h)
     tt_vec_deinit(&h->roots);
     tt_handover_close(&h->handover);
     free(h->spool_dir);
+    free(h->journal_dir);
+    tt_declared_free(h->declared);
     free(h);
 }
 
