@@ -135,6 +135,7 @@ static void scan_everything(tt_mirror *m, bool is_lost)
     m->is_scanning = true;
     m->is_refilling |= is_lost;
     m->status.refills += is_lost;
+    m->status.stale |= is_lost;
     pthread_mutex_unlock(&m->lock);
 }
 
