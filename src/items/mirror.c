@@ -461,6 +461,10 @@ static void *mirror_main(void *arg)
         }
     }
     (void)!tt_mirror_answer(m, true, NULL);
+    pthread_mutex_lock(&m->lock);
+    m->has_ended = true;
+    pthread_cond_broadcast(&m->answered);
+    pthread_mutex_unlock(&m->lock);
     return NULL;
 }
 
@@ -549,11 +553,13 @@ void tt_mirror_close(tt_mirror *m)
     m->stop_by_ms = tt_mono_ms() + CLOSE_MS;
     struct timespec until = {.tv_sec = (m->stop_by_ms + 500) / 1000, .tv_nsec = (m->stop_by_ms + 500) % 1000 * 1000000};
     pthread_cond_signal(&m->wake);
+    while (!m->has_ended && pthread_cond_timedwait(&m->answered, &m->lock, &until) == 0)
+        continue;
+    bool has_ended = m->has_ended;
     pthread_mutex_unlock(&m->lock);
-    if (pthread_clockjoin_np(m->thread, NULL, CLOCK_MONOTONIC, &until) != 0) { /* it waits for Redis */
-        tt_redis_interrupt(m->redis);
-        pthread_join(m->thread, NULL);
-    }
+    if (!has_ended)
+        tt_redis_interrupt(m->redis); /* which it waits for */
+    pthread_join(m->thread, NULL);
     leave_word(m);
     pthread_cond_destroy(&m->wake);
     pthread_cond_destroy(&m->answered);

@@ -83,7 +83,7 @@ struct tt_mirror {
     tt_mirrored *doomed, **doomed_last;
     size_t doomed_count;
     tt_look *looks;
-    bool stopping;
+    bool stopping, has_ended;        /* asked to end; the thread has */
     int64_t stop_by_ms;
     int64_t waiting_since_ms, turn_since_ms; /* the oldest change that waits, and that is being written; 0: none */
     tt_mirror_status status;
