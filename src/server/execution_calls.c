@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "ledger/records.h"
+#include "work/storage.h"
 
 /* A record per execution, kind `execution`, from its id to the number of its task. */
 static const tt_str record_kind = TT_STR("execution");
@@ -55,6 +56,19 @@ static void start_done(tt_change *change, tt_rc rc, const tt_err *err)
     finish(s, rc, err);
 }
 
+/* A storage that cannot be is told before anything is queued: the request's own, or the setting of that name. */
+static tt_rc check_storage(const tt_program *p, const tt_execution_wish *wish, tt_err *err)
+{
+    tt_err why = {0};
+    const tt_setting *setting = tt_settings_find(&p->settings, "storage");
+    const json_t *given = json_object_get(wish->settings, "storage");
+    if (wish->storage)
+        TT_TRY(tt_storage_check(wish->storage, err));
+    if (setting && setting->type == TT_SETTING_DICT && json_is_object(given) && tt_storage_check(given, &why) != TT_OK)
+        return tt_fail(err, TT_INVALID, "Invalid settings: 'storage': %s", why.text);
+    return TT_OK;
+}
+
 static tt_rc prepare(tt_execution_start *s, const tt_execution_wish *wish, tt_err *err)
 {
     json_t *checked = NULL;
@@ -62,6 +76,11 @@ static tt_rc prepare(tt_execution_start *s, const tt_execution_wish *wish, tt_er
     if (s->program->rc != TT_OK)
         return tt_fail(err, TT_NOT_FOUND, "the program `%s` is broken: %s", s->program->file.name, s->program->error);
     TT_TRY(tt_settings_check(&s->program->settings, wish->settings, &checked, err));
+    tt_rc fits = check_storage(s->program, wish, err);
+    if (fits != TT_OK) {
+        json_decref(checked);
+        return fits;
+    }
     s->settings = tt_settings_mask(&s->program->settings, checked);
     tt_execution_make_id(next_wall_us(), wish->owner, s->program->file.name, s->id);
     tt_rc rc = tt_execution_payload(area_of(s->req)->vault, s->program, s->id, checked, wish->storage, &s->payload, err);

@@ -4,11 +4,12 @@
 #ifndef TT_WORK_EXECUTION_H
 #define TT_WORK_EXECUTION_H
 
+#include "io/roots.h"
 #include "vault/vault.h"
 #include "work/program.h"
 
-/* For a worker process: register the kind. secrets: where those that settings refer to are found; it must stay alive. */
-tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, tt_err *err) TT_MUST_CHECK;
+/* For a worker process: register the kind. secrets: where those that settings refer to are found; files: below which files may be stored. Both must stay alive. */
+tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, const tt_roots *files, tt_err *err) TT_MUST_CHECK;
 /* Behind the last task. */
 void tt_execution_unregister(void);
 
