@@ -6,9 +6,6 @@
 #include "ledger/records.h"
 #include "work/storage.h"
 
-/* A record per execution, kind `execution`, from its id to the number of its task. */
-static const tt_str record_kind = TT_STR("execution");
-
 static tt_execution_area *area_of(const tt_req *req) { return tt_req_context(req); }
 
 /* ---- starting ---- */
@@ -34,7 +31,7 @@ static tt_rc apply_start(tt_change *change, tt_txn *txn, tt_err *err)
     char number[24];
     TT_TRY(tt_queue_push(txn, &s->spec, &s->task, err));
     int len = snprintf(number, sizeof number, "%llu", (unsigned long long)s->task);
-    return tt_record_put(txn, record_kind, tt_str_of(s->id), 0, (tt_str){number, (size_t)len}, NULL, err);
+    return tt_record_put(txn, TT_EXECUTION_RECORD, tt_str_of(s->id), 0, (tt_str){number, (size_t)len}, NULL, err);
 }
 
 static void finish(tt_execution_start *s, tt_rc rc, const tt_err *err)
@@ -100,7 +97,9 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
                              .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000,
                              .program = tt_str_of(s->program->file.name), .timeout_ms = s->program->timeout_ms, .memory_bytes = s->program->memory_bytes};
     s->change = (tt_change){.apply = apply_start, .done = start_done};
-    tt_ledger_submit(area_of(s->req)->ledger, &s->change);
+    tt_execution_area *area = area_of(s->req); /* s may be gone behind the submit */
+    tt_ledger_submit(area->ledger, &s->change);
+    tt_execution_sweep_sometimes(area);
 }
 
 /* ---- looking ---- */
@@ -108,7 +107,7 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
 static tt_rc task_of(tt_req *req, const char *id, uint64_t *ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf value = {0};
-    tt_rc rc = tt_record_get(area_of(req)->ledger, record_kind, tt_str_of(id), &value, NULL, err);
+    tt_rc rc = tt_record_get(area_of(req)->ledger, TT_EXECUTION_RECORD, tt_str_of(id), &value, NULL, err);
     if (rc == TT_OK)
         return tt_parse_u64(tt_buf_view(&value), ret, err);
     return rc == TT_NOT_FOUND ? tt_parse_u64(tt_str_of(id), ret, NULL) : rc;

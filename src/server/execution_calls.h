@@ -7,6 +7,9 @@
 #include "server/execution_routes.h"
 #include "work/execution.h"
 
+/* A record per execution, from its id to the number of its task. */
+#define TT_EXECUTION_RECORD TT_STR("execution")
+
 /* What is asked for; the request owns all of it. */
 typedef struct {
     tt_str program;         /* its name */
@@ -34,6 +37,9 @@ typedef struct tt_execution_start {
 
 /* Not on an HTTP thread: the program may have to describe itself. s is zeroed but for req and done, in the request's arena. */
 void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish);
+
+/* Forgets, on the pool and not often, the ids of tasks that are forgotten. */
+void tt_execution_sweep_sometimes(tt_execution_area *area);
 
 /* The task of an id: today's form, the older one, or a task's number. Strings in the request's arena. TT_NOT_FOUND. */
 tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err) TT_MUST_CHECK;

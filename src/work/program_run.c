@@ -41,7 +41,7 @@ static void fill_env(const char **env, const tt_program_job *job, tt_arena *aren
     size_t n = 0;
     if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_EXECUTION=%s", job->id)))
         n++;
-    if ((env[n] = tt_arena_printf(arena, "TUTTI_PYTHON_DIR=%s", tt_program_python_dir(job->env))))
+    if ((env[n] = tt_arena_printf(arena, "TUTTI_MAPS_DIR=%s", tt_program_maps_dir(job->env))))
         n++;
     env[add_blanks(env, n, arena)] = NULL;
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "io/fd.h"
 #include "work/storage_inner.h"
@@ -30,6 +31,8 @@ static const struct {
     {"mariadb", {"hostname", "db", "username", "password", "table"}, tt_storage_to_table},
     {"postgresql", {"hostname", "db", "username", "password", "table"}, tt_storage_to_table},
     {"sqlite", {"path", "table"}, tt_storage_to_table},
+    {"csv", {"path"}, tt_storage_to_file},
+    {"jsonl", {"path"}, tt_storage_to_file},
 };
 
 static tt_rc find_type(const json_t *storage, size_t *ret, tt_err *err)
@@ -40,7 +43,7 @@ static tt_rc find_type(const json_t *storage, size_t *ret, tt_err *err)
             return *ret = i, TT_OK;
     if (!type)
         return tt_fail(err, TT_INVALID, "storage needs a `type` and `settings`: {\"type\":\"sqlite\",\"settings\":{\"path\":\"a.db\",\"table\":\"t\"}}");
-    return tt_fail(err, TT_INVALID, "there is no storage of type `%.60s`: mysql, mariadb, postgresql and sqlite are", type);
+    return tt_fail(err, TT_INVALID, "there is no storage of type `%.60s`: mysql, mariadb, postgresql, sqlite, csv and jsonl are", type);
 }
 
 tt_rc tt_storage_check(const json_t *storage, tt_err *err)
@@ -114,13 +117,24 @@ tt_rc tt_storage_put(tt_storage *s, const json_t *rows, tt_err *err)
     return TT_OK;
 }
 
-tt_rc tt_storage_next(tt_storage *s, json_t **ret, tt_err *err)
+tt_rc tt_storage_next_text(tt_storage *s, tt_str *ret, tt_err *err)
 {
-    *ret = NULL;
+    *ret = (tt_str){0};
     ssize_t n = getline(&s->line, &s->line_cap, s->spool);
     if (n < 0)
         return ferror(s->spool) ? tt_fail_errno(err, errno, "cannot read the spooled records") : TT_OK;
-    *ret = json_loadb(s->line, (size_t)n, 0, NULL);
+    *ret = (tt_str){s->line, (size_t)n - 1};
+    return TT_OK;
+}
+
+tt_rc tt_storage_next(tt_storage *s, json_t **ret, tt_err *err)
+{
+    tt_str line;
+    *ret = NULL;
+    TT_TRY(tt_storage_next_text(s, &line, err));
+    if (line.len == 0)
+        return TT_OK;
+    *ret = json_loadb(line.ptr, line.len, 0, NULL);
     return *ret ? TT_OK : tt_fail(err, TT_CORRUPT, "a spooled record cannot be read");
 }
 
@@ -139,6 +153,7 @@ tt_rc tt_storage_commit(tt_storage *s, const json_t *storage, const tt_roots *ro
     tt_storage_call call = {.settings = json_object_get(storage, "settings"), .roots = roots, .note = note, .arg = arg, .outcome = ret};
     TT_TRY(tt_storage_check(storage, err));
     TT_TRY(find_type(storage, &row, err));
+    snprintf(call.id, sizeof call.id, "%dx%llx", (int)getpid(), (unsigned long long)tt_mono_us());
     ret->received = s->rows;
     if (fflush(s->spool) != 0)
         return tt_fail_errno(err, errno, "cannot spool records in `%s`", s->spool_dir);

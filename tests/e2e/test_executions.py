@@ -244,6 +244,23 @@ def test_a_time_limit(place):
     assert m["status"] == "failed" and m["timeout"] == 1 and "1" in m["exc_info"]
 
 
+def test_ids_are_forgotten_with_their_tasks(place):
+    place.script("p", "true")
+    place.start()
+    job = place.run("p")
+    place.ended(job)
+    assert place.t.request("DELETE", "/v1/tasks/1").status == 200
+    assert place.t.get("/execution/get?job_id=%s" % job).json["message"] == "Missing job"
+    place.t.restart()  # looks once after each start
+    kept = place.run("p")
+    place.ended(kept)
+
+    def records():
+        with sqlite3.connect("file:%s?mode=ro" % (place.t.data / "ledger.db"), uri=True) as db:
+            return [name for name, in db.execute("SELECT name FROM records WHERE kind = 'execution'")]
+    until(lambda: records() == [kept], "only the record of the task that is there")
+
+
 # ---- in C ----
 
 

@@ -295,6 +295,39 @@ def test_how_c_programs_end(programs, how, code, said):
     assert result.returncode == code and said in result.stderr, result
 
 
+def test_limits_and_leftovers_of_c_programs(programs):
+    programs.add("inc.c", C, 0o644)
+    result = programs.here("inc", "how=hang", env={"TUTTI_PROGRAMS_TIMEOUT": "1s"})
+    assert result.returncode == 124, result
+    result = programs.here("inc", "how=fill", env={"TUTTI_PROGRAMS_MEMORY": "200MiB"})
+    assert result.returncode == 1 and "memory" in result.stderr, result
+    marked = {"TUTTI_TEST_MARK": str(programs.dir)}
+    assert programs.here("inc", "how=fork", env=marked).returncode == 0
+    mark = b"TUTTI_TEST_MARK=" + str(programs.dir).encode()
+    left = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            left += [path] if mark in path.read_bytes() else []
+        except OSError:
+            pass
+    assert left == []
+
+
+def test_a_flood_of_log_is_cut_and_said(programs):
+    programs.script("floods", "head -c 40000000 /dev/zero | tr '\\0' 'x' | fold -w 1000; echo the end")
+    result = programs.here("floods")
+    assert result.returncode == 0 and result.stdout.endswith("the end\n")
+
+
+def test_maps_are_kept_between_runs(programs):
+    programs.add("makes.py", "from tutti.program import write_map\nclass A:\n    def _run(self):\n        write_map('country', {'Germany': 'de'})\n", 0o644)
+    programs.add("reads.py", "from platforms.base_platform import BasePlatform\nclass B(BasePlatform):\n    def _run(self):\n"
+                 "        f = self.get_conversion_map('country', '__')\n        return [f('GERMANY'), f('x')]\n", 0o644)
+    assert "there is no conversion map" in programs.here("reads").stderr
+    assert programs.here("makes").returncode == 0
+    assert json.loads(programs.tutti("run", "reads", "--here", "--json").stdout)["result"] == ["de", "__"]
+
+
 def test_a_c_program_that_does_not_compile_says_where(programs):
     programs.add("wrong.c", "#include <tutti/program.h>\nint x = y;\n", 0o644)
     result = programs.tutti("program", "check", str(programs.dir / "wrong.c"))
