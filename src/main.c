@@ -83,6 +83,7 @@ static const tt_flag start_flags[] = {
     {"--clean-start", .help = "forget what a job of this name did, and start again"},
     {"--cont", .help = "go on with a job of this name"},
     {"--overwrite", .help = "write over an output that is there"},
+    {"--order", NULL, "ORDER", .help = "arrival, or input: the output is in the input's order, and appears at the end"},
     {"--types", NULL, "HOW", .help = "cells of CSV: infer or text"},
     {"--strict-json", .help = "refuse NaN and Infinity"},
     {"--lease", NULL, "DUR", .help = "how long items stay with a worker before others may have them"},
@@ -90,6 +91,7 @@ static const tt_flag start_flags[] = {
     {"--rate", NULL, "N/s", .help = "hand out at most so many items: 100/s, 30/m, 10/h or 5/d"},
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
+    {"--overlap", NULL, "N", .help = "take so many answers for each item, from different workers; default: 1"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
@@ -110,6 +112,10 @@ static const tt_flag pull_flags[] = {
     {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
     {"--worker", NULL, "NAME", .help = "the name under which the job shows these items; host and process when not given"},
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
+    {NULL},
+};
+static const tt_flag push_flags[] = {
+    {"--worker", NULL, "NAME", .help = "who answers; who pulled the items, when not given"},
     {NULL},
 };
 static const tt_flag worker_flags[] = {
@@ -184,6 +190,7 @@ static const tt_command commands[] = {
     {"job", "list", "List all jobs.", .fn = tt_cmd_job_list},
     {"job", "start", "Start a job.", .flags = start_flags, .operands = new_job, .fn = tt_cmd_job_start,
      .details = "A job that is there already with the same definition is left as it is.",
+     .list_title = "Outputs, and what is promised", .list = tt_cmd_list_sinks,
      .example = "tutti job start demo --input 'in/*.jsonl' --output out.jsonl"},
     {"job", "show", "Show one job.", .operands = one_job, .fn = tt_cmd_job_show},
     {"job", "watch", "Show progress until the job is complete.", .operands = one_job, .fn = tt_cmd_job_watch, .needs_server = true,
@@ -200,7 +207,7 @@ static const tt_command commands[] = {
     {"job", "pull", "Print items as JSON lines, for a program that works on them.", .flags = pull_flags, .operands = maybe_job, .fn = tt_cmd_job_pull, .needs_server = true,
      .details = "Each line is {\"id\":17,\"lease\":\"...\",\"value\":...}, the value's bytes as they are. With -n, exits with 4 when nothing is left.",
      .example = "tutti job pull demo -n 100 | my-program | tutti job push demo"},
-    {"job", "push", "Read results as JSON lines and hand them in.", .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
+    {"job", "push", "Read results as JSON lines and hand them in.", .flags = push_flags, .operands = maybe_job, .fn = tt_cmd_job_push, .needs_server = true,
      .details = "A line is {\"id\":17,\"value\":...}, or {\"id\":17,\"error\":\"reason\"} for an item that failed, in any order; \"lease\" is passed on.\n"
                 "Without NAME each line names its \"job\", as those of `tutti job pull --any` do.\n"
                 "A bad line is named by its number and left out; then the exit code is 3."},

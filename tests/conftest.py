@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
+import sql_servers
 from tutti_process import ROOT, Tutti, binary
 
 SERVERS: pytest.StashKey[List[Tutti]] = pytest.StashKey()
@@ -83,3 +84,25 @@ def shared() -> Path:
         if top and (Path(top) / "data").is_dir():
             return Path(top) / "data"
     pytest.skip("no shared data beside the project (set TUTTI_SHARED)")
+
+
+def _database(kind: Any, program: str) -> Iterator[sql_servers.Server]:
+    if not sql_servers.find(program):
+        pytest.skip("no %s: script/setup installs it" % program)
+    server = kind()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[sql_servers.Server]:
+    """A PostgreSQL for all tests of the session; each makes tables of its own."""
+    yield from _database(sql_servers.Postgres, "initdb")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[sql_servers.Server]:
+    """A MariaDB, likewise."""
+    yield from _database(sql_servers.MariaDb, "mariadb-install-db")

@@ -133,7 +133,9 @@ static tt_rc explain_bind(const tt_address *a, int errnum, tt_err *err)
     if (errnum == EADDRINUSE)
         return tt_fail(err, TT_CONFLICT, "cannot listen on %s: another program has this address: stop it, or choose another one with --listen", text);
     if (errnum == EADDRNOTAVAIL)
-        return tt_fail(err, TT_INVALID, "cannot listen on %s: this machine does not have this address", text);
+        return tt_fail(err, TT_INVALID, "cannot listen on %s: this machine does not have this address: `ip address` lists those that it has", text);
+    if (errnum == EACCES)
+        return tt_fail(err, TT_DENIED, "cannot listen on %s: this user may not use this port: choose one above 1023 with --listen, or give the unit CAP_NET_BIND_SERVICE", text);
     return tt_fail_errno(err, errnum, "cannot listen on %s", text);
 }
 

@@ -52,7 +52,7 @@ static char *next_line(char *out, int size, void *arg)
 }
 
 /* Sections that declare things instead of setting options: "reader.NAME". */
-static const char *const declaring[] = {"reader.", "writer.", "program."};
+static const char *const declaring[] = {"reader.", "writer.", "sink.", "sql.", "program."};
 
 static bool is_declaring(const char *section)
 {
@@ -119,7 +119,9 @@ tt_rc tt_option_load_file(tt_options *o, const char *path, tt_err *err)
 {
     TT_BUF_AUTO tt_buf text = {0};
     struct stat st;
-    TT_TRY(tt_file_read_whole(path, FILE_LIMIT_BYTES, &text, &st, err));
+    tt_err why = {0};
+    if (tt_file_read_whole(path, FILE_LIMIT_BYTES, &text, &st, &why) != TT_OK)
+        return tt_fail(err, why.code == TT_NOMEM ? TT_NOMEM : TT_INVALID, "the configuration file is of no use: %s: name another one with --config, or mend this one", why.text);
     if (memchr(text.ptr ? text.ptr : "", '\0', text.len))
         return tt_fail(err, TT_INVALID, "`%s` holds NUL bytes: is it a text file?", path);
     set_up_inih();

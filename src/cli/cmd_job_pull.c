@@ -18,19 +18,38 @@ typedef struct {
     char worker[128];
     bool any;
     bool stream;
-    bool complete;
+    bool complete, others_left;
     size_t printed;
 } puller;
 
-static void name_worker(puller *p)
+/* Where answers are told apart by who gives them, a process is nobody. */
+static tt_rc needs_name(puller *p, bool *ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0}, answer = {0};
+    TT_JSON_AUTO json_t *job = NULL;
+    tt_job_target(p->cli, "", &target);
+    TT_TRY(tt_cli_call(p->cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, err));
+    TT_TRY(tt_json_answer(tt_buf_view(&answer), &job, err));
+    *ret = tt_json_member_int(job, "overlap") > 1;
+    return TT_OK;
+}
+
+static tt_rc name_worker(puller *p, tt_err *err)
 {
     char host[64] = "";
+    bool needed = false;
     tt_str name = tt_cli_flag(p->cli, "--worker");
     gethostname(host, sizeof host - 1);
+    if (!name.ptr && !p->any)
+        TT_TRY(needs_name(p, &needed, err));
+    if (needed)
+        return tt_fail(err, TT_USAGE, "job `%.*s` takes several answers per item, from different workers: say who you are, with --worker NAME",
+                       TT_STR_ARG(tt_cli_operand(p->cli, 0)));
     if (name.ptr)
         snprintf(p->worker, sizeof p->worker, "%.*s", TT_STR_ARG(name));
-    else
+    else if (!p->any) /* a job with overlap then passes us over */
         snprintf(p->worker, sizeof p->worker, "%s-%d", host, (int)getpid());
+    return TT_OK;
 }
 
 static void put_request_id(tt_buf *target)
@@ -90,6 +109,7 @@ static tt_rc pull_batch(puller *p, tt_buf *answer, tt_buf *lines, tt_err *err)
     TT_TRY(tt_out(p->cli, tt_buf_view(lines), err));
     p->printed += count;
     p->complete = batch.complete && count == 0;
+    p->others_left = batch.others_left;
     return TT_OK;
 }
 
@@ -103,9 +123,12 @@ static tt_rc pull_all(puller *p, tt_err *err)
             return rc;
         }
     } while (p->stream && !p->complete);
-    if (!p->stream && p->complete)
-        return p->any ? tt_fail(err, TT_NOT_FOUND, "nothing is left: all jobs are complete") : tt_fail(err, TT_NOT_FOUND, "nothing is left: job `%.*s` is complete", TT_STR_ARG(tt_cli_operand(p->cli, 0)));
-    return TT_OK;
+    if (p->stream || !p->complete)
+        return TT_OK;
+    if (p->any)
+        return tt_fail(err, TT_NOT_FOUND, "nothing is left: all jobs are complete");
+    return tt_fail(err, TT_NOT_FOUND, p->others_left ? "nothing is left for you in job `%.*s`" : "nothing is left: job `%.*s` is complete",
+                   TT_STR_ARG(tt_cli_operand(p->cli, 0)));
 }
 
 static tt_rc job_pull(tt_cli *cli, tt_err *err)
@@ -120,9 +143,9 @@ static tt_rc job_pull(tt_cli *cli, tt_err *err)
     TT_TRY(tt_parse_duration_ms(p.wait, &wait_ms, err));
     if (tt_parse_i64(p.count, &count, NULL) != TT_OK || count < 1)
         return tt_fail(err, TT_USAGE, "`%.*s` is not a number of items: 1 or more is", TT_STR_ARG(p.count));
-    name_worker(&p);
     tt_transport_allow_ms(cli, wait_ms);
     TT_TRY(tt_transport_where(cli, &where, err));
+    TT_TRY(name_worker(&p, err));
     p.leases = tt_give_back_start(cli);
     tt_rc rc = pull_all(&p, err);
     tt_give_back_stop(p.leases);

@@ -61,6 +61,7 @@ static tt_rc send_batch(pusher *p, batch *b, tt_err *err)
     TT_TRY(tt_buf_check(&b->body, err));
     tt_job_target_of(tt_str_of(b->job), b->fails ? "/fail" : "/results", &target);
     tt_buf_query(&target, "lease", tt_str_of(b->lease));
+    tt_buf_query(&target, "worker", tt_cli_flag(p->cli, "--worker"));
     tt_rc rc = tt_job_call_patiently(p->cli, "POST", tt_buf_cstr(&target), tt_buf_view(&b->body), &answer, &why);
     if (rc == TT_GONE || (rc == TT_CONFLICT && b->fails))
         p->gone += (int64_t)b->count;

@@ -6,6 +6,7 @@
 #include "cli/cmds.h"
 #include "cli/job.h"
 #include "cli/output.h"
+#include "data/sink.h"
 
 enum { KEY_MAX_BYTES = 4096 };
 
@@ -18,7 +19,8 @@ static const struct {
     {"--types", "types", TEXT},         {"--strict-json", "json", STRICT},      {"--lease", "lease", TEXT},
     {"--max-attempts", "max_attempts", NUMBER}, {"--clean-start", "clean_start", TRUE}, {"--cont", "cont", TRUE},
     {"--overwrite", "overwrite", TRUE},   {"--rate", "rate", TEXT},             {"--max-in-flight", "max_in_flight", NUMBER},
-    {"--priority", "priority", NUMBER},
+    {"--priority", "priority", NUMBER}, {"--overlap", "overlap", NUMBER},
+    {"--order", "order", TEXT},
 };
 
 static void put_name(tt_buf *body, const char *name) { tt_buf_printf(body, ",\"%s\":", name); }
@@ -28,7 +30,7 @@ static tt_rc put_path(tt_cli *cli, tt_str path, tt_buf *body, tt_err *err)
 {
     bool here;
     TT_TRY(tt_transport_is_here(cli, &here, err));
-    bool url = memmem(path.ptr, path.len, "://", 3) != NULL;
+    bool url = memmem(path.ptr, path.len, "://", 3) != NULL || tt_sink_is_named(path);
     if (!here || url || path.len == 0 || path.ptr[0] == '/') {
         tt_buf_json_str(body, path);
         return TT_OK;
@@ -137,6 +139,18 @@ static void tell(tt_cli *cli, int status, const json_t *job)
         tt_say(cli, "job `%.*s` is there already, with the same definition", TT_STR_ARG(name));
 }
 
+/* A refusal in the words that older clients know is told with what to do. */
+static tt_rc check_started(tt_cli *cli, int status, tt_str answer, tt_err *err)
+{
+    tt_err why = {0};
+    tt_rc rc = tt_cli_check_status(cli, status, answer, &why);
+    if (rc == TT_OK)
+        return TT_OK;
+    bool missing = strstr(why.text, "[Errno 2]") != NULL, file = strstr(why.text, "not a regular file") != NULL, guess = strstr(why.text, "does not say how to ") != NULL;
+    return tt_fail(err, rc, "%s%s", why.text, missing ? ": check the path, and make the directories of an output first" :
+                   file ? ": name a file; all files of a directory are 'DIR/*'" : guess ? " (with --reader or --writer); of a directory name the files: 'DIR/*.jsonl'" : "");
+}
+
 static tt_rc job_start(tt_cli *cli, tt_err *err)
 {
     TT_BUF_AUTO tt_buf body = {0}, answer = {0};
@@ -146,8 +160,10 @@ static tt_rc job_start(tt_cli *cli, tt_err *err)
     if (wait)
         TT_TRY(check_can_wait(cli, err));
     TT_TRY(make_body(cli, &body, err));
+    if (!tt_cli_has(cli, "--input") && !tt_cli_has(cli, "--output"))
+        return tt_fail(err, TT_USAGE, "the job has neither input nor output: say what to read with --input FILE and where the results go with --output FILE");
     TT_TRY(tt_transport_call(cli, "POST", "/v1/jobs", tt_buf_view(&body), &status, &answer, err));
-    TT_TRY(tt_cli_check_status(cli, status, tt_buf_view(&answer), err));
+    TT_TRY(check_started(cli, status, tt_buf_view(&answer), err));
     TT_TRY(tt_json_answer(tt_buf_view(&answer), &job, err));
     if (tt_cli_json(cli) && !follow)
         TT_TRY(tt_out_document(cli, tt_buf_view(&answer), err));
@@ -155,3 +171,14 @@ static tt_rc job_start(tt_cli *cli, tt_err *err)
     return wait ? tt_job_follow(cli, follow, err) : TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_job_start, job_start)
+
+void tt_cmd_list_sinks(void (*row)(void *arg, const char *head, const char *text), void *arg)
+{
+    size_t count;
+    const tt_sink_row *const *rows = tt_sink_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        TT_BUF_AUTO tt_buf text = {0};
+        tt_buf_printf(&text, "%s; %s", rows[i]->takes, rows[i]->says);
+        row(arg, rows[i]->name, tt_buf_cstr(&text));
+    }
+}

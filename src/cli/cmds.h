@@ -8,6 +8,8 @@ int tt_cmd_completion(tt_cli *cli); /* completion.c */
 int tt_cmd_man(tt_cli *cli);        /* man.c */
 
 int tt_cmd_job_list(tt_cli *cli);
+/* The table of sinks, for help. */
+void tt_cmd_list_sinks(void (*row)(void *arg, const char *head, const char *text), void *arg);   /* cmd_job.c */
 int tt_cmd_job_redo(tt_cli *cli);
 int tt_cmd_job_pause(tt_cli *cli);
 int tt_cmd_job_resume(tt_cli *cli);   /* cmd_job.c */

@@ -123,6 +123,17 @@ void tt_help_usage(const tt_command *c, tt_buf *out)
 
 /* ---- the three pages ---- */
 
+typedef struct {
+    tt_buf *out;
+    unsigned columns;
+} list_rows;
+
+static void put_list_row(void *arg, const char *head, const char *text)
+{
+    const list_rows *rows = arg;
+    put_row(rows->out, tt_str_of(head), text, FLAG_INDENT, rows->columns);
+}
+
 void tt_help_command(const tt_command *c, tt_help_style style, tt_buf *out)
 {
     tt_buf_cstr_put(out, "Usage: ");
@@ -147,6 +158,10 @@ void tt_help_command(const tt_command *c, tt_help_style style, tt_buf *out)
         put_title(out, "Settings (also in the environment and the configuration file)", style);
     if (c->options)
         put_options(c, style, out);
+    if (c->list) {
+        put_title(out, c->list_title, style);
+        c->list(put_list_row, &(list_rows){out, style.columns});
+    }
     if (c->example) {
         put_title(out, "Example", style);
         tt_buf_printf(out, "  %s\n", c->example);

@@ -95,7 +95,7 @@ tt_rc tt_item_batch_parse(tt_str answer, tt_item_batch *ret, tt_err *err)
         else if (tt_str_is(key, "job") && is_string(value))
             batch.job = value;
         else if (tt_str_is(key, "status"))
-            batch.complete = tt_str_is(value, "\"COMPLETE\"");
+            batch.complete = tt_str_is(value, "\"COMPLETE\"") || (batch.others_left = tt_str_is(value, "\"NOTHING_FOR_YOU\""));
         else if (tt_str_is(key, "items"))
             batch.items = value;
     }

@@ -21,7 +21,8 @@ bool tt_item_parse(tt_str line, tt_item_line *ret, const char **ret_why, size_t 
 typedef struct {
     tt_str lease;    /* the JSON string with its quotes; ptr NULL: none */
     tt_str job;      /* the same */
-    bool complete;
+    bool complete;   /* nothing will come, ... */
+    bool others_left; /* ... but to others */
     tt_str items;    /* the array */
 } tt_item_batch;
 tt_rc tt_item_batch_parse(tt_str answer, tt_item_batch *ret, tt_err *err) TT_MUST_CHECK;

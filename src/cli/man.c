@@ -97,6 +97,13 @@ static void put_command_options(tt_buf *out, const tt_command *c)
     }
 }
 
+static void put_list_row(void *arg, const char *head, const char *text)
+{
+    tt_buf_cstr_put(arg, ".TP\n");
+    put_line(arg, head);
+    put_line(arg, text);
+}
+
 static void put_command(tt_buf *out, const tt_command *c)
 {
     TT_BUF_AUTO tt_buf usage = {0};
@@ -118,6 +125,11 @@ static void put_command(tt_buf *out, const tt_command *c)
     }
     put_flags(out, c->flags);
     put_command_options(out, c);
+    if (c->list) {
+        tt_buf_cstr_put(out, ".PP\n");
+        put_line(out, c->list_title);
+        c->list(put_list_row, out);
+    }
     if (c->example) {
         tt_buf_cstr_put(out, ".PP\nExample:\n.PP\n.RS\n.nf\n");
         put_line(out, c->example);

@@ -22,15 +22,6 @@ static tt_rc find_row(const tt_writer_spec *spec, const tt_writer_row **ret, tt_
                    TT_STR_ARG(tt_str_slice(spec->output_path, 0, 200)));
 }
 
-/* Plain text in a file whose name says that it is packed would be found out much later, by somebody else. */
-static tt_rc refuse_packed(const tt_writer_spec *spec, tt_err *err)
-{
-    if (!tt_is_packed_name(spec->output_path))
-        return TT_OK;
-    return tt_fail(err, TT_INVALID, "the output `%.*s` would be packed: outputs are written plain so far; leave out its last ending and pack it afterwards",
-                   TT_STR_ARG(tt_str_slice(spec->output_path, 0, 200)));
-}
-
 static tt_rc parse_object(tt_str text, const char *what, json_t **ret, tt_err *err)
 {
     json_t *root = text.len ? json_loadb(text.ptr, text.len, JSON_ALLOW_NUL, NULL) : json_object();
@@ -46,7 +37,6 @@ tt_rc tt_writer_open(const tt_writer_spec *spec, tt_writer **ret, tt_err *err)
 {
     const tt_writer_row *row = NULL;
     json_t *options = NULL;
-    TT_TRY(refuse_packed(spec, err));
     TT_TRY(find_row(spec, &row, err));
     TT_TRY(parse_object(spec->options, "the writer's options", &options, err));
     tt_writer *w = TT_NEW(tt_writer);
@@ -105,6 +95,12 @@ tt_rc tt_writer_restore(tt_writer *w, tt_str text, tt_err *err)
     tt_rc rc = w->row->restore(w, state, err);
     json_decref(state);
     return rc;
+}
+
+void tt_writer_rewind(tt_writer *w)
+{
+    if (w->row->rewind)
+        w->row->rewind(w);
 }
 
 void tt_writer_put_value(tt_buf *out, tt_str value)

@@ -28,6 +28,8 @@ bool tt_writer_is_plain(const tt_writer *w);
 void tt_writer_state(const tt_writer *w, tt_buf *out);
 /* Go back to a state that tt_writer_state gave (after a rollback). */
 tt_rc tt_writer_restore(tt_writer *w, tt_str state, tt_err *err) TT_MUST_CHECK;
+/* What is put next begins another output with what the state says so far (CSV: the same columns, and their header line again). */
+void tt_writer_rewind(tt_writer *w);
 const char *const *tt_writer_kinds(void); /* NULL-ended */
 
 #endif

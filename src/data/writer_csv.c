@@ -15,7 +15,8 @@ typedef struct {
     char separator;
     bool output_has_rows;
     json_t *input_header; /* array of strings, or NULL */
-    bool started;         /* the columns are fixed, and the header line is written */
+    bool started;         /* the columns are fixed */
+    bool header_due;      /* the header line stands before the next row */
     json_t *columns;      /* array of strings, or NULL: without names */
     size_t width;
     tt_map places;        /* a column's name -> its place + 1 */
@@ -45,7 +46,7 @@ static void forget_columns(csv_writer *c)
     json_decref(c->columns);
     c->columns = NULL;
     c->width = 0;
-    c->started = false;
+    c->started = c->header_due = false;
 }
 
 static void close_csv(tt_writer *w)
@@ -78,6 +79,12 @@ static tt_rc use_columns(csv_writer *c, json_t *names, size_t width, tt_err *err
     }
     c->started = true;
     return TT_OK;
+}
+
+static void rewind_csv(tt_writer *w)
+{
+    csv_writer *c = w->own;
+    c->header_due = c->columns && !c->output_has_rows;
 }
 
 static void add_state(const tt_writer *w, json_t *out)
@@ -284,11 +291,12 @@ static tt_rc row_cells(csv_writer *c, tt_str value, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc put_row(csv_writer *c, tt_str value, bool first, tt_buf *out, tt_err *err)
+static tt_rc put_row(csv_writer *c, tt_str value, tt_buf *out, tt_err *err)
 {
     TT_TRY(row_cells(c, value, err));
-    if (first && c->columns && !c->output_has_rows)
+    if (c->header_due)
         put_header(c, out);
+    c->header_due = false;
     put_cells(c, out);
     return tt_buf_check(&c->scratch, err);
 }
@@ -302,8 +310,10 @@ static tt_rc put(tt_writer *w, tt_str value, tt_buf *out, tt_err *err)
     tt_rc rc = TT_OK;
     if (first)
         rc = value.ptr[0] == '{' ? columns_of_object(c, value, err) : columns_of_array(c, value, err);
+    if (rc == TT_OK && first)
+        rewind_csv(w);
     if (rc == TT_OK)
-        rc = put_row(c, value, first, out, err);
+        rc = put_row(c, value, out, err);
     if (rc == TT_OK && out->failed)
         rc = tt_buf_check(out, err);
     if (rc != TT_OK && first)
@@ -320,4 +330,5 @@ const tt_writer_row tt_writer_csv = {
     .put = put,
     .state = add_state,
     .restore = restore,
+    .rewind = rewind_csv,
 };

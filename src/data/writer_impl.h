@@ -15,6 +15,7 @@ typedef struct {
     tt_rc (*put)(tt_writer *w, tt_str value, tt_buf *out, tt_err *err);
     void (*state)(const tt_writer *w, json_t *out);
     tt_rc (*restore)(tt_writer *w, const json_t *state, tt_err *err);
+    void (*rewind)(tt_writer *w); /* NULL: nothing stands before the first value */
 } tt_writer_row;
 
 extern const tt_writer_row tt_writer_jsonl, tt_writer_csv;

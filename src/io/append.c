@@ -359,14 +359,28 @@ static tt_rc open_output(const tt_roots *roots, tt_str path, int flags, tt_appen
     return tt_fail(err, TT_LOCKED, "the output '%.*s' is being replaced by something else", TT_STR_ARG(tt_str_slice(path, 0, 256)));
 }
 
+static int read_tail(int fd, uint64_t length, tail *ret)
+{
+    size_t want = length < TAIL_BYTES ? (size_t)length : TAIL_BYTES;
+    int failed = tt_fd_read_at(fd, length - want, ret->bytes, want, &ret->len);
+    return failed ? failed : ret->len < want ? EIO : 0;
+}
+
+int tt_append_mark_of(int fd, uint64_t length, tt_append_mark *ret)
+{
+    tail t;
+    int failed = read_tail(fd, length, &t);
+    if (!failed)
+        *ret = (tt_append_mark){length, tail_hash(&t)};
+    return failed;
+}
+
 /* The file ends (for us) at length; its last bytes are read. */
 static tt_rc start_at(tt_append *a, uint64_t length, tt_err *err)
 {
-    size_t want = length < TAIL_BYTES ? (size_t)length : TAIL_BYTES, len = 0;
-    int failed = tt_fd_read_at(a->fd, length - want, a->committed_tail.bytes, want, &len);
-    if (failed || len < want)
-        return tt_fail_errno(err, failed ? failed : EIO, "cannot read the end of '%.256s'", a->path);
-    a->committed_tail.len = len;
+    int failed = read_tail(a->fd, length, &a->committed_tail);
+    if (failed)
+        return tt_fail_errno(err, failed, "cannot read the end of '%.256s'", a->path);
     a->staged_tail = a->committed_tail;
     a->committed = a->reach = length;
     return TT_OK;

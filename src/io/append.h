@@ -18,6 +18,9 @@ typedef struct {
     uint64_t tail_hash;
 } tt_append_mark;
 
+/* The mark of the first length bytes of an open file; an errno value (0: done). */
+int tt_append_mark_of(int fd, uint64_t length, tt_append_mark *ret) TT_MUST_CHECK;
+
 typedef enum {
     TT_APPEND_KEEP,      /* an existing file is appended to; a last line without an end gets one */
     TT_APPEND_TRUNCATE,  /* an existing file is emptied, once */

@@ -1,9 +1,14 @@
 #include "io/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/sys.h"
+
+enum { SPOOL_NAME_TRIES = 16 };
 
 void tt_fd_close(int *fd)
 {
@@ -12,6 +17,32 @@ void tt_fd_close(int *fd)
         close(*fd);
     *fd = -1;
     errno = saved;
+}
+
+/* A file system without O_TMPFILE (NFS, some overlays) gets a name for a moment. */
+static int open_named(const char *dir)
+{
+    for (int i = 0; i < SPOOL_NAME_TRIES; i++) {
+        uint64_t random;
+        if (getrandom(&random, sizeof random, 0) != sizeof random)
+            return -1;
+        TT_BUF_AUTO tt_buf path = {0};
+        tt_buf_printf(&path, "%s/spool-%016jx", dir, (uintmax_t)random);
+        int fd = tt_sys.open(tt_buf_cstr(&path), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0 && tt_sys.unlink(tt_buf_cstr(&path)) != 0)
+            tt_fd_close(&fd);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+    }
+    return -1;
+}
+
+int tt_fd_open_unlinked(const char *dir)
+{
+    int fd = tt_sys.open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
+        fd = open_named(dir);
+    return fd;
 }
 
 int tt_fd_read_at(int fd, uint64_t at, void *buf, size_t cap, size_t *ret_len)

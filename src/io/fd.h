@@ -15,6 +15,8 @@ static inline int tt_fd_take(int *fd)
     return taken;
 }
 
+/* A new file in dir that has no name and is gone when it is closed; -1 with errno. */
+int tt_fd_open_unlinked(const char *dir) TT_MUST_CHECK;
 /* Up to cap bytes; *ret_len < cap only at the end of the file. */
 int tt_fd_read_at(int fd, uint64_t at, void *buf, size_t cap, size_t *ret_len) TT_MUST_CHECK;
 /* All bytes, or an error after an unknown part of them. */

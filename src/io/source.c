@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "base/buf.h"
@@ -14,7 +13,7 @@
 #include "io/passing_hash.h"
 #include "io/unpack.h"
 
-enum { IN_BYTES = 128 << 10, OUT_BYTES = 256 << 10, SPOOL_NAME_TRIES = 16 };
+enum { IN_BYTES = 128 << 10, OUT_BYTES = 256 << 10 };
 
 /* The unpacking of one file. Only the thread that has set source.busy touches it, and without the mutex, so that
  * readers of what is unpacked already never wait for the unpacker. */
@@ -44,35 +43,9 @@ struct tt_source {
     tt_err failure;        /* nothing can follow what is in the spool; TT_OK: none */
 };
 
-/* A file system without O_TMPFILE (NFS, some overlays) gets a name for a moment. */
-static int open_named_spool(const char *dir)
-{
-    for (int i = 0; i < SPOOL_NAME_TRIES; i++) {
-        uint64_t random;
-        if (getrandom(&random, sizeof random, 0) != sizeof random)
-            return -1;
-        TT_BUF_AUTO tt_buf path = {0};
-        tt_buf_printf(&path, "%s/spool-%016jx", dir, (uintmax_t)random);
-        int fd = tt_sys.open(tt_buf_cstr(&path), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd >= 0 && tt_sys.unlink(tt_buf_cstr(&path)) != 0)
-            tt_fd_close(&fd);
-        if (fd >= 0 || errno != EEXIST)
-            return fd;
-    }
-    return -1;
-}
-
-static int open_spool(const char *dir)
-{
-    int fd = tt_sys.open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
-        fd = open_named_spool(dir);
-    return fd;
-}
-
 static tt_rc start_unpacking(tt_source *s, const tt_unpacker *row, const char *spool_dir, tt_err *err)
 {
-    s->spool_fd = open_spool(spool_dir);
+    s->spool_fd = tt_fd_open_unlinked(spool_dir);
     if (s->spool_fd < 0)
         return tt_fail_errno(err, errno, "cannot unpack '%.256s': no spool file in '%.256s'", s->path, spool_dir);
     unpacking *u = &s->u;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "items/spool.h"
 #include "ledger/pages.h"
 #include "ledger/records.h"
 
@@ -17,6 +18,7 @@ typedef struct {
     tt_job *old;        /* may be NULL */
     tt_job *replacement;/* may be NULL */
     bool remove_output;
+    bool opens_again;   /* what the old one has is the new one's */
 } exchange;
 
 static tt_rc drop_rows(const tt_job *j, tt_txn *txn, tt_err *err)
@@ -54,10 +56,16 @@ static tt_rc give_up_files(void *arg, tt_txn *txn, tt_err *err)
 {
     exchange *x = arg;
     tt_rc rc = TT_OK;
-    if (x->remove_output && x->old->output) {
+    if (tt_job_is_journaled(x->old) && !x->opens_again) {
+        tt_job_remove_journal(x->old);
+        if (x->remove_output)
+            rc = tt_job_remove_target(x->old, err);
+    } else if (x->remove_output && x->old->output) {
         rc = tt_append_remove(x->old->output, err);
         x->old->output = NULL;
     }
+    if (!x->opens_again)
+        tt_spool_remove(&x->old->def);
     tt_job_close_output(x->old);
     return rc;
 }
@@ -85,6 +93,7 @@ static void come_back(tt_job *j, tt_job_life life)
     tt_job_flush_soon(j);
     tt_job_arm(j, tt_mono_ms());
     pthread_mutex_unlock(&j->lock);
+    tt_delivery_allow(j);
     if (life == TT_JOB_LIVE)
         tt_plan_start(j, false);
 }
@@ -118,6 +127,8 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
 {
     exchange x = {old, replacement, remove_output};
     tt_job_life before = old ? set_gone(old) : TT_JOB_NEW;
+    if (old)
+        tt_delivery_stop(old);
     tt_rc rc = old ? quiet(items, old, err) : TT_OK;
     if (rc == TT_OK)
         rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
@@ -157,33 +168,13 @@ static tt_rc output_refused(const tt_definition *d, tt_err *err)
     return tt_fail(err, TT_CONFLICT, "Output path not allowed `%s`.", d->output);
 }
 
-/* Where the output will lie: absolute, links resolved (the file itself may be one). */
-static tt_rc find_output(tt_items *items, const tt_definition *d, tt_buf *path, tt_err *err)
-{
-    int dir;
-    tt_str name;
-    char *real_dir = NULL;
-    TT_TRY(tt_roots_open_parent(items->env.roots, tt_str_of(d->output), &dir, &name, &real_dir, err));
-    close(dir);
-    tt_buf_printf(path, "%s/%.*s", strcmp(real_dir, "/") == 0 ? "" : real_dir, TT_STR_ARG(name));
-    free(real_dir);
-    TT_TRY(tt_buf_check(path, err));
-    char *resolved = realpath(tt_buf_cstr(path), NULL);
-    if (resolved) {
-        tt_buf_clear(path);
-        tt_buf_cstr_put(path, resolved);
-    }
-    free(resolved);
-    return tt_buf_check(path, err);
-}
-
 /* No two jobs on one file. The spelling does not matter: links are resolved; the file's lock catches hard links. */
 static tt_rc check_output(tt_items *items, const tt_definition *d, const tt_job *except, tt_err *err)
 {
     TT_BUF_AUTO tt_buf path = {0};
-    if (!d->output || d->mode == TT_MODE_READ)
+    if (!d->output || d->mode == TT_MODE_READ || tt_sink_is_named(tt_str_of(d->output))) /* several may write to one table */
         return TT_OK;
-    TT_TRY(find_output(items, d, &path, err));
+    TT_TRY(tt_output_find(items->env.roots, d, &path, err));
     output_search s = {.path = tt_buf_cstr(&path), .except = except};
     tt_items_each(items, look_for_output, &s);
     return s.taken ? output_refused(d, err) : TT_OK;
@@ -196,7 +187,7 @@ static tt_rc check_not_input(tt_items *items, const tt_definition *d, tt_err *er
     struct stat out, in;
     if (!d->output || d->mode == TT_MODE_READ)
         return TT_OK;
-    TT_TRY(find_output(items, d, &path, err));
+    TT_TRY(tt_output_find(items->env.roots, d, &path, err));
     if (stat(tt_buf_cstr(&path), &out) != 0)
         return TT_OK;
     for (size_t i = 0; i < d->inputs.len; i++)
@@ -213,6 +204,15 @@ static tt_rc check_start(const tt_job_start *start, tt_err *err)
     return TT_OK;
 }
 
+/* The writer is a command: whatever the output is called, it is the command's own business. */
+static void name_sink(tt_definition *d)
+{
+    TT_BUF_AUTO tt_buf target = {0};
+    tt_buf_printf(&target, "sink:%s", d->writer_name);
+    free(d->output);
+    d->output = tt_dup_cstr(tt_buf_cstr(&target));
+}
+
 static tt_rc define(tt_items *items, const tt_job_start *start, tt_definition *d, tt_buf *unknown, tt_err *err)
 {
     d->name = tt_str_dup(start->name);
@@ -224,6 +224,8 @@ static tt_rc define(tt_items *items, const tt_job_start *start, tt_definition *d
     TT_TRY(tt_job_mode_parse(start->mode, &d->mode, err));
     TT_TRY(tt_definition_read_metadata(d, start->metadata, unknown, err));
     TT_TRY(tt_rules_check(&d->rules, d->mode != TT_MODE_WRITE, d->mode != TT_MODE_READ, err));
+    if (d->mode != TT_MODE_READ && tt_declared_find(items->env.declared, TT_DECLARED_SINK, start->writer_name))
+        name_sink(d);
     if (d->mode == TT_MODE_READ_WRITE && !d->output)
         return tt_fail(err, TT_INVALID, "metadata: output_file_path is missing: it names the file that the results go to "
                        "(or use mode=read)");
@@ -252,6 +254,7 @@ static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrit
         j->life = TT_JOB_LIVE;
     else
         tt_job_break(j, true, err->text);
+    tt_delivery_wake(j);
     pthread_mutex_unlock(&j->lock);
     tt_items_set(items, tt_job_ref(j));
     if (rc == TT_OK)
@@ -263,7 +266,7 @@ static tt_rc go_live(tt_items *items, tt_job *j, bool open_output, bool overwrit
 static bool holds_output(tt_items *items, const tt_job *old, const tt_definition *d)
 {
     TT_BUF_AUTO tt_buf path = {0};
-    return old && old->def.output_real && d->output && find_output(items, d, &path, NULL) == TT_OK
+    return old && old->def.output_real && d->output && tt_output_find(items->env.roots, d, &path, NULL) == TT_OK
         && tt_str_is(tt_buf_view(&path), old->def.output_real);
 }
 
@@ -293,6 +296,10 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
         rc = is_held ? tt_job_check_writer(j, err) : open_before_exchange(j, overwrite, err);
     if (rc == TT_OK)
         rc = replace(items, old, j, false, err);
+    if (rc != TT_OK) {
+        tt_job_remove_journal(j);
+        tt_spool_remove(&j->def);
+    }
     if (rc == TT_OK)
         rc = go_live(items, j, is_held, overwrite, err);
     tt_job_unref(j);
@@ -305,7 +312,7 @@ static tt_rc same_files(const tt_definition *old, const tt_definition *now, tt_e
 {
     json_t *a = json_loads(old->metadata, JSON_ALLOW_NUL, NULL), *b = json_loads(now->metadata, JSON_ALLOW_NUL, NULL);
     json_t *in_a = json_object_get(a, "input_file_path"), *in_b = json_object_get(b, "input_file_path");
-    bool same_input = old->mode == TT_MODE_WRITE || (in_a && in_b && json_equal(in_a, in_b));
+    bool same_input = old->mode == TT_MODE_WRITE || (in_a && in_b && json_equal(in_a, in_b)) || (old->spool && !in_a && !in_b);
     bool same_output = strcmp(old->output ? old->output : "", now->output ? now->output : "") == 0;
     json_decref(a);
     json_decref(b);
@@ -329,13 +336,14 @@ static tt_rc why_broken(tt_job *j, tt_err *err)
 /* A broken job is opened again from what the ledger knows: perhaps its files are back. Nobody finds the new one before it is open. */
 static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
 {
-    exchange x = {.old = old};
+    exchange x = {.old = old, .opens_again = true};
     TT_BUF_AUTO tt_buf text = {0};
     tt_definition def = {0};
     TT_TRY(tt_record_get(items->env.ledger, TT_STR("job"), tt_str_of(old->def.name), &text, NULL, err));
     TT_TRY(tt_definition_parse(tt_str_of(old->def.name), tt_buf_view(&text), &def, err));
     (void)!tt_ledger_run(items->env.ledger, store_all, old, NULL); /* what it still has to say, if it can */
     set_gone(old);
+    tt_delivery_stop(old);
     tt_rc rc = tt_ledger_run(items->env.ledger, give_up_files, &x, err);
     tt_cache_drop_owner(items->env.cache, old->def.owner);
     tt_job *j = tt_job_new(&items->env, &def);
@@ -362,6 +370,7 @@ static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definit
     tt_claims_retry(live, &done);
     pthread_mutex_unlock(&live->lock);
     tt_claims_finish(done);
+    tt_delivery_allow(live);
     tt_rc rc = start->has_token ? tt_ledger_run(items->env.ledger, store_all, live, err) : TT_OK;
     uint64_t retried;
     if (rc == TT_OK && json_is_true(json_object_get(start->metadata, "retry_errors")))
@@ -417,7 +426,7 @@ static tt_rc refuse_existing(const tt_job *old, const tt_job_start *start, tt_er
     if (!start->same_is_fine)
         return tt_fail(err, TT_EXISTS, "Job %s already exists.", d->name);
     return tt_fail(err, TT_EXISTS, "Job %s already exists. Its definition is another one (mode %s, input %s%s, output %s): give the same to join it, "
-                   "choose another name, or use clean_start to start anew", d->name, tt_job_mode_name(d->mode),
+                   "choose another name, or use clean_start (--clean-start) to start anew", d->name, tt_job_mode_name(d->mode),
                    d->inputs.len ? d->inputs.ptr[0].path : "none", d->inputs.len > 1 ? " and others" : "",
                    d->output ? d->output : "none");
 }
@@ -439,15 +448,32 @@ static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definit
     return rc;
 }
 
+/* What may take long, before anybody has to wait for it. */
+static tt_rc prepare(tt_items *items, tt_definition *d, tt_err *err)
+{
+    TT_TRY(tt_output_probe(&items->env, d, err));
+    return tt_spool_is_needed(&items->env, d) ? tt_spool_fill(&items->env, d, err) : TT_OK;
+}
+
+static bool may_be_new(tt_items *items, const tt_job_start *start)
+{
+    tt_job *old = tt_items_peek(items, start->name);
+    tt_job_unref(old);
+    return !old || start->clean_start;
+}
+
 tt_rc tt_items_start(tt_items *items, const tt_job_start *start, bool *ret_existed, tt_buf *ret_unknown_metadata, tt_err *err)
 {
     tt_definition d = {0};
     TT_TRY(check_start(start, err));
     tt_rc rc = define(items, start, &d, ret_unknown_metadata, err);
+    if (rc == TT_OK && may_be_new(items, start))
+        rc = prepare(items, &d, err);
     pthread_mutex_lock(&items->admin);
     if (rc == TT_OK)
         rc = start_locked(items, start, &d, ret_existed, err);
     pthread_mutex_unlock(&items->admin);
+    tt_spool_remove(&d); /* nobody took it: another was faster */
     tt_definition_deinit(&d);
     return rc;
 }
@@ -475,7 +501,7 @@ tt_rc tt_items_delete(tt_items *items, tt_str name, tt_err *err)
 static tt_rc remove_output(void *arg, tt_txn *txn, tt_err *err)
 {
     tt_job *j = arg;
-    if (j->leftover && !j->output)
+    if (j->leftover && !j->output && !tt_job_is_journaled(j))
         TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), TT_APPEND_KEEP, &j->output, err));
     tt_job_remove_output(j, txn);
     return TT_OK;
@@ -492,7 +518,12 @@ static tt_rc clean_locked(tt_items *items, tt_job *j, bool output, tt_err *err)
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     bool remove = output && tt_job_has_writer(j);
-    TT_TRY(tt_ledger_run(items->env.ledger, remove ? remove_output : store_all, j, err));
+    if (remove)
+        tt_delivery_stop(j);
+    tt_rc rc = tt_ledger_run(items->env.ledger, remove ? remove_output : store_all, j, err);
+    if (remove)
+        tt_delivery_allow(j);
+    TT_TRY(rc);
     if (remove && j->removal.code != TT_OK) {
         *err = j->removal;
         return err->code;
@@ -595,17 +626,28 @@ static bool is_meant(const redrive *r, uint8_t byte)
 
 static uint8_t opened_byte(const redrive *r) { return tt_item_byte(r->j->blocks.sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0); }
 
-static void redrive_item(redrive *r, tt_item_ref at)
+/* An item, or with overlap one of its slots. */
+static bool redrive_slot(redrive *r, tt_item_ref at)
 {
     if (!is_meant(r, tt_blocks_get(&r->j->blocks, at)) || tt_blocks_lease(&r->j->blocks, at)) /* a lease: its result is not committed yet */
-        return;
-    if (!tt_blocks_set(&r->j->blocks, at, opened_byte(r)))
-        return;
+        return false;
+    if (!tt_blocks_set_by(&r->j->blocks, at, opened_byte(r), 0))
+        return false;
     if (!r->j->blocks.sparse) /* it may have been marked before anybody saw whether it can be served */
         r->j->blocks.rows.ptr[at.row].inspected = false;
-    if (!r->redo)
-        tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
-    r->opened++;
+    return true;
+}
+
+/* first: the item's first slot. */
+static void redrive_item(redrive *r, tt_item_ref first)
+{
+    bool opened = false;
+    tt_item_ref at = first;
+    for (uint32_t i = 0; i < tt_blocks_copies(&r->j->blocks); i++, at.index++)
+        opened |= redrive_slot(r, at);
+    if (opened && !r->redo)
+        tt_job_note(&r->j->notes, tt_blocks_id(&r->j->blocks, first), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
+    r->opened += opened;
 }
 
 static void redrive_row(redrive *r, uint32_t number)
@@ -619,7 +661,7 @@ static void redrive_row(redrive *r, uint32_t number)
         r->opened += row->block.count;
         return;
     }
-    for (uint32_t i = 0; i < row->block.count; i++)
+    for (uint32_t i = 0; i < tt_blocks_slots(&r->j->blocks, number); i += tt_blocks_copies(&r->j->blocks))
         redrive_item(r, (tt_item_ref){number, i});
 }
 

@@ -132,7 +132,7 @@ typedef enum { NOT_LOOKED, EMPTY, EMPTY_COMPLETE } finding;
 
 static finding what_was_found(const tt_claim *c)
 {
-    bool complete = c->status && strcmp(c->status, "COMPLETE") == 0;
+    bool complete = c->status && (strcmp(c->status, "COMPLETE") == 0 || strcmp(c->status, "NOTHING_FOR_YOU") == 0);
     return complete || c->rc == TT_NOT_FOUND || c->rc == TT_INVALID ? EMPTY_COMPLETE : EMPTY;
 }
 
@@ -152,7 +152,7 @@ static look_result look(tt_any_claim *a, const tt_any_order *o, uint8_t *found)
             if (is_over(c))
                 return LOOK_OVER;
             f = what_was_found(c);
-            if (found && c->rc == TT_OK)
+            if (found && c->rc == TT_OK && !j->blocks.answers)
                 found[i] = (uint8_t)f;
             c->rc = TT_OK;
             tt_claim_detach(c);

@@ -1,5 +1,7 @@
 #include "items/blocks.h"
 
+#include "items/answers.h"
+
 enum { SPARSE_SHIFT = 6 };
 
 void tt_blocks_deinit(tt_blocks *b)
@@ -7,31 +9,50 @@ void tt_blocks_deinit(tt_blocks *b)
     for (size_t i = 0; i < b->rows.len; i++) {
         free(b->rows.ptr[i].states);
         free(b->rows.ptr[i].lease_of);
+        free(b->rows.ptr[i].workers);
     }
     tt_vec_deinit(&b->rows);
     tt_vec_deinit(&b->dirty);
     tt_map_deinit(&b->by_range);
+    tt_answers_free(b->answers);
     *b = (tt_blocks){.sparse = b->sparse};
 }
 
 static bool is_open(uint8_t byte) { return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte); }
 
-static void count_row(tt_blocks *b, tt_dir_block *row)
+uint32_t tt_blocks_copies(const tt_blocks *b) { return b->answers ? b->answers->copies : 1; }
+uint32_t tt_blocks_slots(const tt_blocks *b, uint32_t row) { return b->rows.ptr[row].block.count * tt_blocks_copies(b); }
+
+/* What a row of one state adds to the sums, or takes off. */
+static void count_uniform(tt_blocks *b, tt_dir_block *row, uint64_t one)
 {
+    tt_item_state state = tt_item_state_of(row->uniform);
+    b->counts.of[state] += one * row->block.count;
+    if (b->answers && state == TT_ITEM_RECEIVED)
+        b->answers->received += one * row->block.count * b->answers->copies;
+}
+
+static void count_row(tt_blocks *b, uint32_t number)
+{
+    tt_dir_block *row = &b->rows.ptr[number];
+    uint32_t slots = tt_blocks_slots(b, number);
     if (!row->states) {
-        b->counts.of[tt_item_state_of(row->uniform)] += row->block.count;
-        row->open = is_open(row->uniform) ? row->block.count : 0;
+        count_uniform(b, row, 1);
+        row->open = is_open(row->uniform) ? slots : 0;
         return;
     }
-    for (uint32_t i = 0; i < row->block.count; i++) {
-        b->counts.of[tt_item_state_of(row->states[i])]++;
+    for (uint32_t i = 0; i < slots; i++) {
+        if (!b->answers)
+            b->counts.of[tt_item_state_of(row->states[i])]++;
+        else if (i % b->answers->copies == 0)
+            tt_answers_count(b, (tt_item_ref){number, i});
         row->open += is_open(row->states[i]);
     }
 }
 
-bool tt_blocks_add(tt_blocks *b, const tt_block *block, bool inspected, uint8_t *states_taken, uint8_t uniform, bool dirty)
+static bool add(tt_blocks *b, const tt_dir_block *row, bool dirty)
 {
-    tt_dir_block row = {.block = *block, .states = states_taken, .uniform = uniform, .inspected = inspected};
+    const tt_block *block = &row->block;
     if (!tt_vec_reserve(&b->rows, 1) || !tt_vec_reserve(&b->dirty, b->rows.len + 1 - b->dirty.len))
         return false;
     if (b->sparse) {
@@ -40,11 +61,23 @@ bool tt_blocks_add(tt_blocks *b, const tt_block *block, bool inspected, uint8_t 
         if (!tt_map_put(&b->by_range, (tt_str){(char *)&range, sizeof range}, number, NULL))
             return false;
     }
-    count_row(b, &row);
-    b->rows.ptr[b->rows.len++] = row;
+    b->rows.ptr[b->rows.len++] = *row;
+    count_row(b, (uint32_t)(b->rows.len - 1));
     if (dirty)
         tt_blocks_mark_dirty(b, (uint32_t)(b->rows.len - 1));
     return true;
+}
+
+bool tt_blocks_add(tt_blocks *b, const tt_block *block, bool inspected, uint8_t *states_taken, uint8_t uniform, bool dirty)
+{
+    tt_dassert(!b->answers || !states_taken);
+    return add(b, &(tt_dir_block){.block = *block, .states = states_taken, .uniform = uniform, .inspected = inspected}, dirty);
+}
+
+bool tt_blocks_add_answers(tt_blocks *b, const tt_block *block, bool inspected, uint8_t *states_taken, uint16_t *workers_taken, uint8_t uniform)
+{
+    tt_assert(b->answers && !states_taken == !workers_taken);
+    return add(b, &(tt_dir_block){.block = *block, .states = states_taken, .workers = workers_taken, .uniform = uniform, .inspected = inspected}, false);
 }
 
 static bool contains(const tt_dir_block *row, uint64_t id)
@@ -90,7 +123,7 @@ bool tt_blocks_find(tt_blocks *b, uint64_t id, bool make, size_t *hint, tt_item_
             return false;
         *hint = row;
     }
-    *ret = (tt_item_ref){(uint32_t)row, (uint32_t)(id - b->rows.ptr[row].block.first_id)};
+    *ret = (tt_item_ref){(uint32_t)row, (uint32_t)(id - b->rows.ptr[row].block.first_id) * tt_blocks_copies(b)};
     return true;
 }
 
@@ -100,14 +133,22 @@ uint8_t tt_blocks_get(const tt_blocks *b, tt_item_ref at)
     return row->states ? row->states[at.index] : row->uniform;
 }
 
-static bool unpack(tt_dir_block *row)
+static bool unpack(const tt_blocks *b, uint32_t number)
 {
+    tt_dir_block *row = &b->rows.ptr[number];
+    uint32_t slots = tt_blocks_slots(b, number);
     if (row->states)
         return true;
-    row->states = tt_malloc(row->block.count);
-    if (row->states)
-        memset(row->states, row->uniform, row->block.count);
-    return row->states != NULL;
+    if (b->answers && !(row->workers = tt_calloc(slots, sizeof *row->workers)))
+        return false;
+    row->states = tt_malloc(slots);
+    if (row->states) {
+        memset(row->states, row->uniform, slots);
+        return true;
+    }
+    free(row->workers);
+    row->workers = NULL;
+    return false;
 }
 
 void tt_blocks_mark_dirty(tt_blocks *b, uint32_t row)
@@ -119,34 +160,60 @@ void tt_blocks_mark_dirty(tt_blocks *b, uint32_t row)
     tt_assert(has_room);
 }
 
-bool tt_blocks_set(tt_blocks *b, tt_item_ref at, uint8_t byte)
+static bool set(tt_blocks *b, tt_item_ref at, uint8_t byte, uint16_t worker)
 {
     tt_dir_block *row = &b->rows.ptr[at.row];
     uint8_t old = tt_blocks_get(b, at);
-    if (old == byte)
+    if (old == byte && tt_blocks_worker(b, at) == worker)
         return true;
-    if (!unpack(row))
+    if (!unpack(b, at.row))
         return false;
-    b->counts.of[tt_item_state_of(old)]--;
-    b->counts.of[tt_item_state_of(byte)]++;
+    if (b->answers) {
+        tt_answers_uncount(b, at);
+    } else {
+        b->counts.of[tt_item_state_of(old)]--;
+        b->counts.of[tt_item_state_of(byte)]++;
+    }
     row->open += (uint32_t)is_open(byte) - (uint32_t)is_open(old);
     row->states[at.index] = byte;
+    if (b->answers) {
+        row->workers[at.index] = worker;
+        tt_answers_count(b, at);
+        if (is_open(byte))
+            tt_answers_opened(b->answers, at.row);
+    }
     if (is_open(byte) && at.row < b->first_open)
         b->first_open = at.row;
     tt_blocks_mark_dirty(b, at.row);
     return true;
 }
 
+uint16_t tt_blocks_worker(const tt_blocks *b, tt_item_ref at)
+{
+    const uint16_t *workers = b->rows.ptr[at.row].workers;
+    return workers ? workers[at.index] : 0;
+}
+
+bool tt_blocks_set(tt_blocks *b, tt_item_ref at, uint8_t byte)
+{
+    bool keeps_worker = tt_item_state_of(byte) == TT_ITEM_RECEIVED || (tt_item_state_of(byte) == TT_ITEM_PENDING && tt_item_is_leased(byte));
+    return set(b, at, byte, b->answers && keeps_worker ? tt_blocks_worker(b, at) : 0);
+}
+
+bool tt_blocks_set_by(tt_blocks *b, tt_item_ref at, uint8_t byte, uint16_t worker) { return set(b, at, byte, b->answers ? worker : 0); }
+
 void tt_blocks_set_row(tt_blocks *b, uint32_t number, uint8_t byte)
 {
     tt_dir_block *row = &b->rows.ptr[number];
     tt_assert(!row->states && row->in_flight == 0);
-    b->counts.of[tt_item_state_of(row->uniform)] -= row->block.count;
-    b->counts.of[tt_item_state_of(byte)] += row->block.count;
+    count_uniform(b, row, (uint64_t)-1);
     row->uniform = byte;
-    row->open = is_open(byte) ? row->block.count : 0;
+    count_uniform(b, row, 1);
+    row->open = is_open(byte) ? tt_blocks_slots(b, number) : 0;
     if (row->open && number < b->first_open)
         b->first_open = number;
+    if (row->open && b->answers)
+        tt_answers_opened(b->answers, number);
     tt_blocks_mark_dirty(b, number);
 }
 
@@ -160,8 +227,8 @@ bool tt_blocks_reserve(tt_blocks *b, uint32_t number)
 {
     tt_dir_block *row = &b->rows.ptr[number];
     if (!row->lease_of)
-        row->lease_of = tt_calloc(row->block.count, sizeof *row->lease_of);
-    return row->lease_of && unpack(row);
+        row->lease_of = tt_calloc(tt_blocks_slots(b, number), sizeof *row->lease_of);
+    return row->lease_of && unpack(b, number);
 }
 
 void tt_blocks_set_lease(tt_blocks *b, tt_item_ref at, uint32_t slot)
@@ -186,12 +253,14 @@ void tt_blocks_pack(tt_blocks *b, uint32_t number)
     }
     if (!row->states || row->open || row->in_flight)
         return;
-    for (uint32_t i = 0; i < row->block.count; i++)
+    for (uint32_t i = 0; i < tt_blocks_slots(b, number); i++)
         if (tt_item_state_of(row->states[i]) != TT_ITEM_RECEIVED)
             return;
     row->uniform = tt_item_byte(TT_ITEM_RECEIVED, false, 0);
     free(row->states);
+    free(row->workers);
     row->states = NULL;
+    row->workers = NULL;
 }
 
 size_t tt_blocks_first_open(tt_blocks *b)
@@ -201,13 +270,13 @@ size_t tt_blocks_first_open(tt_blocks *b)
     return b->first_open;
 }
 
-uint64_t tt_blocks_id(const tt_blocks *b, tt_item_ref at) { return b->rows.ptr[at.row].block.first_id + at.index; }
+uint64_t tt_blocks_id(const tt_blocks *b, tt_item_ref at) { return b->rows.ptr[at.row].block.first_id + at.index / tt_blocks_copies(b); }
 
 static const char *fault_in_row(const tt_blocks *b, uint32_t number, tt_item_counts *sums)
 {
     const tt_dir_block *row = &b->rows.ptr[number];
     uint32_t open = 0, in_flight = 0;
-    for (uint32_t i = 0; i < row->block.count; i++) {
+    for (uint32_t i = 0; i < tt_blocks_slots(b, number); i++) {
         tt_item_ref at = {number, i};
         uint8_t byte = tt_blocks_get(b, at);
         bool leased = tt_blocks_lease(b, at) != 0;
@@ -215,7 +284,8 @@ static const char *fault_in_row(const tt_blocks *b, uint32_t number, tt_item_cou
             return "a leased bit without a lease, or the reverse";
         open += is_open(byte);
         in_flight += leased;
-        sums->of[tt_item_state_of(byte)]++;
+        if (i % tt_blocks_copies(b) == 0)
+            sums->of[b->answers ? tt_answers_state(b, at) : tt_item_state_of(byte)]++;
     }
     sums->in_flight += in_flight;
     if (open != row->open)

@@ -2,6 +2,9 @@
  * take no more than their row; ten million items fit in a few hundred kilobytes. A job without a reader (mode write)
  * has no input: its blocks are made as ids arrive, 64 ids each, found through a map.
  *
+ * With overlap (answers.h) an item has several slots side by side, and what is said of an item's state here is said of a slot's; an index counts
+ * slots then, and tt_item_counts still counts items.
+ *
  * All functions are called under the job's lock. Counters are kept in step by set(), the only place that changes a state. */
 #ifndef TT_ITEMS_BLOCKS_H
 #define TT_ITEMS_BLOCKS_H
@@ -14,6 +17,7 @@ typedef struct {
     tt_block block;
     uint8_t *states;    /* block.count bytes; NULL: all are `uniform` */
     uint32_t *lease_of; /* block.count slots + 1, 0: none; NULL: nothing in flight */
+    uint16_t *workers;  /* overlap (answers.h): who has or answered each slot; exists with states */
     uint32_t open;      /* pending and not in flight: can be served */
     uint32_t in_flight;
     uint32_t reject_batch; /* with which its bad records go to the rejects (job.h); 0: it has none */
@@ -35,21 +39,30 @@ typedef struct {
     size_t first_open;       /* no block before it has open items */
     bool sparse;             /* a job without a reader */
     tt_map by_range;         /* sparse: id / 64 -> row number + 1 */
+    struct tt_answers *answers; /* NULL: one answer per item; freed with the rest */
 } tt_blocks;
 
 typedef struct {
     uint32_t row;
-    uint32_t index; /* in the block */
+    uint32_t index; /* in the block (its first slot, where found by id) */
 } tt_item_ref;
 
 void tt_blocks_deinit(tt_blocks *b);
 /* A block found by planning: all pending, or with the states of its page (taken over). False: out of memory. */
 bool tt_blocks_add(tt_blocks *b, const tt_block *block, bool inspected, uint8_t *states_taken, uint8_t uniform, bool dirty) TT_MUST_CHECK;
+/* With overlap: a block with the states and workers (both NULL, or both taken over) of its page. */
+bool tt_blocks_add_answers(tt_blocks *b, const tt_block *block, bool inspected, uint8_t *states_taken, uint16_t *workers_taken, uint8_t uniform) TT_MUST_CHECK;
+/* Slots per item, and of a row. */
+uint32_t tt_blocks_copies(const tt_blocks *b);
+uint32_t tt_blocks_slots(const tt_blocks *b, uint32_t row);
 /* Where id is. False: no such item (for sparse jobs: made when `make`). *hint speeds up runs of neighbours; start it at 0. */
 bool tt_blocks_find(tt_blocks *b, uint64_t id, bool make, size_t *hint, tt_item_ref *ret) TT_MUST_CHECK;
 uint8_t tt_blocks_get(const tt_blocks *b, tt_item_ref at);
 /* Change one byte; counters, dirty mark and packing follow. False: out of memory (unchanged). */
 bool tt_blocks_set(tt_blocks *b, tt_item_ref at, uint8_t byte) TT_MUST_CHECK;
+/* The same for a slot that belongs to a worker from here on; 0: to nobody. */
+bool tt_blocks_set_by(tt_blocks *b, tt_item_ref at, uint8_t byte, uint16_t worker) TT_MUST_CHECK;
+uint16_t tt_blocks_worker(const tt_blocks *b, tt_item_ref at);
 /* The same for a whole row of one state and without leases. */
 void tt_blocks_set_row(tt_blocks *b, uint32_t row, uint8_t byte);
 /* The lease slot that an item is in flight under, 0: none. Setting needs room: reserve first. */

@@ -41,12 +41,13 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
     tt_blocks_mark_dirty(&j->blocks, number);
     for (uint32_t i = 0; i < loaded->bad_count; i++) {
         const tt_bad_record *bad = &loaded->bads[i];
-        tt_item_ref at = {number, bad->index};
+        uint32_t copies = tt_blocks_copies(&j->blocks);
         uint8_t byte = bad->silent ? tt_item_byte(TT_ITEM_HOLE, false, 0) : tt_item_unreadable();
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING ||
-            !tt_blocks_set(&j->blocks, at, byte) || bad->silent)
-            continue;
-        tt_job_note_bad(j, at, bad);
+        bool marked = false;
+        for (tt_item_ref at = {number, bad->index * copies}; at.index < (bad->index + 1) * copies; at.index++)
+            marked |= tt_item_state_of(tt_blocks_get(&j->blocks, at)) == TT_ITEM_PENDING && tt_blocks_set(&j->blocks, at, byte);
+        if (marked && !bad->silent)
+            tt_job_note_bad(j, (tt_item_ref){number, bad->index * copies}, bad);
     }
     tt_job_flush_soon(j);
 }
@@ -166,22 +167,26 @@ static bool add_run(tt_claim *c, const tt_loaded *loaded, uint32_t from, uint32_
 }
 
 /* In a read job served means done; otherwise the item is in flight. The row is reserved. */
-static void mark(tt_job *j, tt_lease *lease, tt_item_ref at)
+static void mark(tt_job *j, const tt_claim *c, tt_lease *lease, tt_item_ref at)
 {
     unsigned attempts = tt_item_attempts(tt_blocks_get(&j->blocks, at)) + 1;
     if (attempts > TT_ITEM_MAX_ATTEMPTS)
         attempts = TT_ITEM_MAX_ATTEMPTS;
     uint8_t byte = lease ? tt_item_byte(TT_ITEM_PENDING, true, attempts) : tt_item_byte(TT_ITEM_RECEIVED, false, 0);
-    tt_assert(tt_blocks_set(&j->blocks, at, byte));
+    tt_assert(tt_blocks_set_by(&j->blocks, at, byte, c->answerer));
     if (!lease)
         return;
     tt_blocks_set_lease(&j->blocks, at, lease->slot + 1);
     lease->left++;
 }
 
-static bool is_open(const tt_job *j, tt_item_ref at)
+/* What the claim may have of a record: the record itself, or with overlap a slot of it. */
+static bool pick(const tt_job *j, const tt_claim *c, uint32_t row, uint32_t record, tt_item_ref *ret)
 {
-    uint8_t byte = tt_blocks_get(&j->blocks, at);
+    *ret = (tt_item_ref){row, record * tt_blocks_copies(&j->blocks)};
+    if (j->blocks.answers)
+        return tt_answers_pick_open(&j->blocks, *ret, c->answerer, ret);
+    uint8_t byte = tt_blocks_get(&j->blocks, *ret);
     return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte);
 }
 
@@ -189,19 +194,19 @@ static bool is_open(const tt_job *j, tt_item_ref at)
 static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t number, const tt_loaded *loaded)
 {
     uint32_t count = j->blocks.rows.ptr[number].block.count;
-    tt_lease_run run = {number, count, 0};
+    tt_lease_run run = {number, UINT32_MAX, 0};
     bool has_room = tt_blocks_reserve(&j->blocks, number) && (!lease || tt_vec_reserve(&lease->runs, 1));
     for (uint32_t i = 0; has_room && i < count && c->item_count < c->most && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
-        tt_item_ref at = {number, i};
-        if (!is_open(j, at))
+        tt_item_ref at;
+        if (!pick(j, c, number, i, &at))
             continue;
         has_room = add_run(c, loaded, i, i + 1);
         if (!has_room)
             break;
-        mark(j, lease, at);
+        mark(j, c, lease, at);
         c->item_count++;
-        run.from = i < run.from ? i : run.from;
-        run.to = i + 1;
+        run.from = at.index < run.from ? at.index : run.from;
+        run.to = at.index + 1;
     }
     if (lease && run.to)
         (void)tt_vec_push(&lease->runs, run); /* reserved */
@@ -210,6 +215,17 @@ static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t numb
     if (j->blocks.rows.ptr[number].open == 0)
         tt_cache_drop(j->env->cache, j->def.owner, number);
     return has_room;
+}
+
+/* Where a claim begins to look, and how much a row has for it. */
+static size_t first_row(tt_job *j, const tt_claim *c)
+{
+    return j->blocks.answers ? tt_answers_first_row(&j->blocks, c->answerer) : tt_blocks_first_open(&j->blocks);
+}
+
+static uint32_t open_in(const tt_job *j, const tt_claim *c, uint32_t row)
+{
+    return j->blocks.answers ? tt_answers_open_for(&j->blocks, row, c->answerer) : j->blocks.rows.ptr[row].open;
 }
 
 static void count_served(tt_job *j, const tt_claim *c, tt_worker_row *worker)
@@ -236,8 +252,8 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
     }
     if (lease && worker)
         lease->worker_row = (size_t)(worker - j->workers.ptr) + 1;
-    for (size_t row = tt_blocks_first_open(&j->blocks); row <= last_row && ok && c->item_count < c->most; row++)
-        if (j->blocks.rows.ptr[row].open)
+    for (size_t row = first_row(j, c); row <= last_row && ok && c->item_count < c->most; row++)
+        if (open_in(j, c, (uint32_t)row))
             ok = take_from_row(j, c, lease, (uint32_t)row, hold(j, c, (uint32_t)row, &held));
     if (!ok && c->item_count == 0)
         c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory while items of job `%s` were handed out: ask for fewer", j->def.name);
@@ -273,9 +289,11 @@ static bool repeat(tt_job *j, tt_claim *c, bool *ret_wait)
     for (size_t i = 0; i < lease->runs.len && !*ret_wait; i++) {
         const tt_lease_run *run = &lease->runs.ptr[i];
         const tt_loaded *loaded = hold(j, c, run->row, &held);
-        for (uint32_t k = run->from; k < run->to; k++)
-            if (tt_blocks_lease(&j->blocks, (tt_item_ref){run->row, k}) == lease->slot + 1 && add_run(c, loaded, k, k + 1))
+        for (uint32_t k = run->from; k < run->to; k++) {
+            uint32_t record = k / tt_blocks_copies(&j->blocks);
+            if (tt_blocks_lease(&j->blocks, (tt_item_ref){run->row, k}) == lease->slot + 1 && add_run(c, loaded, record, record + 1))
                 c->item_count++;
+        }
     }
     snprintf(c->token, sizeof c->token, "%s", lease->token);
     c->granted_ms = lease->lease_ms;
@@ -290,10 +308,10 @@ typedef enum { STEP_DONE, STEP_WAIT } step_result;
 static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *ret_have)
 {
     uint64_t have = 0, bytes = 0;
-    size_t row = tt_blocks_first_open(&j->blocks), held = 0;
+    size_t row = first_row(j, c), held = 0;
     bool missing = false;
     for (; row < j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES; row++) {
-        if (j->blocks.rows.ptr[row].open == 0)
+        if (open_in(j, c, (uint32_t)row) == 0)
             continue;
         const tt_loaded *loaded = hold(j, c, (uint32_t)row, &held);
         if (!loaded) {
@@ -303,7 +321,7 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
             break;
         }
         inspect(j, (uint32_t)row, loaded); /* a retry may have opened what cannot be served */
-        have += j->blocks.rows.ptr[row].open;
+        have += open_in(j, c, (uint32_t)row);
         bytes += loaded->offsets[loaded->block.count];
         *ret_last = row;
     }
@@ -325,12 +343,34 @@ static tt_rc refuse(tt_job *j, tt_err *err)
     return TT_OK;
 }
 
+/* With overlap a claim is somebody's. */
+static tt_rc find_answerer(tt_job *j, tt_claim *c)
+{
+    if (!j->blocks.answers)
+        return TT_OK;
+    if (!c->is_named)
+        return tt_job_refuse_nameless(j, &c->err);
+    c->answerer = tt_answers_worker(j->blocks.answers, c->worker, &c->err);
+    return c->answerer ? TT_OK : c->err.code;
+}
+
+/* What a claim that got nothing is told. */
+static const char *status_for(const tt_job *j, const tt_claim *c)
+{
+    bool is_known = j->plan == TT_PLAN_DONE && j->undo.len == 0;
+    if (j->blocks.answers && is_known && !tt_job_is_complete(j) && tt_answers_nothing_for(&j->blocks, c->answerer))
+        return "NOTHING_FOR_YOU";
+    return tt_job_is_complete(j) ? "COMPLETE" : tt_job_status(j); /* whatever the sink still has to do */
+}
+
 static step_result step(tt_job *j, tt_claim *c)
 {
     size_t last = 0;
     uint64_t have = 0;
     bool wait = false;
     c->rc = refuse(j, &c->err);
+    if (c->rc == TT_OK)
+        c->rc = find_answerer(j, c);
     if (c->rc != TT_OK || c->n == 0)
         return STEP_DONE;
     if (j->doubtful) {
@@ -353,10 +393,11 @@ static step_result step(tt_job *j, tt_claim *c)
         take(j, c, last);
         return STEP_DONE;
     }
-    c->status = tt_job_status(j);
+    c->status = status_for(j, c);
+    bool is_end = tt_job_is_complete(j) || strcmp(c->status, "NOTHING_FOR_YOU") == 0;
     if (due && now < c->deadline_ms)
         tt_job_arm(j, due);
-    if (tt_job_is_complete(j) || now >= c->deadline_ms || c->is_any)
+    if (is_end || now >= c->deadline_ms || c->is_any)
         return STEP_DONE;
     if (!__atomic_load_n(&j->env->draining, __ATOMIC_RELAXED))
         return STEP_WAIT;

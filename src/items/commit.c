@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "items/journal.h"
 #include "ledger/pages.h"
 #include "ledger/records.h"
 
@@ -161,6 +162,8 @@ static tt_rc store_record(tt_job *j, tt_txn *txn, tt_err *err)
     tt_definition d = j->def;
     if (j->removing)
         d.output_real = NULL;
+    if (j->removing || j->delivery.dropping)
+        d.journal = NULL;
     if (is_dirty)
         tt_definition_write(&d, &text);
     j->record_dirty = false;
@@ -171,16 +174,24 @@ static tt_rc store_record(tt_job *j, tt_txn *txn, tt_err *err)
     return tt_record_put(txn, TT_STR("job"), tt_str_of(j->def.name), TT_ANY_VERSION, tt_buf_view(&text), NULL, err);
 }
 
+static void put_page(tt_job *j, const tt_dir_block *row, bool inspected, const uint8_t *states)
+{
+    if (j->blocks.answers)
+        tt_page_encode_answers(&row->block, j->blocks.answers->copies, inspected, states, row->workers, row->uniform, &j->scratch);
+    else
+        tt_page_encode(&row->block, inspected, states, row->uniform, &j->scratch);
+}
+
 /* Its bad records are not in the file yet: as if it had not been looked at. It stays dirty. */
 static void encode_early(tt_job *j, uint32_t number)
 {
     const tt_dir_block *row = &j->blocks.rows.ptr[number];
-    uint8_t states[TT_BLOCK_ITEMS];
-    for (uint32_t i = 0; i < row->block.count; i++) {
+    uint8_t states[TT_BLOCK_ITEMS * TT_RULES_MAX_OVERLAP];
+    for (uint32_t i = 0; i < tt_blocks_slots(&j->blocks, number); i++) {
         uint8_t byte = tt_blocks_get(&j->blocks, (tt_item_ref){number, i});
         states[i] = byte == tt_item_unreadable() ? tt_item_byte(TT_ITEM_PENDING, false, 0) : byte;
     }
-    tt_page_encode(&row->block, false, states, 0, &j->scratch);
+    put_page(j, row, false, states);
     tt_blocks_mark_dirty(&j->blocks, number);
 }
 
@@ -190,7 +201,29 @@ static void encode_page(tt_job *j, uint32_t number)
     if (row->reject_batch > j->flushed_batch)
         encode_early(j, number);
     else
-        tt_page_encode(&row->block, row->inspected, row->states, row->uniform, &j->scratch);
+        put_page(j, row, row->inspected, row->states);
+}
+
+/* Names that the pages of this group refer to, with the rest of their page. */
+static tt_rc store_names(tt_job *j, tt_txn *txn, tt_err *err)
+{
+    tt_answers *a = j->blocks.answers;
+    if (!a)
+        return TT_OK;
+    pthread_mutex_lock(&j->lock);
+    size_t from = a->stored / TT_ANSWERS_PAGE_NAMES, count = a->workers.len, to = (count + TT_ANSWERS_PAGE_NAMES - 1) / TT_ANSWERS_PAGE_NAMES;
+    bool any = count > a->stored;
+    a->storing = count;
+    pthread_mutex_unlock(&j->lock);
+    for (size_t page = from; any && page < to; page++) {
+        tt_buf_clear(&j->scratch);
+        pthread_mutex_lock(&j->lock);
+        tt_answers_encode_names(a, page, &j->scratch);
+        pthread_mutex_unlock(&j->lock);
+        TT_TRY(tt_buf_check(&j->scratch, err));
+        TT_TRY(tt_page_put(txn, j->def.owner, TT_PAGE_WORKERS_FIRST + (int64_t)page, tt_buf_view(&j->scratch), err));
+    }
+    return TT_OK;
 }
 
 static tt_rc store_pages(tt_job *j, tt_txn *txn, tt_err *err)
@@ -207,6 +240,16 @@ static tt_rc store_pages(tt_job *j, tt_txn *txn, tt_err *err)
     return TT_OK;
 }
 
+/* Must not fail; to be freed. */
+static char *delivery_text(const tt_job *j)
+{
+    json_t *state = tt_job_is_journaled(j) ? tt_delivery_to_json(j) : json_null();
+    char *text = json_dumps(state, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_decref(state);
+    tt_assert(text);
+    return text;
+}
+
 static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
 {
     TT_BUF_AUTO tt_buf state = {0};
@@ -214,16 +257,19 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
         tt_writer_state(j->writer, &state);
     tt_buf_clear(&j->scratch);
     pthread_mutex_lock(&j->lock);
-    tt_append_mark none = {0}, output = j->removing ? none : j->output_mark, safe = j->removing ? none : *tt_redo_synced_after(j);
+    char *delivery = delivery_text(j);
+    bool ends = j->removing || j->delivery.dropping;
+    tt_append_mark none = {0}, output = ends ? none : j->output_mark, safe = ends ? none : *tt_redo_synced_after(j);
     tt_buf_printf(&j->scratch,
                   "{\"v\":1,\"planned\":%s,\"fresh\":%s,\"generation\":%u,\"duplicates\":%" PRIu64 ",\"output_len\":%" PRIu64
                   ",\"output_hash\":\"%016" PRIx64 "\",\"synced_len\":%" PRIu64
-                  ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"writer\":",
+                  ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"delivery\":%s,\"writer\":",
                   j->storing_planned ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
-                  output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash);
+                  output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash, delivery);
     const char *paused = j->gate.paused ? "true" : "false";
     uint64_t redone = j->redone;
     pthread_mutex_unlock(&j->lock);
+    free(delivery);
     tt_buf_json_str(&j->scratch, tt_buf_view(&state));
     tt_buf_printf(&j->scratch, ",\"paused\":%s,\"redone\":%" PRIu64 "}", paused, redone);
     TT_TRY(tt_buf_check(&j->scratch, err));
@@ -272,6 +318,7 @@ static tt_rc job_store(tt_participant *p, tt_txn *txn, tt_err *err)
         return TT_OK;
     TT_TRY(store_record(j, txn, err));
     TT_TRY(store_pages(j, txn, err));
+    TT_TRY(store_names(j, txn, err));
     TT_TRY(tt_redo_store(j, txn, err));
     TT_TRY(store_notes(j, txn, &j->storing_notes, err));
     TT_TRY(store_notes(j, txn, &j->group_notes, err));
@@ -288,7 +335,7 @@ static void end_group(tt_job *j)
     j->group_rc = TT_OK;
 }
 
-static void notify(tt_job *j)
+void tt_job_notify(tt_job *j)
 {
     char topic[256];
     snprintf(topic, sizeof topic, "job/%s", j->def.name);
@@ -313,7 +360,12 @@ static void remove_output(tt_job *j)
     tt_err err = {0};
     if (j->output)
         (void)!tt_append_remove(j->output, &err);
+    if (tt_job_is_journaled(j) && err.code == TT_OK)
+        (void)!tt_job_remove_target(j, &err);
     pthread_mutex_lock(&j->lock);
+    tt_delivery_restart(j);
+    free(j->def.journal);
+    j->def.journal = NULL;
     j->output = NULL;
     j->output_known = false;
     j->output_mark = (tt_append_mark){0};
@@ -339,6 +391,8 @@ static void job_committed(tt_participant *p)
         tt_append_commit(j->rejects);
     if (j->removing)
         remove_output(j);
+    else
+        tt_delivery_committed(j);
     if (j->writer) {
         tt_buf_clear(&j->scratch);
         tt_writer_state(j->writer, &j->scratch);
@@ -364,14 +418,17 @@ static void job_committed(tt_participant *p)
         tt_job_arm(j, j->sync_due_ms);
     }
     tt_rate_add(&j->rate, tt_mono_ms(), j->group_received);
+    if (j->blocks.answers && j->blocks.answers->storing > j->blocks.answers->stored)
+        j->blocks.answers->stored = j->blocks.answers->storing;
     tt_buf_deinit(&j->flushing_lines);
     j->committed_batch = j->flushed_batch;
     tt_notes_clear(&j->storing_notes);
     end_group(j);
+    tt_delivery_wake(j);
     if (tt_gate_follows_commits(j) || (j->parked && tt_job_is_complete(j))) /* else a commit opens nothing */
         tt_claims_retry(j, &done);
     pthread_mutex_unlock(&j->lock);
-    notify(j);
+    tt_job_notify(j);
     tt_claims_finish(done);
 }
 
@@ -384,7 +441,7 @@ static void undo_items(tt_job *j)
             continue; /* tried again within the group, and perhaps out again */
         if (tt_item_state_of(old) == TT_ITEM_PENDING && !tt_blocks_lease(&j->blocks, u.at)) /* the lease ended meanwhile */
             old &= (uint8_t)~TT_ITEM_LEASED;
-        tt_assert(tt_blocks_set(&j->blocks, u.at, old)); /* the row has its bytes: set succeeded before */
+        tt_assert(tt_blocks_set_by(&j->blocks, u.at, old, tt_item_is_leased(old) || tt_item_state_of(old) == TT_ITEM_RECEIVED ? u.worker : 0)); /* the row has its bytes: set succeeded before */
     }
 }
 
@@ -413,6 +470,7 @@ static void job_rolled_back(tt_participant *p)
     j->reject_lines = tt_buf_take(&j->flushing_lines);
     j->head_dirty = j->record_dirty = true;
     j->removing = false;
+    tt_delivery_rolled_back(j);
     j->flushed_batch = j->committed_batch;
     j->reader_stored = false;
     end_group(j);
@@ -497,23 +555,41 @@ static tt_rc may_receive(const tt_job *j, tt_err *err)
     return TT_OK;
 }
 
-/* The bytes of one result into the output. False: it does not fit (*err says why). */
-static bool write_value(tt_job *j, tt_str value, tt_err *err)
+/* The writer's bytes of one value into the scratch. False: it does not fit (*err says why). */
+static bool try_value(tt_job *j, tt_str value, tt_err *err)
 {
+    tt_buf_clear(&j->scratch);
+    tt_rc rc = tt_writer_put(j->writer, value, &j->scratch, err);
+    if (rc == TT_OK)
+        rc = tt_buf_check(&j->scratch, err);
+    if (rc == TT_NOMEM)
+        j->group_rc = rc;
+    return rc == TT_OK;
+}
+
+/* A journal holds the value itself; what the writer makes of it is only looked at. */
+static bool keep_value(tt_job *j, uint64_t id, tt_str value, tt_err *err)
+{
+    if (!tt_writer_is_plain(j->writer) && !try_value(j, value, err))
+        return false;
+    tt_journal_put(j->output, id, value);
+    return true;
+}
+
+/* One result into the output. False: it does not fit (*err says why). */
+static bool write_value(tt_job *j, uint64_t id, tt_str value, tt_err *err)
+{
+    if (tt_job_is_journaled(j))
+        return keep_value(j, id, value, err);
     if (tt_writer_is_plain(j->writer) && !memchr(value.ptr, '\n', value.len) && !memchr(value.ptr, '\r', value.len)) {
         tt_append_put(j->output, value.ptr, value.len);
         tt_append_put(j->output, "\n", 1);
         return true;
     }
-    tt_buf_clear(&j->scratch);
-    tt_rc rc = tt_writer_put(j->writer, value, &j->scratch, err);
-    if (rc == TT_OK)
-        rc = tt_buf_check(&j->scratch, err);
-    if (rc == TT_OK)
-        tt_append_put(j->output, j->scratch.ptr, j->scratch.len);
-    else if (rc == TT_NOMEM)
-        j->group_rc = rc;
-    return rc == TT_OK;
+    if (!try_value(j, value, err))
+        return false;
+    tt_append_put(j->output, j->scratch.ptr, j->scratch.len);
+    return true;
 }
 
 static void reject_value(tt_job *j, uint64_t id, tt_str value, tt_str worker, const tt_err *why)
@@ -523,15 +599,47 @@ static void reject_value(tt_job *j, uint64_t id, tt_str value, tt_str worker, co
     put_reject(&j->group_reject_lines, id, NULL, &bad);
 }
 
-static bool set_state(tt_job *j, tt_item_ref at, tt_item_state state, unsigned attempts)
+/* worker: of an answer, with overlap. */
+static bool set_state_by(tt_job *j, tt_item_ref at, tt_item_state state, unsigned attempts, uint16_t worker)
 {
     uint8_t old = tt_blocks_get(&j->blocks, at), byte = tt_item_byte(state, false, attempts);
     if (state == TT_ITEM_ERROR && old == tt_item_unreadable())
         byte = old; /* a mark does not make it readable */
-    if (tt_vec_push(&j->undo, ((tt_undo){at, old})) && tt_blocks_set(&j->blocks, at, byte))
+    if (tt_vec_push(&j->undo, ((tt_undo){at, old, tt_blocks_worker(&j->blocks, at)})) && tt_blocks_set_by(&j->blocks, at, byte, worker))
         return true;
     j->group_rc = TT_NOMEM;
     return false;
+}
+
+static bool set_state(tt_job *j, tt_item_ref at, tt_item_state state, unsigned attempts) { return set_state_by(j, at, state, attempts, 0); }
+
+/* With overlap: the open slots of an item of which one has ended so. */
+static void close_slots(tt_job *j, tt_item_ref at, tt_item_state state)
+{
+    uint32_t copies = tt_blocks_copies(&j->blocks);
+    tt_item_ref s = {at.row, at.index - at.index % copies};
+    for (uint32_t i = 0; i < copies; i++, s.index++) {
+        uint8_t byte = tt_blocks_get(&j->blocks, s);
+        if (tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte))
+            (void)set_state(j, s, state, tt_item_attempts(byte));
+    }
+}
+
+void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why)
+{
+    size_t hint = 0;
+    tt_item_ref at;
+    tt_err reason = {0};
+    if (!tt_blocks_find(&j->blocks, id, false, &hint, &at))
+        return;
+    snprintf(reason.text, sizeof reason.text, "%s", why);
+    for (uint32_t left = tt_blocks_copies(&j->blocks); left; left--, at.index++) {
+        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_RECEIVED)
+            continue; /* told already, before a crash */
+        if (set_state(j, at, TT_ITEM_ERROR, 0))
+            reject_value(j, id, value, (tt_str){0}, &reason);
+        return;
+    }
 }
 
 static tt_rc too_scattered(const tt_job *j, tt_err *err)
@@ -554,34 +662,75 @@ static tt_rc check_scatter(tt_job *j, const tt_pairs *pairs, tt_err *err)
     return too_scattered(j, err);
 }
 
-static void receive_one(tt_job *j, tt_results *r, const tt_pair *pair, size_t *hint)
+/* An item as a whole. */
+static tt_item_state item_state(const tt_job *j, tt_item_ref at)
 {
-    tt_item_ref at;
-    tt_err why = {0};
-    if (!tt_blocks_find(&j->blocks, pair->id, true, hint, &at)) {
+    return j->blocks.answers ? tt_answers_state(&j->blocks, at) : tt_item_state_of(tt_blocks_get(&j->blocks, at));
+}
+
+/* The item that a result is for, or with overlap the slot that it fills. False: it is counted, and that is all. */
+static bool find_place(tt_job *j, tt_results *r, uint64_t id, size_t *hint, tt_item_ref *ret)
+{
+    if (!tt_blocks_find(&j->blocks, id, true, hint, ret)) {
         if (j->blocks.sparse)
             j->group_rc = TT_NOMEM;
         r->unknown++;
-        return;
+        return false;
     }
-    tt_item_state state = tt_item_state_of(tt_blocks_get(&j->blocks, at));
-    if (state == TT_ITEM_RECEIVED) {
-        r->duplicate++;
-        return;
-    }
-    if (state == TT_ITEM_HOLE && !j->blocks.sparse) {
-        r->unknown++;
-        return;
-    }
+    tt_item_state state = item_state(j, *ret);
+    bool unknown = state == TT_ITEM_HOLE && !j->blocks.sparse, duplicate = state == TT_ITEM_RECEIVED;
+    if (!unknown && !duplicate && j->blocks.answers)
+        duplicate = !tt_answers_pick_result(&j->blocks, *ret, r->answerer, ret);
+    r->unknown += unknown;
+    r->duplicate += duplicate;
+    return !unknown && !duplicate;
+}
+
+/* What is written: with overlap the value beside who gave it, and the number of its slot. */
+static tt_str written_value(const tt_job *j, const tt_results *r, const tt_pair *pair, tt_item_ref at, tt_buf *text)
+{
     tt_str value = {r->body.ptr + pair->offset, pair->len};
-    if (write_value(j, value, &why)) {
-        r->accepted += set_state(j, at, TT_ITEM_RECEIVED, 0);
-        if (state == TT_ITEM_ERROR || state == TT_ITEM_DEAD)
+    if (!j->blocks.answers)
+        return value;
+    tt_buf_printf(text, "{\"id\":%" PRIu64 ",\"worker\":", pair->id);
+    tt_buf_json_str(text, r->worker);
+    tt_buf_printf(text, ",\"answer\":%u,\"value\":", at.index % j->blocks.answers->copies + 1);
+    tt_buf_str(text, value);
+    tt_buf_char(text, '}');
+    return tt_buf_view(text);
+}
+
+static void receive_one(tt_job *j, tt_results *r, const tt_pair *pair, size_t *hint)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_item_ref at;
+    tt_err why = {0};
+    if (!find_place(j, r, pair->id, hint, &at))
+        return;
+    tt_item_state state = tt_item_state_of(tt_blocks_get(&j->blocks, at));
+    tt_str value = written_value(j, r, pair, at, &text);
+    if (tt_buf_check(&text, NULL) != TT_OK) {
+        j->group_rc = TT_NOMEM;
+    } else if (write_value(j, pair->id, value, &why)) {
+        r->accepted += set_state_by(j, at, TT_ITEM_RECEIVED, 0, r->answerer);
+        if ((state == TT_ITEM_ERROR || state == TT_ITEM_DEAD) && (!j->blocks.answers || tt_answers_closed(&j->blocks, at) == TT_ITEM_PENDING))
             tt_job_note(&j->group_notes, pair->id, TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
     } else {
         r->rejected += set_state(j, at, TT_ITEM_ERROR, 0);
+        close_slots(j, at, TT_ITEM_ERROR);
         reject_value(j, pair->id, value, r->worker, &why);
     }
+}
+
+/* With overlap a result is somebody's. */
+static tt_rc find_answerer(tt_job *j, tt_results *r, tt_err *err)
+{
+    if (!j->blocks.answers)
+        return TT_OK;
+    if (!r->is_named)
+        return tt_job_refuse_nameless(j, err);
+    r->answerer = tt_answers_worker(j->blocks.answers, r->worker, err);
+    return r->answerer ? TT_OK : err->code;
 }
 
 static tt_rc refuse_unknown(const tt_pairs *pairs, tt_err *err)
@@ -602,7 +751,9 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
     tt_rc rc = may_receive(j, err);
     if (rc == TT_OK)
         rc = check_scatter(j, &r->pairs, err);
-    r->needs_output = rc == TT_OK && (!j->output_known || j->removing);
+    if (rc == TT_OK)
+        rc = find_answerer(j, r, err);
+    r->needs_output = rc == TT_OK && (!j->output_known || j->removing || j->delivery.dropping);
     if (r->needs_output)
         rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
     bool may_write = rc == TT_OK && !j->redo.stale; /* else there may be no file; the flush mends it, and says whether it could */
@@ -737,6 +888,7 @@ static void fail_final(tt_job *j, tt_failures *f, const tt_failure *row, tt_item
     unsigned attempts = tt_item_attempts(tt_blocks_get(&j->blocks, at));
     if (!set_state(j, at, state, attempts))
         return;
+    close_slots(j, at, state);
     tt_job_note(&j->group_notes, row->id, state, attempts, row->reason, f->worker);
     *(state == TT_ITEM_DEAD ? &f->dead : &f->error) += 1;
 }
@@ -744,8 +896,7 @@ static void fail_final(tt_job *j, tt_failures *f, const tt_failure *row, tt_item
 static void fail_one(tt_job *j, tt_failures *f, const tt_failure *row, uint32_t slot, size_t *hint)
 {
     tt_item_ref at;
-    if (!tt_blocks_find(&j->blocks, row->id, false, hint, &at) || tt_blocks_lease(&j->blocks, at) != slot ||
-        tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING) {
+    if (!tt_item_find_leased(j, row->id, slot, hint, &at) || tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING) {
         f->unknown++;
     } else if (row->final) {
         fail_final(j, f, row, at, TT_ITEM_ERROR);
@@ -771,6 +922,22 @@ static tt_rc apply_with_lease(tt_job *j, tt_failures *f, tt_claim **done, tt_err
     return TT_OK;
 }
 
+/* All slots that have no answer, also those in flight. */
+static void mark_item(tt_job *j, tt_failures *f, const tt_failure *row, tt_item_ref at)
+{
+    bool told = false;
+    for (uint32_t i = 0; i < tt_blocks_copies(&j->blocks); i++, at.index++) {
+        uint8_t byte = tt_blocks_get(&j->blocks, at);
+        if (j->blocks.answers && tt_item_state_of(byte) == TT_ITEM_RECEIVED)
+            continue;
+        if (told)
+            (void)set_state(j, at, TT_ITEM_ERROR, tt_item_attempts(byte));
+        else
+            fail_final(j, f, row, at, TT_ITEM_ERROR);
+        told = true;
+    }
+}
+
 /* The older service's marks: all or none. */
 static tt_rc apply_marks(tt_job *j, tt_failures *f, tt_err *err)
 {
@@ -780,7 +947,7 @@ static tt_rc apply_marks(tt_job *j, tt_failures *f, tt_err *err)
         return too_scattered(j, err);
     for (size_t i = 0; i < f->count; i++) {
         bool known = tt_blocks_find(&j->blocks, f->rows[i].id, true, &hint, &at);
-        tt_item_state state = known ? tt_item_state_of(tt_blocks_get(&j->blocks, at)) : TT_ITEM_HOLE;
+        tt_item_state state = known ? item_state(j, at) : TT_ITEM_HOLE;
         if (!known || (state == TT_ITEM_HOLE && !j->blocks.sparse))
             return tt_fail(err, TT_INVALID, "No known item: %" PRIu64, f->rows[i].id);
         if (state == TT_ITEM_RECEIVED)
@@ -788,7 +955,7 @@ static tt_rc apply_marks(tt_job *j, tt_failures *f, tt_err *err)
     }
     for (size_t i = 0; i < f->count; i++)
         if (tt_blocks_find(&j->blocks, f->rows[i].id, true, &hint, &at))
-            fail_final(j, f, &f->rows[i], at, TT_ITEM_ERROR);
+            mark_item(j, f, &f->rows[i], at);
     return TT_OK;
 }
 

@@ -26,6 +26,8 @@ void tt_definition_deinit(tt_definition *d)
     free(d->writer_name);
     free(d->output);
     free(d->output_real);
+    free(d->journal);
+    free(d->spool);
     tt_rules_deinit(&d->rules);
     *d = (tt_definition){0};
 }
@@ -76,6 +78,13 @@ static tt_rc read_attempts(tt_definition *d, json_t *value, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc read_order(tt_definition *d, json_t *value, tt_err *err)
+{
+    tt_str word = {json_string_value(value), json_string_length(value)};
+    d->ordered = tt_str_is(word, "input");
+    return d->ordered || tt_str_is(word, "arrival") ? TT_OK : tt_fail(err, TT_INVALID, "metadata: order must be \"input\" or \"arrival\"");
+}
+
 static const struct {
     const char *name;
     tt_rc (*read)(tt_definition *d, json_t *value, tt_err *err); /* NULL: read where it is used */
@@ -83,6 +92,7 @@ static const struct {
     {"input_file_path", NULL},   {"output_file_path", read_output}, {"chunk_size", NULL}, {"overwrite", NULL},
     {"lease", read_lease},       {"max_attempts", read_attempts},   {"types", NULL},      {"na", NULL},
     {"json", NULL},              {"separator", NULL},               {"retry_errors", NULL},
+    {"order", read_order},
 };
 
 tt_rc tt_definition_read_metadata(tt_definition *d, json_t *metadata, tt_buf *unknown, tt_err *err)
@@ -126,6 +136,10 @@ tt_rc tt_definition_find_inputs(const tt_definition *d, const tt_roots *roots, t
     json_t *metadata = json_loads(d->metadata, JSON_ALLOW_NUL, NULL);
     json_t *input = json_object_get(metadata, "input_file_path");
     tt_rc rc = TT_OK;
+    if (d->spool) {
+        json_decref(metadata);
+        return tt_vec_push(ret, tt_dup_cstr(d->spool)) ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for an input");
+    }
     if (!input)
         rc = tt_fail(err, TT_INVALID, "metadata: input_file_path is missing: it names the file that the job reads");
     else if (json_is_array(input))
@@ -201,9 +215,10 @@ void tt_definition_write(const tt_definition *d, tt_buf *out)
         set_hash(in, "whole", d->inputs.ptr[i].print.whole_hash);
         json_array_append_new(inputs, in);
     }
-    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:s, s:I, s:i, s:I, s:I}", "schema", 1,
+    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:s?, s:s?, s:b, s:s?, s:s?, s:s, s:I, s:i, s:I, s:I}", "schema", 1,
                              "metadata", d->metadata, "reader", d->reader_name, "writer", d->writer_name,
                              "mode", mode_names[d->mode], "inputs", inputs, "output", d->output, "output_real", d->output_real,
+                             "ordered", d->ordered, "journal", d->journal, "spool", d->spool,
                              "token_hash", d->token_hash, "lease_ms", (json_int_t)d->lease_ms,
                              "max_attempts", (int)d->max_attempts, "created_ms", (json_int_t)d->created_ms,
                              "owner", (json_int_t)d->owner);
@@ -254,6 +269,9 @@ tt_rc tt_definition_parse(tt_str name, tt_str text, tt_definition *ret, tt_err *
         d.writer_name = tt_dup_cstr(writer);
         d.output = tt_dup_cstr(json_string_value(output));
         d.output_real = tt_dup_cstr(json_string_value(output_real));
+        d.ordered = json_is_true(json_object_get(root, "ordered"));
+        d.spool = tt_dup_cstr(json_string_value(json_object_get(root, "spool")));
+        d.journal = tt_dup_cstr(json_string_value(json_object_get(root, "journal")));
         snprintf(d.token_hash, sizeof d.token_hash, "%s", hash);
         d.lease_ms = lease_ms;
         d.max_attempts = (unsigned)max_attempts;

@@ -26,6 +26,9 @@ typedef struct {
     TT_VEC(tt_input) inputs;
     char *output;          /* as given; NULL: none */
     char *output_real;     /* absolute */
+    bool ordered;          /* the output is in the order of the input */
+    char *spool;           /* what was read in place of files (spool.h); absolute; NULL: the inputs are files */
+    char *journal;         /* where results are kept until they are in the output; absolute; NULL: in the output itself, or not made yet */
     char token_hash[65];   /* "": open to everybody */
     int64_t lease_ms;      /* for clients without a lease token */
     unsigned max_attempts;

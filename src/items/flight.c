@@ -23,9 +23,27 @@ void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven)
 {
     uint8_t byte = tt_blocks_get(&j->blocks, at);
     unsigned attempts = tt_item_attempts(byte);
+    tt_item_state now = j->blocks.answers ? tt_answers_closed(&j->blocks, at) : TT_ITEM_PENDING;
     if (tt_item_state_of(byte) == TT_ITEM_PENDING) /* the bytes of a row in flight exist: set cannot fail */
-        tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_PENDING, false, attempts - (forgiven && attempts))));
+        tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(now, false, attempts - (forgiven && attempts))));
     tt_item_land(j, at);
+}
+
+static bool is_open(uint8_t byte) { return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte); }
+
+void tt_item_close(tt_job *j, tt_item_ref at, tt_item_state state)
+{
+    uint32_t copies = tt_blocks_copies(&j->blocks);
+    tt_item_ref s = {at.row, at.index - at.index % copies};
+    for (uint32_t i = 0; i < copies; i++, s.index++)
+        if (is_open(tt_blocks_get(&j->blocks, s))) /* the row has its bytes */
+            tt_assert(tt_blocks_set(&j->blocks, s, tt_item_byte(state, false, tt_item_attempts(tt_blocks_get(&j->blocks, s)))));
+}
+
+tt_rc tt_job_refuse_nameless(const tt_job *j, tt_err *err)
+{
+    return tt_fail(err, TT_INVALID, "job `%s` takes %u answers per item from different workers: say who you are, with worker=NAME", j->def.name,
+                   j->def.rules.overlap);
 }
 
 static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
@@ -41,6 +59,7 @@ static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
     tt_job_note(&j->notes, tt_blocks_id(&j->blocks, at), TT_ITEM_DEAD, attempts, tt_str_of(reason), tt_str_of(worker));
     tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_DEAD, false, attempts)));
     tt_item_land(j, at);
+    tt_item_close(j, at, TT_ITEM_DEAD);
 }
 
 /* Calls fn for every item still in flight under the lease, which ends with the last of them. */
@@ -161,13 +180,20 @@ char *tt_job_lease_worker(tt_job *j, tt_str token, tt_arena *arena)
     return worker;
 }
 
+bool tt_item_find_leased(tt_job *j, uint64_t id, uint32_t slot, size_t *hint, tt_item_ref *ret)
+{
+    if (!tt_blocks_find(&j->blocks, id, false, hint, ret))
+        return false;
+    return j->blocks.answers ? tt_answers_pick_lease(&j->blocks, *ret, slot, ret) : tt_blocks_lease(&j->blocks, *ret) == slot;
+}
+
 static uint64_t release_some(tt_job *j, uint32_t slot, const uint64_t *ids, size_t count)
 {
     uint64_t released = 0;
     size_t hint = 0;
     tt_item_ref at;
     for (size_t i = 0; i < count; i++)
-        if (tt_blocks_find(&j->blocks, ids[i], false, &hint, &at) && tt_blocks_lease(&j->blocks, at) == slot) {
+        if (tt_item_find_leased(j, ids[i], slot, &hint, &at)) {
             tt_item_give_back(j, at, true);
             released++;
         }

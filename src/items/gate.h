@@ -17,7 +17,7 @@ typedef struct {
  * client can wait, so that it is not given a trickle of single items. */
 uint64_t tt_gate_room(struct tt_job *j, uint64_t want, bool patient, int64_t now_ms, int64_t *ret_due_ms);
 void tt_gate_pass(struct tt_job *j, uint64_t count);
-/* A commit may open it. */
+/* A commit may open it, or tell a claim that waits that there is nothing for it. */
 bool tt_gate_follows_commits(const struct tt_job *j);
 
 #endif

@@ -1,8 +1,13 @@
 #include "items/items.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <semaphore.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
+#include "base/sys.h"
+#include "io/fd.h"
 #include "items/items_inner.h"
 #include "ledger/records.h"
 
@@ -53,8 +58,10 @@ static bool add_known(void *arg, tt_str name, uint64_t version, tt_str value)
                               .writer_name = tt_dup_cstr(""), .mode = TT_MODE_WRITE, .max_attempts = 1};
     }
     tt_job *j = tt_job_new(&items->env, &def);
-    if (err.code != TT_OK)
+    if (err.code != TT_OK) {
+        items->has_unreadable = true;
         tt_job_break(j, true, err.text);
+    }
     tt_items_set(items, j);
     return true;
 }
@@ -67,13 +74,52 @@ static void resume_one(void *arg, tt_job *j)
         tt_log_error("a job is broken", TT_F_CSTR("job", j->def.name), TT_F_CSTR("error", j->broken));
 }
 
+/* The directory of the journals: its name has to survive a power cut as well. */
+static tt_rc open_journals(tt_items *items, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf path = {0}, above = {0};
+    const char *dir = items->options.journal_dir;
+    tt_buf_printf(&path, "%s", dir ? dir : items->options.spool_dir);
+    tt_buf_printf(&above, "%s/..", tt_buf_cstr(&path));
+    if (mkdir(tt_buf_cstr(&path), 0700) == 0) {
+        TT_FD_AUTO int fd = tt_sys.open(tt_buf_cstr(&above), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        if (fd < 0 || tt_sys.fsync(fd) != 0)
+            return tt_fail_errno(err, errno, "cannot sync the directory of `%s`", tt_buf_cstr(&path));
+    } else if (errno != EEXIST)
+        return tt_fail_errno(err, errno, "cannot make the directory `%s`", tt_buf_cstr(&path));
+    tt_str one = tt_buf_view(&path);
+    TT_TRY(tt_roots_new(&one, 1, &items->env.journal_roots, err));
+    items->env.journal_dir = tt_dup_cstr(tt_roots_text(items->env.journal_roots));
+    return TT_OK;
+}
+
+typedef struct {
+    const char *path;
+    bool known;
+} journal_search;
+
+static void look_for_journal(void *arg, tt_job *j)
+{
+    journal_search *s = arg;
+    s->known |= (j->def.journal && strcmp(j->def.journal, s->path) == 0) || (j->def.spool && strcmp(j->def.spool, s->path) == 0);
+}
+
+/* A record that cannot be read may have one. */
+static bool is_known_journal(void *arg, const char *path)
+{
+    tt_items *items = arg;
+    journal_search s = {.path = path, .known = items->has_unreadable};
+    tt_items_each(items, look_for_journal, &s);
+    return s.known;
+}
+
 tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err)
 {
     tt_items *items = TT_NEW(tt_items);
     items->options = *options;
     items->env = (tt_items_env){
         .ledger = options->ledger, .watches = options->watches, .timers = options->timers, .pool = options->pool,
-        .roots = options->roots, .spool_dir = options->spool_dir, .max_item_bytes = options->max_item_bytes,
+        .roots = options->roots, .declared = options->declared, .spool_dir = options->spool_dir, .max_item_bytes = options->max_item_bytes,
         .lease_ms = options->lease_ms, .max_attempts = options->max_attempts, .max_sparse_blocks = MAX_SPARSE_BLOCKS,
         .cache = tt_cache_new(options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES),
     };
@@ -81,11 +127,15 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
     tt_any_init(items, &items->any);
     pthread_mutex_init(&items->admin, NULL);
     pthread_mutex_init(&items->lock, NULL);
-    tt_rc rc = tt_record_each(options->ledger, TT_STR("job"), add_known, items, err);
+    tt_deliveries_init(&items->env.deliveries);
+    tt_rc rc = open_journals(items, err);
+    if (rc == TT_OK)
+        rc = tt_record_each(options->ledger, TT_STR("job"), add_known, items, err);
     if (rc != TT_OK) {
         tt_items_close(items);
         return rc;
     }
+    tt_journals_sweep(items->env.journal_dir, is_known_journal, items);
     tt_items_each(items, resume_one, NULL);
     *ret = items;
     return TT_OK;
@@ -122,6 +172,13 @@ static void close_job(void *arg, tt_job *j)
     tt_claims_finish(done);
     if (live && tt_ledger_run(j->env->ledger, enlist_job, j, &err) != TT_OK)
         tt_log_error("a job's last state was not stored", TT_F_CSTR("job", j->def.name), TT_F_CSTR("error", err.text));
+}
+
+static void stop_delivery(void *arg, tt_job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    tt_delivery_interrupt(j);
+    pthread_mutex_unlock(&j->lock);
 }
 
 static void post(void *sem) { sem_post(sem); }
@@ -174,6 +231,8 @@ void tt_items_close(tt_items *items)
     tt_items_stop(items);
     __atomic_store_n(&items->env.draining, true, __ATOMIC_RELAXED);
     tt_any_end(items);
+    tt_items_each(items, stop_delivery, NULL);
+    tt_deliveries_wait(&items->env.deliveries);
     tt_items_each(items, close_job, NULL);
     wait_for_timers(items->env.timers);
     wait_for_writer(items->env.ledger);
@@ -183,6 +242,9 @@ void tt_items_close(tt_items *items)
         tt_job_unref(j);
     tt_map_deinit(&items->by_name);
     tt_cache_free(items->env.cache);
+    tt_roots_free(items->env.journal_roots);
+    free(items->env.journal_dir);
+    tt_deliveries_deinit(&items->env.deliveries);
     pthread_mutex_destroy(&items->lock);
     pthread_mutex_destroy(&items->admin);
     free(items);

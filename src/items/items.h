@@ -13,6 +13,7 @@
 #include "base/pool.h"
 #include "base/timer.h"
 #include "base/vec.h"
+#include "data/declared.h"
 #include "data/pairs.h"
 #include "data/reader.h"
 #include "ledger/ledger.h"
@@ -28,6 +29,8 @@ typedef struct {
     tt_pool *pool;          /* loads, plans and blocking calls run here */
     const tt_roots *roots;
     const char *spool_dir;
+    const tt_declared *declared; /* readers, sinks and databases of the configuration; may be NULL; outlives the service */
+    const char *journal_dir; /* of results that wait for an output that is not a plain file; NULL: spool_dir */
     uint64_t max_item_bytes;
     int64_t lease_ms;       /* clients without a lease token */
     unsigned max_attempts;
@@ -68,6 +71,7 @@ typedef struct tt_claim {
     int64_t wait_ms;        /* how long to wait when everything is leased out */
     int64_t lease_ms;       /* 0: the job's */
     tt_str worker;          /* copied */
+    bool is_named;          /* the client itself said who it is, as a job with overlap needs to know */
     tt_str request_id;      /* the same id gets the same batch while its lease lives; copied */
     bool (*is_gone)(struct tt_claim *c); /* NULL, or: nobody waits for the answer any more; asked before a claim that waited gets items */
     void (*done)(struct tt_claim *c);
@@ -75,7 +79,7 @@ typedef struct tt_claim {
     /* The answer. runs point into held blocks: `[id,value],[id,value],` each with a comma behind. */
     tt_rc rc;
     tt_err err;
-    const char *status;     /* of the job: "IN_PROGRESS", "PAUSED", "COMPLETE" (nothing is left and nothing will come) */
+    const char *status;     /* of the job: "IN_PROGRESS", "PAUSED", "COMPLETE" (nothing is left and nothing will come); for this worker: "NOTHING_FOR_YOU" */
     char token[33];         /* "": no lease (nothing served, or a read job) */
     int64_t granted_ms;
     uint64_t item_count, byte_count;
@@ -86,6 +90,7 @@ typedef struct tt_claim {
     int64_t deadline_ms;
     bool has_waited;
     bool is_any;            /* any.h: waits for nothing but input that is being read */
+    uint16_t answerer;      /* overlap: the worker's number */
     bool only_repeat;       /* ends unless its request id is known */
     uint64_t most;          /* what the gate lets through of n */
     struct tt_claim *next;
@@ -114,10 +119,12 @@ typedef struct tt_results {
     tt_pairs pairs;         /* into body */
     tt_str body;            /* alive until done */
     tt_str worker;          /* for the list of workers; alive until done */
+    bool is_named;          /* as in a claim */
     void (*done)(struct tt_results *r, tt_rc rc, const tt_err *err);
     void *arg;
     uint64_t accepted, duplicate, unknown, rejected;
     tt_job *job;
+    uint16_t answerer;      /* internal; overlap: the worker's number */
     bool needs_output;      /* internal */
 } tt_results;
 /* Unknown ids are counted, unless all are: then TT_INVALID `No known item: <ids>`. */
@@ -175,6 +182,8 @@ tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t co
 void tt_job_report(tt_job *j, tt_buf *out);          /* the older form, with ours added: one JSON object */
 void tt_job_describe(tt_job *j, tt_buf *out);        /* JOB of /v1 */
 bool tt_job_finished(tt_job *j);
+/* The sentence, which the caller frees; NULL: it is not broken. */
+char *tt_job_why_broken(tt_job *j);
 /* Every job in name order, each with a reference while fn runs. */
 void tt_items_each(tt_items *items, void (*fn)(void *arg, tt_job *j), void *arg);
 typedef struct {

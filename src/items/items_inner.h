@@ -10,6 +10,7 @@ struct tt_items {
     tt_items_options options;
     pthread_mutex_t admin;   /* held while jobs are made, changed and deleted; above every other lock */
     pthread_mutex_t lock;    /* guards by_name; below admin, above the jobs' */
+    bool has_unreadable;     /* a job's record could not be read */
     tt_map by_name;          /* name -> tt_job, each with a reference */
     tt_any any;
 };

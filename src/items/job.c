@@ -20,7 +20,10 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken)
     j->reject_batch = 1;
     j->tick = (tt_timer){.fn = tt_job_tick, .arg = j};
     j->blocks.sparse = j->def.mode == TT_MODE_WRITE;
+    if (j->def.rules.overlap > 1)
+        j->blocks.answers = tt_answers_new(j->def.rules.overlap);
     pthread_mutex_init(&j->lock, NULL);
+    tt_delivery_init(j);
     return j;
 }
 
@@ -69,6 +72,7 @@ void tt_job_unref(tt_job *j)
     tt_redo_deinit(&j->redo);
     free(j->writer_state);
     tt_definition_deinit(&j->def);
+    tt_delivery_deinit(j);
     pthread_mutex_destroy(&j->lock);
     free(j);
 }
@@ -129,7 +133,15 @@ bool tt_job_has_writer(const tt_job *j) { return j->def.mode != TT_MODE_READ && 
 
 void tt_job_rejects_path(const tt_job *j, tt_buf *out)
 {
-    tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+    if (j->delivery.row && !j->delivery.row->is_file)
+        tt_buf_printf(out, "%s/%s.rejects.jsonl", j->env->journal_dir, j->def.name);
+    else
+        tt_buf_printf(out, "%s.rejects.jsonl", j->def.output_real ? j->def.output_real : j->def.output);
+}
+
+static const tt_roots *rejects_roots(const tt_job *j)
+{
+    return j->delivery.row && !j->delivery.row->is_file ? j->env->journal_roots : j->env->roots;
 }
 
 static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
@@ -140,7 +152,7 @@ static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
         if (!tt_vec_push(&paths, j->def.inputs.ptr[i].path))
             rc = tt_fail(err, TT_NOMEM, "out of memory for %zu input files", j->def.inputs.len);
     tt_reader_spec spec = {
-        .kind = tt_str_of(j->def.reader_name), .roots = j->env->roots, .spool_dir = j->env->spool_dir,
+        .kind = j->def.spool ? TT_STR("JsonlReader") : tt_str_of(j->def.reader_name), .roots = j->def.spool ? j->env->journal_roots : j->env->roots, .spool_dir = j->env->spool_dir,
         .paths = paths.ptr, .path_count = paths.len, .options = tt_str_of(j->def.metadata),
         .max_item_bytes = j->env->max_item_bytes, .state = state,
     };
@@ -152,8 +164,9 @@ static tt_rc open_reader(tt_job *j, tt_str state, tt_err *err)
 
 static tt_rc open_writer(tt_job *j, tt_str state, bool has_rows, tt_err *err)
 {
+    bool is_file = !j->delivery.row || j->delivery.row->is_file; /* others take the values as they are */
     tt_writer_spec spec = {
-        .kind = tt_str_of(j->def.writer_name), .output_path = tt_str_of(j->def.output), .options = tt_str_of(j->def.metadata),
+        .kind = is_file ? tt_str_of(j->def.writer_name) : TT_STR("JsonlWriter"), .output_path = tt_str_of(j->def.output), .options = tt_str_of(j->def.metadata),
         .header = j->reader ? tt_reader_header(j->reader) : (tt_str){0}, .state = state, .output_has_rows = has_rows,
     };
     return tt_writer_open(&spec, &j->writer, err);
@@ -229,12 +242,20 @@ tt_rc tt_job_create_input(tt_job *j, tt_err *err)
     return tt_reader_plans_first(j->reader) ? tt_plan_now(j, err) : TT_OK;
 }
 
+/* The output has rows already. */
+static bool has_rows(const tt_job *j)
+{
+    return (tt_job_is_journaled(j) ? j->delivery.base.length_bytes : j->output_mark.length_bytes) > 0;
+}
+
 /* The job is on its own file from here on, whose present length is recorded. */
 static tt_rc record_output(tt_job *j, tt_err *err)
 {
-    TT_TRY(check_utf8(tt_append_path(j->output), err));
-    free(j->def.output_real);
-    j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
+    if (!tt_job_is_journaled(j)) {
+        free(j->def.output_real);
+        j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
+    }
+    TT_TRY(check_utf8(j->def.output_real, err));
     j->head_dirty = j->record_dirty = true;
     j->output_known = false;
     tt_writer_close(j->writer); /* of an output that was deleted */
@@ -242,7 +263,7 @@ static tt_rc record_output(tt_job *j, tt_err *err)
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
     tt_append_commit(j->output);
     tt_redo_start_at(j, &j->output_mark);
-    TT_TRY(open_writer(j, (tt_str){0}, tt_append_length(j->output) > 0, err));
+    TT_TRY(open_writer(j, (tt_str){0}, has_rows(j), err));
     keep_writer_state(j);
     return TT_OK;
 }
@@ -251,6 +272,7 @@ tt_rc tt_job_check_writer(tt_job *j, tt_err *err)
 {
     if (!tt_job_has_writer(j))
         return TT_OK;
+    TT_TRY(tt_job_find_sink(j, err));
     TT_TRY(open_writer(j, (tt_str){0}, false, err));
     tt_writer_close(j->writer);
     j->writer = NULL;
@@ -271,13 +293,13 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
     TT_BUF_AUTO tt_buf path = {0};
     TT_FD_AUTO int fd = -1;
     tt_job_rejects_path(j, &path);
-    tt_rc rc = tt_roots_open(j->env->roots, tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
+    tt_rc rc = tt_roots_open(rejects_roots(j), tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
     if (rc == TT_NOT_FOUND) {
         j->rejects_mark = (tt_append_mark){0};
         return TT_OK;
     }
     TT_TRY(rc);
-    TT_TRY(tt_append_create(j->env->roots, tt_buf_view(&path), mode, &j->rejects, err));
+    TT_TRY(tt_append_create(rejects_roots(j), tt_buf_view(&path), mode, &j->rejects, err));
     if (j->fresh && tt_append_length(j->rejects))
         TT_TRY(put_aside(j->rejects, err));
     return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
@@ -286,8 +308,12 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
 static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
 {
     tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
-    TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
-    if (j->fresh && tt_append_length(j->output))
+    TT_TRY(tt_job_find_sink(j, err));
+    if (tt_job_is_journaled(j))
+        TT_TRY(tt_job_create_journal(j, overwrite, err));
+    else
+        TT_TRY(tt_append_create(j->env->roots, tt_str_of(j->def.output), mode, &j->output, err));
+    if (!tt_job_is_journaled(j) && j->fresh && tt_append_length(j->output))
         TT_TRY(put_aside(j->output, err));
     if (j->life == TT_JOB_NEW)
         TT_TRY(record_rejects(j, mode, err));
@@ -300,8 +326,10 @@ tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
     if (!tt_job_has_writer(j))
         return TT_OK;
     tt_rc rc = create_output(j, overwrite, err);
-    if (rc != TT_OK) /* nothing half-open, whose lock would keep the next try away */
+    if (rc != TT_OK) { /* nothing half-open, whose lock would keep the next try away */
+        tt_job_remove_journal(j);
         tt_job_close_output(j);
+    }
     return rc;
 }
 
@@ -327,6 +355,7 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->output_mark = (tt_append_mark){(uint64_t)output_len, strtoull(output_hash, NULL, 16)};
         j->redo.synced = (tt_append_mark){(uint64_t)synced_len, strtoull(synced_hash, NULL, 16)};
         j->redo.recorded = j->output_mark;
+        tt_delivery_from_json(j, json_object_get(root, "delivery"));
         j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
         j->redone = (uint64_t)json_integer_value(json_object_get(root, "redone"));
         j->gate.paused = json_is_true(json_object_get(root, "paused"));
@@ -334,6 +363,34 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->writer_state = tt_dup_cstr(writer_state);
     }
     json_decref(root);
+    return rc;
+}
+
+static tt_rc add_states(tt_job *j, const tt_block *block, bool inspected, uint8_t *states, uint16_t *workers, uint8_t uniform, int64_t number, tt_err *err)
+{
+    if ((uint64_t)number != j->blocks.rows.len)
+        return tt_fail(err, TT_CORRUPT, "job `%s`: page %zu of its item states is missing", j->def.name, j->blocks.rows.len);
+    if (j->blocks.answers ? tt_blocks_add_answers(&j->blocks, block, inspected, states, workers, uniform)
+                          : tt_blocks_add(&j->blocks, block, inspected, states, uniform, false))
+        return TT_OK;
+    return tt_fail(err, TT_NOMEM, "out of memory for the pages of job `%s`", j->def.name);
+}
+
+static tt_rc take_states(tt_job *j, int64_t number, tt_str blob, tt_err *err)
+{
+    tt_block block;
+    bool inspected;
+    uint8_t *states = NULL, uniform;
+    uint16_t *workers = NULL;
+    if (j->blocks.answers)
+        TT_TRY(tt_page_decode_answers(blob, j->blocks.answers->copies, &block, &inspected, &states, &workers, &uniform, err));
+    else
+        TT_TRY(tt_page_decode(blob, &block, &inspected, &states, &uniform, err));
+    tt_rc rc = add_states(j, &block, inspected, states, workers, uniform, number, err);
+    if (rc != TT_OK) {
+        free(states);
+        free(workers);
+    }
     return rc;
 }
 
@@ -360,17 +417,11 @@ static bool take_page(void *arg, int64_t number, tt_str blob)
         walk->rc = tt_redo_take_page(walk->j, number, blob, walk->err);
         return walk->rc == TT_OK;
     }
-    tt_block block;
-    bool inspected;
-    uint8_t *states = NULL, uniform;
-    walk->rc = tt_page_decode(blob, &block, &inspected, &states, &uniform, walk->err);
-    if (walk->rc == TT_OK && (uint64_t)number != blocks->rows.len)
-        walk->rc = tt_fail(walk->err, TT_CORRUPT, "job `%s`: page %lld of its item states is missing", walk->j->def.name,
-                           (long long)blocks->rows.len);
-    if (walk->rc == TT_OK && !tt_blocks_add(blocks, &block, inspected, states, uniform, false))
-        walk->rc = tt_fail(walk->err, TT_NOMEM, "out of memory for the pages of job `%s`", walk->j->def.name);
-    if (walk->rc != TT_OK)
-        free(states);
+    if (number >= TT_PAGE_WORKERS_FIRST && blocks->answers) {
+        walk->rc = tt_answers_decode_names(blocks->answers, (size_t)(number - TT_PAGE_WORKERS_FIRST), blob, walk->err);
+        return walk->rc == TT_OK;
+    }
+    walk->rc = take_states(walk->j, number, blob, walk->err);
     return walk->rc == TT_OK;
 }
 
@@ -403,10 +454,14 @@ static tt_rc resume_output(tt_job *j, tt_err *err)
         return TT_OK;
     if (j->fresh)
         return tt_job_create_output(j, false, err);
-    TT_TRY(check_finished_output(j, err));
+    TT_TRY(tt_job_find_sink(j, err));
+    if (tt_job_is_journaled(j) && !j->def.journal) /* all of it is in the output */
+        return TT_OK;
+    if (!tt_job_is_journaled(j))
+        TT_TRY(check_finished_output(j, err));
     TT_TRY(tt_redo_resume(j, err));
     j->output_known = true;
-    return open_writer(j, tt_str_of(j->writer_state), j->output_mark.length_bytes > 0, err);
+    return open_writer(j, tt_str_of(j->writer_state), has_rows(j), err);
 }
 
 tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
@@ -415,7 +470,7 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
     if (j->rejects)
         return TT_OK;
     tt_job_rejects_path(j, &path);
-    return tt_append_resume(j->env->roots, tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
+    return tt_append_resume(rejects_roots(j), tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
 }
 
 static tt_rc resume_rejects(tt_job *j, tt_err *err)
@@ -429,9 +484,13 @@ void tt_job_resume(tt_job *j)
 {
     tt_err err = {0};
     page_walk walk = {.j = j, .err = &err};
+    if (j->blocks.answers)
+        j->blocks.answers->loading = true;
     tt_rc rc = tt_page_each(j->env->ledger, j->def.owner, take_page, &walk, &err);
     if (rc == TT_OK)
         rc = walk.rc;
+    if (rc == TT_OK && j->blocks.answers)
+        rc = tt_answers_loaded(&j->blocks, &err);
     bool pages_ok = rc == TT_OK;
     if (rc == TT_OK)
         rc = resume_reader(j, tt_buf_view(&walk.reader_state), &err);
@@ -443,6 +502,7 @@ void tt_job_resume(tt_job *j)
         tt_job_break(j, true, err.text);
     if (j->life == TT_JOB_NEW)
         j->life = TT_JOB_LIVE;
+    tt_delivery_wake(j);
     pthread_mutex_unlock(&j->lock);
     if (j->life != TT_JOB_LIVE)
         return;

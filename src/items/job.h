@@ -18,12 +18,15 @@
 #include "base/timer.h"
 #include "data/writer.h"
 #include "io/append.h"
+#include "items/answers.h"
 #include "items/blocks.h"
 #include "items/cache.h"
 #include "items/definition.h"
+#include "items/delivery.h"
 #include "items/gate.h"
 #include "items/items.h"
 #include "items/lease.h"
+#include "items/output.h"
 #include "items/rate.h"
 #include "items/redo.h"
 #include "ledger/ledger.h"
@@ -37,6 +40,10 @@ typedef struct {
     tt_pool *pool;
     tt_cache *cache;
     const char *spool_dir;
+    const tt_declared *declared;
+    char *journal_dir;       /* owned */
+    tt_roots *journal_roots; /* it alone; owned */
+    tt_deliveries deliveries;
     _Atomic(const tt_roots *) roots;    /* these four may change at any time */
     _Atomic uint64_t max_item_bytes;
     _Atomic int64_t lease_ms;
@@ -63,6 +70,7 @@ typedef TT_VEC(tt_note) tt_notes;
 typedef struct {
     tt_item_ref at;
     uint8_t old;
+    uint16_t worker; /* overlap: whose it was */
 } tt_undo;
 
 typedef struct {
@@ -84,6 +92,7 @@ struct tt_job {
     uint64_t duplicates, redone;
     tt_append_mark output_mark, rejects_mark;
     tt_redo redo;
+    tt_delivery delivery;  /* partly */
     uint32_t generation;   /* of the output: clean starts so far */
     tt_gate gate;
     bool fresh;            /* a clean start: what lies at the output's path is put aside before anything is written */
@@ -144,6 +153,10 @@ tt_job *tt_job_new(tt_items_env *env, tt_definition *def_taken);
 tt_job *tt_job_ref(tt_job *j);
 void tt_job_unref(tt_job *j);
 
+/* A new name in the directory of the journals. */
+tt_rc tt_journal_name(const tt_items_env *env, const char *ending, tt_buf *path, tt_err *err) TT_MUST_CHECK;
+/* Before a job is made, and outside of all locks: a target that is no file can be reached and is what it should be. Blocks. */
+tt_rc tt_output_probe(tt_items_env *env, const tt_definition *d, tt_err *err) TT_MUST_CHECK;
 /* Open everything for a job that is new (files are found, fingerprinted, the output is created) or that the ledger remembers. On failure of
  * resume the job is broken, which is not an error of this call. */
 tt_rc tt_job_create_input(tt_job *j, tt_err *err) TT_MUST_CHECK;
@@ -156,6 +169,8 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err) TT_MUST_CHECK;
 void tt_job_close_output(tt_job *j);
 bool tt_job_has_writer(const tt_job *j);
 void tt_job_rejects_path(const tt_job *j, tt_buf *out); /* of a job with a writer */
+/* Those who watch the job are told that something changed. */
+void tt_job_notify(tt_job *j);
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
@@ -183,11 +198,17 @@ void tt_job_tick(void *job);
 void tt_item_land(tt_job *j, tt_item_ref at);
 /* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
+/* With the lock held: the item (or its slot) that is in flight under the lease; hint as in tt_blocks_find. */
+bool tt_item_find_leased(tt_job *j, uint64_t id, uint32_t lease_slot, size_t *hint, tt_item_ref *ret);
+/* With the lock held, and overlap: the open slots of the item end as one of them did. */
+void tt_item_close(tt_job *j, tt_item_ref at, tt_item_state state);
+tt_rc tt_job_refuse_nameless(const tt_job *j, tt_err *err); /* TT_INVALID */
 /* With the lock held: everything in flight is pending again; forgiven: without an attempt. */
 void tt_leases_void(tt_job *j);
 /* With the lock held: the row of a worker, made when it is new. NULL: out of memory. Beyond 1000 names all are counted as "others". */
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
 
+#define TT_PAGE_WORKERS_FIRST (((int64_t)1 << 32) - 256) /* TT_ANSWERS_PAGES of them: the names in a job with overlap */
 #define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */
 
 /* commit.c. */
@@ -200,6 +221,8 @@ void tt_job_flush_if_due(tt_job *j, int64_t now_ms);
 /* With the lock held: a record of the input that cannot be served: into the error list and the rejects. */
 void tt_job_note_bad(tt_job *j, tt_item_ref at, const tt_bad_record *bad);
 void tt_job_note(tt_notes *notes, uint64_t id, tt_item_state state, unsigned attempts, tt_str reason, tt_str worker);
+/* The sink does not take an item that was received: it is in error, and its value goes to the rejects. In an apply, with the lock held. */
+void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why);
 void tt_notes_clear(tt_notes *notes);
 void tt_results_resume(tt_job *j); /* those of after_plan; with the lock held */
 /* The ledger's record kind of a job's error list: "errors/<owner>". */

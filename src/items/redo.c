@@ -25,7 +25,7 @@ static tt_rc rewrite(tt_job *j, tt_err *err)
     tt_append_mark mark;
     tt_append_close(j->output);
     j->output = NULL;
-    TT_TRY(tt_append_resume(j->env->roots, tt_str_of(j->def.output_real), &j->redo.synced, &j->output, err));
+    TT_TRY(tt_append_resume(tt_job_output_roots(j), tt_job_output_path(j), &j->redo.synced, &j->output, err));
     tt_append_put(j->output, j->redo.bytes.ptr, j->redo.committed_len);
     TT_TRY(tt_append_flush(j->output, true, &mark, err));
     if (mark.length_bytes != j->redo.recorded.length_bytes || mark.tail_hash != j->redo.recorded.tail_hash)
@@ -126,7 +126,7 @@ tt_rc tt_redo_resume(tt_job *j, tt_err *err)
     if (j->redo.synced.length_bytes + j->redo.committed_len != j->output_mark.length_bytes)
         return tt_fail(err, TT_CORRUPT, "job `%s`: redo pages are missing", j->def.name);
     if (j->redo.committed_len == 0)
-        return tt_append_resume(j->env->roots, tt_str_of(j->def.output_real), &j->output_mark, &j->output, err);
+        return tt_append_resume(tt_job_output_roots(j), tt_job_output_path(j), &j->output_mark, &j->output, err);
     j->head_dirty = true;
     return rewrite(j, err);
 }

@@ -4,11 +4,14 @@
 #include "items/items_inner.h"
 #include "ledger/records.h"
 
+/* What the sink has to bring to its place is there as well. */
+static bool is_finished(const tt_job *j) { return tt_job_is_complete(j) && tt_delivery_is_done(j); }
+
 const char *tt_job_status(const tt_job *j)
 {
     if (j->life == TT_JOB_BROKEN)
         return "BROKEN";
-    if (tt_job_is_complete(j))
+    if (is_finished(j))
         return "COMPLETE";
     return j->gate.paused ? "PAUSED" : "IN_PROGRESS";
 }
@@ -16,9 +19,17 @@ const char *tt_job_status(const tt_job *j)
 bool tt_job_finished(tt_job *j)
 {
     pthread_mutex_lock(&j->lock);
-    bool finished = tt_job_is_complete(j);
+    bool finished = is_finished(j);
     pthread_mutex_unlock(&j->lock);
     return finished;
+}
+
+char *tt_job_why_broken(tt_job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    char *why = j->life == TT_JOB_BROKEN ? tt_dup_cstr(j->broken) : NULL;
+    pthread_mutex_unlock(&j->lock);
+    return why;
 }
 
 static void put_or_null(tt_buf *out, const char *name, bool known, int64_t value)
@@ -42,15 +53,18 @@ static void put_numbers(const tt_job *j, tt_buf *out)
     bool planned = j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE;
     int64_t now = tt_mono_ms(), oldest = tt_leases_oldest_ms(&j->leases, now);
     double rate = tt_rate_per_s(&j->rate, now);
-    uint64_t pending = n->of[TT_ITEM_PENDING];
+    uint64_t pending = n->of[TT_ITEM_PENDING], left = pending;
+    if (j->blocks.answers) /* results to come; roughly, where items are in error */
+        left = total_of(n) * j->blocks.answers->copies - j->blocks.answers->received;
     tt_buf_printf(out, "\"served\":%" PRIu64 ",\"received\":%" PRIu64 ",\"status\":\"%s\",\"errors\":%" PRIu64 ",\"dead\":%" PRIu64
                   ",\"duplicates\":%" PRIu64 ",\"redone\":%" PRIu64 ",\"rate\":%.1f", n->in_flight, n->of[TT_ITEM_RECEIVED], tt_job_status(j),
                   n->of[TT_ITEM_ERROR], n->of[TT_ITEM_DEAD], j->duplicates, j->redone, rate);
     put_or_null(out, "total", planned, (int64_t)total_of(n));
     put_or_null(out, "pending", planned, (int64_t)pending);
-    put_or_null(out, "eta_s", planned && (rate > 0 || pending == 0), rate > 0 ? (int64_t)((double)pending / rate + 0.5) : 0);
+    put_or_null(out, "eta_s", planned && (rate > 0 || pending == 0), rate > 0 ? (int64_t)((double)left / rate + 0.5) : 0);
     put_or_null(out, "oldest_lease_ms", oldest >= 0, oldest);
-    tt_buf_printf(out, ",\"output_bytes\":%" PRIu64, j->output_mark.length_bytes);
+    tt_buf_printf(out, ",\"output_bytes\":%" PRIu64, tt_job_is_journaled(j) ? j->delivery.now.last.length_bytes : j->output_mark.length_bytes);
+    tt_delivery_report(j, out);
 }
 
 static void put_workers(const tt_job *j, tt_buf *out)
@@ -94,6 +108,8 @@ static void put_rules(const tt_job *j, tt_buf *out)
     tt_buf_printf(out, ",\"paused\":%s", j->gate.paused ? "true" : "false");
     put_text(out, "rate_limit", r->rate_text[0] ? r->rate_text : NULL);
     tt_buf_printf(out, ",\"priority\":%d", r->priority);
+    tt_buf_printf(out, ",\"overlap\":%u", r->overlap > 1 ? r->overlap : 1);
+    put_or_null(out, "answers", j->blocks.answers, j->blocks.answers ? (int64_t)j->blocks.answers->received : 0);
     put_or_null(out, "max_in_flight", r->max_in_flight > 0, (int64_t)r->max_in_flight);
 }
 
@@ -133,7 +149,7 @@ static void add_totals(void *arg, tt_job *j)
     const tt_item_counts *n = &j->blocks.counts;
     int64_t oldest = tt_leases_oldest_ms(&j->leases, tt_mono_ms());
     t->jobs++;
-    t->complete += tt_job_is_complete(j);
+    t->complete += is_finished(j);
     t->broken += j->life == TT_JOB_BROKEN;
     t->received += n->of[TT_ITEM_RECEIVED];
     t->served += n->in_flight;

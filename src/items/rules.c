@@ -54,6 +54,15 @@ static tt_rc read_priority(tt_rules *r, const json_t *value, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc read_overlap(tt_rules *r, const json_t *value, tt_err *err)
+{
+    json_int_t n = json_integer_value(value);
+    if (!json_is_integer(value) || n < 1 || n > TT_RULES_MAX_OVERLAP)
+        return tt_fail(err, TT_INVALID, "metadata: overlap must be a whole number from 1 to %d", TT_RULES_MAX_OVERLAP);
+    r->overlap = (uint32_t)n;
+    return TT_OK;
+}
+
 static const struct {
     const char *name;
     tt_rc (*read)(tt_rules *r, const json_t *value, tt_err *err);
@@ -61,6 +70,7 @@ static const struct {
     {"rate", read_rate},
     {"max_in_flight", read_max_in_flight},
     {"priority", read_priority},
+    {"overlap", read_overlap},
 };
 
 bool tt_rules_knows(const char *member)
@@ -83,6 +93,8 @@ tt_rc tt_rules_check(const tt_rules *r, bool hands_out, bool takes_in, tt_err *e
 {
     if (r->rate_per_s > 0 && !hands_out)
         return tt_fail(err, TT_INVALID, "metadata: rate has no meaning in a write job: it hands nothing out");
+    if (r->overlap > 1 && !(hands_out && takes_in))
+        return tt_fail(err, TT_INVALID, "metadata: overlap needs a job that hands out items and takes results (mode read-write)");
     if (r->max_in_flight && !(hands_out && takes_in))
         return tt_fail(err, TT_INVALID, "metadata: max_in_flight needs a job that hands out items and takes results (mode read-write)");
     return TT_OK;

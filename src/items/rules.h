@@ -7,10 +7,13 @@
 
 #include "base/err.h"
 
+enum { TT_RULES_MAX_OVERLAP = 16 };
+
 typedef struct {
     double rate_per_s;      /* items handed out at most; 0: any number */
     char rate_text[32];     /* as it was given */
     uint64_t max_in_flight; /* 0: any number */
+    uint32_t overlap;       /* answers per item, from different workers; 0 and 1: one, from anybody */
     int priority;           /* among jobs, for claims that name none */
 } tt_rules;
 

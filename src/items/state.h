@@ -35,4 +35,10 @@ void tt_page_encode(const tt_block *block, bool inspected, const uint8_t *states
 /* *ret_states (heap, count bytes, or NULL with *ret_uniform set) belongs to the caller. Leased bits are taken off, with their attempt. */
 tt_rc tt_page_decode(tt_str page, tt_block *ret_block, bool *ret_inspected, uint8_t **ret_states, uint8_t *ret_uniform, tt_err *err) TT_MUST_CHECK;
 
+/* With several slots per item (answers.h): copies of them side by side, with a worker's number for each that is received. */
+void tt_page_encode_answers(const tt_block *block, uint32_t copies, bool inspected, const uint8_t *states, const uint16_t *workers, uint8_t uniform, tt_buf *out);
+/* states and workers are both there, or both NULL. */
+tt_rc tt_page_decode_answers(tt_str page, uint32_t copies, tt_block *ret_block, bool *ret_inspected, uint8_t **ret_states, uint16_t **ret_workers, uint8_t *ret_uniform,
+                             tt_err *err) TT_MUST_CHECK;
+
 #endif

@@ -62,6 +62,16 @@ static tt_rc check_is_ours(tt_db *db, int64_t version, tt_err *err)
     return tt_fail(err, TT_INVALID, "%s: is a database of another program: give the ledger a file of its own", db->path);
 }
 
+tt_rc tt_schema_check(tt_db *db, int64_t version, tt_err *err)
+{
+    TT_TRY(check_is_ours(db, version, err));
+    if (version > tt_schema_newest())
+        return tt_fail(err, TT_UNSUPPORTED,
+                       "%s: has schema version %lld, this program knows up to %lld: a newer tutti wrote it, use that one or "
+                       "restore a backup", db->path, (long long)version, (long long)tt_schema_newest());
+    return TT_OK;
+}
+
 static tt_rc run_step(tt_db *db, int64_t step, tt_err *err)
 {
     char end[96];
@@ -81,11 +91,7 @@ tt_rc tt_schema_migrate_to(tt_db *db, int64_t version, tt_err *err)
 {
     int64_t have = 0;
     TT_TRY(tt_db_number(db, "PRAGMA user_version", &have, err));
-    TT_TRY(check_is_ours(db, have, err));
-    if (have > tt_schema_newest())
-        return tt_fail(err, TT_UNSUPPORTED,
-                       "%s: has schema version %lld, this program knows up to %lld: a newer tutti wrote it, use that one or "
-                       "restore a backup", db->path, (long long)have, (long long)tt_schema_newest());
+    TT_TRY(tt_schema_check(db, have, err));
     for (int64_t step = have; step < version; step++)
         TT_TRY(run_step(db, step, err));
     return TT_OK;

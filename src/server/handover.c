@@ -77,7 +77,9 @@ static tt_rc lock_dir(const char *dir, int *ret_fd, tt_err *err)
     tt_buf_printf(&path, "%s/lock", dir);
     int fd = open(tt_buf_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return tt_fail_errno(err, errno, "cannot open `%s`", tt_buf_cstr(&path));
+        return errno == EACCES || errno == EPERM
+                   ? tt_fail(err, TT_DENIED, "the data directory `%s` belongs to another user: run tutti as that user, or choose another directory with --data", dir)
+                   : tt_fail_errno(err, errno, "cannot open `%s`: choose another directory with --data", tt_buf_cstr(&path));
     tt_rc rc = take_lock(fd, dir, err);
     if (rc == TT_OK)
         *ret_fd = fd;

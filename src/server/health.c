@@ -2,12 +2,15 @@
 #include "base/clock.h"
 #include "server/inside.h"
 
-static json_t *gather(tt_server *s, bool *ret_ready)
+static json_t *gather(const tt_req *req, bool *ret_ready)
 {
+    tt_server *s = req->server;
     json_t *root = json_object();
     *ret_ready = !atomic_load(&s->draining);
     for (size_t i = 0; root && i < s->health.len; i++)
         *ret_ready &= s->health.ptr[i].part(s->health.ptr[i].arg, root);
+    for (size_t i = 0; root && i < s->private_health.len && req->scope >= TT_SCOPE_READ; i++)
+        s->private_health.ptr[i].part(s->private_health.ptr[i].arg, root);
     return root;
 }
 
@@ -26,13 +29,18 @@ void tt_server_add_health(tt_server *s, bool (*part)(void *arg, json_t *object),
     tt_assert(tt_vec_push(&s->health, (tt_health_part){part, arg}));
 }
 
+void tt_server_add_private_health(tt_server *s, void (*part)(void *arg, json_t *object), void *arg)
+{
+    tt_assert(tt_vec_push(&s->private_health, (tt_private_health_part){part, arg}));
+}
+
 /* The HTTP loop turns: that this is answered proves it. */
 void tt_health_handle_live(tt_req *req) { tt_req_answer_static(req, 200, "text/plain; charset=utf-8", TT_STR("ok\n")); }
 
 void tt_health_handle_ready(tt_req *req)
 {
     bool ready;
-    json_decref(gather(req->server, &ready));
+    json_decref(gather(req, &ready));
     tt_req_add_header(req, "Cache-Control", "no-store");
     if (ready)
         tt_req_answer_static(req, 200, "text/plain; charset=utf-8", TT_STR("ready\n"));
@@ -43,7 +51,7 @@ void tt_health_handle_ready(tt_req *req)
 void tt_health_handle_full(tt_req *req)
 {
     bool ready;
-    json_t *parts = gather(req->server, &ready), *root = json_pack("{s:b,s:b}", "live", 1, "ready", ready);
+    json_t *parts = gather(req, &ready), *root = json_pack("{s:b,s:b}", "live", 1, "ready", ready);
     if (root) {
         add_own(req->server, root, ready);
         json_object_set_new(root, "parts", parts);
@@ -58,7 +66,7 @@ void tt_health_handle_full(tt_req *req)
 void tt_health_handle(tt_req *req)
 {
     bool ready;
-    json_t *root = gather(req->server, &ready);
+    json_t *root = gather(req, &ready);
     if (root)
         add_own(req->server, root, ready);
     tt_req_answer_json(req, 200, root);

@@ -264,6 +264,7 @@ void tt_health_handle_full(tt_req *req);
 
 typedef struct { void (*write)(void *arg, tt_buf *out); void *arg; } tt_metrics_writer;
 typedef struct { bool (*part)(void *arg, json_t *object); void *arg; } tt_health_part;
+typedef struct { void (*part)(void *arg, json_t *object); void *arg; } tt_private_health_part;
 typedef struct { tt_str host; bool any; } tt_bound;
 
 /* Who may do what, of the settings. */
@@ -292,6 +293,7 @@ struct tt_server {
     tt_entry unmatched;           /* counts what no route matched */
     TT_VEC(tt_metrics_writer) metrics;
     TT_VEC(tt_health_part) health;
+    TT_VEC(tt_private_health_part) private_health;
     tt_buf openapi, docs_page, docs_policy, start_page, start_policy;
     tt_err broken;                /* the first fault of a route table; reported by start */
     tt_linger *linger;

@@ -58,6 +58,12 @@ tt_str tt_items_lease_worker(tt_req *req, tt_job *j)
     return name ? tt_str_of(name) : tt_items_worker_name(req);
 }
 
+bool tt_items_is_named(tt_req *req, tt_job *j)
+{
+    tt_str lease = j ? tt_req_str(req, "lease") : (tt_str){0};
+    return tt_req_str(req, "worker").len || (lease.len && tt_job_lease_worker(j, lease, tt_req_arena(req)));
+}
+
 /* ---- serve ---- */
 
 typedef struct {
@@ -169,7 +175,7 @@ static serve_call *make_call(tt_req *req, tt_job *j, uint32_t n, bool with_lease
     *call = (serve_call){.req = req, .job = j, .with_lease = with_lease};
     call->any.claim = (tt_claim){
         .n = n, .wait_ms = wait_ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : wait_ms, .lease_ms = lease_ms,
-        .worker = tt_items_worker_name(req), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
+        .worker = tt_items_worker_name(req), .is_named = tt_items_is_named(req, NULL), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
     };
     return call;
 }
@@ -303,7 +309,7 @@ void tt_items_receive(tt_req *req, tt_job *j)
     tt_json_opts opts = {0};
     call->req = req;
     tt_str worker = is_older(req) ? tt_items_worker_name(req) : tt_items_lease_worker(req, j);
-    call->results = (tt_results){.body = tt_req_body(req), .worker = worker, .done = receive_done, .arg = call};
+    call->results = (tt_results){.body = tt_req_body(req), .worker = worker, .is_named = tt_items_is_named(req, is_older(req) ? NULL : j), .done = receive_done, .arg = call};
     tt_pairs_result result = tt_pairs_parse(tt_req_body(req), !is_older(req), &opts, &call->results.pairs, &faults, &fault);
     if (result == TT_PAIRS_OK) {
         tt_job_receive(j, &call->results);
@@ -376,4 +382,20 @@ bool tt_items_health(void *arg, json_t *object)
                                                     "last_commit_us", (json_int_t)ledger.last_commit_us, "oldest_wait_ms",
                                                     (json_int_t)ledger.oldest_wait_ms, "last_failure", ledger.last_failure));
     return ok;
+}
+
+static void add_broken(void *arg, tt_job *j)
+{
+    enum { MOST = 100 };
+    char *why = json_array_size(arg) < MOST ? tt_job_why_broken(j) : NULL;
+    if (why)
+        json_array_append_new(arg, json_pack("{s:s,s:s}", "job", tt_job_name(j), "detail", why));
+    free(why);
+}
+
+void tt_items_broken_health(void *arg, json_t *object)
+{
+    json_t *broken = json_array();
+    tt_items_each(((tt_items_area *)arg)->items, add_broken, broken);
+    json_object_set_new(object, "broken", broken);
 }

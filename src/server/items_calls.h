@@ -52,6 +52,8 @@ void tt_job_events_close(tt_items_area *area);
 /* "worker=", or who it is as far as the connection tells. */
 tt_str tt_items_worker_name(tt_req *req);
 /* The same for a route with "lease=": without "worker=" it is who took that lease. */
+/* Whether the client said who it is: by name, or with a lease that is alive. */
+bool tt_items_is_named(tt_req *req, tt_job *j);
 tt_str tt_items_lease_worker(tt_req *req, tt_job *j);
 
 extern const tt_route tt_items_routes[]; /* the older ones */
@@ -59,5 +61,7 @@ extern const tt_route tt_jobs_routes[];  /* /v1/jobs */
 /* /metrics and /health parts; arg is the area. */
 void tt_items_write_metrics(void *area, tt_buf *out);
 bool tt_items_health(void *area, json_t *object);
+/* "broken": [{"job","detail"}], at most a hundred. */
+void tt_items_broken_health(void *area, json_t *object);
 
 #endif

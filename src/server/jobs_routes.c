@@ -51,7 +51,8 @@ static const struct {
     {"name", NULL}, {"reader", NULL}, {"writer", NULL}, {"mode", NULL}, {"token", NULL}, {"clean_start", NULL}, {"cont", NULL},
     {"input", "input_file_path"}, {"output", "output_file_path"}, {"overwrite", "overwrite"}, {"types", "types"}, {"na", "na"},
     {"json", "json"}, {"separator", "separator"}, {"lease", "lease"}, {"max_attempts", "max_attempts"}, {"retry_errors", "retry_errors"},
-    {"rate", "rate"}, {"max_in_flight", "max_in_flight"}, {"priority", "priority"},
+    {"rate", "rate"}, {"max_in_flight", "max_in_flight"}, {"priority", "priority"}, {"overlap", "overlap"},
+    {"order", "order"},
 };
 
 static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
@@ -64,7 +65,7 @@ static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
             row++;
         if (row == TT_COUNT(members))
             return tt_fail(err, TT_INVALID, "member `%.60s` is unknown: a job has name, input, output, reader, writer, mode, token, clean_start, "
-                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, priority", name);
+                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, priority, overlap, order", name);
         if (members[row].metadata && !json_is_null(value))
             json_object_set(metadata, members[row].metadata, value);
     }
@@ -110,8 +111,8 @@ static tt_rc read_start(json_t *body, json_t *metadata, tt_job_start *start, tt_
     start->cont = json_is_true(json_object_get(body, "cont"));
     start->same_is_fine = true;
     if (!start->mode.ptr)
-        start->mode = json_object_get(metadata, "output_file_path") ? TT_STR("read-write") : TT_STR("read");
-    if (!json_object_get(metadata, "input_file_path") && !json_object_get(body, "mode"))
+        start->mode = json_object_get(metadata, "output_file_path") || start->writer_name.len ? TT_STR("read-write") : TT_STR("read");
+    if (!json_object_get(metadata, "input_file_path") && !json_object_get(body, "mode") && !start->reader_name.len)
         start->mode = TT_STR("write");
     return TT_OK;
 }

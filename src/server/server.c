@@ -254,6 +254,7 @@ void tt_server_unref(tt_server *s)
     tt_vec_deinit(&s->bound);
     tt_vec_deinit(&s->metrics);
     tt_vec_deinit(&s->health);
+    tt_vec_deinit(&s->private_health);
     tt_buf *pages[] = {&s->openapi, &s->docs_page, &s->docs_policy, &s->start_page, &s->start_policy};
     for (size_t i = 0; i < TT_COUNT(pages); i++)
         tt_buf_deinit(pages[i]);

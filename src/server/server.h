@@ -41,6 +41,9 @@ void tt_server_add_metrics(tt_server *s, void (*write)(void *arg, tt_buf *out), 
 /* Parts of /health, /readyz: an area adds members to the object (Planchet's members come from items); false: not ready. */
 void tt_server_add_health(tt_server *s, bool (*part)(void *arg, json_t *object), void *arg);
 
+/* The same for members that name files or reasons: only those who may read get them. It says nothing about readiness. */
+void tt_server_add_private_health(tt_server *s, void (*part)(void *arg, json_t *object), void *arg);
+
 /* Scoped tokens: hash (libsodium, generichash) and constant-time comparison. */
 enum { TT_TOKEN_HASH_TEXT = 65 };
 void tt_token_hash(tt_str token, char out[TT_TOKEN_HASH_TEXT]); /* hex */

@@ -25,7 +25,8 @@
 struct tt_house {
     const tt_options *options;
     tt_handover handover;
-    char *spool_dir;
+    char *spool_dir, *journal_dir;
+    tt_declared *declared;
     TT_VEC(tt_roots *) roots; /* the last are in force; earlier ones may still be in use */
     tt_ledger *ledger;
     tt_watches *watches;
@@ -56,7 +57,7 @@ static tt_rc make_dir(const char *path, tt_err *err)
 }
 
 /* What jobs must not touch in the data directory. */
-static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "logs", "programs", "vault.key", NULL};
+static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "journal", "logs", "programs", "vault.key", NULL};
 
 tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
 {
@@ -91,12 +92,14 @@ static const tt_roots *roots_of(const tt_house *h) { return h->roots.ptr[h->root
 
 static tt_rc open_ledger(tt_house *h, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf path = {0}, spool = {0};
+    TT_BUF_AUTO tt_buf path = {0}, spool = {0}, journal = {0};
     tt_str data = tt_option_str(h->options, "data");
     tt_buf_printf(&spool, "%.*s/cache", TT_STR_ARG(data));
     tt_buf_printf(&path, "%.*s/ledger.db", TT_STR_ARG(data));
     TT_TRY(make_dir(tt_buf_cstr(&spool), err));
     h->spool_dir = tt_dup_cstr(tt_buf_cstr(&spool));
+    tt_buf_printf(&journal, "%.*s/journal", TT_STR_ARG(data));
+    h->journal_dir = tt_dup_cstr(tt_buf_cstr(&journal));
     tt_ledger_options options = {.path = tt_buf_cstr(&path), .relaxed = tt_str_is(tt_option_str(h->options, "ledger.durability"), "relaxed")};
     return tt_ledger_open(&options, &h->ledger, err);
 }
@@ -104,8 +107,10 @@ static tt_rc open_ledger(tt_house *h, tt_err *err)
 static tt_rc open_items(tt_house *h, tt_err *err)
 {
     const tt_options *o = h->options;
+    TT_TRY(tt_declared_new(o, &h->declared, err));
     tt_items_options options = {
-        .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = roots_of(h), .spool_dir = h->spool_dir,
+        .declared = h->declared,
+        .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->pool, .roots = roots_of(h), .spool_dir = h->spool_dir, .journal_dir = h->journal_dir,
         .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
         .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
         .token_matches = tt_token_matches, .token_hash = tt_token_hash,
@@ -166,6 +171,7 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_jobs_routes, &h->items_area);
     tt_server_add_metrics(h->server, tt_items_write_metrics, &h->items_area);
     tt_server_add_health(h->server, tt_items_health, &h->items_area);
+    tt_server_add_private_health(h->server, tt_items_broken_health, &h->items_area);
     tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
     tt_server_add_routes(h->server, tt_worker_routes, &h->task_area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
@@ -277,6 +283,8 @@ void tt_house_close(tt_house *h)
     tt_vec_deinit(&h->roots);
     tt_handover_close(&h->handover);
     free(h->spool_dir);
+    free(h->journal_dir);
+    tt_declared_free(h->declared);
     free(h);
 }
 

@@ -13,7 +13,7 @@
 enum {
     READ_BYTES = 64 * 1024,
     MILD_MS = 1000,          /* between SIGTERM and SIGKILL */
-    SAMPLE_MS = 200,         /* of memory, when there is a limit */
+    SAMPLE_MS = 200,         /* of memory, when there is a limit: it looks at all processes, which is too much for those that end at once */
     MAX_RUNNERS = 16,
     REASON_BYTES = 400,      /* of the log in a failure's sentence */
 };
@@ -279,7 +279,7 @@ static tt_rc say_end(session *s, tt_err *err)
 tt_rc tt_runner_attend(tt_runner *r, tt_attempt *a, const tt_runner_work *work, tt_runner_end *ret, tt_err *err)
 {
     session s = {.r = r, .a = a, .work = work, .kill_at_ms = INT64_MAX,
-                 .sample_at_ms = tt_attempt_memory_limit(a) ? tt_mono_ms() : INT64_MAX};
+                 .sample_at_ms = tt_attempt_memory_limit(a) ? tt_mono_ms() + SAMPLE_MS / 4 : INT64_MAX};
     bool dead = r->pid == 0;
     tt_err own;
     r->killed = 0;

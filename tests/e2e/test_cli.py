@@ -643,7 +643,7 @@ def doctor(done):
 def test_doctor(tutti, data_dir, state, tmp_path):
     done = tutti("doctor", "--data", data_dir, "--json")
     states = doctor(done)
-    assert done.returncode == 0 and states["server"] == states["ledger"] == states["workers"] == states["data directory"] == "ok", states
+    assert done.returncode == 0 and states["server"] == states["workers"] == states["data directory"] == states["jobs"] == "ok", states
     assert states["disk"] in ("ok", "warn") and not list(data_dir.glob(".doctor*"))
     state.health["disk"] = {"ok": False, "detail": "no space"}
     state.probe = 504

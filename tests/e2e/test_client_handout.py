@@ -98,3 +98,15 @@ def test_what_a_dead_worker_held_goes_back_to_its_job(client, server):
 def test_the_wire_names_the_job(client, server):
     start(client, "j")
     assert Wire(server.url).post("/v1/claim", n=1).json()["job"] == "j"
+
+
+def test_answers_of_several_clients(client, server):
+    start(client, "j", overlap=2)
+    other = Client(server.url, timeout=20, worker="other")
+    for who in (client, other):
+        job = who.job("j")
+        assert sum(job.done(item, {"by": who._worker}) for item in job.items(progress=False)) == 50, "and the loop ends when nothing is left for it"
+    info = client.job("j").status()
+    assert (info["status"], info["received"], info["answers"], info["overlap"]) == ("COMPLETE", 50, 100, 2)
+    lines = read_jsonl(server.cwd / "j-out.jsonl")
+    assert sorted((row["id"], row["value"]["by"]) for row in lines) == [(i, who) for i in range(50) for who in ("me", "other")]

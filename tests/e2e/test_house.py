@@ -1,14 +1,19 @@
 """The house while it runs: settings that change, a state that is told, a server that hangs."""
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, List
 
+import pytest
 from tutti_process import Tutti, alive, binary, children, command_line, until
 
 
@@ -210,3 +215,146 @@ def test_quit_writes_the_state_and_ends_nothing(tutti: Callable[..., Tutti]) -> 
     assert "in_flight=3" in told["items"] and "leases=1" in told["items"] and "oldest_wait_ms=" in told["writer"]
     assert "job=demo" in told["job"] and r'\"worker\":\"anna\"' in told["job"]
     assert one.get("/livez").status == 200 and sorted(children(one.pid)) == sorted(family)
+
+
+# ---- health and doctor ----
+
+def doctor(one: Tutti, *args: str) -> Any:
+    """The exit code, and what each check found."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TUTTI_")}
+    done = subprocess.run([binary(), "doctor", "--json", "--data", str(one.data), *args], capture_output=True, text=True, cwd=one.cwd, env=env, timeout=120)
+    return done.returncode, json.loads(done.stdout)["checks"]
+
+
+def found(checks: Any, check: str) -> Any:
+    return [row for row in checks if row["check"] == check]
+
+
+def test_broken_jobs_are_named_with_their_reasons(tutti: Callable[..., Tutti]) -> None:
+    one = tutti(env={"TUTTI_SERVER_TOKEN": "a-good-token"})
+    token = {"Authorization": "Bearer a-good-token"}
+    for name in ("fine", "lost", "odd"):
+        (one.cwd / (name + ".jsonl")).write_text('{"n":1}\n' * 10)
+        assert one.post("/v1/jobs", {"name": name, "input": name + ".jsonl", "output": name + "-out.jsonl"}, headers=token).status == 201
+    code, checks = doctor(one)
+    assert found(checks, "jobs")[0]["state"] == "ok" and found(checks, "outputs")[0]["found"].startswith("outputs: ")
+    one.stop()
+    (one.cwd / "lost.jsonl").unlink()
+    (one.cwd / "odd.jsonl").write_text("other\n")
+    one.start()
+    broken = {row["job"]: row["detail"] for row in one.get("/health", headers=token).json["broken"]}
+    assert set(broken) == {"lost", "odd"} and "lost.jsonl" in broken["lost"] and "has changed since the job started" in broken["odd"]
+    public = one.get("/health")
+    assert public.json["broken_jobs"] == 2 and b".jsonl" not in public.body, "files are named to those who may read"
+    assert {"Redis status", "Number of jobs", "Number of finished jobs"} <= set(public.json)
+    assert one.get("/readyz").status == 200
+    code, checks = doctor(one)
+    rows = found(checks, "jobs")
+    assert code == 1 and [row["state"] for row in rows] == ["fail", "fail"]
+    assert "job `lost` is broken: " in rows[0]["found"] and broken["odd"] in rows[1]["found"] and all("--clean-start" in row["advice"] for row in rows)
+
+
+def test_doctor_looks_into_the_ledger(tutti: Callable[..., Tutti]) -> None:
+    one = tutti()
+    for n in range(40):
+        (one.cwd / "in.jsonl").write_text('{"n":1}\n')
+        assert one.post("/v1/jobs", {"name": "j%d" % n, "input": "in.jsonl", "output": "%d-out.jsonl" % n}).status == 201
+    row = found(doctor(one)[1], "ledger")[0]
+    assert row["state"] == "ok" and re.match(r"schema version \d+, sound", row["found"])
+    one.stop()
+    ledger = one.data / "ledger.db"
+    good = ledger.read_bytes()
+    ledger.write_bytes(good[:4096 * 2] + b"\x0d\x00\x10" + os.urandom(4096 * 2) + good[4096 * 4 + 3:])
+    code, checks = doctor(one)
+    row = found(checks, "ledger")[0]
+    assert code == 1 and row["state"] == "fail" and "restore ledger.db from a backup" in row["advice"]
+    ledger.write_bytes(b"this is no database at all, " * 1000)
+    row = found(doctor(one)[1], "ledger")[0]
+    assert row["state"] == "fail" and "ledger.db" in row["found"]
+    ledger.write_bytes(good)
+    with sqlite3.connect(ledger) as db:
+        db.execute("PRAGMA user_version=999")
+    db.close()
+    row = found(doctor(one)[1], "ledger")[0]
+    assert row["state"] == "fail" and "a newer tutti wrote it" in row["found"]
+
+
+def test_doctor_sees_a_limit_of_files_that_is_too_low(tutti: Callable[..., Tutti]) -> None:
+    one = tutti(start=False)
+    done = subprocess.run(["sh", "-c", 'ulimit -n 1000; exec "$0" "$@"', binary(), "doctor", "--json", "--data", one.data], capture_output=True, text=True)
+    row = found(json.loads(done.stdout)["checks"], "open files")[0]
+    assert row["state"] == "warn" and "at most 1000" in row["found"] and "ulimit -n" in row["advice"]
+    assert found(json.loads(done.stdout)["checks"], "clock")[0]["state"] == "ok"
+
+
+# ---- wrong usage ----
+
+def run(cwd: Path, *args: Any, user: int = 0) -> Any:
+    """The exit code and the message."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TUTTI_")}
+    done = subprocess.run([binary(), *map(str, args)], capture_output=True, text=True, cwd=cwd, env={**env, "TUTTI_DATA": str(cwd / "d")}, timeout=120,
+                          stdin=subprocess.DEVNULL, user=user or None)
+    return done.returncode, done.stderr.strip()
+
+
+@pytest.mark.parametrize("args,code,words", [
+    ("job start x", 2, "with --input FILE .* with --output FILE"),
+    ("job start x --input none.jsonl --output o.jsonl", 4, "none.jsonl.*: check the path"),
+    ("job start x --input in.jsonl --output no/dir/o.jsonl", 4, "make the directories of an output first"),
+    ("job start x --input folder --output o.jsonl", 2, "'DIR/\\*.jsonl'"),
+    ("job start x --input in.jsonl --output folder", 2, "name a file"),
+    ("job start x --input in.jsonl --output o.odd", 2, "--writer"),
+    ("job list --config none.ini", 2, "none.ini.*name another one with --config"),
+    ("job list --config folder", 2, "folder.*name another one with --config"),
+    ("job list --sever http://127.0.0.1:1", 2, "did you mean `--server`"),
+    ("job watch x", 7, "start one with `tutti up`"),
+    ("job list --server http://127.0.0.1:1", 7, "does `tutti up` run there"),
+    ("up --listen 5005", 2, "write 127.0.0.1:5005"),
+    ("up --listen 192.0.2.1:0 --insecure", 2, "ip address"),
+    ("up --data in.jsonl", 4, "choose another one with --data"),
+    ("up --workers many", 2, "workers.*many"),
+])
+def test_wrong_usage_says_what_to_do(tmp_path: Path, args: str, code: int, words: str) -> None:
+    (tmp_path / "in.jsonl").write_text('{"n":1}\n')
+    (tmp_path / "folder").mkdir()
+    got, message = run(tmp_path, *args.split())
+    assert got == code and re.search(words, message), (got, message)
+    assert message.count("\n") == 0, "one sentence"
+
+
+def test_a_port_or_a_directory_in_use(tutti: Callable[..., Tutti]) -> None:
+    one = tutti()
+    (one.cwd / "second").mkdir()
+    code, message = run(one.cwd / "second", "up", "--listen", "127.0.0.1:%d" % one.port)
+    assert code == 5 and "choose another one with --listen" in message
+    code, message = run(one.cwd, "up", "--listen", "127.0.0.1:0")
+    assert code == 5 and "pid %d" % one.pid in message and "--data" in message
+    (one.cwd / "in.jsonl").write_text('{"n":1}\n')
+    assert run(one.cwd, "job", "start", "x", "--input", "in.jsonl", "--output", "a.jsonl")[0] == 0
+    code, message = run(one.cwd, "job", "start", "x", "--input", "in.jsonl", "--output", "b.jsonl")
+    assert code == 5 and "(--clean-start)" in message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_what_belongs_to_another_user() -> None:
+    with tempfile.TemporaryDirectory() as name:  # where another user may go, unlike tmp_path
+        place = Path(name)
+        place.chmod(0o755)
+        shutil.copy(binary(), place / "tutti")
+        (place / "d").mkdir()
+        (place / "d").chmod(0o755)
+        (place / "d" / "lock").touch(0o600)
+        done = subprocess.run([place / "tutti", "up", "--data", place / "d", "--listen", "127.0.0.1:0"], capture_output=True, text=True, cwd=place,
+                              env={"PATH": os.environ["PATH"], "HOME": name, "ASAN_OPTIONS": "detect_leaks=0"}, user=65534, group=65534, extra_groups=[], timeout=120)
+        assert done.returncode == 6 and "belongs to another user: run tutti as that user" in done.stderr, done.stderr
+
+
+def test_a_ledger_of_a_newer_tutti(tutti: Callable[..., Tutti]) -> None:
+    one = tutti()
+    one.stop()
+    with sqlite3.connect(one.data / "ledger.db") as db:
+        db.execute("PRAGMA user_version=999")
+    db.close()
+    for command in (["up", "--listen", "127.0.0.1:0"], ["job", "list"]):
+        code, message = run(one.cwd, *command)
+        assert code == 2 and "a newer tutti wrote it, use that one or restore a backup" in message

@@ -166,3 +166,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         as_it_is(data, bytes);
     return 0;
 }
+
+#pragma clang attribute pop

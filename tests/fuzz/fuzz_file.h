@@ -8,15 +8,19 @@
 #include "data/simd.h"
 #include "memory_source.h"
 
+/* The fuzzer looks for new ways through the readers. What it would count of ways through the checks themselves costs more than the checks, and fills the
+ * corpus with inputs that differ for them alone. */
+#pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
+
 enum { RECIPE_BYTES = 6 };
 
-/* Files of many blocks take a thousand times longer: one input of 64 makes them. */
+/* Files of many blocks take a thousand times longer and more: one input of 2048 makes them, so that half of the time is theirs. */
 static bool is_heavy(const uint8_t *recipe, tt_str bytes)
 {
     uint32_t sum = recipe[5];
     for (size_t i = 0; i < bytes.len; i++)
         sum = sum * 31 + (unsigned char)bytes.ptr[i];
-    return sum % 64 == 0;
+    return sum % 2048 == 0;
 }
 
 /* recipe: [1] how often the bytes are repeated, [2] where a filler goes, [3] its size, [4] its byte. */
@@ -28,8 +32,10 @@ static void make_file(const uint8_t *recipe, tt_str bytes, tt_buf *out)
     size_t filler = heavy && recipe[3] > 240 ? ((size_t)recipe[3] - 240) * 150000 + recipe[5] : 0;
     for (size_t i = 0; i < times; i++) {
         tt_buf_str(out, tt_str_slice(bytes, 0, place));
-        for (size_t k = 0; i == 0 && k < filler; k++)
-            tt_buf_char(out, (char)recipe[4]);
+        if (i == 0 && filler && tt_buf_reserve(out, filler)) {
+            memset(out->ptr + out->len, recipe[4], filler); /* byte by byte, each one counted by the fuzzer, took most of the time */
+            out->len += filler;
+        }
         tt_buf_str(out, tt_str_slice(bytes, place, bytes.len));
     }
 }

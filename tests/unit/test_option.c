@@ -219,7 +219,7 @@ Test(option, faults_in_the_file_have_their_line)
         write_file("tutti.ini", bad[i].text, 0600);
         refused(NULL, 0, NULL, TT_INVALID, bad[i].a, bad[i].b);
     }
-    refused(NULL, 0, "missing.ini", TT_NOT_FOUND, "missing.ini", "No such file");
+    refused(NULL, 0, "missing.ini", TT_INVALID, "missing.ini", "No such file");
     refused(NULL, 0, dir, TT_INVALID, dir, "not a file");
 }
 

@@ -110,7 +110,7 @@ class Flow:
     def __init__(self, api: JobApi, worker: str, settings: Settings) -> None:
         self.api = api
         self.stats = Stats()
-        self.courier = Courier(api)
+        self.courier = Courier(api, worker)
         self.stop_asked = False
         self._worker = worker
         self._set = settings

@@ -87,8 +87,9 @@ class Tally:
 class Courier:
     """Sends parcels to one job.  The tally is exact if one thread at a time sends."""
 
-    def __init__(self, api: JobApi) -> None:
+    def __init__(self, api: JobApi, worker: Optional[str] = None) -> None:
         self._api = api
+        self._worker = worker
         self.tally = Tally()
 
     def send(self, parcel: Parcel) -> None:
@@ -112,7 +113,7 @@ class Courier:
     def _results(self, lease: Optional[str], chunk: Sequence[Encoded], refused: List[Failure]) -> None:
         """Send a chunk; when it is refused, halve it until the results at fault stand alone."""
         try:
-            self.tally.add(self._api.results(chunk, lease=lease))
+            self.tally.add(self._api.results(chunk, lease=lease, worker=self._worker))
         except BadRequest as e:
             if len(chunk) > 1:
                 middle = len(chunk) // 2

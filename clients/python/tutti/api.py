@@ -39,6 +39,8 @@ class JobInfo(TypedDict, total=False):
     paused: bool
     rate_limit: Optional[str]
     priority: int
+    overlap: int
+    answers: Optional[int]
     max_in_flight: Optional[int]
     output_bytes: int
     oldest_lease_ms: Optional[int]
@@ -148,11 +150,12 @@ class JobApi:
                      [(pair[0], pair[1]) for pair in said["items"]], len(reply.body), said.get("job"))
 
     def results(self, encoded: Sequence[Tuple[int, bytes]], *, lease: Optional[str] = None,
-                timeout_s: Optional[float] = None) -> Received:
-        """Results as pairs of id and JSON.  The first result of an item wins, so repeating is harmless."""
+                worker: Optional[str] = None, timeout_s: Optional[float] = None) -> Received:
+        """Results as pairs of id and JSON.  The first result of an item wins, so repeating is harmless.
+        In a job with overlap ``worker`` says who answers, should the lease be gone."""
         body = b"[" + b",".join([b"[%d,%s]" % pair for pair in encoded]) + b"]"
-        said = self._calls.json("POST", job_path(self.name, "results"), query=[("lease", lease)], body=body,
-                                harmless=True, timeout_s=timeout_s)
+        said = self._calls.json("POST", job_path(self.name, "results"), query=[("lease", lease), ("worker", worker)],
+                                body=body, harmless=True, timeout_s=timeout_s)
         return Received(said.get("accepted", 0), said.get("duplicate", 0), said.get("unknown", 0))
 
     def fail(self, failures: Sequence[Failure], *, lease: str, timeout_s: Optional[float] = None) -> None:
@@ -260,8 +263,8 @@ class AnyApi(JobApi):
         return batch._replace(status="IN_PROGRESS")
 
     def results(self, encoded: Sequence[Tuple[int, bytes]], *, lease: Optional[str] = None,
-                timeout_s: Optional[float] = None) -> Received:
-        return self.job_of(lease).results(encoded, lease=lease, timeout_s=timeout_s)
+                worker: Optional[str] = None, timeout_s: Optional[float] = None) -> Received:
+        return self.job_of(lease).results(encoded, lease=lease, worker=worker, timeout_s=timeout_s)
 
     def _leased(self, verb: str, lease: str, body: bytes, timeout_s: Optional[float]) -> Any:
         return self.job_of(lease)._leased(verb, lease, body, timeout_s)

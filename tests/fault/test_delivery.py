@@ -1,0 +1,169 @@
+"""The journal and the conversion of packed and ordered outputs: killed, or failing, at each call; and killed at random moments. Afterwards the
+output is exact, and nothing else is left beside it or in the data directory."""
+import gzip
+import json
+import os
+import random
+import time
+
+import pytest
+
+import tutti_process
+from sql_servers import Sqlite
+from tutti_process import until
+
+COUNT = 60
+FAULTS = [("pwrite", "EIO"), ("pwrite", "short"), ("pwrite", "kill"), ("fdatasync", "kill"), ("fsync", "EIO"), ("fsync", "kill"), ("rename", "EIO"),
+          ("rename", "kill"), ("unlink", "EIO"), ("unlink", "kill"), ("open", "EIO"), ("openat2", "EIO"), ("db_sync", "EIO"), ("db_sync", "kill")]
+
+
+def write_input(t, count=COUNT):
+    (t.cwd / "in.jsonl").write_text("".join('{"n":%d}\n' % n for n in range(count)))
+
+
+def ask(t, method, path, body=None, tries=4):
+    """The answer's JSON, or None when there is no server."""
+    for _ in range(tries):
+        try:
+            answer = t.request(method, path, body, timeout=10)
+        except OSError:
+            return None
+        if answer.status < 300:
+            return answer.json
+        assert answer.status in (409, 500, 503, 507) and len(answer.json["detail"]) > 10, answer
+    return None
+
+
+def work(t, rng, output, order):
+    """Everything once, as far as it goes. True: the job is complete."""
+    if not ask(t, "POST", "/v1/jobs", {"name": "j", "input": "in.jsonl", "output": output, "order": order, "lease": "60s"}):
+        return False
+    while True:
+        batch = ask(t, "POST", "/v1/jobs/j/claim?n=25")
+        if not batch:
+            return False
+        if not batch["items"]:
+            break
+        rng.shuffle(batch["items"])
+        if not ask(t, "POST", "/v1/jobs/j/results", [[i, {"id": i}] for i, _ in batch["items"]]):
+            return False
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        report = ask(t, "GET", "/v1/jobs/j")
+        if not report or report["status"] == "COMPLETE":
+            return bool(report)
+        time.sleep(0.01)
+    return False
+
+
+def check(t, output, order, count=COUNT):
+    data = (t.cwd / output).read_bytes()
+    ids = [json.loads(line)["id"] for line in (gzip.decompress(data) if output.endswith(".gz") else data).splitlines()]
+    assert (ids if order == "input" else sorted(ids)) == list(range(count))
+    assert {p.name for p in t.cwd.iterdir()} == {"in.jsonl", output, "d"}
+    assert list((t.data / "journal").iterdir()) == []
+
+
+def finish(t, rng, output, order):
+    t.restart(env={})
+    until(lambda: work(t, rng, output, order), "the job is complete", 60)
+    until(lambda: not list((t.data / "journal").iterdir()), "the journal is deleted")
+    check(t, output, order)
+    t.stop()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("call, what", FAULTS)
+def test_every_call_may_fail(tutti, call, what, is_long, monkeypatch):
+    rng, nth = random.Random(call + what), 1
+    while nth < 60:
+        fault = "%s:%d:%s" % (call, nth, what) + (",%s:%d:ENOSPC" % (call, nth + 1) if what == "short" else "")
+        output, order = rng.choice([("out.jsonl.gz", "arrival"), ("out.jsonl", "input"), ("out.jsonl.gz", "input")])
+        t = tutti(start=False, env={"TUTTI_FAULT": fault}, args=["--log-level", "error"])
+        write_input(t)
+        with monkeypatch.context() as patch:
+            patch.setattr(tutti_process, "LIMIT_S", 0.7 if what == "kill" else 10.0)
+            try:
+                t.start()
+            except AssertionError:
+                t.restart(env={})
+        work(t, rng, output, order)
+        if what == "kill":
+            t.kill()
+        finish(t, rng, output, order)
+        nth += 1 if is_long else 1 + 2 * nth
+
+
+@pytest.mark.timeout(600)
+def test_kills_at_random_moments(tutti, is_long):
+    seed = int(os.environ.get("TUTTI_TEST_SEED") or random.randrange(10**6))
+    print("TUTTI_TEST_SEED=%d" % seed)
+    rng = random.Random(seed)
+    for _ in range(20 if is_long else 2):
+        output, order = rng.choice([("out.jsonl.gz", "arrival"), ("out.jsonl.gz", "input")])
+        t, count = tutti(args=["--log-level", "error"]), 40000
+        (t.cwd / "in.jsonl").write_text("".join('{"n":%d,"pad":"%s"}\n' % (n, "x" * rng.randrange(40)) for n in range(count)))
+        made = {"name": "j", "input": "in.jsonl", "output": output, "order": order, "lease": "1s"}
+        assert t.post("/v1/jobs", made).status == 201
+        kills = 0
+        while True:
+            time.sleep(rng.uniform(0, 0.02))
+            if kills < 12 and rng.random() < 0.4:
+                t.kill_server() if rng.random() < 0.8 else (t.kill(), t.restart(same_port=True))
+                kills += 1
+            batch = ask(t, "POST", "/v1/jobs/j/claim?n=4000")
+            if batch and batch["items"]:
+                rng.shuffle(batch["items"])
+                ask(t, "POST", "/v1/jobs/j/results", [[i, {"id": i, "v": v}] for i, v in batch["items"]])
+            elif (ask(t, "GET", "/v1/jobs/j") or {}).get("status") == "COMPLETE":
+                break
+        until(lambda: not list((t.data / "journal").iterdir()), "the journal is deleted")
+        check(t, output, order, count)
+
+
+# ---- tables ----
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def database(request, tmp_path):
+    db = Sqlite(tmp_path / "rows.db") if request.param == "sqlite" else request.getfixturevalue(request.param)
+    db.ask("DROP TABLE IF EXISTS tutti_commits")
+    db.ask("DROP TABLE IF EXISTS r")
+    db.ask("CREATE TABLE r (id INTEGER, pad VARCHAR(50))")  # nothing but the promise keeps a row from coming twice
+    return db
+
+
+@pytest.mark.timeout(600)
+def test_rows_are_there_once_whoever_is_killed(tutti, database, is_long):
+    seed = int(os.environ.get("TUTTI_TEST_SEED") or random.randrange(10**6))
+    print("TUTTI_TEST_SEED=%d" % seed)
+    rng, count, kills = random.Random(seed), 20000, 0
+    t = tutti(start=False, args=["--log-level", "error"])
+    (t.cwd / "tutti.ini").write_text(database.declare())
+    write_input(t, count)
+    t.start()
+    assert t.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "sql:db?table=r", "lease": "1s"}).status == 201
+    has_process = database.kind != "sqlite"
+    while True:
+        time.sleep(rng.uniform(0, 0.02))
+        if kills < (100 if is_long else 12) and rng.random() < 0.3:
+            kills += 1
+            what = rng.random()
+            if has_process and what < 0.2:
+                database.kill()
+                database.start()
+            elif what < 0.9:
+                t.kill_server()
+            else:
+                t.kill()
+                t.restart(same_port=True)
+        batch = ask(t, "POST", "/v1/jobs/j/claim?n=%d" % rng.choice([20, 200, 1500]))
+        if batch and batch["items"]:
+            ask(t, "POST", "/v1/jobs/j/results", [[i, {"id": i, "pad": "x" * rng.randrange(50)}] for i, _ in batch["items"]])
+        elif (ask(t, "GET", "/v1/jobs/j") or {}).get("status") == "COMPLETE":
+            break
+        elif batch is None or batch["status"] == "COMPLETE":
+            time.sleep(0.05)
+    assert t.get("/v1/jobs/j").json["errors"] == 0
+    assert database.ask("SELECT count(*) FROM r") == str(count)
+    assert database.ask("SELECT count(DISTINCT id) FROM r") == str(count)
