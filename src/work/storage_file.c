@@ -11,7 +11,7 @@ static void reject(void *arg, uint64_t id, tt_str value, const char *why)
 {
     rejects *r = arg;
     if (r->count++ == 0)
-        snprintf(r->first, sizeof r->first, "record %llu: %s", (unsigned long long)id, why);
+        snprintf(r->first, sizeof r->first, "record %llu: %.250s", (unsigned long long)id, why);
 }
 
 static tt_rc put_all(tt_storage *s, tt_sink *sink, rejects *r, uint64_t *ret_count, tt_err *err)

@@ -1,4 +1,6 @@
 """Executions: asked for over the older routes and ours, checked, queued, run by workers, and looked at."""
+import csv
+import gzip
 import json
 import re
 import sqlite3
@@ -332,6 +334,22 @@ def test_records_become_rows_of_a_table(place, database):
     assert "column `extra`: dropped, the table has no such column (2 times)" in log and "column `who`: values that differ" in log
     assert stored(place, database.storage)["status"] == "finished"
     assert database.rows("SELECT count(*), sum(sold) FROM sales") == [["2", "6"]]  # values are replaced, not added
+
+
+def test_records_become_a_file_that_appears_whole(place):
+    place.start()
+    (place.t.cwd / "sales.csv").write_text("what was there before")
+    m = stored(place, {"type": "csv", "settings": {"path": "sales.csv"}})
+    assert m["status"] == "finished", m
+    with open(place.t.cwd / "sales.csv", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [(row["day"], row["shop"], row["sold"]) for row in read] == [("2026-01-01", "a", "2"), ("2026-01-01", "b", "1"), ("2026-01-01", "a", "3")]
+    m = stored(place, {"type": "jsonl", "settings": {"path": "sales.jsonl.gz"}})
+    assert m["status"] == "finished", m
+    with gzip.open(place.t.cwd / "sales.jsonl.gz", "rt") as file:
+        assert [json.loads(line) for line in file] == ROWS
+    m = stored(place, {"type": "jsonl", "settings": {"path": "../outside.jsonl"}})
+    assert m["status"] == "failed" and not (place.t.cwd.parent / "outside.jsonl").exists()
 
 
 def test_a_database_that_is_not_there_is_tried_again(place):
