@@ -42,7 +42,7 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
 {
     TT_BUF_AUTO tt_buf b = {0};
     tt_str rest = text, part;
-    if (text.len == 0 || text.len > TT_EXECUTION_ID_BYTES)
+    if (!text.ptr || text.len == 0 || text.len > TT_EXECUTION_ID_BYTES)
         return false;
     bool is_older = memmem(text.ptr, text.len, "::", 2) != NULL;
     for (char other = '-'; is_older && rest.ptr; other = '_') {
