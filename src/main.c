@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "cli/cmds.h"
 #include "server/reload.h"
+#include "server/crew.h"
 #include "server/server_main.h"
 #include "server/supervisor.h"
 #include "server/worker_main.h"
@@ -39,13 +40,21 @@ static int server(tt_cli *cli)
 
 static int worker(tt_cli *cli)
 {
+    enum { MOST_WORKERS = 1024 };
     tt_err err = {0};
     tt_options *options;
-    if (prepare(cli, &options, &err) != TT_OK)
+    int64_t count = 0;
+    tt_rc rc = prepare(cli, &options, &err);
+    if (rc == TT_OK && tt_cli_has(cli, "--concurrency")) {
+        rc = tt_parse_i64(tt_cli_flag(cli, "--concurrency"), &count, &err);
+        if (rc == TT_OK && (count < 1 || count > MOST_WORKERS))
+            rc = tt_fail(&err, TT_USAGE, "--concurrency takes 1 to %d", MOST_WORKERS);
+    }
+    if (rc != TT_OK)
         return tt_cli_fail(cli, &err);
     /* Views of arguments and of the environment: NUL-ended. */
-    return tt_worker_main(options, &(tt_worker_args){.name = tt_cli_flag(cli, "--name").ptr, .server = tt_cli_flag(cli, "--server").ptr,
-                                                     .queues = tt_cli_flag(cli, "--queue").ptr});
+    tt_worker_args args = {.name = tt_cli_flag(cli, "--name").ptr, .server = tt_cli_flag(cli, "--server").ptr, .queues = tt_cli_flag(cli, "--queue").ptr};
+    return count ? tt_crew_main(options, &args, (unsigned)count) : tt_worker_main(options, &args);
 }
 
 /* The routes inside this process, for a command that finds no server: opened by the first call, closed at the end of main. */
@@ -70,7 +79,7 @@ static const tt_operand one_job[] = {JOB, {NULL}};
 static const tt_operand maybe_job[] = {{"[NAME]", "the job", "job"}, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
-static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back`"}, {NULL}};
+static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back` or `every monday at 9`"}, {NULL}};
 static const tt_operand one_secret[] = {{"NAME", "the secret, like dev/db/warehouse/read"}, {NULL}};
 static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
 
@@ -104,6 +113,12 @@ static const tt_flag redo_flags[] = {
     {"--all", .help = "every item that is received"},
     {NULL},
 };
+static const tt_flag adopt_flags[] = {
+    {"--redis", NULL, "URL", .help = "where they are: redis://[:PASSWORD@]HOST[:PORT][/DB]; default: the server's own"},
+    {"--dry-run", .help = "say what would be done, and change nothing"},
+    {NULL},
+};
+static const tt_operand adopted_jobs[] = {{"[NAME...]", "these jobs; without names all that are there"}, {NULL}};
 static const tt_flag clean_flags[] = {{"--output", .help = "delete the output file as well"}, {NULL}};
 static const tt_flag pull_flags[] = {
     {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
@@ -121,6 +136,7 @@ static const tt_flag push_flags[] = {
 static const tt_flag worker_flags[] = {
     {"--name", NULL, "NAME", .help = "its name in lists; host and process when not given"},
     {"--queue", NULL, "A,B", .help = "the queues it serves, in this order; default: default"},
+    {"--concurrency", NULL, "N", .help = "so many worker processes, NAME-1 to NAME-N, that are started again when they die"},
     {NULL},
 };
 static const tt_operand one_program[] = {{"PROGRAM", "the program's name"}, {NULL}};
@@ -145,11 +161,40 @@ static const tt_flag run_flags[] = {
     {"--storage", NULL, "JSON", .help = "where its records go: {\"type\":\"...\",\"settings\":{...}}"},
     {NULL},
 };
+static const tt_flag execution_list_flags[] = {
+    {"--state", NULL, "STATE", .help = "only these: deferred, scheduled, queued, started, finished, failed or canceled"},
+    {"--queue", NULL, "NAME", .help = "only those of this queue"},
+    {"--kind", NULL, "NAME", .help = "only tasks of this kind"},
+    {"--program", NULL, "NAME", .help = "only those of this program"},
+    {"--limit", "-n", "N", "100", .help = "show at most so many; 0: all"},
+    {NULL},
+};
+static const tt_flag cancel_flags[] = {{"--reason", NULL, "TEXT", .help = "kept with it"}, {NULL}};
+static const tt_flag execution_retry_flags[] = {
+    {"--failed", .help = "all that failed"},
+    {"--queue", NULL, "NAME", .help = "with --failed: only those of this queue"},
+    {"--program", NULL, "NAME", .help = "with --failed: only those of this program"},
+    {NULL},
+};
+static const tt_flag log_flags[] = {{"--follow", "-f", .help = "go on until it has ended"}, {NULL}};
+static const tt_flag limit_flags[] = {
+    {"--concurrency", NULL, "N", "0", .help = "so many of its tasks at once; 0: any number"},
+    {"--rate", NULL, "N", .help = "so many of its tasks within --per"},
+    {"--per", NULL, "DUR", "1s", .help = "the time of the rate"},
+    {"--none", .help = "lift the limit"},
+    {NULL},
+};
+static const tt_operand one_execution[] = {{"ID", "an execution's id, or a task's number"}, {NULL}};
+static const tt_operand executions[] = {{"ID...", "executions' ids, or tasks' numbers"}, {NULL}};
+static const tt_operand some_executions[] = {{"[ID]", "an execution's id, or a task's number"}, {NULL}};
+static const tt_operand one_worker[] = {{"NAME", "a worker's name"}, {NULL}};
+static const tt_operand one_key[] = {{"KEY", "the limit's key, which tasks name"}, {NULL}};
 static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
 static const tt_flag explain_flags[] = {
     {"--zone", NULL, "ZONE", .help = "a time zone, like Europe/Berlin; the server's own when not given"},
     {"--from", NULL, "PHRASE", .help = "as if now were this time"},
+    {"--count", "-n", "N", .help = "how many times of a recurrence are shown; default: 5"},
     {NULL},
 };
 static const tt_flag set_flags[] = {{"--file", NULL, "FILE", .help = "read the value from this file; -: from standard input"}, {NULL}};
@@ -162,6 +207,15 @@ static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {N
 static const tt_flag cat_flags[] = {
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
     {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {NULL},
+};
+static const tt_operand convert_files[] = {{"INPUT", "a .csv, .tsv, .jsonl or .parquet file", "file"}, {"OUTPUT", "the same, by its ending", "file"}, {NULL}};
+static const tt_flag convert_flags[] = {
+    {"--column", NULL, "NAME=TYPE", NULL, true, "a column's type: string, category, json, bool, int, int32, float, float32, date, datetime, list, list<TYPE>"},
+    {"--columns", NULL, "A,B", NULL, true, "from Parquet: only these columns, in this order"},
+    {"--codec", NULL, "NAME", "zstd", .help = "of a Parquet output: zstd, snappy, lz4_raw, gzip or none"},
+    {"--group-rows", NULL, "N", "1048576", .help = "rows of a row group, at most"},
+    {"--group-size", NULL, "SIZE", "64MiB", .help = "memory of a row group, at most"},
     {NULL},
 };
 static const tt_flag head_flags[] = {
@@ -192,6 +246,10 @@ static const tt_command commands[] = {
      .details = "A job that is there already with the same definition is left as it is.",
      .list_title = "Outputs, and what is promised", .list = tt_cmd_list_sinks,
      .example = "tutti job start demo --input 'in/*.jsonl' --output out.jsonl"},
+    {"job", "adopt", "Take over jobs that the older service left in a Redis.", .flags = adopt_flags, .operands = adopted_jobs, .fn = tt_cmd_job_adopt,
+     .details = "Definitions, states of items and tokens are taken over; outputs are appended to. Complete jobs are skipped: Redis does not keep their definition.\n"
+                "Stop the older service first. Exits with 3 when a job was skipped.",
+     .example = "tutti job adopt --redis redis://localhost:6379 --dry-run"},
     {"job", "show", "Show one job.", .operands = one_job, .fn = tt_cmd_job_show},
     {"job", "watch", "Show progress until the job is complete.", .operands = one_job, .fn = tt_cmd_job_watch, .needs_server = true,
      .details = "Exits with 3 when items ended in error. With --json, a line for each change."},
@@ -222,9 +280,27 @@ static const tt_command commands[] = {
     {"program", "new", "Write a working program to begin with.", .flags = new_program_flags, .operands = new_program, .options = program_settings, .fn = tt_cmd_program_new,
      .example = "tutti program new hello --kind python"},
 
-    {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
+    {"execution", "list", "List tasks, newest first.", .flags = execution_list_flags, .fn = tt_cmd_execution_list,
+     .example = "tutti execution list --state failed"},
+    {"execution", "show", "Show one task: state, attempts, progress, result.", .operands = one_execution, .fn = tt_cmd_execution_show},
+    {"execution", "log", "Print what a task wrote.", .flags = log_flags, .operands = one_execution, .fn = tt_cmd_execution_log,
+     .details = "Standard output and standard error of all its attempts. With --json and --follow, a line for each piece."},
+    {"execution", "watch", "Show state and progress until a task ends.", .operands = one_execution, .fn = tt_cmd_execution_watch, .needs_server = true,
+     .details = "Exits with 1 when it failed, with 8 when it was canceled. With --json, a line for each change."},
+    {"execution", "cancel", "Cancel tasks, and kill what runs for them.", .flags = cancel_flags, .operands = executions, .fn = tt_cmd_execution_cancel},
+    {"execution", "retry", "Try a failed or canceled task again, with all its attempts.", .flags = execution_retry_flags, .operands = some_executions, .fn = tt_cmd_execution_retry,
+     .example = "tutti execution retry --failed --queue reports"},
+    {"execution", "delete", "Forget ended tasks and their logs.", .operands = executions, .fn = tt_cmd_execution_delete},
 
-    {"schedule", "explain", "Show how a phrase for a date is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
+    {"queue", "list", "List queues with tasks that have not ended.", .fn = tt_cmd_queue_list},
+    {"queue", "limits", "List limits, and what each lets run and holds.", .fn = tt_cmd_queue_limits},
+    {"queue", "limit", "Set a limit that tasks share by its key.", .flags = limit_flags, .operands = one_key, .fn = tt_cmd_queue_limit,
+     .example = "tutti queue limit api --rate 100 --per 1m"},
+
+    {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
+    {"worker", "show", "Show one worker process.", .operands = one_worker, .fn = tt_cmd_worker_show, .needs_server = true},
+
+    {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
 
     {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
@@ -242,6 +318,10 @@ static const tt_command commands[] = {
     {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
      .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
      .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
+    {"parquet", "convert", "Convert CSV or JSON lines into Parquet, or Parquet into them.", .flags = convert_flags, .operands = convert_files,
+     .fn = tt_cmd_parquet_convert,
+     .details = "Types of columns that are not given are found out from the whole input. The output appears under its name when it is complete.",
+     .example = "tutti parquet convert events.csv events.parquet --column ts=datetime"},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
+from redis_process import Redis
 import sql_servers
 from tutti_process import ROOT, Tutti, binary
 
@@ -74,6 +75,20 @@ def tutti(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
         except AssertionError as fault:
             faults.append(str(fault))
     assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
+    """redis(OPTION..., appendonly=True) -> Redis, each with data of its own; ended after the test. Skips where there is none."""
+    made: List[Redis] = []
+
+    def make(*options: str, **more: Any) -> Redis:
+        made.append(Redis(tmp_path / ("redis%d" % len(made)), *options, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -92,11 +93,12 @@ class HttpService(Service):
 class Tutti(HttpService):
     name = "tutti"
     durability = "answers wait for the disk"
+    more = []
 
     def start(self):
         # Inputs lie in the directory where the server is started, which is one of its default roots.
         process = self.spawn([str(self.context.tutti), "up", "--data", str(self.directory / "data"), "--listen",
-                              "127.0.0.1:0", "--workers", "0"],
+                              "127.0.0.1:0", "--workers", "0", *self.more],
                              stdout=subprocess.PIPE, cwd=self.context.directory)
         watchdog = threading.Timer(30, kill_tree, [process.pid])
         watchdog.start()
@@ -116,6 +118,38 @@ class Tutti(HttpService):
         kill_tree(process.pid)
         process.wait()
         self.address = None
+
+
+class TuttiMirrored(Tutti):
+    """With the Redis mirror; its store is the second process."""
+    name = "tutti with Redis"
+    durability = "answers wait for the disk; Redis in memory is written behind them"
+
+    def start(self):
+        port = free_port()
+        store = self.spawn(["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no",
+                            "--dir", str(self.directory)])
+        wait_for_port(port, store)
+        self.store_port, self.more = port, ["--redis", f"redis://127.0.0.1:{port}"]
+        super().start()
+
+    def wait_for_mirror(self, job, item_count):
+        """Seconds until Redis shows the job as complete and every item as received; then that is proven."""
+        begun = time.monotonic()
+        while True:
+            shown = json.loads(self.request("GET", "/health"))["redis"]
+            if shown["online"] and not shown["stale"] and shown["lag_ms"] == 0 and shown["waiting_jobs"] == 0:
+                break
+            if time.monotonic() - begun > 120:
+                raise BenchError(f"the mirror does not get in step: {shown}")
+            time.sleep(0.002)
+        took_s = time.monotonic() - begun
+        counted = subprocess.run(["redis-cli", "-p", str(self.store_port), "dbsize"], capture_output=True, text=True).stdout.split()[-1]
+        some = subprocess.run(["redis-cli", "-p", str(self.store_port), "mget", f"JOB:{job}", f"{job}:0", f"{job}:{item_count - 1}"],
+                              capture_output=True, text=True).stdout.split()
+        if int(counted) != item_count + 3 or some != ["COMPLETE", "RECEIVED", "RECEIVED"]:
+            raise BenchError(f"the mirror shows something else: {counted} keys, {some}")
+        return took_s
 
 
 class PlanchetStandin(HttpService):

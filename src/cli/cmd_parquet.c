@@ -1,10 +1,10 @@
 /* `tutti parquet`: what is in a Parquet file. Works on files alone: no server, no data directory. */
-#include "base/vec.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/output.h"
-#include "data/json.h"
+#include "cli/parquet_columns.h"
 #include "data/parquet/cell.h"
+#include "data/parquet/rows.h"
 #include "data/parquet/scan.h"
 #include "data/parquet/statistics.h"
 
@@ -55,6 +55,14 @@ static void put_member(tt_buf *out, const char *name, tt_str value)
 
 /* ---- schema ---- */
 
+static void put_hint(tt_buf *out, const char *name, tt_str value)
+{
+    if (value.len)
+        put_member(out, name, value);
+    else
+        tt_buf_printf(out, ",\"%s\":null", name);
+}
+
 static void put_column_json(const tt_pq_column *c, tt_buf *out)
 {
     TT_BUF_AUTO tt_buf type = {0};
@@ -64,8 +72,11 @@ static void put_column_json(const tt_pq_column *c, tt_buf *out)
     put_member(out, "path", c->path);
     put_member(out, "type", tt_buf_view(&type));
     put_member(out, "physical", tt_str_of(tt_pq_type_name(c->type)));
-    tt_buf_printf(out, ",\"nullable\":%s,\"max_definition_level\":%u,\"max_repetition_level\":%u,\"category\":%s,\"index\":%s}",
+    tt_buf_printf(out, ",\"nullable\":%s,\"max_definition_level\":%u,\"max_repetition_level\":%u,\"category\":%s,\"index\":%s",
                   c->is_nullable ? "true" : "false", c->max_def, c->max_rep, c->is_category ? "true" : "false", c->is_index ? "true" : "false");
+    put_hint(out, "pandas_type", c->pandas_type);
+    put_hint(out, "zone", c->zone);
+    tt_buf_char(out, '}');
 }
 
 static tt_rc schema_json(tt_cli *cli, const tt_pq_file *f, tt_err *err)
@@ -126,7 +137,7 @@ static void put_bound(const tt_pq_column *c, const tt_pq_bound *b, tt_buf *out)
         as.kind = TT_PQ_INT64; /* statistics give it as a number */
         at[TT_PQ_INT64] = &b->i;
     }
-    tt_pq_put_value(&as, &(tt_pq_values){.fixed = at[as.kind], .base = b->bytes.ptr, .start = &start, .length = &length}, 0, out);
+    tt_pq_text_value(&as, &(tt_pq_values){.fixed = at[as.kind], .base = b->bytes.ptr, .start = &start, .length = &length}, 0, out);
 }
 
 static void put_encodings(uint32_t encodings, bool as_json, tt_buf *out)
@@ -232,86 +243,6 @@ TT_CLI_COMMAND(tt_cmd_parquet_stat, stat_)
 
 /* ---- cat, head ---- */
 
-typedef TT_VEC(uint32_t) column_list;
-
-/* --columns a,b (repeated too), or all. */
-static tt_rc choose_columns(tt_cli *cli, const tt_pq_file *f, column_list *ret, tt_err *err)
-{
-    tt_str value, name;
-    for (size_t at = 0; tt_cli_flag_next(cli, "--columns", &at, &value);)
-        while (tt_str_cut(&value, ',', &name)) {
-            int32_t i = tt_pq_column_find(f, name);
-            if (i < 0)
-                return tt_fail(err, TT_NOT_FOUND, "column `%.*s`: not in %s: `tutti parquet schema` lists the columns", TT_STR_ARG(name), tt_pq_name(f));
-            if (!tt_vec_push(ret, (uint32_t)i))
-                return tt_fail(err, TT_NOMEM, "out of memory");
-        }
-    for (uint32_t i = 0; !tt_cli_has(cli, "--columns") && i < tt_pq_column_count(f); i++)
-        if (!tt_vec_push(ret, i))
-            return tt_fail(err, TT_NOMEM, "out of memory");
-    return TT_OK;
-}
-
-static void put_json_rows(const tt_pq_file *f, const column_list *columns, const tt_pq_batch *batches, uint32_t row, tt_buf *out)
-{
-    for (size_t i = 0; i < columns->len; i++) {
-        const tt_pq_column *c = tt_pq_column_at(f, columns->ptr[i]);
-        tt_buf_char(out, i ? ',' : '{');
-        tt_buf_json_str(out, c->name);
-        tt_buf_char(out, ':');
-        tt_pq_put_row(c, &batches[i], row, out);
-    }
-    tt_buf_cstr_put(out, columns->len ? "}\n" : "{}\n");
-}
-
-/* RFC 4180. A text that is empty is in quotes, a null is not. */
-static void put_csv_text(tt_str text, tt_buf *out)
-{
-    bool is_plain = text.len > 0;
-    for (size_t i = 0; i < text.len; i++)
-        is_plain &= !strchr(",\"\r\n", text.ptr[i]) && text.ptr[i];
-    if (is_plain) {
-        tt_buf_str(out, text);
-        return;
-    }
-    tt_buf_char(out, '"');
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] == '"')
-            tt_buf_char(out, '"');
-        tt_buf_char(out, text.ptr[i]);
-    }
-    tt_buf_char(out, '"');
-}
-
-static void put_csv_row(const tt_pq_file *f, const column_list *columns, const tt_pq_batch *batches, uint32_t row, tt_buf *out)
-{
-    TT_BUF_AUTO tt_buf json = {0}, text = {0};
-    for (size_t i = 0; i < columns->len; i++) {
-        tt_buf_clear(&json);
-        tt_buf_clear(&text);
-        tt_pq_put_row(tt_pq_column_at(f, columns->ptr[i]), &batches[i], row, &json);
-        if (i)
-            tt_buf_char(out, ',');
-        if (json.len && json.ptr[0] == '"') {
-            tt_json_unescape(tt_buf_view(&json), &text);
-            put_csv_text(tt_buf_view(&text), out);
-        } else if (!tt_str_is(tt_buf_view(&json), "null")) {
-            put_csv_text(tt_buf_view(&json), out);
-        }
-    }
-    tt_buf_char(out, '\n');
-}
-
-static void put_csv_header(const tt_pq_file *f, const column_list *columns, tt_buf *out)
-{
-    for (size_t i = 0; i < columns->len; i++) {
-        if (i)
-            tt_buf_char(out, ',');
-        put_csv_text(tt_pq_column_at(f, columns->ptr[i])->name, out);
-    }
-    tt_buf_char(out, '\n');
-}
-
 static tt_rc flush(tt_cli *cli, tt_buf *out, size_t above, tt_err *err)
 {
     if (out->len <= above)
@@ -322,15 +253,16 @@ static tt_rc flush(tt_cli *cli, tt_buf *out, size_t above, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc print_rows(tt_cli *cli, const tt_pq_file *f, const column_list *columns, uint64_t limit, tt_err *err)
+static tt_rc print_rows(tt_cli *cli, const tt_pq_file *f, const tt_column_list *columns, uint64_t limit, tt_err *err)
 {
     TT_PQ_SCAN_AUTO tt_pq_scan *scan = NULL;
     TT_BUF_AUTO tt_buf out = {0};
     const tt_pq_batch *batches;
     bool is_csv = tt_cli_has(cli, "--csv");
+    tt_pq_put_line_fn *put = is_csv ? tt_pq_put_csv_line : tt_pq_put_json_line;
     TT_TRY(tt_pq_scan_new(f, columns->ptr, (uint32_t)columns->len, limit < BATCH_ROWS ? (limit ? (uint32_t)limit : 1) : BATCH_ROWS, &scan, err));
     if (is_csv)
-        put_csv_header(f, columns, &out);
+        tt_pq_put_csv_header(f, columns->ptr, columns->len, &out);
     for (uint32_t rows; limit; limit -= rows) {
         tt_rc rc = tt_pq_scan_next(scan, limit < BATCH_ROWS ? (uint32_t)limit : BATCH_ROWS, &batches, &rows, err);
         if (rc != TT_OK || rows == 0) {
@@ -338,7 +270,7 @@ static tt_rc print_rows(tt_cli *cli, const tt_pq_file *f, const column_list *col
             return rc;
         }
         for (uint32_t i = 0; i < rows; i++) {
-            is_csv ? put_csv_row(f, columns, batches, i, &out) : put_json_rows(f, columns, batches, i, &out);
+            put(f, columns->ptr, columns->len, batches, i, &out);
             TT_TRY(flush(cli, &out, OUT_BYTES, err));
         }
     }
@@ -348,9 +280,9 @@ static tt_rc print_rows(tt_cli *cli, const tt_pq_file *f, const column_list *col
 static tt_rc print_file(tt_cli *cli, uint64_t limit, tt_err *err)
 {
     TT_PQ_AUTO tt_pq_file *f = NULL;
-    column_list columns = {0};
+    tt_column_list columns = {0};
     TT_TRY(open_operand(cli, &f, err));
-    tt_rc rc = choose_columns(cli, f, &columns, err);
+    tt_rc rc = tt_choose_columns(cli, f, &columns, err);
     if (rc == TT_OK)
         rc = print_rows(cli, f, &columns, limit, err);
     tt_vec_deinit(&columns);

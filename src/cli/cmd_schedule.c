@@ -24,13 +24,17 @@ static tt_rc schedule_explain(tt_cli *cli, tt_err *err)
     tt_buf_query(&target, "phrase", tt_buf_view(&phrase));
     tt_buf_query(&target, "zone", tt_cli_flag(cli, "--zone"));
     tt_buf_query(&target, "from", tt_cli_flag(cli, "--from"));
+    tt_buf_query(&target, "count", tt_cli_flag(cli, "--count"));
     TT_TRY(tt_buf_check(&target, err));
     TT_TRY(tt_cli_call(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, err));
     if (tt_cli_json(cli))
         return tt_out_document(cli, tt_buf_view(&answer), err);
     TT_TRY(tt_json_answer(tt_buf_view(&answer), &root, err));
-    tt_str local = tt_json_member_str(root, "local");
-    TT_TRY(tt_outf(cli, err, "date  %.*s\n", TT_STR_ARG(local)));
+    tt_str local = tt_json_member_str(root, "local"), rule = tt_json_member_str(root, "rule");
+    if (local.len)
+        TT_TRY(tt_outf(cli, err, "date  %.*s\n", TT_STR_ARG(local)));
+    for (tt_str line; tt_str_cut(&rule, '\n', &line);)
+        TT_TRY(tt_outf(cli, err, "rule  %.*s\n", TT_STR_ARG(line)));
     json_array_foreach(json_object_get(root, "next"), i, next)
         TT_TRY(tt_outf(cli, err, "next  %s\n", json_string_value(next)));
     return TT_OK;

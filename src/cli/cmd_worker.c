@@ -1,4 +1,4 @@
-/* `tutti worker list`: the worker processes that the server knows. */
+/* `tutti worker list|show`: the worker processes that the server knows. */
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/output.h"
@@ -36,3 +36,43 @@ static tt_rc worker_list(tt_cli *cli, tt_err *err)
     return rc;
 }
 TT_CLI_COMMAND(tt_cmd_worker_list, worker_list)
+
+static tt_rc print_worker(tt_cli *cli, const json_t *worker, tt_err *err)
+{
+    static const char *const what[] = {"WHAT", "VALUE", NULL};
+    const char *name;
+    json_t *value;
+    tt_table *t = tt_table_new(what);
+    json_object_foreach((json_t *)(uintptr_t)worker, name, value) {
+        char number[32];
+        tt_table_cell(t, tt_str_of(name));
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+        tt_table_cell(t, json_is_integer(value) ? tt_str_of(number) : json_is_boolean(value) ? tt_str_of(json_is_true(value) ? "yes" : "no")
+                                                                                            : (tt_str){json_string_value(value), json_string_length(value)});
+    }
+    tt_rc rc = tt_table_print(cli, t, err);
+    tt_table_free(t);
+    return rc;
+}
+
+static tt_rc worker_show(tt_cli *cli, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf answer = {0};
+    TT_JSON_AUTO json_t *root = NULL;
+    size_t i;
+    json_t *worker;
+    tt_str name = tt_cli_operand(cli, 0);
+    TT_TRY(tt_cli_call(cli, "GET", "/v1/workers", (tt_str){0}, &answer, err));
+    TT_TRY(tt_json_answer(tt_buf_view(&answer), &root, err));
+    json_array_foreach(json_object_get(root, "workers"), i, worker) {
+        if (!tt_str_eq(tt_json_member_str(worker, "worker"), name))
+            continue;
+        json_object_set_new(worker, "schema", json_integer(1));
+        char *text = tt_cli_json(cli) ? json_dumps(worker, JSON_COMPACT) : NULL;
+        tt_rc rc = text ? tt_out_document(cli, tt_str_of(text), err) : print_worker(cli, worker, err);
+        free(text);
+        return rc;
+    }
+    return tt_fail(err, TT_NOT_FOUND, "no worker `%.*s` is attached: `tutti worker list` shows them", TT_STR_ARG(name));
+}
+TT_CLI_COMMAND(tt_cmd_worker_show, worker_show)

@@ -8,6 +8,7 @@ int tt_cmd_completion(tt_cli *cli); /* completion.c */
 int tt_cmd_man(tt_cli *cli);        /* man.c */
 
 int tt_cmd_job_list(tt_cli *cli);
+int tt_cmd_job_adopt(tt_cli *cli);  /* cmd_job_adopt.c */
 /* The table of sinks, for help. */
 void tt_cmd_list_sinks(void (*row)(void *arg, const char *head, const char *text), void *arg);   /* cmd_job.c */
 int tt_cmd_job_redo(tt_cli *cli);
@@ -44,6 +45,18 @@ int tt_cmd_parquet_schema(tt_cli *cli); /* cmd_parquet.c */
 int tt_cmd_parquet_stat(tt_cli *cli);
 int tt_cmd_parquet_head(tt_cli *cli);
 int tt_cmd_parquet_cat(tt_cli *cli);
+int tt_cmd_parquet_convert(tt_cli *cli); /* cmd_parquet_convert.c */
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
+int tt_cmd_worker_show(tt_cli *cli);
+int tt_cmd_execution_list(tt_cli *cli); /* cmd_execution.c */
+int tt_cmd_execution_show(tt_cli *cli);
+int tt_cmd_execution_cancel(tt_cli *cli);
+int tt_cmd_execution_retry(tt_cli *cli);
+int tt_cmd_execution_delete(tt_cli *cli);
+int tt_cmd_queue_list(tt_cli *cli);
+int tt_cmd_queue_limits(tt_cli *cli);
+int tt_cmd_queue_limit(tt_cli *cli);
+int tt_cmd_execution_log(tt_cli *cli);  /* cmd_execution_follow.c */
+int tt_cmd_execution_watch(tt_cli *cli);
 
 #endif

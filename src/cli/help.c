@@ -12,6 +12,8 @@ static const struct {
     {"job", "jobs: from an input through your workers into one output"},
     {"parquet", "look into Parquet files"},
     {"worker", "worker processes"},
+    {"execution", "tasks: what was queued, what runs, what became of it"},
+    {"queue", "queues and limits of tasks"},
     {"program", "single files that do work, and their settings"},
     {"schedule", "times, and what happens at them"},
     {"secret", "passwords and other secrets, sealed"},

@@ -339,7 +339,7 @@ static tt_rc check_operands(const tt_command *c, const tt_parsed *p, tt_err *err
     size_t least = 0, most = 0;
     const char *missing = NULL;
     for (const tt_operand *o = c->operands; o && o->name; o++) {
-        most = ends_with(o->name, "...") || most == SIZE_MAX ? SIZE_MAX : most + 1;
+        most = ends_with(o->name, "...") || ends_with(o->name, "...]") || most == SIZE_MAX ? SIZE_MAX : most + 1;
         if (o->name[0] != '[' && ++least > p->operands.len && !missing)
             missing = o->name;
     }

@@ -11,13 +11,26 @@ static bool machine_has(tt_simd level)
 #endif
 }
 
+static bool machine_has_vbmi(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vbmi");
+#else
+    return false;
+#endif
+}
+
 tt_simd tt_simd_level = TT_SIMD_WORD;
+bool tt_simd_vbmi;
 
 bool tt_simd_use(tt_simd level)
 {
     if (level > TT_SIMD_AVX2 || !machine_has(level))
         return false;
     tt_simd_level = level;
+    tt_simd_vbmi = level == TT_SIMD_AVX2 && machine_has_vbmi();
     return true;
 }
 

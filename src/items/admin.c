@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "items/adopt.h"
 #include "items/spool.h"
 #include "ledger/pages.h"
 #include "ledger/records.h"
@@ -240,6 +241,8 @@ static void take_token(tt_items *items, const tt_job_start *start, tt_definition
         tt_log_mask(start->token);
         items->options.token_hash(start->token, d->token_hash);
     }
+    if (start->token_hash)
+        snprintf(d->token_hash, sizeof d->token_hash, "%s", start->token_hash);
 }
 
 /* The ledger knows the job; now it opens, and nothing is written before the ledger knows where. If the output fails at this point, the job
@@ -278,7 +281,7 @@ static tt_rc open_before_exchange(tt_job *j, bool overwrite, tt_err *err)
 
 static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definition *d, tt_job *old, tt_err *err)
 {
-    bool overwrite = json_is_true(json_object_get(start->metadata, "overwrite"));
+    bool overwrite = !start->adopted && json_is_true(json_object_get(start->metadata, "overwrite"));
     take_token(items, start, d);
     if (old && !start->has_token)
         memcpy(d->token_hash, old->def.token_hash, sizeof d->token_hash);
@@ -288,6 +291,8 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
         rc = tt_job_create_input(j, err);
     if (rc == TT_OK)
         rc = check_not_input(items, &j->def, err);
+    if (rc == TT_OK && start->adopted)
+        rc = tt_adopted_apply(j, start->adopted, err);
     /* What can go wrong goes wrong before the old job is given up. */
     bool is_held = holds_output(items, old, &j->def);
     j->fresh = old && start->clean_start;
@@ -431,12 +436,47 @@ static tt_rc refuse_existing(const tt_job *old, const tt_job_start *start, tt_er
                    d->output ? d->output : "none");
 }
 
+/* ---- what Redis says of it ---- */
+
+static tt_rc refuse_stranger(const tt_job_start *start, tt_err *err)
+{
+    return tt_fail(err, TT_EXISTS, "Job %.*s already exists. It is in Redis, where another service has left it: take it over with `tutti job adopt`, "
+                   "choose another name, or use clean_start to start anew", TT_STR_ARG(start->name));
+}
+
+static bool has_begun(tt_job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    const tt_item_counts *n = &j->blocks.counts;
+    bool begun = n->of[TT_ITEM_RECEIVED] + n->of[TT_ITEM_ERROR] + n->of[TT_ITEM_DEAD] + n->in_flight > 0;
+    pthread_mutex_unlock(&j->lock);
+    return begun;
+}
+
+/* Its record was deleted in Redis. With items that are still known there it goes on from them; else it begins again. */
+static tt_rc start_forgotten(tt_items *items, const tt_job_start *start, tt_definition *d, tt_job *old, tt_err *err)
+{
+    if (!has_begun(old) || !is_same_job(items, old, d))
+        return make_fresh(items, start, d, old, err);
+    if (start->cont || start->has_token || why_broken(old, NULL) != TT_OK)
+        return repair(items, start, d, old, err);
+    return TT_OK;
+}
+
 static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definition *d, bool *ret_existed, tt_err *err)
 {
     tt_job *old = tt_items_peek(items, start->name);
     tt_rc rc = TT_OK;
-    *ret_existed = old != NULL;
-    if (!old || start->clean_start)
+    tt_mirror_view view = {0};
+    if (!start->clean_start && !start->adopted)
+        tt_mirror_look(items->mirror, start->name, start->cont, &view);
+    bool is_forgotten = old && view.is_known && !view.has_record, is_strange = !old && view.is_known && view.has_record && !view.is_ours;
+    *ret_existed = old != NULL && !is_forgotten;
+    if (is_strange)
+        rc = refuse_stranger(start, err);
+    else if (is_forgotten)
+        rc = start_forgotten(items, start, d, old, err);
+    else if (!old || start->clean_start)
         rc = make_fresh(items, start, d, old, err);
     else if (start->cont)
         rc = repair(items, start, d, old, err);
@@ -444,6 +484,8 @@ static tt_rc start_locked(tt_items *items, const tt_job_start *start, tt_definit
         rc = old->life == TT_JOB_BROKEN ? reopen(items, old, err) : TT_OK;
     else
         rc = refuse_existing(old, start, err);
+    if (rc == TT_OK && is_forgotten)
+        tt_mirror_renew(items->mirror, start->name);
     tt_job_unref(old);
     return rc;
 }

@@ -13,6 +13,7 @@ void tt_blocks_deinit(tt_blocks *b)
     }
     tt_vec_deinit(&b->rows);
     tt_vec_deinit(&b->dirty);
+    tt_vec_deinit(&b->touched);
     tt_map_deinit(&b->by_range);
     tt_answers_free(b->answers);
     *b = (tt_blocks){.sparse = b->sparse};
@@ -53,7 +54,8 @@ static void count_row(tt_blocks *b, uint32_t number)
 static bool add(tt_blocks *b, const tt_dir_block *row, bool dirty)
 {
     const tt_block *block = &row->block;
-    if (!tt_vec_reserve(&b->rows, 1) || !tt_vec_reserve(&b->dirty, b->rows.len + 1 - b->dirty.len))
+    if (!tt_vec_reserve(&b->rows, 1) || !tt_vec_reserve(&b->dirty, b->rows.len + 1 - b->dirty.len) ||
+        !tt_vec_reserve(&b->touched, b->rows.len + 1 - b->touched.len))
         return false;
     if (b->sparse) {
         uint64_t range = block->first_id >> SPARSE_SHIFT;
@@ -185,6 +187,7 @@ static bool set(tt_blocks *b, tt_item_ref at, uint8_t byte, uint16_t worker)
     if (is_open(byte) && at.row < b->first_open)
         b->first_open = at.row;
     tt_blocks_mark_dirty(b, at.row);
+    tt_blocks_touch(b, at.row);
     return true;
 }
 
@@ -202,6 +205,25 @@ bool tt_blocks_set(tt_blocks *b, tt_item_ref at, uint8_t byte)
 
 bool tt_blocks_set_by(tt_blocks *b, tt_item_ref at, uint8_t byte, uint16_t worker) { return set(b, at, byte, b->answers ? worker : 0); }
 
+void tt_blocks_observe(tt_blocks *b, void (*fn)(void *arg), void *arg)
+{
+    b->observer = fn;
+    b->observer_arg = arg;
+    for (; b->touched.len; b->touched.len--)
+        b->rows.ptr[b->touched.ptr[b->touched.len - 1]].touched = false;
+}
+
+void tt_blocks_touch(tt_blocks *b, uint32_t row)
+{
+    if (!b->observer || b->rows.ptr[row].touched)
+        return;
+    b->rows.ptr[row].touched = true;
+    bool has_room = tt_vec_push(&b->touched, row); /* add() reserved one place per row */
+    tt_assert(has_room);
+    if (b->touched.len == 1)
+        b->observer(b->observer_arg);
+}
+
 void tt_blocks_set_row(tt_blocks *b, uint32_t number, uint8_t byte)
 {
     tt_dir_block *row = &b->rows.ptr[number];
@@ -215,6 +237,7 @@ void tt_blocks_set_row(tt_blocks *b, uint32_t number, uint8_t byte)
     if (row->open && b->answers)
         tt_answers_opened(b->answers, number);
     tt_blocks_mark_dirty(b, number);
+    tt_blocks_touch(b, number);
 }
 
 uint32_t tt_blocks_lease(const tt_blocks *b, tt_item_ref at)

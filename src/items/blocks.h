@@ -25,6 +25,7 @@ typedef struct {
     bool inspected;     /* its records were looked at once: bad ones and holes are marked */
     bool dirty;         /* differs from its page */
     bool loading;       /* a load is under way */
+    bool touched;       /* its states changed since the observer looked */
 } tt_dir_block;
 
 typedef struct {
@@ -40,6 +41,9 @@ typedef struct {
     bool sparse;             /* a job without a reader */
     tt_map by_range;         /* sparse: id / 64 -> row number + 1 */
     struct tt_answers *answers; /* NULL: one answer per item; freed with the rest */
+    void (*observer)(void *arg); /* told when the first row is touched; NULL: nobody looks */
+    void *observer_arg;
+    TT_VEC(uint32_t) touched; /* numbers of touched blocks, each once */
 } tt_blocks;
 
 typedef struct {
@@ -72,6 +76,9 @@ void tt_blocks_set_lease(tt_blocks *b, tt_item_ref at, uint32_t slot);
 /* Give memory of a row back that it no longer needs. */
 void tt_blocks_pack(tt_blocks *b, uint32_t row);
 void tt_blocks_mark_dirty(tt_blocks *b, uint32_t row);
+/* From now on fn is called when there are touched rows again; who looks at one takes it off the list. fn NULL: nobody looks any more. */
+void tt_blocks_observe(tt_blocks *b, void (*fn)(void *arg), void *arg);
+void tt_blocks_touch(tt_blocks *b, uint32_t row);
 /* First row with open items, or rows.len. */
 size_t tt_blocks_first_open(tt_blocks *b);
 uint64_t tt_blocks_id(const tt_blocks *b, tt_item_ref at);

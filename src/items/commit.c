@@ -405,6 +405,7 @@ static void job_committed(tt_participant *p)
     uint32_t last_row = UINT32_MAX;
     for (size_t i = 0; i < j->undo.len; i++) {
         tt_item_ref at = j->undo.ptr[i].at;
+        tt_blocks_touch(&j->blocks, at.row);
         if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING) /* else it was tried again at once, and may be out again */
             tt_item_land(j, at);
         if (at.row != last_row && last_row != UINT32_MAX)
@@ -424,6 +425,8 @@ static void job_committed(tt_participant *p)
     j->committed_batch = j->flushed_batch;
     tt_notes_clear(&j->storing_notes);
     end_group(j);
+    if (j->blocks.observer)
+        j->blocks.observer(j->blocks.observer_arg);
     tt_delivery_wake(j);
     if (tt_gate_follows_commits(j) || (j->parked && tt_job_is_complete(j))) /* else a commit opens nothing */
         tt_claims_retry(j, &done);

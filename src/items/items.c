@@ -30,6 +30,7 @@ void tt_items_set(tt_items *items, tt_job *j)
     bool has_room = tt_map_put(&items->by_name, tt_str_of(j->def.name), j, &old);
     tt_assert(has_room);
     pthread_mutex_unlock(&items->lock);
+    tt_mirror_add(items->mirror, j);
     tt_any_jobs_changed(&items->any);
     tt_job_unref(old);
 }
@@ -43,6 +44,7 @@ void tt_items_remove(tt_items *items, tt_job *j)
     pthread_mutex_unlock(&items->lock);
     if (!present)
         return;
+    tt_mirror_remove(items->mirror, j);
     tt_any_jobs_changed(&items->any);
     tt_job_unref(j);
 }
@@ -117,6 +119,10 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
 {
     tt_items *items = TT_NEW(tt_items);
     items->options = *options;
+    items->redis_url = tt_str_dup(options->redis_url);
+    items->redis_password = tt_str_dup(options->redis_password);
+    items->options.redis_url = tt_str_of(items->redis_url);
+    items->options.redis_password = tt_str_of(items->redis_password);
     items->env = (tt_items_env){
         .ledger = options->ledger, .watches = options->watches, .timers = options->timers, .pool = options->pool,
         .roots = options->roots, .declared = options->declared, .spool_dir = options->spool_dir, .max_item_bytes = options->max_item_bytes,
@@ -137,6 +143,12 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
     }
     tt_journals_sweep(items->env.journal_dir, is_known_journal, items);
     tt_items_each(items, resume_one, NULL);
+    if (options->redis_url.len)
+        rc = tt_mirror_open(items, items->options.redis_url, items->options.redis_password, &items->mirror, err);
+    if (rc != TT_OK) {
+        tt_items_close(items);
+        return rc;
+    }
     *ret = items;
     return TT_OK;
 }
@@ -236,6 +248,8 @@ void tt_items_close(tt_items *items)
     tt_items_each(items, close_job, NULL);
     wait_for_timers(items->env.timers);
     wait_for_writer(items->env.ledger);
+    tt_mirror_close(items->mirror); /* shows what has become of everything */
+    items->mirror = NULL;
     void *j;
     tt_any_deinit(&items->any);
     for (size_t at = 0; tt_map_next(&items->by_name, &at, NULL, &j);)
@@ -247,6 +261,8 @@ void tt_items_close(tt_items *items)
     tt_deliveries_deinit(&items->env.deliveries);
     pthread_mutex_destroy(&items->lock);
     pthread_mutex_destroy(&items->admin);
+    free(items->redis_url);
+    free(items->redis_password);
     free(items);
 }
 
@@ -272,6 +288,8 @@ void tt_items_each(tt_items *items, void (*fn)(void *arg, tt_job *j), void *arg)
     }
     tt_vec_deinit(&list);
 }
+
+tt_mirror *tt_items_mirror(tt_items *items) { return items->mirror; }
 
 /* ---- finding ---- */
 

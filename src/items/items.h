@@ -37,6 +37,7 @@ typedef struct {
     size_t cache_bytes;     /* 0: 24 MiB */
     bool (*token_matches)(tt_str token, const char *hash_text);
     void (*token_hash)(tt_str token, char *hash_text /* 65 bytes */);
+    tt_str redis_url, redis_password; /* of the mirror; empty: none */
 } tt_items_options;
 
 /* Opens every job that the ledger knows; one that cannot be opened is broken, alone. Blocks. */
@@ -164,6 +165,8 @@ typedef struct {
     bool same_is_fine;       /* a job with the same definition: TT_OK with ret_existed */
     bool has_token;
     tt_str token;            /* new token of the job; empty: none */
+    const char *token_hash;  /* or its hash; may be NULL */
+    struct tt_adopted *adopted; /* what became of its items elsewhere (tt_items_adopt); else NULL */
 } tt_job_start;
 /* Existing job without clean_start or cont: TT_EXISTS `Job <name> already exists.`; another job's output: TT_CONFLICT ``Output path not allowed `<path>`.`` */
 tt_rc tt_items_start(tt_items *items, const tt_job_start *start, bool *ret_existed, tt_buf *ret_unknown_metadata, tt_err *err) TT_MUST_CHECK;
@@ -177,6 +180,19 @@ tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err) TT_
 tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
 /* The same for received items, whose lines stay in the output: the next result of each is appended. What is not committed yet is not meant. */
 tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_redone, tt_err *err) TT_MUST_CHECK;
+
+/* ---- taking over what the older service left in a Redis; blocks ---- */
+typedef struct {
+    tt_str redis_url, redis_password; /* empty: the mirror's */
+    const tt_str *names;              /* none: all */
+    size_t name_count;
+    bool dry_run;
+} tt_adoption;
+/* Appends to rows for each job {name, status: adopted, ready (dry_run) or skipped, reason, received, errors, served, unknown, protected}. */
+tt_rc tt_items_adopt(tt_items *items, const tt_adoption *wish, json_t *rows, tt_err *err) TT_MUST_CHECK;
+
+/* The Redis mirror; NULL: none. */
+struct tt_mirror *tt_items_mirror(tt_items *items);
 
 /* ---- reports; memory only, except errors ---- */
 void tt_job_report(tt_job *j, tt_buf *out);          /* the older form, with ours added: one JSON object */

@@ -4,14 +4,17 @@
 
 #include "items/any.h"
 #include "items/job.h"
+#include "items/mirror.h"
 
 struct tt_items {
     tt_items_env env;
     tt_items_options options;
+    char *redis_url, *redis_password; /* what options refers to */
     pthread_mutex_t admin;   /* held while jobs are made, changed and deleted; above every other lock */
     pthread_mutex_t lock;    /* guards by_name; below admin, above the jobs' */
     bool has_unreadable;     /* a job's record could not be read */
     tt_map by_name;          /* name -> tt_job, each with a reference */
+    tt_mirror *mirror;       /* NULL: none */
     tt_any any;
 };
 

@@ -40,7 +40,8 @@ static bool is_stopping(void *arg)
 static tt_str input_of(const tt_definition *d, json_t **keep)
 {
     *keep = json_loads(d->metadata, JSON_ALLOW_NUL, NULL);
-    return tt_str_of(json_string_value(json_object_get(*keep, "input_file_path")));
+    const json_t *input = json_object_get(*keep, "input_file_path");
+    return tt_str_of(json_string_value(json_array_size(input) == 1 ? json_array_get(input, 0) : input));
 }
 
 /* JSON from a database may have line breaks between its tokens. */

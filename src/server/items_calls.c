@@ -355,6 +355,8 @@ void tt_items_write_metrics(void *arg, tt_buf *out)
                       gauges[i].name, *(const uint64_t *)(const void *)((const char *)&totals + gauges[i].offset));
     tt_buf_printf(out, "# HELP tutti_items_oldest_lease_seconds Age of the oldest lease.\n# TYPE tutti_items_oldest_lease_seconds gauge\n"
                   "tutti_items_oldest_lease_seconds %.3f\n", totals.oldest_lease_ms < 0 ? 0.0 : (double)totals.oldest_lease_ms / 1000);
+    if (tt_items_mirror(area->items))
+        tt_mirror_write_metrics(tt_items_mirror(area->items), out);
 }
 
 static void add_finished(void *arg, tt_job *j)
@@ -374,6 +376,8 @@ bool tt_items_health(void *arg, json_t *object)
     tt_items_each(area->items, add_finished, finished);
     bool ok = ledger.last_failure[0] == '\0' && ledger.oldest_wait_ms < 30000;
     json_object_set_new(object, "Redis status", json_string(ok ? "Online" : "Offline")); /* the older clients' word for the store */
+    if (tt_items_mirror(area->items))
+        tt_mirror_add_health(tt_items_mirror(area->items), object);
     json_object_set_new(object, "Number of jobs", json_integer((json_int_t)totals.jobs));
     json_object_set_new(object, "Number of finished jobs", finished);
     json_object_set_new(object, "broken_jobs", json_integer((json_int_t)totals.broken));

@@ -63,5 +63,8 @@ void tt_items_write_metrics(void *area, tt_buf *out);
 bool tt_items_health(void *area, json_t *object);
 /* "broken": [{"job","detail"}], at most a hundred. */
 void tt_items_broken_health(void *area, json_t *object);
+/* The mirror's part of both. */
+void tt_mirror_write_metrics(struct tt_mirror *mirror, tt_buf *out);
+void tt_mirror_add_health(struct tt_mirror *mirror, json_t *object);
 
 #endif

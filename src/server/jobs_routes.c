@@ -466,6 +466,55 @@ static void delete_job(tt_req *req)
         tt_items_on_pool(req, delete_on_pool);
 }
 
+/* ---- taking over ---- */
+
+static tt_rc read_adoption(json_t *body, tt_adoption *wish, tt_str **ret_names, tt_err *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(body, name, value)
+        if (strcmp(name, "redis") != 0 && strcmp(name, "names") != 0 && strcmp(name, "dry_run") != 0)
+            return tt_fail(err, TT_INVALID, "member `%.60s` is unknown: the body may have redis, names and dry_run", name);
+    json_t *names = json_object_get(body, "names"), *dry_run = json_object_get(body, "dry_run");
+    TT_TRY(text_member(body, "redis", &wish->redis_url, err));
+    if ((names && !json_is_array(names)) || (dry_run && !json_is_boolean(dry_run)))
+        return tt_fail(err, TT_INVALID, "names must be a list of names, and dry_run true or false");
+    wish->dry_run = json_is_true(dry_run);
+    *ret_names = tt_calloc(json_array_size(names) + 1, sizeof **ret_names);
+    if (!*ret_names)
+        return tt_fail(err, TT_NOMEM, "out of memory for %zu names", json_array_size(names));
+    wish->names = *ret_names;
+    for (; wish->name_count < json_array_size(names); wish->name_count++) {
+        value = json_array_get(names, wish->name_count);
+        if (!json_is_string(value))
+            return tt_fail(err, TT_INVALID, "names: entry %zu is not text", wish->name_count);
+        (*ret_names)[wish->name_count] = (tt_str){json_string_value(value), json_string_length(value)};
+    }
+    return TT_OK;
+}
+
+static void adopt_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    json_t *body = NULL, *rows = json_array();
+    tt_str *names = NULL;
+    tt_adoption wish = {0};
+    tt_rc rc = tt_req_json(req, &body, &err);
+    if (rc == TT_OK)
+        rc = read_adoption(body, &wish, &names, &err);
+    if (rc == TT_OK)
+        rc = tt_items_adopt(items_of(req), &wish, rows, &err);
+    free(names);
+    if (rc == TT_OK) {
+        tt_req_answer_json(req, 200, json_pack("{s:i,s:o}", "schema", 1, "jobs", rows));
+        return;
+    }
+    json_decref(rows);
+    tt_req_error(req, rc, &err);
+}
+
+static void adopt(tt_req *req) { tt_items_on_pool(req, adopt_on_pool); }
+
 /* ---- the table ---- */
 
 #define NAME {"name", TT_PARAM_STR, true, NULL, "Name of the job"}
@@ -512,6 +561,7 @@ static const tt_param clean_params[] = {
 const tt_route tt_jobs_routes[] = {
     OURS("GET", "/v1/jobs", TT_ACCESS_READ, TT_BODY_NONE, token_params, list, "All jobs with their progress.", .response_example = "{\"schema\":1,\"jobs\":[]}"),
     OURS("POST", "/v1/jobs", TT_ACCESS_JOB, TT_BODY_JSON, token_params, create, "Start a job."),
+    OURS("POST", "/v1/adopt", TT_ACCESS_ADMIN, TT_BODY_JSON, token_params, adopt, "Take over jobs that the older service left in a Redis: {\"redis\":\"redis://...\",\"names\":[...],\"dry_run\":false}.", .response_example = "{\"schema\":1,\"jobs\":[{\"name\":\"j\",\"status\":\"adopted\",\"reason\":\"\",\"received\":20,\"errors\":0,\"served\":5,\"unknown\":0,\"protected\":false}]}"),
     OURS("GET", "/v1/jobs/{name}", TT_ACCESS_READ, TT_BODY_NONE, job_params, show, "One job with its progress."),
     OURS("DELETE", "/v1/jobs/{name}", TT_ACCESS_JOB, TT_BODY_NONE, job_params, delete_job, "Forget a job; its output stays.", .response_example = "{\"schema\":1,\"deleted\":true}"),
     OURS("POST", "/v1/jobs/{name}/claim", TT_ACCESS_JOB, TT_BODY_IGNORED, claim_params, claim, "Get a batch of items under a lease.", .response_example = "{\"schema\":1,\"job\":\"j\",\"lease\":\"...\",\"lease_ms\":60000,\"status\":\"IN_PROGRESS\",\"items\":[[0,{}]]}"),

@@ -104,9 +104,24 @@ static tt_rc open_ledger(tt_house *h, tt_err *err)
     return tt_ledger_open(&options, &h->ledger, err);
 }
 
+/* The older service's settings name host, port and password; one of them is enough. */
+static void redis_url(const tt_options *o, tt_buf *out)
+{
+    tt_str url = tt_option_str(o, "redis"), host = tt_option_str(o, "redis.host");
+    bool is_v6 = tt_str_find(host, ':') >= 0 && tt_str_find(host, '[') < 0;
+    if (url.len)
+        tt_buf_str(out, url);
+    else if (host.len || tt_option_str(o, "redis.password").len)
+        tt_buf_printf(out, "redis://%s%.*s%s:%lld", is_v6 ? "[" : "", TT_STR_ARG(host.len ? host : TT_STR("localhost")), is_v6 ? "]" : "",
+                      (long long)tt_option_int(o, "redis.port"));
+}
+
 static tt_rc open_items(tt_house *h, tt_err *err)
 {
     const tt_options *o = h->options;
+    TT_BUF_AUTO tt_buf redis = {0};
+    redis_url(o, &redis);
+    TT_TRY(tt_buf_check(&redis, err));
     TT_TRY(tt_declared_new(o, &h->declared, err));
     tt_items_options options = {
         .declared = h->declared,
@@ -114,6 +129,7 @@ static tt_rc open_items(tt_house *h, tt_err *err)
         .max_item_bytes = (uint64_t)tt_option_int(o, "limits.item"), .lease_ms = tt_option_int(o, "items.lease"),
         .max_attempts = (unsigned)tt_option_int(o, "items.max_attempts"),
         .token_matches = tt_token_matches, .token_hash = tt_token_hash,
+        .redis_url = tt_buf_view(&redis), .redis_password = tt_option_str(o, "redis.password"),
     };
     TT_TRY(tt_items_open(&options, &h->items, err));
     h->items_area = (tt_items_area){
@@ -128,10 +144,11 @@ static int64_t expected_workers(const tt_house *h, const tt_options *o) { return
 
 static tt_rc open_tasks(tt_house *h, tt_err *err)
 {
+    enum { ATTEMPTS = 4, END_BYTES = 192 * 1024 }; /* of one task's log: so many attempts, each with its end */
     const tt_options *o = h->options;
     TT_BUF_AUTO tt_buf dir = {0};
     tt_buf_printf(&dir, "%.*s/logs", TT_STR_ARG(tt_option_str(o, "data")));
-    TT_TRY(tt_logs_open(tt_buf_cstr(&dir), 4 * (uint64_t)tt_option_int(o, "work.log_size"), &h->logs, err)); /* several attempts */
+    TT_TRY(tt_logs_open(tt_buf_cstr(&dir), ATTEMPTS * ((uint64_t)tt_option_int(o, "work.log_size") + END_BYTES), &h->logs, err));
     tt_tasks_env env = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers, .logs = h->logs,
                         .keep = {tt_option_int(o, "work.keep"), tt_option_int(o, "work.keep_failed"), (uint64_t)tt_option_int(o, "work.keep_count")}};
     TT_TRY(tt_tasks_open(&env, &h->tasks, err));

@@ -35,6 +35,7 @@ typedef struct {
     int64_t started_ms;
     int64_t start_at_ms; /* when not running */
     unsigned failures;   /* short lives in a row */
+    char last_end[64];   /* of the one before, "signal 9 (Killed)"; "": there was none */
 } child;
 
 typedef struct {
@@ -88,7 +89,9 @@ static tt_rc spawn(const supervisor *s, child *c, const char *handover, const in
     char name_arg[40], mark[96];
     snprintf(name_arg, sizeof name_arg, "--name=%s", c->name);
     child_mark(s, c, mark);
-    const char *const env[] = {mark, handover, NULL};
+    char last_end[96];
+    snprintf(last_end, sizeof last_end, "TUTTI_LAST_END=%s", c->last_end); /* for a worker's server: what became of the one before */
+    const char *const env[] = {mark, handover ? handover : last_end, NULL};
     arg_list args = build_args(s, c, name_arg);
     tt_child_spec spec = {.argv = args.ptr, .env_add = env, .keep_fds = fds, .keep_count = fd_count, .stdin_fd = s->null_fd,
                           .stdout_fd = -1, .stderr_fd = -1, .own_group = true, .blocked = &s->usual};
@@ -384,6 +387,7 @@ static void on_death(supervisor *s, child *c, int status)
         tt_pulse_end(&s->pulse);
     pid_t pid = c->pid;
     c->pid = 0;
+    tt_child_status_text(status, c->last_end);
     plan_restart(c, life_ms);
     if (s->phase > SERVING || c >= s->children + s->wanted_count) {
         tt_log_debug("ended", TT_F_CSTR("name", c->name), TT_F_CSTR("how", tt_child_status_text(status, text)));

@@ -55,9 +55,11 @@ static const named numbers[] = {
     {"nineteen", 19}, {"twenty", 20}, {NULL, 0},
 };
 static const named weekdays[] = {
-    {"monday", 0}, {"mondays", 0}, {"mon", 0}, {"tuesday", 1}, {"tuesdays", 1}, {"tue", 1}, {"tues", 1}, {"wednesday", 2}, {"wednesdays", 2}, {"wed", 2},
-    {"thursday", 3}, {"thursdays", 3}, {"thu", 3}, {"thur", 3}, {"thurs", 3}, {"friday", 4}, {"fridays", 4}, {"fri", 4}, {"saturday", 5}, {"saturdays", 5},
-    {"sat", 5}, {"sunday", 6}, {"sundays", 6}, {"sun", 6}, {NULL, 0},
+    {"monday", 0}, {"mon", 0}, {"tuesday", 1}, {"tue", 1}, {"tues", 1}, {"wednesday", 2}, {"wed", 2}, {"thursday", 3}, {"thu", 3}, {"thur", 3},
+    {"thurs", 3}, {"friday", 4}, {"fri", 4}, {"saturday", 5}, {"sat", 5}, {"sunday", 6}, {"sun", 6}, {NULL, 0},
+};
+static const named each_weekdays[] = {
+    {"mondays", 0}, {"tuesdays", 1}, {"wednesdays", 2}, {"thursdays", 3}, {"fridays", 4}, {"saturdays", 5}, {"sundays", 6}, {NULL, 0},
 };
 static const named months[] = {
     {"january", 1}, {"jan", 1}, {"february", 2}, {"feb", 2}, {"march", 3}, {"mar", 3}, {"april", 4}, {"apr", 4}, {"may", 5}, {"june", 6}, {"jun", 6},
@@ -95,6 +97,7 @@ static bool word_fits(const tt_word *w, char what, int64_t *ret)
     case 'B': return digits && w->len == 8;
     case 'C': return digits && w->len == 6;
     case 'D': return look_up(weekdays, w, ret);
+    case 'E': return look_up(each_weekdays, w, ret);
     case 'M': return look_up(months, w, ret);
     case 'U': return look_up(units, w, ret);
     default: return false;
@@ -170,7 +173,7 @@ static bool is_one_of(const tt_word *w, tt_str choices)
 /* How many words from the front fit the element, 0: none; a capture for a letter. */
 static size_t fit(const tt_word *at, size_t count, tt_str what, tt_capture *ret)
 {
-    bool letter = what.len == 1 && strchr("NdYBCODMUS", what.ptr[0]);
+    bool letter = what.len == 1 && strchr("NdYBCODEMUS", what.ptr[0]);
     *ret = (tt_capture){.what = letter ? what.ptr[0] : '\0'};
     if (count == 0)
         return 0;

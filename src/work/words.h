@@ -4,7 +4,7 @@
  * A pattern is a text of elements with blanks between them. Each stands for one word, except S:
  *   last|past   one of these words, as they stand        the?    may be missing        .   this sign (any sign stands for itself)
  *   N  a number, in digits or as a word (a, one ... twenty)   d  1 or 2 digits   Y  4 digits   B  8 digits   C  6 digits   O  1 or 2 digits with st, nd, rd, th
- *   D  a day of the week   M  a month   U  a unit of time (day, weeks, h, ...)   S  a span: `2 days`, `1 year and 2 months`
+ *   D  a day of the week   E  the same said of all (mondays)   M  a month   U  a unit of time (day, weeks, h, ...)   S  a span: `2 days`, `1 year and 2 months`
  * What the capital and small letters found is in the captures, in the order of the pattern.
  * No memory is taken; any thread. */
 #ifndef TT_WORK_WORDS_H

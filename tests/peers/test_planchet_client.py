@@ -9,14 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tutti_process import until
 from wire import Wire, numbered, read_jsonl, write_jsonl
 
 planchet = pytest.importorskip("planchet", reason="the planchet package is not installed: see tests/requirements.txt")
 
 
+@pytest.fixture(params=["alone", "with a mirror"])
+def up(request, tutti, redis):
+    """up(env={}) -> a server, without and with the Redis that the older service needed."""
+    def make(**options):
+        args = ["--redis", redis().url] if request.param == "with a mirror" else []
+        return tutti(args=args, **options)
+    return make
+
+
 @pytest.fixture
-def server(tutti):
-    server = tutti()
+def server(up):
+    server = up()
     write_jsonl(server.cwd / "in.jsonl", numbered(50))
     return server
 
@@ -49,7 +59,7 @@ def test_versions():
 def test_a_regular_job(client, server):
     answer = client.start_job("regular", METADATA, "JsonlReader", "JsonlWriter")
     assert (answer.status_code, answer.text) == (200, "null")
-    assert client.check()["Redis status"] == "Online"
+    until(lambda: client.check()["Redis status"] == "Online", "the store is there")
     assert work_through(client, "regular") == list(range(50))
     report = client.get_job_report("regular")
     assert (report["served"], report["received"], report["status"]) == (0, 50, "COMPLETE")
@@ -122,8 +132,8 @@ def test_job_tokens(client):
     assert client.clean_job("j", token="s3cret").status_code == 200
 
 
-def test_the_master_token(tutti):
-    server = tutti(env={"PLANCHET_MASTER_TOKEN": "m4ster"})
+def test_the_master_token(up):
+    server = up(env={"PLANCHET_MASTER_TOKEN": "m4ster"})
     write_jsonl(server.cwd / "in.jsonl", numbered(50))
     client = planchet.PlanchetClient(server.url)
     assert client.start_job("j", METADATA, "JsonlReader", "JsonlWriter", token="own").status_code == 200

@@ -173,14 +173,14 @@ Test(option, older_names_and_their_factors)
 
 Test(option, unknown_variables_are_warned_about_by_name)
 {
-    setenv("PLANCHET_REDIS_HOST", "x", 1);
+    setenv("PLANCHET_REDIS_HOSTS", "x", 1);
     setenv("TUTTI_SERVER_LISTENS", "x", 1);
-    setenv("REDIS_PWD", "x", 1);
+    setenv("REDIS_PWD_OLD", "x", 1);
     setenv("TUTTI_FAULT", "", 1);
     setenv("TUTTI_DATA", "/d", 1);
     tt_options *o = load(NULL, 0, NULL);
     const char *text = tt_options_warnings(o);
-    cr_assert(strstr(text, "PLANCHET_REDIS_HOST") && strstr(text, "REDIS_PWD has no effect\n"), "%s", text);
+    cr_assert(strstr(text, "PLANCHET_REDIS_HOSTS") && strstr(text, "REDIS_PWD_OLD has no effect\n"), "%s", text);
     cr_assert(strstr(text, "TUTTI_SERVER_LISTENS has no effect: did you mean TUTTI_SERVER_LISTEN?\n"), "%s", text);
     cr_assert(!strstr(text, "FAULT") && !strstr(text, "TUTTI_DATA"));
     cr_assert(tt_str_is(tt_option_str(o, "data"), "/d"));

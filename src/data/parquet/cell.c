@@ -23,7 +23,7 @@ static void put_number_text(const char *text, tt_buf *out)
         tt_buf_cstr_put(out, ".0");
 }
 
-void tt_pq_put_double(double value, tt_buf *out)
+void tt_pq_text_double(double value, tt_buf *out)
 {
     char text[40];
     if (put_special(value, out))
@@ -36,7 +36,7 @@ void tt_pq_put_double(double value, tt_buf *out)
     put_number_text(text, out);
 }
 
-void tt_pq_put_float(float value, tt_buf *out)
+void tt_pq_text_float(float value, tt_buf *out)
 {
     char text[40];
     if (put_special((double)value, out))
@@ -211,7 +211,7 @@ static void put_bytes(const tt_pq_column *c, tt_str bytes, tt_buf *out)
         return;
     case TT_PQ_FLOAT16:
         memcpy(&half, bytes.ptr, 2);
-        tt_pq_put_float((float)tt_pq_from_float16(half), out);
+        tt_pq_text_float((float)tt_pq_from_float16(half), out);
         return;
     case TT_PQ_STRING:
     case TT_PQ_ENUM:
@@ -247,7 +247,7 @@ static void put_int(const tt_pq_column *c, int64_t value, tt_buf *out)
     }
 }
 
-void tt_pq_put_value(const tt_pq_column *c, const tt_pq_values *v, uint32_t i, tt_buf *out)
+void tt_pq_text_value(const tt_pq_column *c, const tt_pq_values *v, uint32_t i, tt_buf *out)
 {
     switch (c->kind) {
     case TT_PQ_BOOL:
@@ -266,10 +266,10 @@ void tt_pq_put_value(const tt_pq_column *c, const tt_pq_values *v, uint32_t i, t
         tt_buf_u64(out, ((const uint64_t *)v->fixed)[i]);
         return;
     case TT_PQ_FLOAT:
-        tt_pq_put_float(((const float *)v->fixed)[i], out);
+        tt_pq_text_float(((const float *)v->fixed)[i], out);
         return;
     case TT_PQ_DOUBLE:
-        tt_pq_put_double(((const double *)v->fixed)[i], out);
+        tt_pq_text_double(((const double *)v->fixed)[i], out);
         return;
     case TT_PQ_BYTES:
         put_bytes(c, (tt_str){v->base + v->start[i], v->length[i]}, out);
@@ -285,12 +285,12 @@ static void put_slot(const tt_pq_column *c, const tt_pq_batch *b, uint32_t i, tt
     if (!tt_pq_is_valid(b->validity, i))
         tt_buf_cstr_put(out, "null");
     else if (b->form == TT_PQ_FORM_CODES)
-        tt_pq_put_value(c, &b->dictionary->values, tt_pq_code(b, i), out);
+        tt_pq_text_value(c, &b->dictionary->values, tt_pq_code(b, i), out);
     else
-        tt_pq_put_value(c, &b->values, i, out);
+        tt_pq_text_value(c, &b->values, i, out);
 }
 
-void tt_pq_put_row(const tt_pq_column *c, const tt_pq_batch *b, uint32_t i, tt_buf *out)
+void tt_pq_text_row(const tt_pq_column *c, const tt_pq_batch *b, uint32_t i, tt_buf *out)
 {
     if (c->shape == TT_PQ_FLAT) {
         put_slot(c, b, i, out);

@@ -8,12 +8,12 @@
 #include "data/parquet/reader.h"
 
 /* Value i of a dictionary or batch, which is not null. */
-void tt_pq_put_value(const tt_pq_column *c, const tt_pq_values *values, uint32_t i, tt_buf *out);
+void tt_pq_text_value(const tt_pq_column *c, const tt_pq_values *values, uint32_t i, tt_buf *out);
 /* Row i of a batch: a value, null, or a list. */
-void tt_pq_put_row(const tt_pq_column *c, const tt_pq_batch *b, uint32_t i, tt_buf *out);
+void tt_pq_text_row(const tt_pq_column *c, const tt_pq_batch *b, uint32_t i, tt_buf *out);
 /* Shortest text that reads back as the same number. */
-void tt_pq_put_double(double value, tt_buf *out);
-void tt_pq_put_float(float value, tt_buf *out);
+void tt_pq_text_double(double value, tt_buf *out);
+void tt_pq_text_float(float value, tt_buf *out);
 /* The value of two bytes. */
 double tt_pq_from_float16(uint16_t bits);
 

@@ -9,6 +9,9 @@
 typedef struct {
     /* Fills out exactly, or says false. NULL: not supported. */
     bool (*unpack)(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len);
+    /* Into room for `bound(in_len)` bytes; how many it took, 0: failed. NULL: not written. */
+    size_t (*pack)(tt_pq_codec_state *state, tt_str in, char *out, size_t room);
+    size_t (*bound)(size_t in_len);
     unsigned max_ratio; /* no stream of this codec grows more; 0: there is no bound */
 } codec_row;
 
@@ -120,15 +123,60 @@ static bool unpack_lz4(tt_pq_codec_state *state, tt_str in, char *out, size_t ou
     return unpack_lz4_hadoop(in, out, out_len) || unpack_lz4_frame(in, out, out_len) || unpack_lz4_raw(state, in, out, out_len);
 }
 
+/* ---- packing ---- */
+
+enum { ZSTD_LEVEL = 3, GZIP_LEVEL = 6 };
+
+static size_t bound_none(size_t in_len) { return in_len; }
+static size_t pack_none(tt_pq_codec_state *state, tt_str in, char *out, size_t room)
+{
+    memcpy(out, in.ptr, in.len);
+    return in.len;
+}
+
+static size_t pack_snappy(tt_pq_codec_state *state, tt_str in, char *out, size_t room)
+{
+    return snappy_compress(in.ptr, in.len, out, &room) == SNAPPY_OK ? room : 0;
+}
+
+static size_t pack_zstd(tt_pq_codec_state *state, tt_str in, char *out, size_t room)
+{
+    if (!state->zstd_out)
+        state->zstd_out = ZSTD_createCCtx();
+    size_t len = state->zstd_out ? ZSTD_compressCCtx(state->zstd_out, out, room, in.ptr, in.len, ZSTD_LEVEL) : 0;
+    return ZSTD_isError(len) ? 0 : len;
+}
+
+static size_t bound_gzip(size_t in_len) { return compressBound(in_len) + 32; }
+static size_t pack_gzip(tt_pq_codec_state *state, tt_str in, char *out, size_t room)
+{
+    z_stream z = {.next_in = (unsigned char *)in.ptr, .avail_in = (unsigned)in.len, .next_out = (unsigned char *)out, .avail_out = (unsigned)room};
+    if (deflateInit2(&z, GZIP_LEVEL, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return 0;
+    int rc = deflate(&z, Z_FINISH);
+    size_t len = z.total_out;
+    deflateEnd(&z);
+    return rc == Z_STREAM_END ? len : 0;
+}
+
+static size_t bound_lz4(size_t in_len) { return in_len <= LZ4_MAX_INPUT_SIZE ? (size_t)LZ4_compressBound((int)in_len) : 0; }
+static size_t pack_lz4(tt_pq_codec_state *state, tt_str in, char *out, size_t room)
+{
+    int len = LZ4_compress_default(in.ptr, out, (int)in.len, (int)room);
+    return len > 0 ? (size_t)len : 0;
+}
+
+/* ---- the table ---- */
+
 static const codec_row rows[TT_PQ_CODECS] = {
-    [TT_PQ_C_NONE] = {unpack_none, 1},
-    [TT_PQ_C_SNAPPY] = {unpack_snappy, 22},
-    [TT_PQ_C_GZIP] = {unpack_gzip, 1040},
-    [TT_PQ_C_LZO] = {NULL, 0},
-    [TT_PQ_C_BROTLI] = {unpack_brotli, 0},
-    [TT_PQ_C_LZ4] = {unpack_lz4, 256},
-    [TT_PQ_C_ZSTD] = {unpack_zstd, 0},
-    [TT_PQ_C_LZ4_RAW] = {unpack_lz4_raw, 256},
+    [TT_PQ_C_NONE] = {unpack_none, pack_none, bound_none, 1},
+    [TT_PQ_C_SNAPPY] = {unpack_snappy, pack_snappy, snappy_max_compressed_length, 22},
+    [TT_PQ_C_GZIP] = {unpack_gzip, pack_gzip, bound_gzip, 1040},
+    [TT_PQ_C_LZO] = {NULL, NULL, NULL, 0},
+    [TT_PQ_C_BROTLI] = {unpack_brotli, NULL, NULL, 0},
+    [TT_PQ_C_LZ4] = {unpack_lz4, NULL, NULL, 256},
+    [TT_PQ_C_ZSTD] = {unpack_zstd, pack_zstd, ZSTD_compressBound, 0},
+    [TT_PQ_C_LZ4_RAW] = {unpack_lz4_raw, pack_lz4, bound_lz4, 256},
 };
 
 const char *tt_pq_unpack_check(tt_pq_codec codec, size_t in_len, size_t out_len)
@@ -146,6 +194,21 @@ const char *tt_pq_unpack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in,
 {
     tt_assert(codec < TT_PQ_CODECS && rows[codec].unpack);
     return rows[codec].unpack(state, in, out, out_len) ? NULL : "its compressed bytes are damaged";
+}
+
+bool tt_pq_can_pack(tt_pq_codec codec) { return codec < TT_PQ_CODECS && rows[codec].pack; }
+
+bool tt_pq_pack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in, tt_buf *out)
+{
+    tt_assert(tt_pq_can_pack(codec));
+    size_t room = rows[codec].bound(in.len);
+    if (in.len == 0 && codec == TT_PQ_C_NONE)
+        return true;
+    if (room == 0 || !tt_buf_reserve(out, room))
+        return false;
+    size_t len = rows[codec].pack(state, in, out->ptr + out->len, room);
+    out->len += len;
+    return len > 0;
 }
 
 void tt_pq_codec_deinit(tt_pq_codec_state *state)

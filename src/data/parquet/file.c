@@ -51,6 +51,7 @@ static tt_rc read_footer(tt_pq_file *f, tt_err *err)
     TT_TRY(tt_pq_read_at(f, f->size_bytes - TAIL_BYTES - length, f->footer, length, err));
     f->arena.limit_bytes = (size_t)length * FOOTER_AMPLIFICATION + ((size_t)1 << 20);
     TT_TRY(tt_pq_footer_parse(f, (tt_str){f->footer, length}, err));
+    tt_pq_hints_apply(f);
     return TT_OK;
 }
 

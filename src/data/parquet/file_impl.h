@@ -37,6 +37,9 @@ tt_rc tt_pq_footer_parse(tt_pq_file *f, tt_str footer, tt_err *err) TT_MUST_CHEC
 /* Leaf columns of f->elements, checked. */
 tt_rc tt_pq_schema_build(tt_pq_file *f, tt_err *err) TT_MUST_CHECK;
 
+/* What pandas and Arrow say about the columns, as far as it makes sense. */
+void tt_pq_hints_apply(tt_pq_file *f);
+
 /* The struct Statistics, of chunks and pages. */
 typedef struct {
     tt_str old_max, old_min, max, min;

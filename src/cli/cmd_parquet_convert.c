@@ -1,0 +1,269 @@
+/* `tutti parquet convert`: CSV and JSON lines into Parquet, Parquet into them or into another Parquet file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <strings.h>
+
+#include "base/sys.h"
+#include "cli/cli.h"
+#include "cli/cmds.h"
+#include "cli/output.h"
+#include "cli/parquet_columns.h"
+#include "data/extension.h"
+#include "data/parquet/codec.h"
+#include "data/parquet/rows.h"
+#include "data/parquet/scan.h"
+#include "data/parquet/table.h"
+#include "data/reader.h"
+#include "io/fd.h"
+
+enum { BATCH_ROWS = 4096, OUT_BYTES = 1 << 20 };
+
+static const char *const parquet_names[] = {".parquet", ".pq", NULL};
+static const char *const csv_names[] = {".csv", NULL};
+static const char *const jsonl_names[] = {".jsonl", ".ndjson", NULL};
+
+/* ---- settings ---- */
+
+static tt_rc codec_of(tt_cli *cli, tt_pq_codec *ret, tt_err *err)
+{
+    tt_str name = tt_cli_flag(cli, "--codec");
+    for (int i = 0; i < TT_PQ_CODECS; i++)
+        if (tt_pq_can_pack((tt_pq_codec)i) && tt_str_eq_nocase(name, i == TT_PQ_C_NONE ? TT_STR("none") : tt_str_of(tt_pq_codec_name(i)))) {
+            *ret = (tt_pq_codec)i;
+            return TT_OK;
+        }
+    return tt_fail(err, TT_USAGE, "--codec %.*s: cannot be written: use zstd, snappy, lz4_raw, gzip or none", TT_STR_ARG(name));
+}
+
+static tt_rc writer_options(tt_cli *cli, tt_pq_writer_options *ret, tt_err *err)
+{
+    TT_TRY(codec_of(cli, &ret->codec, err));
+    TT_TRY(tt_parse_u64(tt_cli_flag(cli, "--group-rows"), &ret->group_rows, err));
+    TT_TRY(tt_parse_size(tt_cli_flag(cli, "--group-size"), &ret->group_bytes, err));
+    return ret->group_rows && ret->group_bytes ? TT_OK : tt_fail(err, TT_USAGE, "a row group needs at least one row: --group-rows and --group-size are 1 or more");
+}
+
+/* ---- records into Parquet ---- */
+
+typedef tt_rc record_fn(void *context, tt_str record, tt_err *err);
+
+/* The values of a block: items are `[id,value],`. */
+static tt_rc each_of_block(const tt_loaded *l, record_fn *fn, void *context, tt_err *err)
+{
+    for (uint32_t i = 0; i < l->block.count; i++) {
+        tt_str item = {l->bytes + l->offsets[i], l->offsets[i + 1] - l->offsets[i]};
+        ptrdiff_t comma = tt_str_find(item, ',');
+        if (item.len == 0)
+            continue; /* a blank line; bad ones were looked for before */
+        TT_TRY(fn(context, tt_str_slice(item, (size_t)comma + 1, item.len - 2), err));
+    }
+    return TT_OK;
+}
+
+static tt_rc refuse_bad(const tt_reader *r, const tt_loaded *l, tt_err *err)
+{
+    for (uint32_t i = 0; i < l->bad_count; i++)
+        if (!l->bads[i].silent)
+            return tt_fail(err, TT_INVALID, "%s: record %llu, at byte %llu: %s: mend or remove it", tt_source_path(tt_reader_file(r, l->block.file_no)),
+                           (unsigned long long)(l->block.first_id + l->bads[i].index + 1), (unsigned long long)l->bads[i].offset, l->bads[i].reason);
+    return TT_OK;
+}
+
+static tt_rc each_record(tt_reader *r, record_fn *fn, void *context, tt_err *err)
+{
+    for (tt_block b = {0};;) {
+        tt_loaded *l;
+        TT_TRY(tt_reader_next_block(r, &b, &b, err));
+        if (b.count == 0)
+            return TT_OK;
+        TT_TRY(tt_reader_load(r, &b, &l, err));
+        tt_rc rc = refuse_bad(r, l, err);
+        if (rc == TT_OK)
+            rc = each_of_block(l, fn, context, err);
+        tt_loaded_unref(l);
+        TT_TRY(rc);
+    }
+}
+
+/* A CSV finds out its types from the whole file before the first record. */
+static tt_rc plan(tt_reader *r, tt_err *err)
+{
+    for (tt_block b = {0}; tt_reader_plans_first(r);) {
+        TT_TRY(tt_reader_next_block(r, &b, &b, err));
+        if (b.count == 0)
+            break;
+    }
+    return TT_OK;
+}
+
+typedef struct {
+    tt_pq_table *table;
+    tt_pq_writer *writer;
+} sink;
+
+static tt_rc see(void *context, tt_str record, tt_err *err) { return tt_pq_table_see(((sink *)context)->table, record, err); }
+static tt_rc put(void *context, tt_str record, tt_err *err)
+{
+    sink *s = context;
+    return tt_pq_table_put(s->table, s->writer, record, err);
+}
+
+static tt_rc declare(tt_cli *cli, tt_pq_table *table, tt_err *err)
+{
+    tt_str value;
+    for (size_t at = 0; tt_cli_flag_next(cli, "--column", &at, &value);) {
+        ptrdiff_t sign = tt_str_find(value, '=');
+        if (sign < 1)
+            return tt_fail(err, TT_USAGE, "--column %.*s: write NAME=TYPE", TT_STR_ARG(value));
+        TT_TRY(tt_pq_table_declare(table, tt_str_slice(value, 0, (size_t)sign), tt_str_slice(value, (size_t)sign + 1, value.len), err));
+    }
+    return TT_OK;
+}
+
+static tt_rc into_parquet(tt_cli *cli, tt_reader *r, const char *output, tt_err *err)
+{
+    TT_PQ_TABLE_AUTO tt_pq_table *table = NULL;
+    TT_PQ_WRITER_AUTO tt_pq_writer *writer = NULL;
+    tt_pq_writer_options options = {0};
+    TT_TRY(writer_options(cli, &options, err));
+    TT_TRY(tt_pq_table_new(&table, err));
+    TT_TRY(plan(r, err));
+    if (tt_reader_header(r).len)
+        TT_TRY(tt_pq_table_header(table, tt_reader_header(r), err));
+    TT_TRY(declare(cli, table, err));
+    TT_TRY(each_record(r, see, &(sink){.table = table}, err));
+    options.field_count = tt_pq_table_fields(table, &options.fields);
+    TT_TRY(tt_pq_writer_create(output, &options, &writer, err));
+    TT_TRY(each_record(r, put, &(sink){table, writer}, err));
+    return tt_pq_writer_finish(writer, err);
+}
+
+static tt_rc records_into_parquet(tt_cli *cli, const char *input, const char *output, tt_err *err)
+{
+    tt_roots *roots = NULL;
+    tt_reader *r = NULL;
+    char *paths[] = {realpath(input, NULL)};
+    if (!paths[0])
+        return tt_fail_errno(err, errno, "%s: cannot open", input);
+    const char *spool = getenv("TMPDIR");
+    tt_rc rc = tt_roots_new((tt_str[]){TT_STR("/")}, 1, &roots, err);
+    if (rc == TT_OK)
+        rc = tt_reader_open(&(tt_reader_spec){.roots = roots, .spool_dir = spool && *spool ? spool : "/tmp", .paths = paths, .path_count = 1}, &r, err);
+    if (rc == TT_OK)
+        rc = into_parquet(cli, r, output, err);
+    tt_reader_close(r);
+    tt_roots_free(roots);
+    free(paths[0]);
+    return rc;
+}
+
+/* ---- Parquet into others ---- */
+
+static tt_rc rows_into_parquet(tt_cli *cli, const tt_pq_file *f, const tt_column_list *columns, tt_pq_scan *scan, const char *output, tt_err *err)
+{
+    TT_PQ_WRITER_AUTO tt_pq_writer *writer = NULL;
+    tt_pq_writer_options options = {.field_count = (uint32_t)columns->len};
+    const tt_pq_batch *batches;
+    TT_TRY(writer_options(cli, &options, err));
+    tt_pq_field *fields = tt_arena_alloc(tt_cli_arena(cli), (columns->len + 1) * sizeof *fields);
+    if (!fields)
+        return tt_fail(err, TT_NOMEM, "out of memory");
+    for (size_t i = 0; i < columns->len; i++)
+        fields[i] = tt_pq_field_of(tt_pq_column_at(f, columns->ptr[i]));
+    options.fields = fields;
+    TT_TRY(tt_pq_writer_create(output, &options, &writer, err));
+    for (uint32_t rows;;) {
+        TT_TRY(tt_pq_scan_next(scan, BATCH_ROWS, &batches, &rows, err));
+        if (rows == 0)
+            return tt_pq_writer_finish(writer, err);
+        for (uint32_t k = 0; k < rows; k++) {
+            for (uint32_t i = 0; i < columns->len; i++)
+                tt_pq_put_row(writer, i, tt_pq_column_at(f, columns->ptr[i]), &batches[i], k);
+            TT_TRY(tt_pq_end_row(writer, err));
+        }
+    }
+}
+
+static tt_rc write_out(int fd, const char *name, uint64_t *at, tt_buf *out, size_t above, tt_err *err)
+{
+    if (out->len <= above)
+        return TT_OK;
+    TT_TRY(tt_buf_check(out, err));
+    int errnum = tt_fd_write_at(fd, *at, out->ptr, out->len);
+    if (errnum)
+        return tt_fail_errno(err, errnum, "%s: cannot write", name);
+    *at += out->len;
+    tt_buf_clear(out);
+    return TT_OK;
+}
+
+static tt_rc write_text(int fd, const char *name, bool is_csv, const tt_pq_file *f, const tt_column_list *columns, tt_pq_scan *scan, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf out = {0};
+    const tt_pq_batch *batches;
+    uint64_t at = 0;
+    tt_pq_put_line_fn *put_line = is_csv ? tt_pq_put_csv_line : tt_pq_put_json_line;
+    if (is_csv)
+        tt_pq_put_csv_header(f, columns->ptr, columns->len, &out);
+    for (uint32_t rows;;) {
+        TT_TRY(tt_pq_scan_next(scan, BATCH_ROWS, &batches, &rows, err));
+        if (rows == 0)
+            return write_out(fd, name, &at, &out, 0, err);
+        for (uint32_t i = 0; i < rows; i++) {
+            put_line(f, columns->ptr, columns->len, batches, i, &out);
+            TT_TRY(write_out(fd, name, &at, &out, OUT_BYTES, err));
+        }
+    }
+}
+
+static tt_rc rows_into_text(tt_cli *cli, const tt_pq_file *f, const tt_column_list *columns, tt_pq_scan *scan, const char *output, tt_err *err)
+{
+    const char *part = tt_arena_printf(tt_cli_arena(cli), "%s.part", output);
+    if (!part)
+        return tt_fail(err, TT_NOMEM, "out of memory");
+    TT_FD_AUTO int fd = tt_sys.open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return tt_fail_errno(err, errno, "%s: cannot create", part);
+    tt_rc rc = write_text(fd, output, tt_has_extension(tt_str_of(output), csv_names), f, columns, scan, err);
+    if (rc == TT_OK && (tt_sys.fsync(fd) != 0 || tt_sys.rename(part, output) != 0))
+        rc = tt_fail_errno(err, errno, "%s: cannot complete", output);
+    if (rc != TT_OK)
+        tt_sys.unlink(part);
+    return rc;
+}
+
+static tt_rc from_parquet(tt_cli *cli, const char *input, const char *output, tt_err *err)
+{
+    TT_PQ_AUTO tt_pq_file *f = NULL;
+    TT_PQ_SCAN_AUTO tt_pq_scan *scan = NULL;
+    tt_column_list columns = {0};
+    bool to_parquet = tt_has_extension(tt_str_of(output), parquet_names);
+    if (!to_parquet && !tt_has_extension(tt_str_of(output), csv_names) && !tt_has_extension(tt_str_of(output), jsonl_names))
+        return tt_fail(err, TT_USAGE, "%s: cannot tell the form of the output: name it .csv, .jsonl or .parquet", output);
+    if (tt_is_packed_name(tt_str_of(output)))
+        return tt_fail(err, TT_UNSUPPORTED, "%s: compressed text is not written: write it plain and compress it", output);
+    TT_TRY(tt_pq_open(input, NULL, &f, err));
+    tt_rc rc = tt_choose_columns(cli, f, &columns, err);
+    if (rc == TT_OK)
+        rc = tt_pq_scan_new(f, columns.ptr, (uint32_t)columns.len, BATCH_ROWS, &scan, err);
+    if (rc == TT_OK)
+        rc = to_parquet ? rows_into_parquet(cli, f, &columns, scan, output, err) : rows_into_text(cli, f, &columns, scan, output, err);
+    tt_vec_deinit(&columns);
+    return rc;
+}
+
+/* ---- the command ---- */
+
+static tt_rc convert(tt_cli *cli, tt_err *err)
+{
+    const char *input = tt_cli_operand(cli, 0).ptr, *output = tt_cli_operand(cli, 1).ptr;
+    bool reads_parquet = tt_has_extension(tt_str_of(input), parquet_names), writes_parquet = tt_has_extension(tt_str_of(output), parquet_names);
+    if (!reads_parquet && !writes_parquet)
+        return tt_fail(err, TT_USAGE, "neither %s nor %s is a Parquet file by its name: one must end in .parquet", input, output);
+    if (reads_parquet && tt_cli_has(cli, "--column"))
+        return tt_fail(err, TT_USAGE, "--column: a Parquet input has its types: the flag is for CSV and JSON lines");
+    if (!reads_parquet && tt_cli_has(cli, "--columns"))
+        return tt_fail(err, TT_USAGE, "--columns: only of a Parquet input can columns be chosen");
+    return reads_parquet ? from_parquet(cli, input, output, err) : records_into_parquet(cli, input, output, err);
+}
+TT_CLI_COMMAND(tt_cmd_parquet_convert, convert)
