@@ -7,9 +7,6 @@
 #include "server/execution_routes.h"
 #include "work/execution.h"
 
-/* A record per execution, from its id to the number of its task. */
-#define TT_EXECUTION_RECORD TT_STR("execution")
-
 /* What is asked for; the request owns all of it. */
 typedef struct {
     tt_str program;         /* its name */
