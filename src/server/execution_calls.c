@@ -82,6 +82,18 @@ static tt_rc prepare(tt_execution_start *s, const tt_execution_wish *wish, tt_er
     return rc;
 }
 
+void tt_execution_receive(tt_req *req, void (*read)(void *start), void (*done)(tt_execution_start *s, tt_rc rc, const tt_err *err))
+{
+    tt_execution_start *s = tt_arena_alloc(tt_req_arena(req), sizeof *s);
+    if (!s) {
+        tt_req_errorf(req, TT_NOMEM, "no memory for this request");
+        return;
+    }
+    s->req = req;
+    s->done = done;
+    tt_pool_run(area_of(req)->pool, read, s);
+}
+
 void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
 {
     tt_err err = {0};

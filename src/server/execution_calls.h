@@ -32,6 +32,8 @@ typedef struct tt_execution_start {
     tt_program *program;
 } tt_execution_start;
 
+/* For a handler: calls read(start) on the pool, which reads the request and begins, or answers. */
+void tt_execution_receive(tt_req *req, void (*read)(void *start), void (*done)(tt_execution_start *s, tt_rc rc, const tt_err *err));
 /* Not on an HTTP thread: the program may have to describe itself. s is zeroed but for req and done, in the request's arena. */
 void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish);
 
