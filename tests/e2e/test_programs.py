@@ -3,6 +3,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -326,6 +327,44 @@ def test_maps_are_kept_between_runs(programs):
     assert "there is no conversion map" in programs.here("reads").stderr
     assert programs.here("makes").returncode == 0
     assert json.loads(programs.tutti("run", "reads", "--here", "--json").stdout)["result"] == ["de", "__"]
+
+
+PLATFORM = """
+from datetime import datetime
+from pandas import DataFrame
+from .base_platform import BasePlatform
+
+
+class PrivateScrapingPlatform2(BasePlatform):
+    API_URL = 'http://api.url'
+
+    def __init__(self, username: str, password: str, start_date: datetime, end_date: datetime, storage: dict):
+        super().__init__()
+        STORAGE_OPTIONS = {'mysql': self._store_mysql, 'mail': self._send_mail}
+        self.start_date = start_date
+        self._store = STORAGE_OPTIONS[storage['type']]
+        self._storage_settings = storage['settings']
+
+    def _run(self):
+        data = DataFrame({'channel': ['1234-5678', 'bad'], 'spend': [1.5, float('nan')], 'n': [1, 2], 'day': [self.start_date] * 2})
+        self.update('original', data.to_csv())
+        data['channel'] = self._regex(column=data['channel'], pattern=r'^(\\d{4}-\\d{4})$', fallback='9999-9999')
+        self.update('processing', 'completed')
+        self._store(data, self._storage_settings)
+        return True
+"""
+
+
+def test_a_platform_of_the_older_collector_runs_in_place(programs):
+    pytest.importorskip("pandas")
+    programs.add("private_scraping_platform_2.py", PLATFORM, 0o644)
+    programs.add("base_platform.py", "raise ImportError('the older one')", 0o644)
+    result = programs.here("private_scraping_platform_2", "username=a", "password=b", "start_date=2026-01-02", "end_date=today",
+                           'storage={"type":"mysql","settings":{"table":"t"}}', env={"TUTTI_PROGRAMS_PYTHON": sys.executable})
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"channel": "1234-5678", "spend": 1.5, "n": 1, "day": "2026-01-02T00:00:00"},
+        {"channel": "9999-9999", "spend": None, "n": 2, "day": "2026-01-02T00:00:00"}], result
+    assert "processing: completed" in result.stderr
 
 
 def test_a_c_program_that_does_not_compile_says_where(programs):
