@@ -365,3 +365,24 @@ tt_rc tt_program_prepare_python(const tt_program_env *env, const tt_program_file
     *ret_argv = argv;
     return TT_OK;
 }
+
+/* ---- environment ---- */
+
+size_t tt_program_blank_env(const char **env, size_t n, tt_arena *arena)
+{
+    size_t count;
+    const tt_option *rows = tt_option_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        char name[64];
+        tt_str rest = tt_str_of(rows[i].aliases), alias;
+        const char *blank = rows[i].secret ? tt_arena_printf(arena, "%s=", tt_option_env_name(&rows[i], name)) : NULL;
+        if (!blank)
+            continue;
+        if (n < TT_PROGRAM_MOST_ENV)
+            env[n++] = blank;
+        while (tt_str_cut(&rest, ',', &alias) && n < TT_PROGRAM_MOST_ENV)
+            if ((blank = tt_arena_printf(arena, "%.*s=", TT_STR_ARG(tt_str_slice(alias, 0, strcspn(alias.ptr, "*,"))))))
+                env[n++] = blank;
+    }
+    return n;
+}
