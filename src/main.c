@@ -102,13 +102,24 @@ static const tt_flag start_flags[] = {
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
     {"--overlap", NULL, "N", .help = "take so many answers for each item, from different workers; default: 1"},
+    {"--key", NULL, "COLUMN", .help = "hand out items with the same value in this column one after the other, in input order"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
     {NULL},
 };
-static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
-static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag errors_flags[] = {
+    {"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
+static const tt_flag retry_flags[] = {
+    {"--ids", NULL, "ID,ID", NULL, true, "only these items"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
 static const tt_flag redo_flags[] = {
     {"--id", NULL, "ID", NULL, true, "this item; several times, or ID,ID"},
     {"--all", .help = "every item that is received"},
@@ -124,7 +135,7 @@ static const tt_flag clean_flags[] = {{"--output", .help = "delete the output fi
 static const tt_flag pull_flags[] = {
     {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
-    {"--batch", NULL, "N", "100", .help = "items asked for at once, without -n"},
+    {"--batch", NULL, "N", .help = "items asked for at once, without -n; default: as many as come back within about a second"},
     {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
     {"--worker", NULL, "NAME", .help = "the name under which the job shows these items; host and process when not given"},
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
@@ -225,6 +236,7 @@ static const char *const program_settings[] = {"--programs", NULL};
 static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
 static const tt_flag cat_flags[] = {
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--skip", NULL, "N", "0", .help = "pass over the first N rows; pages that hold nothing else are not read"},
     {"--csv", .help = "CSV with a header instead of JSON lines"},
     {NULL},
 };
@@ -240,6 +252,7 @@ static const tt_flag convert_flags[] = {
 static const tt_flag head_flags[] = {
     {"--lines", "-n", "N", "10", .help = "so many rows"},
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--skip", NULL, "N", "0", .help = "pass over the first N rows; pages that hold nothing else are not read"},
     {"--csv", .help = "CSV with a header instead of JSON lines"},
     {NULL},
 };
@@ -248,7 +261,8 @@ static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
     {NULL, "up", "Start the server and its workers on this machine.", .options = every_setting, .fn = up,
-     .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.",
+     .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.\n"
+                "SIGHUP applies what changed in the configuration file, SIGQUIT writes the state into the log.",
      .example = "tutti up --data ./data --listen 127.0.0.1:5005"},
     {NULL, "server", "Start the server alone.", .options = every_setting, .fn = server},
     {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = every_setting, .fn = worker,

@@ -253,7 +253,7 @@ static tt_rc flush(tt_cli *cli, tt_buf *out, size_t above, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc print_rows(tt_cli *cli, const tt_pq_file *f, const tt_column_list *columns, uint64_t limit, tt_err *err)
+static tt_rc print_rows(tt_cli *cli, const tt_pq_file *f, const tt_column_list *columns, uint64_t skip, uint64_t limit, tt_err *err)
 {
     TT_PQ_SCAN_AUTO tt_pq_scan *scan = NULL;
     TT_BUF_AUTO tt_buf out = {0};
@@ -261,6 +261,7 @@ static tt_rc print_rows(tt_cli *cli, const tt_pq_file *f, const tt_column_list *
     bool is_csv = tt_cli_has(cli, "--csv");
     tt_pq_put_line_fn *put = is_csv ? tt_pq_put_csv_line : tt_pq_put_json_line;
     TT_TRY(tt_pq_scan_new(f, columns->ptr, (uint32_t)columns->len, limit < BATCH_ROWS ? (limit ? (uint32_t)limit : 1) : BATCH_ROWS, &scan, err));
+    TT_TRY(tt_pq_scan_seek(scan, skip < tt_pq_row_count(f) ? skip : tt_pq_row_count(f), err));
     if (is_csv)
         tt_pq_put_csv_header(f, columns->ptr, columns->len, &out);
     for (uint32_t rows; limit; limit -= rows) {
@@ -281,10 +282,12 @@ static tt_rc print_file(tt_cli *cli, uint64_t limit, tt_err *err)
 {
     TT_PQ_AUTO tt_pq_file *f = NULL;
     tt_column_list columns = {0};
+    uint64_t skip;
+    TT_TRY(tt_parse_u64(tt_cli_flag(cli, "--skip"), &skip, err));
     TT_TRY(open_operand(cli, &f, err));
     tt_rc rc = tt_choose_columns(cli, f, &columns, err);
     if (rc == TT_OK)
-        rc = print_rows(cli, f, &columns, limit, err);
+        rc = print_rows(cli, f, &columns, skip, limit, err);
     tt_vec_deinit(&columns);
     return rc;
 }

@@ -6,8 +6,8 @@
 #include "data/reader_impl.h"
 
 /* To add a reader: write reader_x.c with a row like theirs, declare the row in reader_impl.h, and add it here. */
-static const tt_reader_row *const rows[] = {&tt_reader_jsonl, &tt_reader_csv};
-static const char *const kinds[] = {"JsonlReader", "CsvReader", NULL};
+static const tt_reader_row *const rows[] = {&tt_reader_jsonl, &tt_reader_csv, &tt_reader_parquet};
+static const char *const kinds[] = {"JsonlReader", "CsvReader", "ParquetReader", NULL};
 
 static const uint64_t default_item_bytes = 8u << 20;
 static const uint64_t max_item_bytes = 512u << 20; /* so that the offsets in a loaded block fit */
@@ -20,8 +20,8 @@ static tt_rc find_row(const tt_reader_spec *spec, const tt_reader_row **ret, tt_
         if (spec->kind.len ? tt_str_is(spec->kind, rows[i]->kind) : tt_has_extension(tt_str_of(spec->paths[0]), rows[i]->extensions))
             return *ret = rows[i], TT_OK;
     if (spec->kind.len)
-        return tt_fail(err, TT_INVALID, "unknown reader `%.*s`: there are JsonlReader and CsvReader", TT_STR_ARG(tt_str_slice(spec->kind, 0, 100)));
-    return tt_fail(err, TT_INVALID, "the name of `%s` does not say how to read it: name a reader, JsonlReader or CsvReader", spec->paths[0]);
+        return tt_fail(err, TT_INVALID, "unknown reader `%.*s`: there are JsonlReader, CsvReader and ParquetReader", TT_STR_ARG(tt_str_slice(spec->kind, 0, 100)));
+    return tt_fail(err, TT_INVALID, "the name of `%s` does not say how to read it: name a reader, JsonlReader, CsvReader or ParquetReader", spec->paths[0]);
 }
 
 typedef struct {

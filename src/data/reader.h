@@ -47,7 +47,7 @@ void tt_loaded_unref(tt_loaded *l);
 typedef struct tt_reader tt_reader;
 
 typedef struct {
-    tt_str kind;             /* "JsonlReader", "CsvReader"; empty: by the file's name (.jsonl .ndjson .json .csv .tsv, before .gz/.zst) */
+    tt_str kind;             /* "JsonlReader", "CsvReader", "ParquetReader"; empty: by the file's name (.jsonl .ndjson .json .csv .tsv, before .gz/.zst; .parquet .pq) */
     const tt_roots *roots;
     const char *spool_dir;
     char *const *paths;      /* expanded, in order */

@@ -32,7 +32,7 @@ typedef struct {
     tt_rc (*load)(tt_reader *r, const tt_block *block, tt_loaded **ret, tt_err *err);
 } tt_reader_row;
 
-extern const tt_reader_row tt_reader_jsonl, tt_reader_csv;
+extern const tt_reader_row tt_reader_jsonl, tt_reader_csv, tt_reader_parquet;
 
 struct tt_reader {
     const tt_reader_row *row;

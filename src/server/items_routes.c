@@ -72,8 +72,7 @@ static void serve(tt_req *req)
     tt_job *j = tt_items_job_for(req, job_name(req));
     if (!j)
         return;
-    int64_t n = tt_req_int(req, "batch_size");
-    tt_items_serve(req, j, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, tt_req_has(req, "lease"));
+    tt_items_serve(req, j, "batch_size", tt_req_has(req, "lease"));
 }
 
 static void receive(tt_req *req)
@@ -189,7 +188,7 @@ static void report(tt_req *req)
 
 static const tt_param scramble_params[] = {
     JOB_NAME,
-    {"reader_name", TT_PARAM_STR, true, NULL, "JsonlReader or CsvReader; empty: by the input's name"},
+    {"reader_name", TT_PARAM_STR, true, NULL, "JsonlReader, CsvReader or ParquetReader; empty: by the input's name"},
     {"writer_name", TT_PARAM_STR, true, NULL, "JsonlWriter or CsvWriter; empty: by the output's name"},
     TOKEN,
     {"clean_start", TT_PARAM_BOOL, false, "false", "Start over; an output that exists is put aside"},

@@ -239,6 +239,19 @@ def test_the_corpora(shared: Path, folder: str, is_long: bool) -> None:
     assert compared
 
 
+@pytest.mark.parametrize("options", [{"data_page_version": "2.0", "compression": "zstd"}, {"compression": "none"}, {"use_dictionary": False, "compression": "snappy"},
+                                     {"data_page_version": "2.0", "compression": "none", "data_page_size": 3000}])
+def test_rows_are_passed_over(tmp_path: Path, options: Dict[str, Any]) -> None:
+    rows = 30_000
+    table = pa.table({"n": pa.array(range(rows), pa.int64()), "s": pa.array([None if i % 7 == 0 else "t%d" % (i % 900) for i in range(rows)]),
+                      "l": pa.array([["e%d" % k for k in range(i % 4)] if i % 5 else None for i in range(rows)], pa.list_(pa.string())),
+                      "b": pa.array([i % 3 == 0 for i in range(rows)])})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=13_000, **options)
+    for skip in (0, 1, 4095, 4096, 5000, 12_999, 13_000, 25_500, 29_999, 30_000, 40_000):
+        got = tutti("head", "-n", 3, "--skip", skip, tmp_path / "a.parquet").out.splitlines()
+        assert [json.loads(line) for line in got] == table.slice(skip, 3).to_pylist(), skip
+
+
 def test_hints_of_pandas_and_arrow(tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"c": pd.Categorical(["a", "b", "a"]), "n": pd.array([1, None, 3], dtype="Int64"), "s": ["x", "y", "z"],

@@ -62,6 +62,30 @@ static uint64_t read_rows(const tt_pq_file *f, uint32_t group, uint32_t column, 
     return hash;
 }
 
+/* Passes over many rows at once, and then reads the same that is read without. */
+static void read_behind(const tt_pq_file *f, uint32_t group, uint32_t column)
+{
+    uint64_t rows = tt_pq_row_group_at(f, group)->row_count, hashes[2] = {0};
+    const tt_pq_column *c = tt_pq_column_at(f, column);
+    for (int hops = 0; hops < 2 && rows > BATCH + 9 && rows <= ROWS_MAX; hops++) {
+        tt_pq_reader *r = NULL;
+        tt_pq_batch b;
+        uint64_t skip = rows - 9;
+        tt_assert(tt_pq_reader_new(f, column, hops ? 8 : BATCH, &r, NULL) == TT_OK && tt_pq_reader_seek(r, group, NULL) == TT_OK);
+        for (uint64_t n; !hops && skip; skip -= n) {
+            tt_assert(tt_pq_reader_next(r, skip < BATCH ? (uint32_t)skip : BATCH, &b, NULL) == TT_OK && b.row_count);
+            n = b.row_count;
+        }
+        tt_rc rc = tt_pq_reader_skip(r, skip, NULL);
+        for (uint32_t n = 1, done = 0; rc == TT_OK && done < 8; done += n) {
+            rc = tt_pq_reader_next(r, 1, &b, NULL);
+            hashes[hops] = rc == TT_OK ? text_hash(c, &b, 0, hashes[hops]) : 0;
+        }
+        tt_pq_reader_free(r);
+    }
+    tt_assert(hashes[0] == hashes[1]);
+}
+
 static void look_at(const tt_pq_file *f, uint32_t group, uint32_t column)
 {
     tt_arena arena = {.limit_bytes = 64 << 20};
@@ -78,6 +102,8 @@ static void look_at(const tt_pq_file *f, uint32_t group, uint32_t column)
     uint64_t whole = read_rows(f, group, column, BATCH, false, &failed), again = read_rows(f, group, column, 7, false, &failed_too);
     tt_assert(failed || failed_too || whole == again);
     read_rows(f, group, column, 5, true, &failed);
+    if (!failed_too)
+        read_behind(f, group, column);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

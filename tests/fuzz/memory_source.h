@@ -20,6 +20,8 @@ tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, 
 
 void tt_source_close(tt_source *s) { free(s); }
 const char *tt_source_path(const tt_source *s) { return "memory.csv"; }
+bool tt_source_is_packed(const tt_source *s) { return false; }
+bool tt_source_size(tt_source *s, uint64_t *ret_bytes) { return *ret_bytes = s->bytes.len, true; }
 void tt_source_hash_reads(tt_source *s) {}
 
 tt_rc tt_source_read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t *ret_len, tt_err *err)

@@ -39,7 +39,7 @@ tt_rc tt_pq_pages_seek(tt_pq_pages *p, uint32_t row_group, uint32_t column, tt_e
 /* The header of the next data page that has slots into p->header; *ret_found false: there is none. */
 tt_rc tt_pq_pages_next(tt_pq_pages *p, bool *ret_found, tt_err *err) TT_MUST_CHECK;
 /* The unpacked bytes of the page in hand: levels and values. Of version 2 *ret_levels are those before the values, else empty. Valid until the
- * next call but for tt_pq_pages_dictionary. */
+ * next call: a dictionary that they need must be loaded before. */
 tt_rc tt_pq_pages_unpack(tt_pq_pages *p, tt_str *ret_levels, tt_str *ret_values, tt_err *err) TT_MUST_CHECK;
 /* Loads the dictionary, if one was seen. */
 tt_rc tt_pq_pages_dictionary(tt_pq_pages *p, tt_err *err) TT_MUST_CHECK;

@@ -358,6 +358,8 @@ static const tt_pq_decode_row rows[TT_PQ_ENCODINGS] = {
     [TT_PQ_E_BYTE_STREAM_SPLIT] = {ON(FLOAT) | ON(DOUBLE) | ON(INT32) | ON(INT64) | ON(FIXED), false, false, start_split, read_split, skip_split},
 };
 
+bool tt_pq_gives_codes(int32_t encoding) { return encoding >= 0 && encoding < TT_PQ_ENCODINGS && rows[encoding].gives_codes; }
+
 bool tt_pq_decoder_reserve(tt_pq_decoder *d, size_t keep, size_t count)
 {
     size_t total = keep + count;

@@ -50,6 +50,8 @@ struct tt_pq_decoder {
 bool tt_pq_decoder_reserve(tt_pq_decoder *d, size_t keep, size_t count);
 /* The values of a page. Bytes that were made for the page before are no longer valid. */
 const char *tt_pq_decoder_open(tt_pq_decoder *d, int32_t encoding, const uint8_t *at, const uint8_t *end);
+/* Values of this encoding are codes of a dictionary. */
+bool tt_pq_gives_codes(int32_t encoding);
 const char *tt_pq_decoder_read(tt_pq_decoder *d, size_t at, size_t count);
 const char *tt_pq_decoder_skip(tt_pq_decoder *d, size_t count);
 void tt_pq_decoder_deinit(tt_pq_decoder *d);

@@ -17,11 +17,13 @@ tt_rc tt_pq_read_at(const tt_pq_file *f, uint64_t at, void *buf, size_t len, tt_
     size_t got = 0;
     if (at > f->size_bytes || len > f->size_bytes - at)
         return tt_fail(err, TT_CORRUPT, "%s: %zu bytes at offset %llu lie outside of the file", f->name, len, (unsigned long long)at);
-    if (f->fd < 0) {
+    if (f->fd < 0 && !f->source) {
         memcpy(buf, f->memory.ptr + at, len);
         return TT_OK;
     }
-    int errnum = tt_fd_read_at(f->fd, at, buf, len, &got);
+    if (f->source)
+        TT_TRY(tt_source_read_at(f->source, at, buf, len, &got, err));
+    int errnum = f->source ? 0 : tt_fd_read_at(f->fd, at, buf, len, &got);
     if (errnum)
         return tt_fail_errno(err, errnum, "%s: cannot read", f->name);
     if (got < len)
@@ -55,11 +57,11 @@ static tt_rc read_footer(tt_pq_file *f, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc open_file(int fd, tt_str memory, const char *name, const tt_pq_options *options, tt_pq_file **ret, tt_err *err)
+static tt_rc open_file(int fd, tt_source *source, tt_str memory, const char *name, const tt_pq_options *options, tt_pq_file **ret, tt_err *err)
 {
     struct stat st;
     tt_pq_file *f = TT_NEW(tt_pq_file);
-    *f = (tt_pq_file){.fd = fd, .memory = memory, .size_bytes = memory.len, .options = defaults, .name = tt_dup_cstr(name)};
+    *f = (tt_pq_file){.fd = fd, .source = source, .memory = memory, .size_bytes = memory.len, .options = defaults, .name = tt_dup_cstr(name)};
     if (options && options->max_footer_bytes)
         f->options.max_footer_bytes = options->max_footer_bytes;
     if (options && options->max_page_bytes)
@@ -71,6 +73,8 @@ static tt_rc open_file(int fd, tt_str memory, const char *name, const tt_pq_opti
         rc = tt_fail(err, TT_INVALID, "%s: not a regular file", name);
     else if (fd >= 0)
         f->size_bytes = (uint64_t)st.st_size;
+    if (source && (tt_source_is_packed(source) || !tt_source_size(source, &f->size_bytes)))
+        rc = tt_fail(err, TT_UNSUPPORTED, "%s: a Parquet file that is compressed as a whole: unpack it first", name);
     if (rc == TT_OK)
         rc = read_footer(f, err);
     if (rc != TT_OK) {
@@ -86,17 +90,22 @@ tt_rc tt_pq_open(const char *path, const tt_pq_options *options, tt_pq_file **re
     int fd = tt_sys.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
     if (fd < 0)
         return tt_fail_errno(err, errno, "%s: cannot open", path);
-    return open_file(fd, (tt_str){0}, path, options, ret, err);
+    return open_file(fd, NULL, (tt_str){0}, path, options, ret, err);
 }
 
 tt_rc tt_pq_open_fd(int fd, const char *name, const tt_pq_options *options, tt_pq_file **ret, tt_err *err)
 {
-    return open_file(fd, (tt_str){0}, name, options, ret, err);
+    return open_file(fd, NULL, (tt_str){0}, name, options, ret, err);
+}
+
+tt_rc tt_pq_open_source(tt_source *source, const tt_pq_options *options, tt_pq_file **ret, tt_err *err)
+{
+    return open_file(-1, source, (tt_str){0}, tt_source_path(source), options, ret, err);
 }
 
 tt_rc tt_pq_open_memory(tt_str bytes, const char *name, const tt_pq_options *options, tt_pq_file **ret, tt_err *err)
 {
-    return open_file(-1, bytes, name, options, ret, err);
+    return open_file(-1, NULL, bytes, name, options, ret, err);
 }
 
 void tt_pq_close(tt_pq_file *f)

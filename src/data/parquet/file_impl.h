@@ -9,7 +9,8 @@ struct tt_pq_file {
     tt_arena arena;      /* all that the accessors give out */
     tt_pq_options options;
     const char *name;
-    int fd;              /* -1: memory */
+    int fd;              /* -1: source or memory */
+    tt_source *source;   /* NULL: memory */
     tt_str memory;
     uint64_t size_bytes;
     char *footer;        /* heap; strings of the footer point into it */

@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "data/parquet/format.h"
+#include "io/source.h"
 
 typedef struct tt_pq_file tt_pq_file;
 
@@ -136,6 +137,8 @@ typedef struct {
 tt_rc tt_pq_open(const char *path, const tt_pq_options *options, tt_pq_file **ret, tt_err *err) TT_MUST_CHECK;
 /* Takes the descriptor, also when it fails. name: for messages. */
 tt_rc tt_pq_open_fd(int fd, const char *name, const tt_pq_options *options, tt_pq_file **ret, tt_err *err) TT_MUST_CHECK;
+/* Reads through the source, which must outlive the file. TT_UNSUPPORTED of a compressed one. */
+tt_rc tt_pq_open_source(tt_source *source, const tt_pq_options *options, tt_pq_file **ret, tt_err *err) TT_MUST_CHECK;
 /* The bytes stay the caller's and must outlive the file. */
 tt_rc tt_pq_open_memory(tt_str bytes, const char *name, const tt_pq_options *options, tt_pq_file **ret, tt_err *err) TT_MUST_CHECK;
 void tt_pq_close(tt_pq_file *f);

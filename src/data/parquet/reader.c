@@ -135,6 +135,8 @@ static tt_rc open_page(tt_pq_reader *r, tt_err *err)
     tt_str levels, values;
     if (r->is_open)
         return TT_OK;
+    if (tt_pq_gives_codes(r->pages.header.encoding)) /* first, because the page's bytes may lie where the dictionary's are read to */
+        TT_TRY(tt_pq_pages_dictionary(&r->pages, err));
     TT_TRY(tt_pq_pages_unpack(&r->pages, &levels, &values, err));
     const char *why = open_levels(r, levels, &values);
     const uint8_t *at = (const uint8_t *)values.ptr;
@@ -153,7 +155,6 @@ static tt_rc open_codes(tt_pq_reader *r, tt_err *err)
 {
     if (!r->values.row->gives_codes)
         return TT_OK;
-    TT_TRY(tt_pq_pages_dictionary(&r->pages, err));
     if (!r->pages.is_dictionary_loaded)
         return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "it needs a dictionary, and there is none", err);
     r->values.code_width = r->pages.code_width;

@@ -1,0 +1,59 @@
+"""Parquet files as the input of jobs."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+from tutti_process import Tutti, until
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def rows_of(start: int, count: int) -> List[Any]:
+    return [{"n": i, "s": None if i % 7 == 0 else "text %d" % i, "l": [i, i + 1] if i % 3 else None} for i in range(start, start + count)]
+
+
+def write(path: Path, start: int, count: int, **options: Any) -> None:
+    schema = pa.schema([("n", pa.int64()), ("s", pa.string()), ("l", pa.list_(pa.int64()))])
+    pq.write_table(pa.Table.from_pylist(rows_of(start, count), schema), path, **options)
+
+
+def claim(one: Tutti, n: int) -> List[Any]:
+    answer = one.post("/v1/jobs/j/claim", params={"n": n, "wait": "60s"}, timeout=90)
+    assert answer.status == 200, answer.json
+    return answer.json["items"]
+
+
+def results(one: Tutti, items: List[Any]) -> None:
+    assert one.post("/v1/jobs/j/results", items, timeout=90).status == 200
+
+
+def test_rows_are_items_over_files_and_a_crash(tutti) -> None:
+    one = tutti(start=False)
+    write(one.cwd / "a.parquet", 0, 9_000, row_group_size=2_500, data_page_size=1_000, compression="snappy")
+    write(one.cwd / "b.parquet", 9_000, 6_000, compression="zstd", data_page_version="2.0")
+    one.start()
+    assert one.post("/v1/jobs", {"name": "j", "input": "*.parquet", "output": "out.jsonl"}).status == 201
+    until(lambda: one.get("/v1/jobs/j").json["total"] == 15_000, "a plan", 60)
+    results(one, claim(one, 5_000))
+    one.kill()
+    one.start()
+    while True:
+        items = claim(one, 4_000)
+        if not items:
+            break
+        results(one, items)
+    out = [json.loads(line) for line in (one.cwd / "out.jsonl").read_text().splitlines()]
+    assert sorted(out, key=lambda row: row["n"]) == rows_of(0, 15_000)
+
+
+def test_what_cannot_be_read_refuses_the_job(tutti) -> None:
+    one = tutti()
+    pq.write_table(pa.table({"deep": pa.array([[[1]]], pa.list_(pa.list_(pa.int64())))}), one.cwd / "deep.parquet")
+    (one.cwd / "bad.parquet").write_bytes(b"PAR1 no footer PAR1")
+    for name, why in (("deep", "column `deep.list.element.list.element` is a list of lists"), ("bad", "the footer")):
+        answer = one.post("/v1/jobs", {"name": "j", "input": "%s.parquet" % name, "output": "out.jsonl"})
+        assert 400 <= answer.status < 500 and why in answer.json["detail"], answer
