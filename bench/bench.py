@@ -35,11 +35,17 @@ class Size:
     memory_large: int = 10_000_000
     resume: int = 10_000_000
     parquet_rows: int = 10_000_000
+    tasks: int = 1_000_000
+    rq: int = 1_500
+    celery: int = 10_000
+    starts: int = 1_000
+    executables: int = 2_000
 
 
 QUICK = Size(items=300_000, items_small=100_000, planchet=3_000, planchet_many=0, beanstalkd=2_000,
              beanstalkd_relaxed=20_000, redis=50_000, real=20_000, real_planchet=2_000, memory_small=100_000,
-             memory_large=1_000_000, resume=2_000_000, parquet_rows=1_000_000)
+             memory_large=1_000_000, resume=2_000_000, tasks=100_000, rq=300, celery=3_000, starts=200, executables=500,
+             parquet_rows=1_000_000)
 
 
 class Context:
@@ -51,6 +57,8 @@ class Context:
         self.parquet, self.bench_dir = binaries / "bench_parquet", BENCH_DIR
         self.tutti = options.tutti or ROOT_DIR / "build" / "tutti"
         self.python = ROOT_DIR / ".venv-bench" / "bin" / "python"
+        self.work_python = ROOT_DIR / ".venv-bench-work" / "bin" / "python"
+        self.figures = {}  # the machine's own, of this run
         self.directory = directory
         self.size = QUICK if options.quick else Size()
         self.rounds = options.rounds or (1 if options.quick else 5)
@@ -125,6 +133,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="run-", dir=out_dir) as directory:
         context = Context(options, Path(directory))
         figures = run_json([str(context.probe), "machine", directory])
+        context.figures = figures
         lines = run_rows(options, context)
     document = {"schema": 1, "quick": options.quick, "rounds": context.rounds, "sizes": asdict(context.size),
                 "machine": figures, "lines": lines, "notes": context.notes, "faults": context.faults,

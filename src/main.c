@@ -79,6 +79,7 @@ static const tt_operand one_job[] = {JOB, {NULL}};
 static const tt_operand maybe_job[] = {{"[NAME]", "the job", "job"}, {NULL}};
 static const tt_operand new_job[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_operand shell[] = {{"[SHELL]", "bash, zsh or fish", "bash|zsh|fish"}, {NULL}};
+static const tt_operand one_schedule[] = {{"NAME", "the schedule"}, {NULL}};
 static const tt_operand phrase[] = {{"PHRASE...", "words like `4 days back` or `every monday at 9`"}, {NULL}};
 static const tt_operand one_secret[] = {{"NAME", "the secret, like dev/db/warehouse/read"}, {NULL}};
 static const tt_operand page[] = {{"[PAGE]", "tutti, tutti-NOUN or tutti.ini"}, {NULL}};
@@ -101,13 +102,24 @@ static const tt_flag start_flags[] = {
     {"--max-in-flight", NULL, "N", .help = "have at most so many items in the hands of workers"},
     {"--priority", NULL, "N", .help = "before jobs of a lower one, for workers that serve any job; default: 0"},
     {"--overlap", NULL, "N", .help = "take so many answers for each item, from different workers; default: 1"},
+    {"--key", NULL, "COLUMN", .help = "hand out items with the same value in this column one after the other, in input order"},
     {"--job-token-file", NULL, "FILE", .help = "a file with a token that clients of this job must send"},
     {"--wait", .help = "wait for the end of the job"},
     {"--follow", .help = "wait, and show progress"},
     {NULL},
 };
-static const tt_flag errors_flags[] = {{"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"}, {NULL}};
-static const tt_flag retry_flags[] = {{"--ids", NULL, "ID,ID", NULL, true, "only these items"}, {NULL}};
+static const tt_flag errors_flags[] = {
+    {"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
+static const tt_flag retry_flags[] = {
+    {"--ids", NULL, "ID,ID", NULL, true, "only these items"},
+    {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
+    {"--state", NULL, "STATE", .help = "only those in this state: error or dead"},
+    {NULL},
+};
 static const tt_flag redo_flags[] = {
     {"--id", NULL, "ID", NULL, true, "this item; several times, or ID,ID"},
     {"--all", .help = "every item that is received"},
@@ -123,7 +135,7 @@ static const tt_flag clean_flags[] = {{"--output", .help = "delete the output fi
 static const tt_flag pull_flags[] = {
     {"--any", .help = "of any job, the highest priority first; NAME is a quoted pattern then, and each line names its job"},
     {"--lines", "-n", "N", .help = "one batch of at most N items, instead of all until the job is complete"},
-    {"--batch", NULL, "N", "100", .help = "items asked for at once, without -n"},
+    {"--batch", NULL, "N", .help = "items asked for at once, without -n; default: as many as come back within about a second"},
     {"--wait", NULL, "DUR", "30s", .help = "how long the server may wait for items when all are handed out"},
     {"--worker", NULL, "NAME", .help = "the name under which the job shows these items; host and process when not given"},
     {"--lease", NULL, "DUR", "10m", .help = "how long the items stay ours"},
@@ -191,6 +203,24 @@ static const tt_operand one_worker[] = {{"NAME", "a worker's name"}, {NULL}};
 static const tt_operand one_key[] = {{"KEY", "the limit's key, which tasks name"}, {NULL}};
 static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
+static const tt_flag schedule_flags[] = {
+    {"--when", NULL, "TEXT", .help = "a phrase (`every monday at 9`), cron (`30 9 * * 1-5`) or a rule (`FREQ=DAILY`)"},
+    {"--program", NULL, "NAME", .help = "the program that runs"},
+    {"--set", "-s", "NAME=VALUE", NULL, true, "one setting of the program; dates like `yesterday` are understood when it runs"},
+    {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
+    {"--storage", NULL, "JSON", .help = "where its records go: {\"type\":\"...\",\"settings\":{...}}"},
+    {"--kind", NULL, "KIND", .help = "instead of a program: the kind of a task"},
+    {"--payload", NULL, "TEXT", .help = "what such a task gets"},
+    {"--zone", NULL, "ZONE", .help = "the time zone of its times; the server's own when not given"},
+    {"--missed", NULL, "HOW", .help = "times that passed while no server ran: latest (the last one runs), all, or skip"},
+    {"--overlap", NULL, "HOW", .help = "while the last run has not ended: skip or allow"},
+    {"--queue", NULL, "NAME", .help = "the queue that its tasks go to; default: default"},
+    {"--priority", NULL, "N", .help = "larger ones first"},
+    {"--attempts", NULL, "N", .help = "how often each is tried before it has failed"},
+    {"--paused", .help = "do not start it yet"},
+    {"--replace", .help = "take the place of another schedule of this name"},
+    {NULL},
+};
 static const tt_flag explain_flags[] = {
     {"--zone", NULL, "ZONE", .help = "a time zone, like Europe/Berlin; the server's own when not given"},
     {"--from", NULL, "PHRASE", .help = "as if now were this time"},
@@ -231,7 +261,8 @@ static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
     {NULL, "up", "Start the server and its workers on this machine.", .options = every_setting, .fn = up,
-     .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.",
+     .details = "Needs no configuration. Prints the addresses once it serves; stops at SIGTERM, at once at a second one.\n"
+                "SIGHUP applies what changed in the configuration file, SIGQUIT writes the state into the log.",
      .example = "tutti up --data ./data --listen 127.0.0.1:5005"},
     {NULL, "server", "Start the server alone.", .options = every_setting, .fn = server},
     {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = every_setting, .fn = worker,
@@ -302,6 +333,14 @@ static const tt_command commands[] = {
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
     {"worker", "show", "Show one worker process.", .operands = one_worker, .fn = tt_cmd_worker_show, .needs_server = true},
 
+    {"schedule", "list", "List all schedules.", .fn = tt_cmd_schedule_list},
+    {"schedule", "add", "Run a program again and again.", .flags = schedule_flags, .operands = one_schedule, .fn = tt_cmd_schedule_add,
+     .details = "The same schedule once more changes nothing.", .example = "tutti schedule add nightly --when 'daily at 2:30' --program report --set day=yesterday"},
+    {"schedule", "show", "Show one schedule.", .operands = one_schedule, .fn = tt_cmd_schedule_show},
+    {"schedule", "pause", "Let the times of a schedule pass.", .operands = one_schedule, .fn = tt_cmd_schedule_pause},
+    {"schedule", "resume", "Go on with a schedule, from now.", .operands = one_schedule, .fn = tt_cmd_schedule_resume},
+    {"schedule", "run", "Run a schedule now, beside its times.", .operands = one_schedule, .fn = tt_cmd_schedule_run},
+    {"schedule", "remove", "Remove a schedule; what it started goes on.", .operands = one_schedule, .fn = tt_cmd_schedule_remove},
     {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
 

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from . import servers
+from . import servers, work
 from .tools import BenchError, MemorySampler, run_json, tree_cpu_s
 
 KIB_PER_MIB = 1024
@@ -371,4 +371,5 @@ ROWS = {
     "parquet": [parquet_decode, parquet_unpack],
     "items": [throughput, with_mirror, against_planchet, many_connections, real_client, memory, resume],
     "start": [program_start],
+    "work": work.ROWS,
 }

@@ -197,6 +197,8 @@ static tt_rc gather_errors(tt_cli *cli, int64_t limit, json_t **ret, tt_err *err
         tt_buf_printf(&target, "?limit=%lld", (long long)(limit && left < PAGE ? left : PAGE));
         if (next)
             tt_buf_printf(&target, "&after=%lld", (long long)json_integer_value(next));
+        tt_buf_query(&target, "reason", tt_cli_flag(cli, "--reason"));
+        tt_buf_query(&target, "state", tt_cli_flag(cli, "--state"));
         TT_TRY(ask(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, &page, err));
         json_array_extend(all, json_object_get(page, "errors"));
         json_object_set(*ret, "next", json_object_get(page, "next") ? json_object_get(page, "next") : json_null());
@@ -269,11 +271,31 @@ static tt_rc put_ids(tt_cli *cli, const char *flag, const char *otherwise, tt_bu
     return tt_buf_check(body, err);
 }
 
+/* {"reason":"...","state":"..."} of the flags. */
+static tt_rc put_filter(tt_cli *cli, tt_buf *body, tt_err *err)
+{
+    static const char *const names[] = {"reason", "state"};
+    static const char *const flags[] = {"--reason", "--state"};
+    if (tt_cli_has(cli, "--ids"))
+        return tt_fail(err, TT_USAGE, "--ids names the items: leave out --reason and --state");
+    for (size_t i = 0; i < TT_COUNT(names); i++) {
+        if (!tt_cli_has(cli, flags[i]))
+            continue;
+        tt_buf_printf(body, "%s\"%s\":", body->len ? "," : "{", names[i]);
+        tt_buf_json_str(body, tt_cli_flag(cli, flags[i]));
+    }
+    tt_buf_char(body, '}');
+    return tt_buf_check(body, err);
+}
+
 static tt_rc job_retry(tt_cli *cli, tt_err *err)
 {
     TT_BUF_AUTO tt_buf answer = {0}, target = {0}, body = {0};
     TT_JSON_AUTO json_t *root = NULL;
-    TT_TRY(put_ids(cli, "--ids", "{}", &body, err));
+    if (tt_cli_has(cli, "--reason") || tt_cli_has(cli, "--state"))
+        TT_TRY(put_filter(cli, &body, err));
+    else
+        TT_TRY(put_ids(cli, "--ids", "{}", &body, err));
     tt_job_target(cli, "/retry", &target);
     TT_TRY(ask(cli, "POST", tt_buf_cstr(&target), tt_buf_view(&body), &answer, &root, err));
     if (tt_cli_json(cli))

@@ -141,7 +141,7 @@ static tt_rc job_pull(tt_cli *cli, tt_err *err)
     p.stream = !tt_cli_has(cli, "--lines");
     p.count = tt_cli_flag(cli, p.stream ? "--batch" : "--lines");
     TT_TRY(tt_parse_duration_ms(p.wait, &wait_ms, err));
-    if (tt_parse_i64(p.count, &count, NULL) != TT_OK || count < 1)
+    if (p.count.ptr && (tt_parse_i64(p.count, &count, NULL) != TT_OK || count < 1))
         return tt_fail(err, TT_USAGE, "`%.*s` is not a number of items: 1 or more is", TT_STR_ARG(p.count));
     tt_transport_allow_ms(cli, wait_ms);
     TT_TRY(tt_transport_where(cli, &where, err));

@@ -19,7 +19,7 @@ static const struct {
     {"--types", "types", TEXT},         {"--strict-json", "json", STRICT},      {"--lease", "lease", TEXT},
     {"--max-attempts", "max_attempts", NUMBER}, {"--clean-start", "clean_start", TRUE}, {"--cont", "cont", TRUE},
     {"--overwrite", "overwrite", TRUE},   {"--rate", "rate", TEXT},             {"--max-in-flight", "max_in_flight", NUMBER},
-    {"--priority", "priority", NUMBER}, {"--overlap", "overlap", NUMBER},
+    {"--priority", "priority", NUMBER}, {"--overlap", "overlap", NUMBER}, {"--key", "key", TEXT},
     {"--order", "order", TEXT},
 };
 

@@ -5,13 +5,13 @@
 #include "cli/cmds.h"
 #include "cli/job.h"
 #include "cli/output.h"
+#include "cli/run.h"
 #include "work/program_run.h"
 #include "work/runner.h"
 
 /* ---- settings ---- */
 
-/* `--set name=value` as texts, over what a file gives. A new reference. */
-static tt_rc read_settings(tt_cli *cli, json_t **ret, tt_err *err)
+tt_rc tt_cli_read_settings(tt_cli *cli, json_t **ret, tt_err *err)
 {
     tt_str pair, file = tt_cli_flag(cli, "--settings");
     json_error_t where;
@@ -255,7 +255,7 @@ static tt_rc run_queued(tt_cli *cli, const json_t *settings, tt_err *err)
 static tt_rc run(tt_cli *cli, tt_err *err)
 {
     TT_JSON_AUTO json_t *given = NULL;
-    TT_TRY(read_settings(cli, &given, err));
+    TT_TRY(tt_cli_read_settings(cli, &given, err));
     return tt_cli_has(cli, "--here") ? run_here(cli, given, err) : run_queued(cli, given, err);
 }
 TT_CLI_COMMAND(tt_cmd_run, run)

@@ -35,7 +35,14 @@ int tt_cmd_config_show(tt_cli *cli); /* cmd_config.c */
 int tt_cmd_config_docs(tt_cli *cli);
 int tt_cmd_doctor(tt_cli *cli);      /* cmd_doctor.c */
 int tt_cmd_version(tt_cli *cli);     /* cmd_version.c */
-int tt_cmd_schedule_explain(tt_cli *cli); /* cmd_schedule.c */
+int tt_cmd_schedule_list(tt_cli *cli); /* cmd_schedule.c */
+int tt_cmd_schedule_add(tt_cli *cli);
+int tt_cmd_schedule_show(tt_cli *cli);
+int tt_cmd_schedule_pause(tt_cli *cli);
+int tt_cmd_schedule_resume(tt_cli *cli);
+int tt_cmd_schedule_run(tt_cli *cli);
+int tt_cmd_schedule_remove(tt_cli *cli);
+int tt_cmd_schedule_explain(tt_cli *cli);
 int tt_cmd_secret_set(tt_cli *cli);   /* cmd_secret.c */
 int tt_cmd_secret_get(tt_cli *cli);
 int tt_cmd_secret_list(tt_cli *cli);

@@ -720,6 +720,8 @@ static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
             redrive_item(r, at);
     for (uint32_t row = 0; !r->ids && row < blocks->rows.len; row++)
         redrive_row(r, row);
+    if (r->opened)
+        tt_job_rebuild_lanes(r->j);
     if (r->redo && r->opened) {
         r->j->redone += r->opened;
         r->j->head_dirty = true;
@@ -748,6 +750,34 @@ static tt_rc open_again(tt_items *items, tt_str name, redrive r, uint64_t *ret_o
 tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err)
 {
     return open_again(items, name, (redrive){.ids = ids, .count = count}, ret_retried, err);
+}
+
+typedef TT_VEC(uint64_t) id_list;
+
+static bool add_id(void *arg, uint64_t id, tt_str entry)
+{
+    return tt_vec_push((id_list *)arg, id);
+}
+
+static tt_rc find_matching(tt_items *items, tt_str name, const tt_error_filter *filter, id_list *ret, tt_err *err)
+{
+    tt_job *j = tt_items_find(items, name, err);
+    if (!j)
+        return TT_NOT_FOUND;
+    tt_rc rc = tt_errors_each(j, TT_STR(""), filter, add_id, ret, err);
+    tt_job_unref(j);
+    return rc;
+}
+
+tt_rc tt_items_retry_matching(tt_items *items, tt_str name, const tt_error_filter *filter, uint64_t *ret_retried, tt_err *err)
+{
+    id_list ids = {0};
+    *ret_retried = 0;
+    tt_rc rc = find_matching(items, name, filter, &ids, err);
+    if (rc == TT_OK && ids.len)
+        rc = tt_items_retry(items, name, ids.ptr, ids.len, ret_retried, err);
+    tt_vec_deinit(&ids);
+    return rc;
 }
 
 tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_redone, tt_err *err)

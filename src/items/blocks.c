@@ -21,6 +21,8 @@ void tt_blocks_deinit(tt_blocks *b)
 
 static bool is_open(uint8_t byte) { return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte); }
 
+static bool is_held(uint8_t byte) { return tt_item_state_of(byte) == TT_ITEM_HELD; }
+
 uint32_t tt_blocks_copies(const tt_blocks *b) { return b->answers ? b->answers->copies : 1; }
 uint32_t tt_blocks_slots(const tt_blocks *b, uint32_t row) { return b->rows.ptr[row].block.count * tt_blocks_copies(b); }
 
@@ -177,6 +179,7 @@ static bool set(tt_blocks *b, tt_item_ref at, uint8_t byte, uint16_t worker)
         b->counts.of[tt_item_state_of(byte)]++;
     }
     row->open += (uint32_t)is_open(byte) - (uint32_t)is_open(old);
+    row->held += (uint32_t)is_held(byte) - (uint32_t)is_held(old);
     row->states[at.index] = byte;
     if (b->answers) {
         row->workers[at.index] = worker;
@@ -236,6 +239,7 @@ void tt_blocks_set_row(tt_blocks *b, uint32_t number, uint8_t byte)
         b->first_open = number;
     if (row->open && b->answers)
         tt_answers_opened(b->answers, number);
+    tt_blocks_touch(b, number);
     tt_blocks_mark_dirty(b, number);
     tt_blocks_touch(b, number);
 }
@@ -274,7 +278,7 @@ void tt_blocks_pack(tt_blocks *b, uint32_t number)
         free(row->lease_of);
         row->lease_of = NULL;
     }
-    if (!row->states || row->open || row->in_flight)
+    if (!row->states || row->open || row->in_flight || row->held)
         return;
     for (uint32_t i = 0; i < tt_blocks_slots(b, number); i++)
         if (tt_item_state_of(row->states[i]) != TT_ITEM_RECEIVED)
@@ -298,7 +302,7 @@ uint64_t tt_blocks_id(const tt_blocks *b, tt_item_ref at) { return b->rows.ptr[a
 static const char *fault_in_row(const tt_blocks *b, uint32_t number, tt_item_counts *sums)
 {
     const tt_dir_block *row = &b->rows.ptr[number];
-    uint32_t open = 0, in_flight = 0;
+    uint32_t open = 0, in_flight = 0, held = 0;
     for (uint32_t i = 0; i < tt_blocks_slots(b, number); i++) {
         tt_item_ref at = {number, i};
         uint8_t byte = tt_blocks_get(b, at);
@@ -306,6 +310,7 @@ static const char *fault_in_row(const tt_blocks *b, uint32_t number, tt_item_cou
         if (tt_item_state_of(byte) == TT_ITEM_PENDING && tt_item_is_leased(byte) != leased)
             return "a leased bit without a lease, or the reverse";
         open += is_open(byte);
+        held += is_held(byte);
         in_flight += leased;
         if (i % tt_blocks_copies(b) == 0)
             sums->of[b->answers ? tt_answers_state(b, at) : tt_item_state_of(byte)]++;
@@ -313,6 +318,8 @@ static const char *fault_in_row(const tt_blocks *b, uint32_t number, tt_item_cou
     sums->in_flight += in_flight;
     if (open != row->open)
         return "a block's count of open items";
+    if (held != row->held)
+        return "a block's count of held items";
     return in_flight != row->in_flight ? "a block's count of items in flight" : NULL;
 }
 

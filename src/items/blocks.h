@@ -20,6 +20,7 @@ typedef struct {
     uint16_t *workers;  /* overlap (answers.h): who has or answered each slot; exists with states */
     uint32_t open;      /* pending and not in flight: can be served */
     uint32_t in_flight;
+    uint32_t held;      /* wait for another of their key */
     uint32_t reject_batch; /* with which its bad records go to the rejects (job.h); 0: it has none */
     uint8_t uniform;
     bool inspected;     /* its records were looked at once: bad ones and holes are marked */
@@ -32,6 +33,9 @@ typedef struct {
     uint64_t of[TT_ITEM_STATE_COUNT]; /* items by state; in flight ones count as pending (or as what they became) */
     uint64_t in_flight;
 } tt_item_counts;
+
+/* Items to come: open, in flight, or held. */
+static inline uint64_t tt_counts_pending(const tt_item_counts *n) { return n->of[TT_ITEM_PENDING] + n->of[TT_ITEM_HELD]; }
 
 typedef struct {
     TT_VEC(tt_dir_block) rows;

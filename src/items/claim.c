@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "items/any.h"
+#include "items/pace.h"
 
 void tt_claim_detach(tt_claim *c)
 {
@@ -31,6 +32,12 @@ typedef struct {
     uint32_t row;
 } load_task;
 
+static bool is_to_come(uint8_t byte)
+{
+    bool is_in_flight = tt_item_is_leased(byte) && tt_item_state_of(byte) == TT_ITEM_PENDING;
+    return !is_in_flight && (tt_item_state_of(byte) == TT_ITEM_PENDING || tt_item_state_of(byte) == TT_ITEM_HELD);
+}
+
 /* Mark what cannot be served, the first time a block is looked at. */
 static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
 {
@@ -45,7 +52,9 @@ static void inspect(tt_job *j, uint32_t number, const tt_loaded *loaded)
         uint8_t byte = bad->silent ? tt_item_byte(TT_ITEM_HOLE, false, 0) : tt_item_unreadable();
         bool marked = false;
         for (tt_item_ref at = {number, bad->index * copies}; at.index < (bad->index + 1) * copies; at.index++)
-            marked |= tt_item_state_of(tt_blocks_get(&j->blocks, at)) == TT_ITEM_PENDING && tt_blocks_set(&j->blocks, at, byte);
+            marked |= is_to_come(tt_blocks_get(&j->blocks, at)) && tt_blocks_set(&j->blocks, at, byte);
+        if (marked && j->lanes)
+            tt_lanes_finish(j->lanes, &j->blocks, (tt_item_ref){number, bad->index});
         if (marked && !bad->silent)
             tt_job_note_bad(j, (tt_item_ref){number, bad->index * copies}, bad);
     }
@@ -190,13 +199,15 @@ static bool pick(const tt_job *j, const tt_claim *c, uint32_t row, uint32_t reco
     return tt_item_state_of(byte) == TT_ITEM_PENDING && !tt_item_is_leased(byte);
 }
 
+static uint64_t most_bytes(const tt_claim *c) { return c->is_adaptive ? TT_PACE_BYTES : TT_CLAIM_MAX_BYTES; }
+
 /* Take open items of one block, as long as the claim wants more. False: out of memory; what the claim has got by then stays taken. */
 static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t number, const tt_loaded *loaded)
 {
     uint32_t count = j->blocks.rows.ptr[number].block.count;
     tt_lease_run run = {number, UINT32_MAX, 0};
     bool has_room = tt_blocks_reserve(&j->blocks, number) && (!lease || tt_vec_reserve(&lease->runs, 1));
-    for (uint32_t i = 0; has_room && i < count && c->item_count < c->most && c->byte_count < TT_CLAIM_MAX_BYTES; i++) {
+    for (uint32_t i = 0; has_room && i < count && c->item_count < c->most && c->byte_count < most_bytes(c); i++) {
         tt_item_ref at;
         if (!pick(j, c, number, i, &at))
             continue;
@@ -212,7 +223,7 @@ static bool take_from_row(tt_job *j, tt_claim *c, tt_lease *lease, uint32_t numb
         (void)tt_vec_push(&lease->runs, run); /* reserved */
     if (!lease)
         tt_blocks_pack(&j->blocks, number);
-    if (j->blocks.rows.ptr[number].open == 0)
+    if (j->blocks.rows.ptr[number].open == 0 && j->blocks.rows.ptr[number].held == 0)
         tt_cache_drop(j->env->cache, j->def.owner, number);
     return has_room;
 }
@@ -260,6 +271,7 @@ static void take(tt_job *j, tt_claim *c, size_t last_row)
     if (lease && lease->left == 0) {
         tt_leases_end(&j->leases, lease);
     } else if (lease) {
+        lease->sized = c->is_adaptive ? (uint32_t)c->item_count : 0;
         snprintf(c->token, sizeof c->token, "%s", lease->token);
         c->granted_ms = lease_ms;
         tt_job_arm(j, lease->due_ms);
@@ -304,13 +316,26 @@ static bool repeat(tt_job *j, tt_claim *c, bool *ret_wait)
 
 typedef enum { STEP_DONE, STEP_WAIT } step_result;
 
+/* Where keys order the items, a row's keys have to be known before anything of it is handed out. False: not now. */
+static bool admit(tt_job *j, tt_claim *c, uint32_t row, const tt_loaded *loaded)
+{
+    if (!j->lanes || tt_lanes_has(j->lanes, row))
+        return true;
+    if (tt_lanes_is_full(j->lanes))
+        return false;
+    inspect(j, row, loaded);
+    if (!tt_lanes_admit(j->lanes, &j->blocks, row, loaded))
+        c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory for the keys of job `%s`", j->def.name);
+    return c->rc == TT_OK;
+}
+
 /* How far the claim must read to be filled: *ret_last. Starts the loads that are missing. */
 static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *ret_have)
 {
     uint64_t have = 0, bytes = 0;
     size_t row = first_row(j, c), held = 0;
     bool missing = false;
-    for (; row < j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES; row++) {
+    for (; row < j->blocks.rows.len && have < c->most && bytes < most_bytes(c); row++) {
         if (open_in(j, c, (uint32_t)row) == 0)
             continue;
         const tt_loaded *loaded = hold(j, c, (uint32_t)row, &held);
@@ -320,13 +345,15 @@ static step_result gather(tt_job *j, tt_claim *c, size_t *ret_last, uint64_t *re
             missing = true;
             break;
         }
+        if (!admit(j, c, (uint32_t)row, loaded))
+            break;
         inspect(j, (uint32_t)row, loaded); /* a retry may have opened what cannot be served */
         have += open_in(j, c, (uint32_t)row);
         bytes += loaded->offsets[loaded->block.count];
         *ret_last = row;
     }
     *ret_have = have;
-    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->most && bytes < TT_CLAIM_MAX_BYTES;
+    bool plan_goes_on = j->plan != TT_PLAN_DONE && /* or is about to begin */ row == j->blocks.rows.len && have < c->most && bytes < most_bytes(c);
     return missing || plan_goes_on ? STEP_WAIT : STEP_DONE;
 }
 
@@ -363,6 +390,12 @@ static const char *status_for(const tt_job *j, const tt_claim *c)
     return tt_job_is_complete(j) ? "COMPLETE" : tt_job_status(j); /* whatever the sink still has to do */
 }
 
+static uint64_t wanted(tt_job *j, const tt_claim *c)
+{
+    const tt_worker_row *worker = c->is_adaptive ? tt_job_find_worker(j, c->worker) : NULL;
+    return c->is_adaptive ? tt_pace_size(worker ? worker->batch : 0) : c->n;
+}
+
 static step_result step(tt_job *j, tt_claim *c)
 {
     size_t last = 0;
@@ -371,7 +404,7 @@ static step_result step(tt_job *j, tt_claim *c)
     c->rc = refuse(j, &c->err);
     if (c->rc == TT_OK)
         c->rc = find_answerer(j, c);
-    if (c->rc != TT_OK || c->n == 0)
+    if (c->rc != TT_OK || (c->n == 0 && !c->is_adaptive))
         return STEP_DONE;
     if (j->doubtful) {
         tt_verify_kick(j);
@@ -382,9 +415,11 @@ static step_result step(tt_job *j, tt_claim *c)
     if (c->only_repeat)
         return STEP_DONE;
     int64_t now = tt_mono_ms(), due;
-    c->most = tt_gate_room(j, c->n, now < c->deadline_ms, now, &due);
+    c->most = tt_gate_room(j, wanted(j, c), now < c->deadline_ms, now, &due);
     if (c->most && gather(j, c, &last, &have) == STEP_WAIT)
         return STEP_WAIT;
+    if (c->rc != TT_OK)
+        return STEP_DONE;
     if (have && c->has_waited && c->is_gone && c->is_gone(c)) {
         c->rc = tt_fail(&c->err, TT_CANCELED, "the client went away while it waited");
         return STEP_DONE;

@@ -145,7 +145,7 @@ static tt_rc job_flush(tt_participant *p, bool sync, tt_err *err)
     if (j->group_rc != TT_OK)
         return tt_fail(err, j->group_rc, "out of memory while results of job `%s` were taken", j->def.name);
     pthread_mutex_lock(&j->lock);
-    bool last = j->plan == TT_PLAN_DONE && j->blocks.counts.of[TT_ITEM_PENDING] == 0; /* this group included */
+    bool last = j->plan == TT_PLAN_DONE && tt_counts_pending(&j->blocks.counts) == 0; /* this group included */
     j->redo.want_sync |= j->sync_wanted;
     j->sync_wanted = false;
     pthread_mutex_unlock(&j->lock);
@@ -335,6 +335,8 @@ static void end_group(tt_job *j)
     j->group_rc = TT_OK;
 }
 
+static bool is_to_come(uint8_t byte) { return tt_item_state_of(byte) == TT_ITEM_PENDING || tt_item_state_of(byte) == TT_ITEM_HELD; }
+
 void tt_job_notify(tt_job *j)
 {
     char topic[256];
@@ -378,6 +380,25 @@ static void remove_output(tt_job *j)
     pthread_mutex_unlock(&j->lock);
 }
 
+/* Who waited for an item of this group is next. */
+static void finish_lanes(tt_job *j)
+{
+    for (size_t i = 0; j->lanes && i < j->undo.len; i++)
+        if (!is_to_come(tt_blocks_get(&j->blocks, j->undo.ptr[i].at)))
+            tt_lanes_finish(j->lanes, &j->blocks, j->undo.ptr[i].at);
+}
+
+void tt_job_rebuild_lanes(tt_job *j)
+{
+    TT_VEC(tt_item_ref) unsettled = {0};
+    if (!j->lanes)
+        return;
+    for (size_t i = 0; i < j->undo.len; i++)
+        (void)!tt_vec_push(&unsettled, j->undo.ptr[i].at); /* out of memory: the next of its key may go out before it is committed */
+    tt_lanes_rebuild(j->lanes, &j->blocks, unsettled.ptr, unsettled.len);
+    tt_vec_deinit(&unsettled);
+}
+
 static void job_committed(tt_participant *p)
 {
     tt_job *j = job_of(p);
@@ -406,14 +427,15 @@ static void job_committed(tt_participant *p)
     for (size_t i = 0; i < j->undo.len; i++) {
         tt_item_ref at = j->undo.ptr[i].at;
         tt_blocks_touch(&j->blocks, at.row);
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_PENDING) /* else it was tried again at once, and may be out again */
-            tt_item_land(j, at);
+        if (!is_to_come(tt_blocks_get(&j->blocks, at))) /* else it was tried again at once, and may be out again */
+            tt_item_settle(j, at);
         if (at.row != last_row && last_row != UINT32_MAX)
             tt_blocks_pack(&j->blocks, last_row);
         last_row = at.row;
     }
     if (last_row != UINT32_MAX)
         tt_blocks_pack(&j->blocks, last_row);
+    finish_lanes(j);
     if (tt_redo_is_unsynced(&j->redo) && !j->sync_due_ms) {
         j->sync_due_ms = tt_mono_ms() + TT_REDO_IDLE_MS;
         tt_job_arm(j, j->sync_due_ms);
@@ -440,7 +462,7 @@ static void undo_items(tt_job *j)
     while (j->undo.len) {
         tt_undo u = tt_vec_pop(&j->undo);
         uint8_t old = u.old;
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, u.at)) == TT_ITEM_PENDING)
+        if (is_to_come(tt_blocks_get(&j->blocks, u.at)))
             continue; /* tried again within the group, and perhaps out again */
         if (tt_item_state_of(old) == TT_ITEM_PENDING && !tt_blocks_lease(&j->blocks, u.at)) /* the lease ended meanwhile */
             old &= (uint8_t)~TT_ITEM_LEASED;
@@ -461,6 +483,9 @@ static void job_rolled_back(tt_participant *p)
     pthread_mutex_lock(&j->lock);
     tt_redo_rolled_back(j);
     undo_items(j);
+    tt_job_rebuild_lanes(j);
+    if (j->blocks.answers)
+        j->blocks.answers->storing = j->blocks.answers->stored;
     for (size_t i = 0; i < j->storing.len; i++)
         tt_blocks_mark_dirty(&j->blocks, j->storing.ptr[i]);
     move_notes(&j->storing_notes, &j->notes); /* the older first */

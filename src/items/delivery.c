@@ -501,7 +501,7 @@ static void *deliver(void *arg)
         tt_err err = {0};
         pthread_mutex_unlock(&j->lock);
         tt_rc rc = j->delivery.row->promise == TT_SINK_SWAP ? convert_in_turn(j, &err) : stream_group(&s, &err);
-        if (rc != TT_OK && s.sink)
+        if (rc != TT_OK)
             close_stream(&s);
         pthread_mutex_lock(&j->lock);
         more = go_on_after(j, rc, &err, &failures);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "items/pace.h"
 
 /* ---- the end of a flight ---- */
 
@@ -17,6 +18,16 @@ void tt_item_land(tt_job *j, tt_item_ref at)
         j->workers.ptr[lease->worker_row - 1].in_flight--;
     if (--lease->left == 0)
         tt_leases_end(&j->leases, lease);
+}
+
+void tt_item_settle(tt_job *j, tt_item_ref at)
+{
+    const tt_lease *lease = tt_leases_by_slot(&j->leases, tt_blocks_lease(&j->blocks, at));
+    if (lease && lease->left == 1 && lease->sized && lease->worker_row) {
+        tt_worker_row *worker = &j->workers.ptr[lease->worker_row - 1];
+        worker->batch = tt_pace_learn(worker->batch, lease->sized, tt_mono_ms() - lease->taken_ms);
+    }
+    tt_item_land(j, at);
 }
 
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven)
@@ -60,6 +71,8 @@ static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
     tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_DEAD, false, attempts)));
     tt_item_land(j, at);
     tt_item_close(j, at, TT_ITEM_DEAD);
+    if (j->lanes)
+        tt_lanes_finish(j->lanes, &j->blocks, at);
 }
 
 /* Calls fn for every item still in flight under the lease, which ends with the last of them. */
@@ -127,8 +140,11 @@ void tt_job_tick(void *arg)
     j->tick_due_ms = 0;
     int64_t now = tt_mono_ms();
     uint64_t expired = 0;
-    for (tt_lease *lease; (lease = tt_leases_next_due(&j->leases)) && lease->due_ms <= now;)
+    for (tt_lease *lease; (lease = tt_leases_next_due(&j->leases)) && lease->due_ms <= now;) {
+        if (lease->sized && lease->worker_row)
+            j->workers.ptr[lease->worker_row - 1].batch = tt_pace_halve(j->workers.ptr[lease->worker_row - 1].batch);
         expired += each_in_flight(j, lease, expire_item);
+    }
     if (expired)
         tt_job_flush_soon(j);
     tt_claims_retry(j, &done);

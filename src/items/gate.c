@@ -47,4 +47,4 @@ uint64_t tt_gate_room(tt_job *j, uint64_t want, bool patient, int64_t now_ms, in
 
 void tt_gate_pass(tt_job *j, uint64_t count) { j->gate.tokens -= (double)count; }
 
-bool tt_gate_follows_commits(const tt_job *j) { return j->def.rules.max_in_flight > 0 || j->blocks.answers; }
+bool tt_gate_follows_commits(const tt_job *j) { return j->def.rules.max_in_flight > 0 || j->blocks.answers || j->lanes; }

@@ -69,6 +69,7 @@ tt_rc tt_items_check_token(tt_items *items, tt_str job_name, tt_str token, bool 
 /* ---- serve ---- */
 typedef struct tt_claim {
     uint32_t n;
+    bool is_adaptive;       /* n is not given: as many as come back within about a second (pace.h) */
     int64_t wait_ms;        /* how long to wait when everything is leased out */
     int64_t lease_ms;       /* 0: the job's */
     tt_str worker;          /* copied */
@@ -174,10 +175,16 @@ tt_rc tt_items_delete(tt_items *items, tt_str name, tt_err *err) TT_MUST_CHECK; 
 /* Gives back what is in flight; output: the output file is deleted too. Frees the path, removes the token. */
 tt_rc tt_items_clean(tt_items *items, tt_str name, bool output, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_items_purge(tt_items *items, bool output, tt_err *err) TT_MUST_CHECK;
+/* Of the error list: entries whose reason has this text in it, and that have this state ("error", "dead"); empty: any. */
+typedef struct {
+    tt_str reason, state;
+} tt_error_filter;
 /* A paused job hands nothing out, and takes results as always. Durable. */
 tt_rc tt_items_pause(tt_items *items, tt_str name, bool paused, tt_err *err) TT_MUST_CHECK;
 /* error and dead items are pending again: those of ids, or all (ids NULL). */
 tt_rc tt_items_retry(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
+/* Those of the error list that match. */
+tt_rc tt_items_retry_matching(tt_items *items, tt_str name, const tt_error_filter *filter, uint64_t *ret_retried, tt_err *err) TT_MUST_CHECK;
 /* The same for received items, whose lines stay in the output: the next result of each is appended. What is not committed yet is not meant. */
 tt_rc tt_items_redo(tt_items *items, tt_str name, const uint64_t *ids, size_t count, uint64_t *ret_redone, tt_err *err) TT_MUST_CHECK;
 
@@ -210,6 +217,6 @@ typedef struct {
 } tt_items_totals;
 void tt_items_count(tt_items *items, tt_items_totals *ret);
 /* `{"errors":[...],"next":id|null}` of ids above after (UINT64_MAX: from the start). Reads the ledger: on the pool. */
-tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, tt_buf *out, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, const tt_error_filter *filter, tt_buf *out, tt_err *err) TT_MUST_CHECK;
 
 #endif

@@ -22,4 +22,7 @@ tt_job *tt_items_peek(tt_items *items, tt_str name); /* a reference, or NULL */
 void tt_items_set(tt_items *items, tt_job *j);       /* takes over the reference; the one that was there is dropped */
 void tt_items_remove(tt_items *items, tt_job *j);
 
+/* Calls fn for each entry of j's error list above after that matches, in the order of ids; it stops when fn says false. Blocks. */
+tt_rc tt_errors_each(tt_job *j, tt_str after_name, const tt_error_filter *filter, bool (*fn)(void *arg, uint64_t id, tt_str entry), void *arg, tt_err *err) TT_MUST_CHECK;
+
 #endif

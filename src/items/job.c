@@ -50,6 +50,7 @@ void tt_job_unref(tt_job *j)
     tt_writer_close(j->writer);
     tt_cache_drop_owner(j->env->cache, j->def.owner);
     tt_blocks_deinit(&j->blocks);
+    tt_lanes_free(j->lanes);
     tt_leases_deinit(&j->leases);
     for (size_t i = 0; i < j->workers.len; i++)
         free(j->workers.ptr[i].name);
@@ -82,7 +83,7 @@ const char *tt_job_name(const tt_job *j) { return j->def.name; }
 
 bool tt_job_is_complete(const tt_job *j)
 {
-    return j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE && j->blocks.counts.of[TT_ITEM_PENDING] == 0 && j->undo.len == 0;
+    return j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE && tt_counts_pending(&j->blocks.counts) == 0 && j->undo.len == 0;
 }
 
 void tt_job_break(tt_job *j, bool output_too, const char *reason)
@@ -112,6 +113,8 @@ static tt_worker_row *find_worker(tt_job *j, tt_str name)
     size_t number = (size_t)(uintptr_t)tt_map_get(&j->worker_rows, name);
     return number ? &j->workers.ptr[number - 1] : NULL;
 }
+
+const tt_worker_row *tt_job_find_worker(tt_job *j, tt_str name) { return find_worker(j, name); }
 
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name)
 {
@@ -230,6 +233,13 @@ static void keep_writer_state(tt_job *j)
     j->writer_state = tt_str_dup(tt_buf_view(&j->scratch));
 }
 
+static tt_rc open_lanes(tt_job *j, tt_err *err)
+{
+    if (!j->def.rules.key)
+        return TT_OK;
+    return tt_lanes_new(tt_str_of(j->def.rules.key), tt_reader_header(j->reader), &j->lanes, err);
+}
+
 tt_rc tt_job_create_input(tt_job *j, tt_err *err)
 {
     if (!has_reader(j)) {
@@ -238,6 +248,7 @@ tt_rc tt_job_create_input(tt_job *j, tt_err *err)
     }
     TT_TRY(find_inputs(j, err));
     TT_TRY(open_reader(j, (tt_str){0}, err));
+    TT_TRY(open_lanes(j, err));
     TT_TRY(take_fingerprints(j, err));
     return tt_reader_plans_first(j->reader) ? tt_plan_now(j, err) : TT_OK;
 }
@@ -430,6 +441,7 @@ static tt_rc resume_reader(tt_job *j, tt_str state, tt_err *err)
     if (!has_reader(j))
         return TT_OK;
     TT_TRY(open_reader(j, state, err));
+    TT_TRY(open_lanes(j, err));
     return check_fingerprints(j, err);
 }
 

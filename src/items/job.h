@@ -25,6 +25,7 @@
 #include "items/delivery.h"
 #include "items/gate.h"
 #include "items/items.h"
+#include "items/lanes.h"
 #include "items/lease.h"
 #include "items/output.h"
 #include "items/rate.h"
@@ -76,6 +77,7 @@ typedef struct {
 typedef struct {
     char *name;
     uint64_t in_flight, received;
+    uint32_t batch; /* pace.h; 0: nothing learnt */
 } tt_worker_row;
 
 struct tt_job {
@@ -110,6 +112,7 @@ struct tt_job {
     int64_t flush_due_ms;  /* 0: nothing to store */
     int64_t sync_due_ms;   /* 0: the output is synced; else it will be by then */
     bool sync_wanted;      /* the next flush syncs the output */
+    tt_lanes *lanes;        /* order per key; NULL: none */
     tt_reader *reader;
     tt_writer *writer;
     tt_append *output, *rejects;
@@ -196,8 +199,12 @@ void tt_job_disarm(tt_job *j);
 void tt_job_tick(void *job);
 /* With the lock held: end one item's flight; an open item wakes nobody by itself. */
 void tt_item_land(tt_job *j, tt_item_ref at);
+/* The same because of a result or a failure that is committed: the last one of a batch tells how long it took. */
+void tt_item_settle(tt_job *j, tt_item_ref at);
 /* With the lock held: an item in flight (or open) is pending again and its flight ends; forgiven: without an attempt. */
 void tt_item_give_back(tt_job *j, tt_item_ref at, bool forgiven);
+/* With the lock held: states have changed past the chains of keys, if there are any. */
+void tt_job_rebuild_lanes(tt_job *j);
 /* With the lock held: the item (or its slot) that is in flight under the lease; hint as in tt_blocks_find. */
 bool tt_item_find_leased(tt_job *j, uint64_t id, uint32_t lease_slot, size_t *hint, tt_item_ref *ret);
 /* With the lock held, and overlap: the open slots of the item end as one of them did. */
@@ -207,6 +214,7 @@ tt_rc tt_job_refuse_nameless(const tt_job *j, tt_err *err); /* TT_INVALID */
 void tt_leases_void(tt_job *j);
 /* With the lock held: the row of a worker, made when it is new. NULL: out of memory. Beyond 1000 names all are counted as "others". */
 tt_worker_row *tt_job_worker(tt_job *j, tt_str name);
+const tt_worker_row *tt_job_find_worker(tt_job *j, tt_str name); /* NULL: not heard of */
 
 #define TT_PAGE_WORKERS_FIRST (((int64_t)1 << 32) - 256) /* TT_ANSWERS_PAGES of them: the names in a job with overlap */
 #define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */

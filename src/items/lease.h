@@ -16,6 +16,7 @@ typedef struct {
 typedef struct tt_lease {
     uint32_t slot;          /* place in the table; items carry slot + 1 */
     uint32_t left;          /* items still in flight under it */
+    uint32_t sized;         /* items of a batch whose size we chose; 0: the client did */
     char token[TT_LEASE_TOKEN_TEXT]; /* the slot, then randomness */
     char *worker, *request_id; /* request_id may be NULL */
     size_t worker_row;      /* the job's, + 1; 0: it is not counted */

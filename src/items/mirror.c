@@ -133,16 +133,11 @@ static void list_entry(tt_mirror *m, tt_mirrored *mj)
     pthread_mutex_unlock(&mj->job->lock);
 }
 
-/* The older service's keys have one state per item: a job that wants several answers is not shown. */
-static bool is_shown(const tt_job *j) { return !j->blocks.answers; }
-
 void tt_mirror_add(tt_mirror *m, tt_job *j)
 {
     if (!m)
         return;
     doom(m, tt_str_of(j->def.name), NULL);
-    if (!is_shown(j))
-        return;
     tt_mirrored *mj = make_entry(m, j);
     list_entry(m, mj);
     /* What changed before it was listed, and the job's own keys. */
@@ -605,8 +600,6 @@ static void *mirror_main(void *arg)
 static void add_known(void *arg, tt_job *j)
 {
     tt_mirror *m = arg;
-    if (!is_shown(j))
-        return;
     tt_mirrored *mj = make_entry(m, j);
     if (m->was_complete)
         assume_shown(mj, j);

@@ -190,24 +190,40 @@ typedef struct {
     uint64_t honoured;
 } unserving;
 
-static void unserve(unserving *u, tt_item_ref at, uint8_t key)
+/* True: it is open now. */
+static bool unserve_slot(tt_job *j, tt_item_ref at)
+{
+    tt_blocks *blocks = &j->blocks;
+    uint8_t byte = tt_blocks_get(blocks, at);
+    if (byte == tt_item_unreadable())
+        return false;
+    if (tt_item_state_of(byte) == TT_ITEM_PENDING) {
+        tt_item_give_back(j, at, true);
+        return true;
+    }
+    return !tt_blocks_lease(blocks, at) && tt_blocks_set(blocks, at, tt_item_byte(blocks->sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0));
+}
+
+static void unserve(unserving *u, tt_item_ref first, uint8_t key)
 {
     tt_blocks *blocks = &u->j->blocks;
-    uint8_t byte = tt_blocks_get(blocks, at);
+    uint32_t copies = tt_blocks_copies(blocks);
+    bool is_open = false;
+    tt_item_ref at = first;
     tt_blocks_touch(blocks, at.row);
-    if (byte == tt_item_unreadable() || tt_key_of_state(byte, u->mj->is_reading) != key) /* something became of it meanwhile */
+    uint8_t now = copies == 1 ? tt_key_of_state(tt_blocks_get(blocks, at), u->mj->is_reading) : tt_key_of_slots(blocks, first);
+    if (now != key) /* something became of it meanwhile */
         return;
-    if (tt_item_state_of(byte) == TT_ITEM_PENDING) {
-        tt_item_give_back(u->j, at, true);
-        u->honoured++;
-        return;
-    }
-    if (tt_blocks_lease(blocks, at) || !tt_blocks_set(blocks, at, tt_item_byte(blocks->sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0)))
+    for (uint32_t i = 0; i < copies; i++, at.index++)
+        is_open |= unserve_slot(u->j, at);
+    if (!is_open)
         return;
     if (!blocks->sparse) /* it may have been marked before anybody saw whether it can be served */
-        blocks->rows.ptr[at.row].inspected = false;
+        blocks->rows.ptr[first.row].inspected = false;
     if (key == TT_KEY_ERROR)
-        tt_job_note(&u->j->notes, tt_blocks_id(blocks, at), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
+        tt_job_note(&u->j->notes, tt_blocks_id(blocks, first), TT_ITEM_PENDING, 0, (tt_str){0}, (tt_str){0});
+    u->j->redone += key == TT_KEY_RECEIVED;
+    u->j->head_dirty = true;
     u->honoured++;
 }
 
@@ -221,6 +237,8 @@ static tt_rc unserve_apply(void *arg, tt_txn *txn, tt_err *err)
     for (size_t i = 0; i < u->deletions->len; i++)
         if (tt_blocks_find(&u->j->blocks, u->deletions->ptr[i].id, false, &hint, &at))
             unserve(u, at, u->deletions->ptr[i].key);
+    if (u->honoured)
+        tt_job_rebuild_lanes(u->j);
     pthread_mutex_unlock(&u->j->lock);
     return TT_OK;
 }

@@ -105,6 +105,8 @@ struct tt_mirror {
 
 /* ---- mirror_keys.c ---- */
 uint8_t tt_key_of_state(uint8_t byte, bool is_reading);
+/* The same of an item with several slots (answers.h): SERVED as long as there is an answer, and not all of them. */
+uint8_t tt_key_of_slots(const tt_blocks *b, tt_item_ref first);
 tt_str tt_key_text(uint8_t key); /* "SERVED", ... */
 uint8_t tt_key_of_text(tt_str text);
 /* Into m->key; valid until the next one. */

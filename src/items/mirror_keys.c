@@ -5,11 +5,24 @@ static const tt_str texts[] = {[TT_KEY_SERVED] = {"SERVED", 6}, [TT_KEY_RECEIVED
 uint8_t tt_key_of_state(uint8_t byte, bool is_reading)
 {
     static const uint8_t keys[] = {[TT_ITEM_PENDING] = TT_KEY_ABSENT, [TT_ITEM_RECEIVED] = TT_KEY_RECEIVED, [TT_ITEM_ERROR] = TT_KEY_ERROR,
-                                   [TT_ITEM_DEAD] = TT_KEY_ERROR, [TT_ITEM_HOLE] = TT_KEY_ABSENT};
+                                   [TT_ITEM_DEAD] = TT_KEY_ERROR, [TT_ITEM_HOLE] = TT_KEY_ABSENT, [TT_ITEM_HELD] = TT_KEY_ABSENT};
     tt_item_state state = tt_item_state_of(byte);
     if (state == TT_ITEM_PENDING && tt_item_is_leased(byte))
         return TT_KEY_SERVED;
     return is_reading && state == TT_ITEM_RECEIVED ? TT_KEY_SERVED : keys[state];
+}
+
+uint8_t tt_key_of_slots(const tt_blocks *b, tt_item_ref first)
+{
+    uint32_t copies = tt_blocks_copies(b), of[TT_KEY_OTHER] = {0};
+    tt_item_ref at = first;
+    for (uint32_t i = 0; i < copies; i++, at.index++)
+        of[tt_blocks_lease(b, at) ? TT_KEY_SERVED : tt_key_of_state(tt_blocks_get(b, at), false)]++; /* a result keeps its lease until it is committed */
+    if (of[TT_KEY_RECEIVED] == copies)
+        return TT_KEY_RECEIVED;
+    if (of[TT_KEY_SERVED] || (of[TT_KEY_RECEIVED] && of[TT_KEY_ABSENT]))
+        return TT_KEY_SERVED;
+    return of[TT_KEY_ABSENT] ? TT_KEY_ABSENT : TT_KEY_ERROR;
 }
 
 tt_str tt_key_text(uint8_t key)

@@ -61,14 +61,16 @@ static void take_row(tt_mirrored *mj, const tt_job *j, uint32_t number, tt_momen
     moment->numbers[moment->count++] = number;
     if (!row->states)
         memset(want, tt_key_of_state(row->uniform, mj->is_reading), row->block.count);
-    for (uint32_t i = 0; row->states && i < row->block.count; i++)
-        want[i] = tt_key_of_state(row->states[i], mj->is_reading);
+    for (uint32_t i = 0, copies = tt_blocks_copies(&j->blocks); row->states && i < row->block.count; i++)
+        want[i] = copies == 1 ? tt_key_of_state(row->states[i], mj->is_reading) : tt_key_of_slots(&j->blocks, (tt_item_ref){number, i * copies});
 }
 
 /* What the group under way has changed is not committed. Its rows come again when it is. */
 static void take_back_group(tt_mirrored *mj, const tt_job *j, tt_moment *moment)
 {
     size_t slot = 0;
+    if (tt_blocks_copies(&j->blocks) > 1) /* leases tell */
+        return;
     for (size_t i = j->undo.len; i > 0 && moment->count; i--) {
         const tt_undo *u = &j->undo.ptr[i - 1];
         if (moment->numbers[slot] != u->at.row)

@@ -43,7 +43,7 @@ static void put_or_null(tt_buf *out, const char *name, bool known, int64_t value
 
 static uint64_t total_of(const tt_item_counts *n)
 {
-    return n->of[TT_ITEM_PENDING] + n->of[TT_ITEM_RECEIVED] + n->of[TT_ITEM_ERROR] + n->of[TT_ITEM_DEAD];
+    return tt_counts_pending(n) + n->of[TT_ITEM_RECEIVED] + n->of[TT_ITEM_ERROR] + n->of[TT_ITEM_DEAD];
 }
 
 /* Members that both forms have. */
@@ -53,7 +53,7 @@ static void put_numbers(const tt_job *j, tt_buf *out)
     bool planned = j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE;
     int64_t now = tt_mono_ms(), oldest = tt_leases_oldest_ms(&j->leases, now);
     double rate = tt_rate_per_s(&j->rate, now);
-    uint64_t pending = n->of[TT_ITEM_PENDING], left = pending;
+    uint64_t pending = tt_counts_pending(n), left = pending;
     if (j->blocks.answers) /* results to come; roughly, where items are in error */
         left = total_of(n) * j->blocks.answers->copies - j->blocks.answers->received;
     tt_buf_printf(out, "\"served\":%" PRIu64 ",\"received\":%" PRIu64 ",\"status\":\"%s\",\"errors\":%" PRIu64 ",\"dead\":%" PRIu64
@@ -109,6 +109,7 @@ static void put_rules(const tt_job *j, tt_buf *out)
     put_text(out, "rate_limit", r->rate_text[0] ? r->rate_text : NULL);
     tt_buf_printf(out, ",\"priority\":%d", r->priority);
     tt_buf_printf(out, ",\"overlap\":%u", r->overlap > 1 ? r->overlap : 1);
+    put_text(out, "key", r->key);
     put_or_null(out, "answers", j->blocks.answers, j->blocks.answers ? (int64_t)j->blocks.answers->received : 0);
     put_or_null(out, "max_in_flight", r->max_in_flight > 0, (int64_t)r->max_in_flight);
 }
@@ -155,7 +156,7 @@ static void add_totals(void *arg, tt_job *j)
     t->served += n->in_flight;
     t->errors += n->of[TT_ITEM_ERROR];
     t->dead += n->of[TT_ITEM_DEAD];
-    t->pending += n->of[TT_ITEM_PENDING];
+    t->pending += tt_counts_pending(n);
     t->duplicates += j->duplicates;
     t->leases += tt_leases_count(&j->leases);
     if (oldest > t->oldest_lease_ms)
@@ -169,23 +170,7 @@ void tt_items_count(tt_items *items, tt_items_totals *ret)
     tt_items_each(items, add_totals, ret);
 }
 
-typedef struct {
-    tt_buf *out;
-    size_t count, limit;
-    uint64_t last;
-    bool more;
-} error_page;
-
-static bool add_error(void *arg, tt_str name, uint64_t version, tt_str value)
-{
-    error_page *page = arg;
-    if (page->count == page->limit)
-        return page->more = true, false;
-    if (page->count++)
-        tt_buf_char(page->out, ',');
-    tt_buf_str(page->out, value);
-    return tt_parse_u64(name, &page->last, NULL) == TT_OK;
-}
+/* ---- errors ---- */
 
 static tt_rc enlist(void *arg, tt_txn *txn, tt_err *err)
 {
@@ -202,24 +187,75 @@ static tt_rc store_waiting_notes(tt_job *j, tt_err *err)
     return any ? tt_ledger_run(j->env->ledger, enlist, j, err) : TT_OK;
 }
 
-tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, tt_buf *out, tt_err *err)
+typedef struct {
+    const tt_error_filter *filter;
+    bool (*fn)(void *arg, uint64_t id, tt_str entry);
+    void *arg;
+} error_walk;
+
+static bool matches(const tt_error_filter *f, tt_str entry)
 {
-    char kind[32], after_name[24] = "";
+    if (!f->reason.len && !f->state.len)
+        return true;
+    json_t *root = json_loadb(entry.ptr, entry.len, JSON_ALLOW_NUL, NULL), *reason = json_object_get(root, "reason");
+    const char *state = json_string_value(json_object_get(root, "state"));
+    bool fits = !f->state.len || (state && tt_str_is(f->state, state));
+    if (f->reason.len)
+        fits &= json_is_string(reason) && memmem(json_string_value(reason), json_string_length(reason), f->reason.ptr, f->reason.len);
+    json_decref(root);
+    return fits;
+}
+
+static bool walk_error(void *arg, tt_str name, uint64_t version, tt_str entry)
+{
+    error_walk *walk = arg;
+    uint64_t id;
+    if (tt_parse_u64(name, &id, NULL) != TT_OK || !matches(walk->filter, entry))
+        return true;
+    return walk->fn(walk->arg, id, entry);
+}
+
+tt_rc tt_errors_each(tt_job *j, tt_str after_name, const tt_error_filter *filter, bool (*fn)(void *arg, uint64_t id, tt_str entry), void *arg, tt_err *err)
+{
+    char kind[32];
+    error_walk walk = {filter, fn, arg};
+    TT_TRY(store_waiting_notes(j, err));
+    return tt_record_each_after(j->env->ledger, tt_str_of(tt_errors_kind(j->def.owner, kind)), after_name, walk_error, &walk, err);
+}
+
+typedef struct {
+    tt_buf *out;
+    size_t count, limit;
+    uint64_t last;
+    bool more;
+} error_page;
+
+static bool add_error(void *arg, uint64_t id, tt_str entry)
+{
+    error_page *page = arg;
+    if (page->count == page->limit)
+        return page->more = true, false;
+    if (page->count++)
+        tt_buf_char(page->out, ',');
+    tt_buf_str(page->out, entry);
+    page->last = id;
+    return true;
+}
+
+tt_rc tt_items_errors(tt_items *items, tt_str name, uint64_t after, bool from_start, size_t limit, const tt_error_filter *filter, tt_buf *out, tt_err *err)
+{
+    char after_name[24] = "";
+    error_page page = {.out = out, .limit = limit};
     tt_job *j = tt_items_find(items, name, err);
     if (!j)
         return TT_NOT_FOUND;
-    uint64_t owner = j->def.owner;
-    tt_rc rc = store_waiting_notes(j, err);
-    tt_job_unref(j);
-    if (rc != TT_OK)
-        return rc;
-    error_page page = {.out = out, .limit = limit};
     if (!from_start)
         snprintf(after_name, sizeof after_name, "%020" PRIu64, after);
     tt_buf_cstr_put(out, "{\"schema\":1,\"errors\":[");
-    TT_TRY(tt_record_each_after(items->env.ledger, tt_str_of(tt_errors_kind(owner, kind)), tt_str_of(after_name), add_error, &page, err));
+    tt_rc rc = tt_errors_each(j, tt_str_of(after_name), filter, add_error, &page, err);
+    tt_job_unref(j);
     tt_buf_cstr_put(out, "]");
     put_or_null(out, "next", page.more, (int64_t)page.last);
     tt_buf_char(out, '}');
-    return TT_OK;
+    return rc;
 }

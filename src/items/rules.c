@@ -3,7 +3,11 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-void tt_rules_deinit(tt_rules *r) { *r = (tt_rules){0}; }
+void tt_rules_deinit(tt_rules *r)
+{
+    free(r->key);
+    *r = (tt_rules){0};
+}
 
 static const struct {
     char letter;
@@ -63,6 +67,16 @@ static tt_rc read_overlap(tt_rules *r, const json_t *value, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc read_key(tt_rules *r, const json_t *value, tt_err *err)
+{
+    size_t len = json_string_length(value);
+    if (!json_is_string(value) || len == 0 || len > 1000 || strlen(json_string_value(value)) != len)
+        return tt_fail(err, TT_INVALID, "metadata: key must be the name of a column (text)");
+    free(r->key);
+    r->key = tt_dup_cstr(json_string_value(value));
+    return TT_OK;
+}
+
 static const struct {
     const char *name;
     tt_rc (*read)(tt_rules *r, const json_t *value, tt_err *err);
@@ -71,6 +85,7 @@ static const struct {
     {"max_in_flight", read_max_in_flight},
     {"priority", read_priority},
     {"overlap", read_overlap},
+    {"key", read_key},
 };
 
 bool tt_rules_knows(const char *member)
@@ -95,6 +110,10 @@ tt_rc tt_rules_check(const tt_rules *r, bool hands_out, bool takes_in, tt_err *e
         return tt_fail(err, TT_INVALID, "metadata: rate has no meaning in a write job: it hands nothing out");
     if (r->overlap > 1 && !(hands_out && takes_in))
         return tt_fail(err, TT_INVALID, "metadata: overlap needs a job that hands out items and takes results (mode read-write)");
+    if (r->key && !(hands_out && takes_in))
+        return tt_fail(err, TT_INVALID, "metadata: key needs a job that hands out items and takes results (mode read-write)");
+    if (r->key && r->overlap > 1)
+        return tt_fail(err, TT_INVALID, "metadata: key and overlap exclude each other: an order needs one answer per item");
     if (r->max_in_flight && !(hands_out && takes_in))
         return tt_fail(err, TT_INVALID, "metadata: max_in_flight needs a job that hands out items and takes results (mode read-write)");
     return TT_OK;

@@ -14,6 +14,7 @@ typedef struct {
     char rate_text[32];     /* as it was given */
     uint64_t max_in_flight; /* 0: any number */
     uint32_t overlap;       /* answers per item, from different workers; 0 and 1: one, from anybody */
+    char *key;              /* the column that orders items; NULL: none */
     int priority;           /* among jobs, for claims that name none */
 } tt_rules;
 

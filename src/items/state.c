@@ -2,7 +2,7 @@
 
 const char *tt_item_state_name(tt_item_state state)
 {
-    static const char *const names[] = {"pending", "received", "error", "dead", "hole"};
+    static const char *const names[] = {"pending", "received", "error", "dead", "hole", "held"};
     tt_assert(state < TT_ITEM_STATE_COUNT);
     return names[state];
 }
@@ -37,6 +37,8 @@ static uint8_t kept(uint8_t byte)
     tt_item_state state = tt_item_state_of(byte);
     if (state == TT_ITEM_RECEIVED || state == TT_ITEM_HOLE)
         return (uint8_t)state;
+    if (state == TT_ITEM_HELD)
+        return tt_item_byte(TT_ITEM_PENDING, false, tt_item_attempts(byte));
     return byte;
 }
 
@@ -132,7 +134,7 @@ static bool take_states(tt_str *rest, size_t count, uint8_t *states)
         if (!take_varint(rest, &n) || n == 0 || n > count - at || rest->len == 0)
             return false;
         uint8_t byte = forgiven((uint8_t)rest->ptr[0]);
-        if (tt_item_state_of(byte) >= TT_ITEM_STATE_COUNT)
+        if (tt_item_state_of(byte) >= TT_ITEM_HELD)
             return false;
         memset(states + at, byte, n);
         *rest = tt_str_slice(*rest, 1, rest->len);

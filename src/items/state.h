@@ -6,6 +6,7 @@
  *      |<--(given back: attempts - 1)
  *   error: marked by a worker, or (with the leased bit) a record that cannot be read: such a one is never tried again.
  *   hole: a blank line, no item at all.
+ *   held: pending, and another item of its key is before it (lanes.h); in memory only.
  *   A result that is the first one is taken from any state but received and hole.  error and dead -(redrive)-> pending.
  *
  * Bits 0-2: state, bit 3: leased, bits 4-7: attempts (at most TT_ITEM_MAX_ATTEMPTS). A page on disk keeps the leased bit: an
@@ -15,7 +16,7 @@
 
 #include "data/reader.h"
 
-typedef enum { TT_ITEM_PENDING, TT_ITEM_RECEIVED, TT_ITEM_ERROR, TT_ITEM_DEAD, TT_ITEM_HOLE, TT_ITEM_STATE_COUNT } tt_item_state;
+typedef enum { TT_ITEM_PENDING, TT_ITEM_RECEIVED, TT_ITEM_ERROR, TT_ITEM_DEAD, TT_ITEM_HOLE, TT_ITEM_HELD, TT_ITEM_STATE_COUNT } tt_item_state;
 
 enum { TT_ITEM_STATE_MASK = 7, TT_ITEM_LEASED = 8, TT_ITEM_MAX_ATTEMPTS = 15 };
 

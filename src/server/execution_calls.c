@@ -3,10 +3,6 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "ledger/records.h"
-
-/* A record per execution, kind `execution`, from its id to the number of its task. */
-static const tt_str record_kind = TT_STR("execution");
 
 static tt_execution_area *area_of(const tt_req *req) { return tt_req_context(req); }
 
@@ -30,10 +26,8 @@ static int64_t next_wall_us(void)
 static tt_rc apply_start(tt_change *change, tt_txn *txn, tt_err *err)
 {
     tt_execution_start *s = start_of(change);
-    char number[24];
     TT_TRY(tt_queue_push(txn, &s->spec, &s->task, err));
-    int len = snprintf(number, sizeof number, "%llu", (unsigned long long)s->task);
-    return tt_record_put(txn, record_kind, tt_str_of(s->id), 0, (tt_str){number, (size_t)len}, NULL, err);
+    return tt_execution_record(txn, s->id, s->task, err);
 }
 
 static void finish(tt_execution_start *s, tt_rc rc, const tt_err *err)
@@ -88,10 +82,7 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
 
 static tt_rc task_of(tt_req *req, const char *id, uint64_t *ret, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf value = {0};
-    tt_rc rc = tt_record_get(area_of(req)->ledger, record_kind, tt_str_of(id), &value, NULL, err);
-    if (rc == TT_OK)
-        return tt_parse_u64(tt_buf_view(&value), ret, err);
+    tt_rc rc = tt_execution_task(area_of(req)->ledger, id, ret, err);
     return rc == TT_NOT_FOUND ? tt_parse_u64(tt_str_of(id), ret, NULL) : rc;
 }
 

@@ -166,21 +166,23 @@ static void serve_done(tt_claim *c)
 static bool client_is_gone(tt_claim *c) { return tt_req_is_gone(((serve_call *)c->arg)->req); }
 
 /* What both kinds of claim take from the request. */
-static serve_call *make_call(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
+static serve_call *make_call(tt_req *req, tt_job *j, const char *n_name, bool with_lease)
 {
     enum { LONGEST_WAIT_MS = 300000 };
     serve_call *call = TT_NEW(serve_call);
     int64_t lease_ms = tt_req_has(req, "lease") ? tt_req_int(req, "lease") : with_lease ? tt_items_area_of(req)->token_lease_ms : 0;
     int64_t wait_ms = tt_req_has(req, "wait") ? tt_req_int(req, "wait") : 0;
+    bool is_given = tt_req_has(req, n_name) || tt_req_int(req, n_name);
+    int64_t n = is_given ? tt_req_int(req, n_name) : 0;
     *call = (serve_call){.req = req, .job = j, .with_lease = with_lease};
     call->any.claim = (tt_claim){
-        .n = n, .wait_ms = wait_ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : wait_ms, .lease_ms = lease_ms,
+        .n = n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, .is_adaptive = !is_given, .wait_ms = wait_ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : wait_ms, .lease_ms = lease_ms,
         .worker = tt_items_worker_name(req), .is_named = tt_items_is_named(req, NULL), .request_id = tt_req_str(req, "request_id"), .is_gone = client_is_gone, .done = serve_done, .arg = call,
     };
     return call;
 }
 
-void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease)
+void tt_items_serve(tt_req *req, tt_job *j, const char *n, bool with_lease)
 {
     tt_job_claim(j, &make_call(req, j, n, with_lease)->any.claim);
 }
@@ -199,9 +201,9 @@ static void any_done(tt_any_claim *a)
     serve_done(&a->claim);
 }
 
-void tt_items_serve_any(tt_req *req, uint32_t n)
+void tt_items_serve_any(tt_req *req)
 {
-    serve_call *call = make_call(req, NULL, n, true);
+    serve_call *call = make_call(req, NULL, "n", true);
     call->any.jobs = tt_req_str(req, "jobs");
     call->any.may_use = may_use;
     call->any.done = any_done;

@@ -32,9 +32,10 @@ bool tt_items_may_use(tt_req *req, tt_str job_name);
 tt_job *tt_items_job_for(tt_req *req, tt_str job_name);
 
 /* n items of j (the reference is taken over). with_lease: the client knows lease tokens. */
-void tt_items_serve(tt_req *req, tt_job *j, uint32_t n, bool with_lease);
+/* n: a parameter's name; where the client does not give it (and it has no default) the size is learnt. */
+void tt_items_serve(tt_req *req, tt_job *j, const char *n, bool with_lease);
 /* From any job that the client may use and that the parameter `jobs` matches. */
-void tt_items_serve_any(tt_req *req, uint32_t n);
+void tt_items_serve_any(tt_req *req);
 /* The body's pairs into j (taken over). */
 void tt_items_receive(tt_req *req, tt_job *j);
 

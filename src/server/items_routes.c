@@ -72,8 +72,7 @@ static void serve(tt_req *req)
     tt_job *j = tt_items_job_for(req, job_name(req));
     if (!j)
         return;
-    int64_t n = tt_req_int(req, "batch_size");
-    tt_items_serve(req, j, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, tt_req_has(req, "lease"));
+    tt_items_serve(req, j, "batch_size", tt_req_has(req, "lease"));
 }
 
 static void receive(tt_req *req)

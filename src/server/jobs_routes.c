@@ -51,7 +51,7 @@ static const struct {
     {"name", NULL}, {"reader", NULL}, {"writer", NULL}, {"mode", NULL}, {"token", NULL}, {"clean_start", NULL}, {"cont", NULL},
     {"input", "input_file_path"}, {"output", "output_file_path"}, {"overwrite", "overwrite"}, {"types", "types"}, {"na", "na"},
     {"json", "json"}, {"separator", "separator"}, {"lease", "lease"}, {"max_attempts", "max_attempts"}, {"retry_errors", "retry_errors"},
-    {"rate", "rate"}, {"max_in_flight", "max_in_flight"}, {"priority", "priority"}, {"overlap", "overlap"},
+    {"rate", "rate"}, {"max_in_flight", "max_in_flight"}, {"priority", "priority"}, {"overlap", "overlap"}, {"key", "key"},
     {"order", "order"},
 };
 
@@ -65,7 +65,7 @@ static tt_rc split_members(json_t *body, json_t *metadata, tt_err *err)
             row++;
         if (row == TT_COUNT(members))
             return tt_fail(err, TT_INVALID, "member `%.60s` is unknown: a job has name, input, output, reader, writer, mode, token, clean_start, "
-                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, priority, overlap, order", name);
+                           "cont, overwrite, types, na, json, separator, lease, max_attempts, retry_errors, rate, max_in_flight, priority, overlap, key, order", name);
         if (members[row].metadata && !json_is_null(value))
             json_object_set(metadata, members[row].metadata, value);
     }
@@ -159,16 +159,11 @@ static void create(tt_req *req) { tt_items_on_pool(req, create_on_pool); }
 static void claim(tt_req *req)
 {
     tt_job *j = tt_items_job_for(req, name_of(req));
-    int64_t n = tt_req_int(req, "n");
     if (j)
-        tt_items_serve(req, j, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n, true);
+        tt_items_serve(req, j, "n", true);
 }
 
-static void claim_any(tt_req *req)
-{
-    int64_t n = tt_req_int(req, "n");
-    tt_items_serve_any(req, n <= 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n);
-}
+static void claim_any(tt_req *req) { tt_items_serve_any(req); }
 
 /* Results under a lease that is alive lengthen it: the client works. */
 static void results(tt_req *req)
@@ -315,13 +310,18 @@ static void release(tt_req *req)
 
 /* ---- errors, retry, clean, delete ---- */
 
+static bool is_state(tt_str state) { return state.len == 0 || tt_str_is(state, "error") || tt_str_is(state, "dead"); }
+
 static void errors_on_pool(tt_req *req)
 {
     tt_err err = {0};
     tt_buf body = {0};
     int64_t limit = tt_req_int(req, "limit");
-    tt_rc rc = tt_items_errors(items_of(req), name_of(req), (uint64_t)tt_req_int(req, "after"), !tt_req_has(req, "after"),
-                               limit < 1 ? 1 : limit > 100000 ? 100000 : (size_t)limit, &body, &err);
+    tt_error_filter filter = {.reason = tt_req_str(req, "reason"), .state = tt_req_str(req, "state")};
+    tt_rc rc = is_state(filter.state) ? TT_OK : tt_fail(&err, TT_INVALID, "state must be error or dead");
+    if (rc == TT_OK)
+        rc = tt_items_errors(items_of(req), name_of(req), (uint64_t)tt_req_int(req, "after"), !tt_req_has(req, "after"),
+                             limit < 1 ? 1 : limit > 100000 ? 100000 : (size_t)limit, &filter, &body, &err);
     if (rc == TT_OK) {
         tt_req_answer(req, 200, "application/json", &body);
         return;
@@ -338,7 +338,7 @@ static tt_rc read_ids(json_t *body, uint64_t **ret, size_t *ret_count, tt_err *e
     if (!body || (json_is_object(body) && json_object_size(body) == 0))
         return TT_OK;
     if (!ids || json_object_size(body) != 1)
-        return tt_fail(err, TT_INVALID, "the body must be {\"ids\":[...]}, or empty for all");
+        return tt_fail(err, TT_INVALID, "the body must be {\"ids\":[...]}, {\"reason\":\"...\",\"state\":\"dead\"}, or empty for all");
     if (!json_is_array(ids))
         return tt_fail(err, TT_UNPROCESSABLE, "ids must be a list of whole numbers");
     *ret = tt_calloc(json_array_size(ids) + 1, sizeof **ret);
@@ -353,6 +353,31 @@ static tt_rc read_ids(json_t *body, uint64_t **ret, size_t *ret_count, tt_err *e
     return TT_OK;
 }
 
+/* {"reason":"...","state":"..."}, one of them or both. */
+static bool is_filter(const json_t *body)
+{
+    return json_object_get(body, "reason") || json_object_get(body, "state");
+}
+
+static tt_rc read_filter(const json_t *body, tt_error_filter *ret, tt_err *err)
+{
+    size_t known = (json_object_get(body, "reason") != NULL) + (json_object_get(body, "state") != NULL);
+    if (json_object_size(body) != known)
+        return tt_fail(err, TT_INVALID, "the body has reason and state, and nothing else");
+    TT_TRY(text_member(body, "reason", &ret->reason, err));
+    TT_TRY(text_member(body, "state", &ret->state, err));
+    if (!is_state(ret->state))
+        return tt_fail(err, TT_INVALID, "member `state` must be error or dead");
+    return TT_OK;
+}
+
+static tt_rc retry_matching(tt_req *req, const json_t *body, uint64_t *ret_retried, tt_err *err)
+{
+    tt_error_filter filter = {0};
+    TT_TRY(read_filter(body, &filter, err));
+    return tt_items_retry_matching(items_of(req), name_of(req), &filter, ret_retried, err);
+}
+
 static void retry_on_pool(tt_req *req)
 {
     tt_err err = {0};
@@ -360,9 +385,12 @@ static void retry_on_pool(tt_req *req)
     uint64_t *ids = NULL, retried = 0;
     size_t count = 0;
     tt_rc rc = tt_req_json(req, &body, &err);
-    if (rc == TT_OK)
+    bool matching = rc == TT_OK && is_filter(body);
+    if (matching)
+        rc = retry_matching(req, body, &retried, &err);
+    else if (rc == TT_OK)
         rc = read_ids(body, &ids, &count, &err);
-    if (rc == TT_OK)
+    if (rc == TT_OK && !matching)
         rc = tt_items_retry(items_of(req), name_of(req), ids, count, &retried, &err);
     free(ids);
     if (rc == TT_OK)
@@ -526,7 +554,7 @@ static const tt_param job_params[] = {NAME, TOKEN, {0}};
 static const tt_param token_params[] = {TOKEN, {0}};
 static const tt_param claim_params[] = {
     NAME,
-    {"n", TT_PARAM_INT, false, "100", "How many items at most"},
+    {"n", TT_PARAM_INT, false, NULL, "How many items at most; default: as many as this worker gives back within about a second"},
     {"wait", TT_PARAM_DURATION, false, "0", "Wait so long when everything is in flight"},
     {"lease", TT_PARAM_DURATION, false, NULL, "Length of the lease"},
     {"request_id", TT_PARAM_STR, false, NULL, "The same id gets the same batch again while its lease lives"},
@@ -534,7 +562,7 @@ static const tt_param claim_params[] = {
 };
 static const tt_param claim_any_params[] = {
     {"jobs", TT_PARAM_STR, false, NULL, "Only jobs whose names match: *, ?, [a-z]"},
-    {"n", TT_PARAM_INT, false, "100", "How many items at most"},
+    {"n", TT_PARAM_INT, false, NULL, "How many items at most; default: as many as this worker gives back within about a second"},
     {"wait", TT_PARAM_DURATION, false, "0", "Wait so long for items of any job, also of one that is started meanwhile"},
     {"lease", TT_PARAM_DURATION, false, NULL, "Length of the lease"},
     {"request_id", TT_PARAM_STR, false, NULL, "The same id gets the same batch again while its lease lives"},
@@ -549,7 +577,9 @@ static const tt_param renew_params[] = {
 };
 static const tt_param error_params[] = {
     NAME, {"limit", TT_PARAM_INT, false, "1000", "How many at most (up to 100000)"},
-    {"after", TT_PARAM_INT, false, NULL, "Only ids above this one: `next` of the page before"}, TOKEN, {0},
+    {"after", TT_PARAM_INT, false, NULL, "Only ids above this one: `next` of the page before"},
+    {"reason", TT_PARAM_STR, false, NULL, "Only those whose reason has this text in it"},
+    {"state", TT_PARAM_STR, false, NULL, "Only those in this state: error or dead"}, TOKEN, {0},
 };
 static const tt_param clean_params[] = {
     NAME, {"output", TT_PARAM_BOOL, false, "false", "Delete the output file too"}, TOKEN, {0},
@@ -571,7 +601,7 @@ const tt_route tt_jobs_routes[] = {
     OURS("POST", "/v1/jobs/{name}/renew", TT_ACCESS_JOB, TT_BODY_IGNORED, renew_params, renew, "Keep a lease.", .response_example = "{\"schema\":1,\"lease_ms\":60000}"),
     OURS("POST", "/v1/jobs/{name}/release", TT_ACCESS_JOB, TT_BODY_BYTES, lease_params, release, "Give items back: a list of ids, or without a body all of the lease.", .response_example = "{\"schema\":1,\"released\":5}"),
     OURS("GET", "/v1/jobs/{name}/errors", TT_ACCESS_READ, TT_BODY_NONE, error_params, errors, "Items in error and dead ones, with their reasons.", .response_example = "{\"schema\":1,\"errors\":[],\"next\":null}"),
-    OURS("POST", "/v1/jobs/{name}/retry", TT_ACCESS_JOB, TT_BODY_JSON, job_params, retry, "Try items in error and dead ones again: {\"ids\":[...]}, or all.", .response_example = "{\"schema\":1,\"retried\":2}"),
+    OURS("POST", "/v1/jobs/{name}/retry", TT_ACCESS_JOB, TT_BODY_JSON, job_params, retry, "Try items in error and dead ones again: {\"ids\":[...]}, {\"reason\":\"...\"} (a text in it), {\"state\":\"dead\"}, or all.", .response_example = "{\"schema\":1,\"retried\":2}"),
     OURS("POST", "/v1/jobs/{name}/clean", TT_ACCESS_JOB, TT_BODY_IGNORED, clean_params, clean, "Give back what is in flight.", .response_example = "{\"schema\":1,\"cleaned\":true}"),
     OURS("POST", "/v1/jobs/{name}/redo", TT_ACCESS_JOB, TT_BODY_JSON, job_params, redo, "Work on received items once more: {\"ids\":[...]}, or {\"all\":true}. Their lines in the output stay.", .response_example = "{\"schema\":1,\"redone\":2}"),
     OURS("POST", "/v1/jobs/{name}/pause", TT_ACCESS_JOB, TT_BODY_IGNORED, job_params, pause_job, "Hand nothing out until it is resumed; results are taken.", .response_example = "{\"schema\":1,\"paused\":true}"),

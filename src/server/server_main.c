@@ -42,6 +42,7 @@ struct tt_house {
     tt_execution_area execution_area;
     tt_vault *vault;
     tt_secret_area secret_area;
+    tt_schedule_area schedule_area;
     tt_server *server;
 };
 
@@ -179,6 +180,15 @@ static tt_rc open_programs(tt_house *h, tt_err *err)
     return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
 }
 
+/* A command's own house fires nothing: it has no workers, and ends at once. */
+static void open_schedules(tt_house *h)
+{
+    tt_schedules_env env = {.ledger = h->ledger, .vault = h->vault, .timers = h->timers, .pool = h->calls, .tasks = h->tasks, .catalog = h->catalog};
+    h->schedule_area = (tt_schedule_area){.schedules = tt_schedules_new(&env), .pool = h->calls};
+    if (h->handover.count)
+        tt_schedules_start(h->schedule_area.schedules);
+}
+
 static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -194,7 +204,8 @@ static void add_areas(tt_house *h)
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
     tt_server_add_routes(h->server, tt_execution_routes, &h->execution_area);
-    tt_server_add_routes(h->server, tt_schedule_routes, NULL);
+    tt_server_add_routes(h->server, tt_schedule_routes, &h->schedule_area);
+    tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, own_routes, h);
 }
@@ -238,6 +249,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(open_tasks(h, err));
     TT_TRY(open_vault(h, err));
     TT_TRY(open_programs(h, err));
+    open_schedules(h);
     return open_server(h, err);
 }
 
@@ -278,6 +290,7 @@ void tt_house_close(tt_house *h)
         tt_tasks_drain(h->tasks);
     if (h->catalog)
         tt_execution_drain(&h->execution_area);
+    tt_schedules_stop(h->schedule_area.schedules);
     tt_server_free(h->server);
     if (h->tasks)
         tt_task_area_close(&h->task_area);
@@ -286,6 +299,7 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_pool_free(h->calls);
+    tt_schedules_free(h->schedule_area.schedules);
     tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_tasks_close(h->tasks);

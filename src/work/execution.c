@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/zone.h"
+#include "ledger/records.h"
 #include "work/kinds.h"
 #include "work/program_run.h"
 #include "work/runner.h"
@@ -57,6 +58,23 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
     }
     keep_id(&b, out);
     return true;
+}
+
+/* A record per execution, kind `execution`, from its id to the number of its task. */
+static const tt_str record_kind = TT_STR("execution");
+
+tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *err)
+{
+    char number[24];
+    int len = snprintf(number, sizeof number, "%llu", (unsigned long long)task);
+    return tt_record_put(txn, record_kind, tt_str_of(id), 0, (tt_str){number, (size_t)len}, NULL, err);
+}
+
+tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf value = {0};
+    TT_TRY(tt_record_get(ledger, record_kind, tt_str_of(id), &value, NULL, err));
+    return tt_parse_u64(tt_buf_view(&value), ret, err);
 }
 
 /* ---- payload ---- */

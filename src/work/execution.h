@@ -4,6 +4,7 @@
 #ifndef TT_WORK_EXECUTION_H
 #define TT_WORK_EXECUTION_H
 
+#include "ledger/ledger.h"
 #include "vault/vault.h"
 #include "work/program.h"
 
@@ -17,6 +18,11 @@ enum { TT_EXECUTION_ID_BYTES = 200 };
 void tt_execution_make_id(int64_t wall_us, tt_str owner, const char *program, char out[TT_EXECUTION_ID_BYTES + 1]);
 /* An id as the older service wrote it (`TIME::OWNER::PROGRAM`) in today's form; others as they are. False: it can be no id. */
 bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1]);
+
+/* In the change that pushes the task: from now on the task is found by the execution's id. TT_EXISTS: there is one of this id. */
+tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *err) TT_MUST_CHECK;
+/* The number of the task of an id. TT_NOT_FOUND. Any thread. */
+tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err) TT_MUST_CHECK;
 
 /* The payload: JSON with program, hash and id in clear, settings and storage (NULL: none) sealed. */
 tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, const json_t *settings, const json_t *storage, tt_buf *out, tt_err *err) TT_MUST_CHECK;

@@ -155,40 +155,49 @@ tt_rc tt_secrets_each(const tt_secrets *s, void (*fn)(void *arg, const tt_secret
 
 /* ---- rotation ---- */
 
+/* The kinds of records with a member `sealed`, bound to KIND/NAME. To add one: a row. */
+static const tt_str sealed_kinds[] = {{"secret", 6}, {"schedule", 8}};
+
 typedef struct {
-    char *name;
+    tt_str kind;
+    char *name, *record;
     uint64_t version;
-    tt_buf record;
 } again;
 
 typedef struct {
     const tt_secrets *s;
+    tt_str kind; /* being read */
     TT_VEC(again) list;
     tt_rc rc;
     tt_err *err;
 } rotation;
 
+/* The record's member, sealed with the new key. */
+static tt_rc renew_seal(const rotation *r, tt_str name, json_t *record)
+{
+    TT_BUF_AUTO tt_buf context = {0}, value = {0}, sealed = {0};
+    tt_buf_printf(&context, "%.*s/%.*s", TT_STR_ARG(r->kind), TT_STR_ARG(name));
+    TT_TRY(tt_vault_open(r->s->vault, tt_buf_view(&context), tt_str_of(json_string_value(json_object_get(record, "sealed"))), &value, r->err));
+    tt_rc rc = tt_vault_seal(r->s->vault, tt_buf_view(&context), tt_buf_view(&value), &sealed, r->err);
+    if (value.ptr)
+        sodium_memzero(value.ptr, value.len);
+    json_object_set_new(record, "sealed", json_string(tt_buf_cstr(&sealed)));
+    return rc;
+}
+
 static tt_rc seal_again(rotation *r, tt_str name, uint64_t version, tt_str text)
 {
-    TT_BUF_AUTO tt_buf context = {0}, value = {0};
     json_t *record;
-    again one = {.name = tt_str_dup(name), .version = version};
     TT_TRY(read_record(text, &record, r->err));
-    const char *sealed = json_string_value(json_object_get(record, "sealed"));
-    int64_t changed_ms = json_integer_value(json_object_get(record, "changed_ms"));
-    tt_vault_secret_context(name, &context);
-    tt_rc rc = tt_vault_open(r->s->vault, tt_buf_view(&context), tt_str_of(sealed), &value, r->err);
-    if (rc == TT_OK)
-        rc = seal_record(r->s, name, tt_buf_view(&value), changed_ms, &one.record, r->err);
-    if (rc == TT_OK && (!one.name || !tt_vec_push(&r->list, one)))
+    tt_rc rc = renew_seal(r, name, record);
+    again one = {.kind = r->kind, .name = tt_str_dup(name), .record = json_dumps(record, JSON_COMPACT), .version = version};
+    json_decref(record);
+    if (rc == TT_OK && (!one.name || !one.record || !tt_vec_push(&r->list, one)))
         rc = tt_fail(r->err, TT_NOMEM, "no memory to seal the secrets again");
     if (rc != TT_OK) {
         free(one.name);
-        tt_buf_deinit(&one.record);
+        free(one.record);
     }
-    if (value.ptr)
-        sodium_memzero(value.ptr, value.len);
-    json_decref(record);
     return rc;
 }
 
@@ -202,9 +211,39 @@ static bool rotate_one(void *arg, tt_str name, uint64_t version, tt_str text)
 static tt_rc apply_rotation(void *arg, tt_txn *txn, tt_err *err)
 {
     rotation *r = arg;
-    for (size_t i = 0; i < r->list.len; i++)
-        TT_TRY(tt_record_put(txn, kind, tt_str_of(r->list.ptr[i].name), r->list.ptr[i].version, tt_buf_view(&r->list.ptr[i].record), NULL, err));
+    for (size_t i = 0; i < r->list.len; i++) {
+        const again *one = &r->list.ptr[i];
+        TT_TRY(tt_record_put(txn, one->kind, tt_str_of(one->name), one->version, tt_str_of(one->record), NULL, err));
+    }
     return TT_OK;
+}
+
+static void forget_list(rotation *r)
+{
+    for (size_t i = 0; i < r->list.len; i++) {
+        free(r->list.ptr[i].name);
+        free(r->list.ptr[i].record);
+    }
+    tt_vec_deinit(&r->list);
+}
+
+/* Schedules may change meanwhile: then all is read once more. */
+static tt_rc renew_all(tt_secrets *s, rotation *r, tt_err *err)
+{
+    enum { MOST_TRIES = 20 };
+    tt_rc rc = TT_CONFLICT;
+    for (int i = 0; i < MOST_TRIES && (rc == TT_CONFLICT || rc == TT_EXISTS); i++) {
+        forget_list(r);
+        rc = TT_OK;
+        for (size_t k = 0; k < TT_COUNT(sealed_kinds) && rc == TT_OK; k++) {
+            r->kind = sealed_kinds[k];
+            rc = tt_record_each(s->ledger, r->kind, rotate_one, r, err);
+            rc = rc == TT_OK ? r->rc : rc;
+        }
+        if (rc == TT_OK)
+            rc = tt_ledger_run(s->ledger, apply_rotation, r, err);
+    }
+    return rc;
 }
 
 static tt_rc seal_all_again(tt_secrets *s, rotation *r, tt_err *err)
@@ -212,9 +251,7 @@ static tt_rc seal_all_again(tt_secrets *s, rotation *r, tt_err *err)
     TT_TRY(check_key(s, err));
     if (!tt_keys_are_set(tt_vault_keys(s->vault)))
         TT_TRY(tt_keys_add(tt_vault_keys(s->vault), err));
-    TT_TRY(tt_record_each(s->ledger, kind, rotate_one, r, err));
-    TT_TRY(r->rc);
-    return tt_ledger_run(s->ledger, apply_rotation, r, err);
+    return renew_all(s, r, err);
 }
 
 tt_rc tt_secrets_rotate(tt_secrets *s, bool forget_old, uint64_t *ret_count, tt_err *err)
@@ -225,11 +262,9 @@ tt_rc tt_secrets_rotate(tt_secrets *s, bool forget_old, uint64_t *ret_count, tt_
     if (rc == TT_OK && forget_old)
         rc = tt_keys_forget_old(tt_vault_keys(s->vault), err);
     pthread_mutex_unlock(&s->lock);
-    *ret_count = r.list.len;
-    for (size_t i = 0; i < r.list.len; i++) {
-        free(r.list.ptr[i].name);
-        tt_buf_deinit(&r.list.ptr[i].record);
-    }
-    tt_vec_deinit(&r.list);
+    *ret_count = 0;
+    for (size_t i = 0; i < r.list.len; i++)
+        *ret_count += tt_str_eq(r.list.ptr[i].kind, kind);
+    forget_list(&r);
     return rc;
 }

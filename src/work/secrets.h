@@ -29,7 +29,7 @@ typedef struct {
 
 /* In the order of their names. */
 tt_rc tt_secrets_each(const tt_secrets *s, void (*fn)(void *arg, const tt_secret_info *info), void *arg, tt_err *err) TT_MUST_CHECK;
-/* A new key for the vault (unless its keys come from the setting), and every secret sealed again with it, in one commit. forget_old: keys
+/* A new key for the vault (unless its keys come from the setting), and every secret (and the settings of schedules) sealed again with it, in one commit. forget_old: keys
  * before it are dropped afterwards; what else was sealed with them opens no more. */
 tt_rc tt_secrets_rotate(tt_secrets *s, bool forget_old, uint64_t *ret_count, tt_err *err) TT_MUST_CHECK;
 

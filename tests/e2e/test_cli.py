@@ -175,7 +175,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if query.get("request_id") in state.batches:
             return self.answer(200, state.batches[query["request_id"]])
         free = [i for i in range(len(job["values"])) if i not in job["leased"] and i not in job["results"] and i not in job["errors"]]
-        ids = free[: int(query["n"])]
+        ids = free[: int(query.get("n", 100))]
         complete = len(job["results"]) + len(job["errors"]) == len(job["values"])
         lease = None
         if ids:

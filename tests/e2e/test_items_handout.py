@@ -282,3 +282,89 @@ def test_what_is_no_redo(wire, body):
 
 def test_redo_of_a_job_that_is_not_there(wire):
     assert wire.post("/v1/jobs/none/redo", {"all": True}).status == 404
+
+
+# ---- errors as data ----
+
+
+def failed(wire):
+    wire.create("j", "in.jsonl", "out.jsonl", max_attempts=1)
+    batch = wire.claim("j", 10)
+    rows = [{"id": i, "reason": "HTTP %d from the \u00fcpstream" % (500 + i % 2), "final": i < 6} for i in range(10)]
+    post(wire, "/v1/jobs/j/fail", rows, lease=batch["lease"])
+
+
+def listed(wire, **params):
+    answer = wire.get("/v1/jobs/j/errors", **params)
+    assert answer.status == 200, answer
+    return [e["id"] for e in answer.json()["errors"]], answer.json()["next"]
+
+
+def test_errors_by_reason_and_state(wire):
+    failed(wire)
+    assert listed(wire, reason="HTTP 500") == ([0, 2, 4, 6, 8], None)
+    assert listed(wire, state="dead") == ([6, 7, 8, 9], None)
+    assert listed(wire, state="error", reason="501 from the \u00fcp") == ([1, 3, 5], None)
+    assert listed(wire, reason="HTTP 500", limit=2) == ([0, 2], 2)
+    assert listed(wire, reason="HTTP 500", limit=2, after=2) == ([4, 6], 6)
+    assert listed(wire, reason="HTTP 500", limit=2, after=6) == ([8], None)
+    assert listed(wire, reason="nobody said so") == ([], None)
+    assert wire.get("/v1/jobs/j/errors", state="fine").status == 400
+
+
+def test_retry_by_reason_and_state(wire):
+    failed(wire)
+    assert post(wire, "/v1/jobs/j/retry", {"reason": "HTTP 501", "state": "dead"})["retried"] == 2
+    assert listed(wire) == ([0, 1, 2, 3, 4, 5, 6, 8], None)
+    assert post(wire, "/v1/jobs/j/retry", {"reason": "HTTP 500"})["retried"] == 5
+    assert post(wire, "/v1/jobs/j/retry", {"state": "error"})["retried"] == 3
+    assert listed(wire) == ([], None)
+    assert ids(wire.claim("j", 10)) == list(range(10))
+
+
+@pytest.mark.parametrize("body", [{"reason": 5}, {"state": "fine"}, {"reason": "x", "ids": [1]}, {"state": "dead", "more": 1}])
+def test_what_is_no_retry(wire, body):
+    failed(wire)
+    assert wire.post("/v1/jobs/j/retry", body).status in (400, 422)
+    assert len(listed(wire)[0]) == 10
+
+
+# ---- the size of a batch ----
+
+
+def sizes(wire, seconds_per_item, rounds, worker="w", **params):
+    """The sizes of batches that a worker of this speed is given."""
+    found = []
+    for _ in range(rounds):
+        answer = wire.post("/v1/jobs/j/claim", worker=worker, **params)
+        items = answer.json()["items"]
+        found.append(len(items))
+        time.sleep(seconds_per_item * len(items))
+        wire.results("j", [[i, {}] for i, _ in items], lease=answer.json()["lease"])
+    return found
+
+
+def test_batches_grow_with_fast_work_and_stay_small_with_slow(wire, server):
+    write_jsonl(server.cwd / "many.jsonl", numbered(20000))
+    wire.create("j", "many.jsonl", "out.jsonl")
+    fast = sizes(wire, 0, 8, "fast")
+    assert fast[:3] == [8, 16, 32] and fast[-1] > 200
+    slow = sizes(wire, 0.2, 5, "slow")
+    assert slow[0] == 8 and slow[-1] <= 6, "each worker has its own"
+    assert len(wire.claim("j", 300, worker="slow")["items"]) == 300, "a number that is named is given"
+    assert len(wire.post("/serve", job_name="j").json()) == 100
+    assert wire.post("/v1/jobs/j/claim", n=0).json()["items"] == []
+
+
+def test_batches_of_large_items_are_bounded_in_bytes(wire, server):
+    write_jsonl(server.cwd / "large.jsonl", [{"text": "x" * 1000000} for _ in range(12)])
+    wire.create("j", "large.jsonl", "out.jsonl")
+    assert len(wire.post("/v1/jobs/j/claim", worker="w").json()["items"]) == 5, "4 MiB and what goes over it"
+
+
+def test_a_lease_that_runs_out_halves_the_batch(wire):
+    wire.create("j", "in.jsonl", "out.jsonl")
+    assert sizes(wire, 0, 1) == [8]
+    assert len(wire.post("/v1/jobs/j/claim", worker="w", lease="100ms").json()["items"]) == 12, "16 are wanted, 12 are there"
+    until(lambda: wire.job("j")["served"] == 0, "the end of the lease")
+    assert len(wire.post("/v1/jobs/j/claim", worker="w").json()["items"]) == 8

@@ -58,18 +58,19 @@ def test_other_modes(pair, wire):
     assert json.loads(store.call("GET", "JOB:writing"))["mode"] == "write"
 
 
-def test_jobs_with_overlap_are_not_shown(pair):
+def test_overlap(pair, wire):
+    """Several answers per item: SERVED from the first hand-out on, RECEIVED with the last answer."""
     server, store = pair
-    body = {"name": "many", "input": "in.jsonl", "output": "out.jsonl", "overlap": 3}
-    assert server.post("/v1/jobs", body).status == 201
-    for worker in ("anna", "ben", "carla"):
-        items = server.post("/v1/jobs/many/claim", params={"n": COUNT, "worker": worker}).json["items"]
-        results = [[item[0], {}] for item in items]
-        assert server.post("/v1/jobs/many/results", results, params={"worker": worker}).status == 200, worker
-    server.post("/v1/jobs", {"name": "one", "input": "in.jsonl", "output": "one.jsonl"})
+    wire.create("j", "in.jsonl", "out.jsonl", overlap=2)
+    first = wire.claim("j", 3, worker="a")
+    wire.results("j", first["items"][:2], worker="a", lease=first["lease"])
+    second = wire.claim("j", 1, worker="b")
+    wire.results("j", second["items"], worker="b", lease=second["lease"])
     in_step(server)
-    assert store.call("GET", "JOB:one") is not None and store.call("GET", "JOB:many") is None
-    assert store.states("many") == {}
+    assert store.states("j") == {0: "RECEIVED", 1: "SERVED", 2: "SERVED"}
+    store.call("DEL", "j:0")
+    until(lambda: server.get("/health").json["redis"]["deletions_honoured"] == 1, "the deletion is honoured")
+    assert [i for i, _ in wire.claim("j", 1, worker="c")["items"]] == [0]
 
 
 def test_tokens_are_hashed_and_plain_ones_are_accepted_and_replaced(pair, wire):

@@ -179,6 +179,7 @@ def test_every_deed_once(tutti, redis):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_many_deeds(tutti, redis, seed):
     run(tutti, redis, seed, lambda nemesis, rng: [rng.choices(nemesis.deeds, k=6) for _ in range(6)], 10 * COUNT)

@@ -18,7 +18,7 @@ static uint32_t next_random(uint32_t below)
 
 static uint8_t random_byte(void)
 {
-    tt_item_state state = (tt_item_state)next_random(TT_ITEM_STATE_COUNT);
+    tt_item_state state = (tt_item_state)next_random(TT_ITEM_HELD);
     bool pending = state == TT_ITEM_PENDING;
     return tt_item_byte(state, pending && next_random(2), pending ? next_random(TT_ITEM_MAX_ATTEMPTS) + 1 : 0);
 }

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -9,6 +11,16 @@
 #include "ledger/queue.h"
 
 static char folder[64], path[96];
+
+/* The wall clock as the ledger sees it: ours, so that it can jump. */
+static _Atomic int64_t jump_s;
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    int rc = (int)syscall(SYS_clock_gettime, id, t);
+    if (id == CLOCK_REALTIME)
+        t->tv_sec += jump_s;
+    return rc;
+}
 
 static void make_folder(void)
 {
@@ -539,6 +551,60 @@ Test(queue, a_rate_lets_so_many_through_in_a_time)
         count += claimable(l, &arena, got + count);
     }
     cr_assert_geq(tt_mono_ms() - start_ms, 590);
+    tt_arena_deinit(&arena);
+    tt_ledger_close(l);
+}
+
+/* ---- a wall clock that jumps ---- */
+
+enum { DAY_S = 24 * 3600 };
+
+Test(queue, the_wall_clock_ends_no_lease_and_forgets_nothing)
+{
+    tt_ledger *l = open_ledger();
+    tt_arena arena = {0};
+    uint64_t done = push(l, (tt_task_spec){0});
+    cr_assert_eq(finish(l, done, claim(l, &arena).lease), TT_OK);
+    push(l, (tt_task_spec){0});
+    tt_task t = claim(l, &arena);
+    static const int64_t jumps[] = {DAY_S, -DAY_S};
+    for (size_t i = 0; i < TT_COUNT(jumps); i++) {
+        jump_s = jumps[i];
+        tick(l, 7 * DAY_S * INT64_C(1000));
+        cr_assert_eq(state_of(l, t.id), TT_TASK_STARTED);
+        cr_assert_eq(state_of(l, done), TT_TASK_FINISHED);
+    }
+    cr_assert_eq(finish(l, t.id, t.lease), TT_OK);
+    tt_arena_deinit(&arena);
+    tt_ledger_close(l);
+}
+
+Test(queue, what_waits_for_a_time_comes_when_the_clock_shows_it)
+{
+    tt_ledger *l = open_ledger();
+    tt_arena arena = {0};
+    uint64_t id = push(l, (tt_task_spec){.run_at_ms = tt_wall_ms() + 3600 * 1000});
+    cr_assert_leq(tick(l, -1), tt_mono_ms() + 60 * 1000, "a clock that jumps is noticed within a minute");
+    jump_s = 2 * 3600;
+    tick(l, -1);
+    cr_assert_eq(claim(l, &arena).id, id);
+    jump_s = 0;
+    tt_arena_deinit(&arena);
+    tt_ledger_close(l);
+}
+
+Test(queue, a_rate_survives_a_clock_that_is_set_back)
+{
+    tt_ledger *l = open_ledger();
+    tt_arena arena = {0};
+    tt_task got[50];
+    cr_assert_eq(run(l, &(op){.kind = LIMIT, .limit = {.key = TT_STR("api"), .rate_count = 2, .rate_ms = 1000}}), TT_OK);
+    for (size_t i = 0; i < 6; i++)
+        push(l, (tt_task_spec){.limit_key = TT_STR("api")});
+    cr_assert_eq(claimable(l, &arena, got), 2);
+    jump_s = -DAY_S;
+    tick(l, -1);
+    cr_assert_geq(claimable(l, &arena, got), 1, "not after a day");
     tt_arena_deinit(&arena);
     tt_ledger_close(l);
 }

@@ -198,7 +198,7 @@ class FakeServer:
         lease_s = seconds(query.get("lease"), job.lease_s)
         while True:
             job.expire()
-            answer = job.claim(int(query.get("n", 100)), lease_s, query.get("worker"), query.get("request_id"))
+            answer = job.claim(int(query.get("n", 1)), lease_s, query.get("worker"), query.get("request_id"))
             left = end - time.monotonic()
             if answer["items"] or answer["status"] == "COMPLETE" or left <= 0:
                 return 200, answer

@@ -105,7 +105,7 @@ def test_errors_come_page_by_page(make_job, monkeypatch):
     for item in job.items(progress=False):
         job.fail(item, "no", final=True)
     whole = job.api.errors
-    monkeypatch.setattr(job.api, "errors", lambda after=None: whole(limit=2, after=after))
+    monkeypatch.setattr(job.api, "errors", lambda after=None, **which: whole(limit=2, after=after, **which))
     assert len({e["id"] for e in job.errors()}) == 5
 
 

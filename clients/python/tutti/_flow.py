@@ -340,7 +340,7 @@ class Flow:
             return True
         return not self._dry and self._pacer.wants_ahead(len(self._buffer))
 
-    def _next_size(self) -> int:
+    def _next_size(self) -> Optional[int]:
         now = time.monotonic()
         busy_s = now - self._work_from - self._idle_s
         self._pacer.note_work(self._work_count, max(busy_s, 0.0))

@@ -1,7 +1,8 @@
 """How many items to claim at a time, and when, so that a batch is about a second of work.
 
 Pure arithmetic without threads or clocks: the caller feeds measurements and holds its own lock.
-Starts with one item, as nothing is known of the work, and grows at most `GROWTH` times per claim.
+The first claim names no number: the server gives what it has learnt of a worker of this name, or few.
+After that the work itself is measured; the size grows at most `GROWTH` times per claim.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Pacer:
             raise ValueError("batch must be at least 1")
         self._fixed = fixed
         self._size = fixed or 1
+        self._asked = False
         self._item_s: Optional[float] = None
         self._item_bytes = 0.0
 
@@ -34,6 +36,8 @@ class Pacer:
     def note_batch(self, count: int, size_bytes: int) -> None:
         """A claim brought ``count`` items in an answer of that size."""
         if count:
+            if self._fixed is None and self._item_s is None:
+                self._size = max(self._size, count)
             self._item_bytes = max(size_bytes / count, self._item_bytes * 0.5)
 
     def note_work(self, count: int, busy_s: float) -> None:
@@ -43,8 +47,11 @@ class Pacer:
         fresh = max(busy_s / count, 1e-7)
         self._item_s = fresh if self._item_s is None else (self._item_s + fresh) / 2
 
-    def next_size(self) -> int:
-        """The size for the claim that is made now."""
+    def next_size(self) -> Optional[int]:
+        """The size for the claim that is made now; None: the server's choice."""
+        first, self._asked = not self._asked, True
+        if self._fixed is None and first:
+            return None
         if self._fixed is None:
             wanted = self._size * 2 if self._item_s is None else TARGET_S / self._item_s
             most = MOST_ITEMS if not self._item_bytes else min(MOST_ITEMS, MOST_BYTES / self._item_bytes)

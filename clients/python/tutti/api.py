@@ -41,6 +41,7 @@ class JobInfo(TypedDict, total=False):
     priority: int
     overlap: int
     answers: Optional[int]
+    key: Optional[str]
     max_in_flight: Optional[int]
     output_bytes: int
     oldest_lease_ms: Optional[int]
@@ -135,11 +136,11 @@ class JobApi:
         info: JobInfo = self._calls.json("GET", job_path(self.name), harmless=True, timeout_s=timeout_s)
         return info
 
-    def claim(self, n: int, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
+    def claim(self, n: Optional[int] = None, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
               request_id: Optional[str] = None, cancel: Optional[threading.Event] = None) -> Batch:
-        """Up to ``n`` items.  With the same request id a repeated claim answers the same batch,
+        """Up to ``n`` items (None: as many as this worker gives back within about a second).  With the same request id a repeated claim answers the same batch,
         so that a lost answer costs nothing; without one, one is made."""
-        query = [("n", str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)), ("worker", worker),
+        query = [("n", None if n is None else str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)), ("worker", worker),
                  ("request_id", request_id or uuid4().hex)]
         return self._claim(job_path(self.name, "claim"), query, wait_s, cancel)
 
@@ -181,14 +182,20 @@ class JobApi:
             raise errors.LeaseLost(e.detail, status=e.status, code=e.code, hint=e.hint,
                                    request_id=e.request_id) from None
 
-    def errors(self, *, limit: int = 1000, after: Optional[int] = None) -> Tuple[List[ItemError], Optional[int]]:
-        """One page of failed items, and where the next page starts."""
-        query = [("limit", str(limit)), ("after", None if after is None else str(after))]
+    def errors(self, *, limit: int = 1000, after: Optional[int] = None, reason: Optional[str] = None,
+               state: Optional[str] = None) -> Tuple[List[ItemError], Optional[int]]:
+        """One page of failed items, and where the next page starts.  ``reason``: a text in it."""
+        query = [("limit", str(limit)), ("after", None if after is None else str(after)), ("reason", reason),
+                 ("state", state)]
         said = self._calls.json("GET", job_path(self.name, "errors"), query=query, harmless=True)
         return said["errors"], said.get("next")
 
-    def retry(self, ids: Optional[Sequence[int]] = None) -> int:
-        body = dumps({"ids": list(ids)}) if ids is not None else b""
+    def retry(self, ids: Optional[Sequence[int]] = None, *, reason: Optional[str] = None,
+              state: Optional[str] = None) -> int:
+        """Of failed items these, or those that match, or all."""
+        named = {"ids": list(ids) if ids is not None else None, "reason": reason, "state": state}
+        given = {name: value for name, value in named.items() if value is not None}
+        body = dumps(given) if given else b""
         return int(self._calls.json("POST", job_path(self.name, "retry"), body=body, harmless=False)["retried"])
 
     def redo(self, ids: Optional[Sequence[int]] = None) -> int:
@@ -253,9 +260,9 @@ class AnyApi(JobApi):
                 "errors": total("errors"), "dead": total("dead"), "duplicates": total("duplicates"),
                 "rate": sum(job.get("rate") or 0.0 for job in mine), "eta_s": None}
 
-    def claim(self, n: int, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
+    def claim(self, n: Optional[int] = None, *, wait_s: float = 0.0, lease_s: Optional[float] = None, worker: Optional[str] = None,
               request_id: Optional[str] = None, cancel: Optional[threading.Event] = None) -> Batch:
-        query = [("jobs", self._pattern), ("n", str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)),
+        query = [("jobs", self._pattern), ("n", None if n is None else str(n)), ("wait", duration(wait_s)), ("lease", duration(lease_s)),
                  ("worker", worker), ("request_id", request_id or uuid4().hex)]
         batch = self._claim("/v1/claim", query, wait_s, cancel)
         if batch.lease is not None and batch.job is not None:

@@ -56,12 +56,13 @@ class Client:
                   overwrite: bool = False, types: Optional[str] = None, json: Optional[str] = None,
                   lease: Union[str, float, None] = None, max_attempts: Optional[int] = None, rate: Optional[str] = None,
                   max_in_flight: Optional[int] = None, priority: Optional[int] = None,
-                  overlap: Optional[int] = None) -> Job:
+                  overlap: Optional[int] = None, key: Optional[str] = None) -> Job:
         """Start a job, or join it if the same definition runs already (several workers may all call this).
 
         ``input`` is a path, a glob or a list of them, ``output`` a path, both as the server sees them.
         ``rate`` (``"100/s"``, ``"30/m"``) and ``max_in_flight`` bound what is handed out.
-        With ``overlap`` each item is answered by so many different workers (a `Client`'s ``worker``).
+        With ``overlap`` each item is answered by so many different workers (a `Client`'s ``worker``); with ``key``
+        items that agree in that column are handed out one after the other.
         Raises Conflict if a job of this name has another definition.
         """
         given: Dict[str, Any] = {
@@ -70,7 +71,7 @@ class Client:
             "lease": lease if lease is None or isinstance(lease, str) else "%dms" % round(lease * 1000),
             "max_attempts": max_attempts, "clean_start": clean_start or None, "cont": cont or None,
             "overwrite": overwrite or None, "rate": rate, "max_in_flight": max_in_flight,
-            "priority": priority, "overlap": overlap,
+            "priority": priority, "overlap": overlap, "key": key,
         }
         body = {key: value for key, value in given.items() if value is not None}
         body["output"] = output

@@ -190,17 +190,20 @@ class Job:
             time.sleep(every)
         return True
 
-    def errors(self) -> Iterator[ItemError]:
-        """All items that ended in error, page by page."""
-        page, after = self.api.errors()
+    def errors(self, *, reason: Optional[str] = None, state: Optional[str] = None) -> Iterator[ItemError]:
+        """All items that ended in error, page by page; with ``reason`` those that have this text in
+        theirs, with ``state`` ("error", "dead") those in it."""
+        page, after = self.api.errors(reason=reason, state=state)
         yield from page
         while after is not None:
-            page, after = self.api.errors(after=after)
+            page, after = self.api.errors(after=after, reason=reason, state=state)
             yield from page
 
-    def retry(self, ids: Optional[Sequence[int]] = None) -> int:
-        """Send failed items (all, or these) back to be served again; answers how many."""
-        return self.api.retry(ids)
+    def retry(self, ids: Optional[Sequence[int]] = None, *, reason: Optional[str] = None,
+              state: Optional[str] = None) -> int:
+        """Send failed items (all, these, or those that match as in `errors`) back to be served again; answers
+        how many."""
+        return self.api.retry(ids, reason=reason, state=state)
 
     def redo(self, ids: Optional[Sequence[int]] = None) -> int:
         """Have received items (all, or these) worked on once more; their new results are appended to

@@ -1,0 +1,231 @@
+"""Tasks under faults: kill -9 of workers, server and supervisor at random moments, errors of the disk, programs that hide. Every task ends
+once, with a reason, and none is lost. (Clocks that jump: tests/unit/test_queue.c.)
+
+100 kills in the ordinary run, 1,000 with --long (or TUTTI_TEST_LONG=1). The seed is printed; TUTTI_TEST_SEED=N takes that one."""
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+from tutti_process import alive, children, command_line, until
+
+ENDED = ("finished", "failed", "canceled")
+LIMIT_S = 120
+
+
+@pytest.fixture
+def seed():
+    number = int(os.environ.get("TUTTI_TEST_SEED") or random.randrange(10**6))
+    print("TUTTI_TEST_SEED=%d" % number)
+    return number
+
+
+class Books:
+    """What was asked for, and what was seen. A task's `program` is the name that the books know it by, so that a push whose answer was lost can be looked up."""
+
+    def __init__(self, t, rng):
+        self.t, self.rng = t, rng
+        self.known = {}  # name -> id, once it was acknowledged or found
+        self.unsure = {}  # name -> task, pushed without an answer
+        self.ended = {}  # id -> how, as first seen
+        self.canceled = set()  # ids whose cancel was acknowledged
+
+    def ask(self, method, path, body=None):
+        """None when nobody answers: a kill came between."""
+        try:
+            answer = self.t.request(method, path, body, timeout=20)
+        except OSError:
+            return None
+        return None if answer.status in (502, 503) else answer
+
+    def new_task(self):
+        kind = self.rng.choices(["probe", "sleep", "chain", "keyed"], (50, 25, 15, 10))[0]
+        task = {"kind": "probe", "payload": "x", "program": "n%d" % (len(self.known) + len(self.unsure)), "max_attempts": 1000}
+        if kind == "sleep":
+            task.update(kind="sleep", payload="%dms" % self.rng.randrange(1, 60), max_attempts=self.rng.choice([1, 3, 1000]))
+        elif kind == "chain" and self.known:
+            task["waits_for"] = [self.rng.choice(list(self.known.values()))]
+        elif kind == "keyed":
+            task.update(limit="narrow", run_in=self.rng.choice([0, "1s"]))
+        return task
+
+    def push(self, count):
+        tasks = []
+        for _ in range(count):
+            task = self.new_task()
+            self.unsure[task["program"]] = task
+            tasks.append(task)
+        answer = self.ask("POST", "/v1/tasks", {"tasks": tasks})
+        if answer is None:
+            return
+        assert answer.status == 200, answer
+        for task, id in zip(tasks, answer.json["ids"]):
+            if id is not None:
+                self.known[task["program"]] = id
+                del self.unsure[task["program"]]
+        # A task that waits for one that is kept no longer is refused; nothing here is deleted, so none is.
+        assert not answer.json["refused"], answer
+
+    def cancel_one(self):
+        open_ids = [id for id in self.known.values() if id not in self.ended]
+        if not open_ids:
+            return
+        id = self.rng.choice(open_ids)
+        answer = self.ask("POST", "/v1/tasks/%d/cancel?reason=enough" % id)
+        if answer is not None:
+            assert answer.status in (200, 409), answer
+            if answer.status == 200:
+                self.canceled.add(id)
+
+    def all_tasks(self):
+        """Everything the server has; None when it went away meanwhile."""
+        found, before = {}, 0
+        while True:
+            page = self.ask("GET", "/v1/tasks?limit=1000&before=%d" % before)
+            if page is None:
+                return None
+            assert page.status == 200, page
+            for task in page.json["tasks"]:
+                found[task["id"]] = task
+            before = page.json["next"]
+            if not before:
+                return found
+
+    def check(self):
+        """What is durable stays as it was; what was acknowledged is there; nothing is there that nobody asked for."""
+        found = self.all_tasks()
+        if found is None:
+            return None
+        names = {}
+        for id, task in found.items():
+            assert task["program"] not in names, "%s is there twice: %d and %d" % (task["program"], names[task["program"]], id)
+            names[task["program"]] = id
+            how = (task["state"], task["ended"], task["attempts"], task["reason"].partition(";")[0])
+            if task["state"] in ENDED:
+                assert self.ended.setdefault(id, how) == how, (id, self.ended[id], how)
+                assert task["state"] == "finished" or task["reason"], task
+            else:
+                assert id not in self.ended, (task, self.ended[id])
+            assert task["attempts"] <= task["max_attempts"], task
+        for name in [name for name in self.unsure if name in names]:
+            self.known[name] = names[name]
+            del self.unsure[name]
+        for name, id in self.known.items():
+            assert names.get(name) == id, "%s (task %d) is lost" % (name, id)
+        for id in self.canceled:
+            assert found[id]["state"] == "canceled", found[id]
+        return found
+
+    def finish(self):
+        def over():
+            found = self.check()
+            return found is not None and all(task["state"] in ENDED for task in found.values()) and found
+        found = until(over, "every task ends", LIMIT_S)
+        for task in found.values():
+            if task["state"] == "failed":
+                assert "its worker died" in task["reason"] or "did not finish" in task["reason"] or "lease expired" in task["reason"], task
+        return found
+
+
+def kinds_of(t):
+    """The pids below the supervisor: (server, workers)."""
+    pids = children(t.pid)
+    workers = [pid for pid in pids if "worker" in command_line(pid)[1:2]]
+    return [pid for pid in pids if pid not in workers], workers
+
+
+def kill_some(t, rng, what):
+    servers, workers = kinds_of(t)
+    if what == "supervisor":
+        t.kill()
+        t.restart(same_port=True)
+        return
+    for pid in rng.sample(servers if what == "server" else workers, min(1, len(servers if what == "server" else workers))):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+@pytest.mark.timeout(3000)
+def test_kills_at_random_moments(tutti, seed, is_long):
+    kills = 1000 if is_long or os.environ.get("TUTTI_TEST_LONG") else 100
+    rng, t = random.Random(seed), tutti(args=["--log-level", "warn"], workers=2)
+    books = Books(t, rng)
+    until(lambda: books.ask("PUT", "/v1/limits/narrow?concurrency=2"), "a limit is set")
+    done = {"worker": 0, "server": 0, "supervisor": 0}
+    for number in range(kills):
+        books.push(rng.randrange(1, 30))
+        if rng.random() < 0.3:
+            books.cancel_one()
+        time.sleep(rng.uniform(0, 0.1))
+        what = rng.choices(list(done), (60, 30, 10))[0]
+        done[what] += 1
+        kill_some(t, rng, what)
+        if number % 5 == 4:
+            books.check()
+    found = books.finish()
+    states = {state: sum(task["state"] == state for task in found.values()) for state in ENDED}
+    print("kills: %s; tasks: %s" % (done, states))
+    assert states["finished"] > kills
+
+
+FAULTS = ["fdatasync:3:EIO", "pwrite:20:EIO", "pwrite:40+:ENOSPC", "fdatasync:8+:EIO"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_disk_that_fails_loses_no_task(tutti, fault):
+    """Each answer is the truth: what was acknowledged is there when the disk is well again, what was not may be."""
+    t = tutti(workers=1, env={"TUTTI_FAULT": fault}, start=False)
+    acknowledged = []
+    try:
+        t.start()
+        for number in range(30):
+            answer = t.post("/v1/tasks", {"kind": "probe", "program": "n%d" % number, "max_attempts": 100})
+            if answer.status == 200:
+                acknowledged.append(answer.json["id"])
+            else:
+                assert answer.status in (500, 503, 507) and len(answer.json["detail"]) > 10, answer
+    except (OSError, AssertionError) as gone:
+        assert not isinstance(gone, AssertionError) or "does not listen" in str(gone), gone
+    if t.process:
+        t.kill()
+    t.restart(env={"TUTTI_FAULT": None})
+    for id in acknowledged:
+        until(lambda: t.get("/v1/tasks/%d" % id).json["state"] == "finished", "task %d ends" % id, LIMIT_S)
+
+
+def test_a_full_disk_for_logs_fails_no_task(tutti, tmp_path):
+    """The log cannot be kept: the task goes on without."""
+    t = tutti(workers=1)
+    shutil.rmtree(t.data / "logs")
+    (t.data / "logs").write_text("no directory any more")
+    task = t.post("/v1/tasks", {"kind": "sleep", "payload": "10ms"}).json["id"]
+    until(lambda: t.get("/v1/tasks/%d" % task).json["state"] == "finished", "it ends", LIMIT_S)
+
+
+def test_programs_that_hide_and_fill_memory(tutti, tmp_path):
+    t = tutti(workers=1, start=False)
+    pids = tmp_path / "pids"
+    programs = t.data / "programs"
+    programs.mkdir(mode=0o700, parents=True)
+    scripts = {
+        "hides": "(setsid sh -c 'trap \"\" TERM HUP INT; echo $$ >>%s; sleep 1000; sleep 1000' >/dev/null 2>&1 &) \nwhile [ ! -s %s ]; do sleep 0.01; done" % (pids, pids),
+        "fills": "exec python3 -c 'import time; x = [bytearray(1 << 20) for _ in range(4000)]; time.sleep(1000)'",
+    }
+    for name, script in scripts.items():
+        described = '{"display_name":"%s","settings":{},"memory_mb":300,"timeout_s":2}' % name
+        (programs / name).write_text("#!/bin/sh\n[ \"$1\" = --describe ] && { echo '%s'; exit; }\n%s\n" % (described, script))
+        (programs / name).chmod(0o700)
+    t.start()
+    started = {name: t.post("/v1/executions", {"program": name, "settings": {}}).json["task"] for name in ("hides", "fills")}
+    ended = {name: until(lambda: (lambda s: s if s["state"] in ENDED else None)(t.get("/v1/tasks/%d" % task).json), "%s ends" % name, LIMIT_S)
+             for name, task in started.items()}
+    assert ended["hides"]["state"] == "finished"
+    assert not alive(int(pids.read_text())), "what hid is dead"
+    assert "that it left behind" in t.get("/v1/tasks/%d/log" % started["hides"]).body.decode()
+    assert ended["fills"]["state"] == "failed", ended["fills"]
+    assert "memory" in ended["fills"]["reason"].lower(), ended["fills"]
