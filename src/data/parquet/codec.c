@@ -194,6 +194,16 @@ const char *tt_pq_unpack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in,
 
 bool tt_pq_can_pack(tt_pq_codec codec) { return codec < TT_PQ_CODECS && rows[codec].pack; }
 
+bool tt_pq_codec_find(tt_str name, tt_pq_codec *ret)
+{
+    for (int i = 0; i < TT_PQ_CODECS; i++)
+        if (rows[i].pack && tt_str_eq_nocase(name, i == TT_PQ_C_NONE ? TT_STR("none") : tt_str_of(tt_pq_codec_name(i)))) {
+            *ret = (tt_pq_codec)i;
+            return true;
+        }
+    return false;
+}
+
 bool tt_pq_pack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in, tt_buf *out)
 {
     tt_assert(tt_pq_can_pack(codec));
