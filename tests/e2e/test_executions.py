@@ -415,5 +415,11 @@ def test_a_setting_may_refer_to_a_secret(place):
     m = place.ended(place.run("p", {"login": {"who": "secret:shop/login#user", "word": "secret:shop/login#word"}, "password": "geheim-4"}))
     assert json.loads((place.dir / "_seen").read_text()) == {"login": {"who": "ada", "word": "geheim-3"}, "password": "geheim-4"}
     assert m["status"] == "failed" and "exit 3" in m["exc_info"] and "***" in m["exc_info"] and "geheim" not in m["exc_info"]
+    place.script("tells", "printf %%s '{\"progress\":{\"said\":\"geheim-4 \\\\u00e9\"},\"result\":[\"geheim-3\"],\"error\":\"no geheim-4\"}' >&3; exit $(ls %s | grep -c _fail)" % place.dir,
+                 {"list": {"type": "list"}, "password": {"type": "str"}})
+    for status in ("finished", "failed"):
+        m = place.ended(place.run("tells", {"list": ["secret:shop/login#word"], "password": "geheim-4"}))
+        assert m["status"] == status and m["meta"]["said"].startswith("*** ") and "geheim" not in json.dumps(m), m
+        (place.dir / "_fail").write_text("")
     m = place.ended(place.run("p", {"login": {"who": "secret:none"}, "password": "x"}))
     assert m["status"] == "failed" and "none" in m["exc_info"]
