@@ -199,13 +199,13 @@ class Proxy:
         self.cut()
 
 
-def in_step(server, limit_s=READY_S):
-    """Waits until /health says that the mirror shows everything, and has looked for losses since this was called; the health."""
+def in_step(server, *, checked=False, limit_s=READY_S):
+    """Waits until /health says that the mirror shows everything; with `checked` also that it has looked for losses since this was called. The health."""
     begun = time.monotonic()
 
     def ready():
         health = server.get("/health").json
         redis = health["redis"]
-        is_checked = 0 <= redis["checked_ms"] < (time.monotonic() - begun) * 1000
+        is_checked = not checked or 0 <= redis["checked_ms"] < (time.monotonic() - begun) * 1000
         return health if redis["online"] and not redis["stale"] and redis["lag_ms"] == 0 and redis["waiting_jobs"] == 0 and is_checked else None
     return until(ready, "the mirror is in step", limit_s)

@@ -322,6 +322,46 @@ def resume(context):
                  times_ms=times_ms)]
 
 
+def many_jobs(context):
+    """Jobs by the thousand at once: what one more costs to start, what all cost in memory, to open again, and to find work among."""
+    placement, count, claims = context.placements[0], context.size.jobs, 200
+    row = f"{count:,} jobs, "
+    if servers.missing(servers.Tutti, context):
+        return [line(row + "open", placement.name, "ms")]
+    input_path = context.lines(10)
+
+    def claim_ms(service, path):
+        begun = time.monotonic()
+        service.request("POST", path)
+        return (time.monotonic() - begun) * 1000
+
+    with servers.Tutti(context, placement) as service, MemorySampler(service.pids[0], 1.0) as memory_used:
+        context.say(f"jobs: {count} are started")
+        begun = time.monotonic()
+        for number in range(count):
+            service.start_job(f"j{number}", input_path)
+        start_ms = (time.monotonic() - begun) * 1000 / count
+        named = [claim_ms(service, f"/v1/jobs/j{number}/claim?n=10") for number in range(claims)]
+        found = [claim_ms(service, "/v1/claim?n=10") for _ in range(claims)]
+        context.say("jobs: the server is killed and opens them again")
+        service.kill()
+        begun = time.monotonic()
+        service.start()
+        open_ms = (time.monotonic() - begun) * 1000
+    anon_mib = memory_used.peak["RssAnon"] / KIB_PER_MIB
+    return [line(row + "start of one", placement.name, "ms", start_ms), line(row + "memory", placement.name, "MiB RssAnon", anon_mib),
+            line(row + "open again", placement.name, "ms", open_ms), line(row + "claim", placement.name, "ms", statistics.median(named)),
+            line(row + "claim of any job", placement.name, "ms", statistics.median(found))]
+
+
+def five_hundred_connections(context):
+    """A serve's latency while 500 connections take and send."""
+    placement = context.placements[0]
+    results = rounds(context, placement, available(
+        context, (servers.Tutti, lambda cls: drain_http(context, placement, cls, context.size.items_small, 100, 500))))
+    return [serve_p99(placement, "serve p99, 100 x 500", results)]
+
+
 def program_start(context):
     """Spawn and wait, 50 times, beside the same for `true`."""
     def spawn(*command):
@@ -369,7 +409,7 @@ def parquet_unpack(context):
 
 ROWS = {
     "parquet": [parquet_decode, parquet_unpack],
-    "items": [throughput, with_mirror, against_planchet, many_connections, real_client, memory, resume],
+    "items": [throughput, with_mirror, against_planchet, many_connections, five_hundred_connections, real_client, memory, resume, many_jobs],
     "start": [program_start],
     "work": work.ROWS,
 }

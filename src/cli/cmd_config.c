@@ -3,12 +3,23 @@
 #include "cli/cmds.h"
 #include "cli/output.h"
 
+/* `scheme://user:password@host`: what stands between the colon and the last @ is not shown. */
+static tt_str without_password(tt_str value, tt_buf *out)
+{
+    const char *scheme = value.len ? memmem(value.ptr, value.len, "://", 3) : NULL, *at = scheme ? memrchr(scheme, '@', (size_t)(value.ptr + value.len - scheme)) : NULL;
+    const char *colon = at ? memchr(scheme + 3, ':', (size_t)(at - scheme - 3)) : NULL;
+    if (!colon)
+        return value;
+    tt_buf_printf(out, "%.*s:***%.*s", (int)(colon - value.ptr), value.ptr, (int)(value.ptr + value.len - at), at);
+    return tt_buf_view(out);
+}
+
 static tt_str shown_value(const tt_options *options, const tt_option *row, tt_buf *joined)
 {
     const tt_str *list;
     if (row->type != TT_OPT_LIST) {
         tt_str value = tt_option_str(options, row->key);
-        return row->secret && value.len ? TT_STR("***") : value;
+        return row->secret && value.len ? TT_STR("***") : without_password(value, joined);
     }
     size_t count = tt_option_list(options, row->key, &list);
     for (size_t i = 0; i < count; i++) {

@@ -1,5 +1,6 @@
 #include "io/redis.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -45,7 +46,7 @@ static char *decoded(tt_str s)
         }
         memcpy(hex, s.ptr + i + 1, s.len - i > 2 ? 2 : 0);
         unsigned long byte = strtoul(hex, &end, 16);
-        if (end != hex + 2 || byte == 0) {
+        if (end != hex + 2 || !isxdigit((unsigned char)hex[0]) || byte == 0) {
             tt_buf_deinit(&out);
             return NULL;
         }

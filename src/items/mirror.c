@@ -1,6 +1,5 @@
 #include "items/mirror.h"
 
-#include <errno.h>
 #include <sys/prctl.h>
 
 #include "base/clock.h"
@@ -9,7 +8,7 @@
 
 /* PACE: between two turns, so that what changes often is written once. */
 enum { PACE_MS = 10, TURN_MS = 1000, TURN_JOBS = 16, TURN_ROWS = 4, REFUSED_MS = 1000, CLOSE_MS = 2000, TIMEOUT_MS = 5000,
-       LOOK_MS = 2000, LOOK_ALL_MS = 10000, MOST_DOOMED = 1000 };
+       MOST_DOOMED = 1000 };
 
 /* ---- jobs come and go ---- */
 
@@ -178,8 +177,7 @@ static tt_rc bury_doomed(tt_mirror *m, tt_err *err)
     }
 }
 
-/* Takes the lock when no job waits for its keys to be deleted: a job made since may have the name of one. On failure the lock is free. */
-static tt_rc lock_after_burials(tt_mirror *m, tt_err *err)
+tt_rc tt_mirror_lock(tt_mirror *m, tt_err *err)
 {
     for (;;) {
         pthread_mutex_lock(&m->lock);
@@ -194,7 +192,7 @@ static tt_rc lock_after_burials(tt_mirror *m, tt_err *err)
  * thread alone. */
 static tt_rc next_queued(tt_mirror *m, tt_mirrored **ret, tt_job **ret_job, tt_err *err)
 {
-    TT_TRY(lock_after_burials(m, err));
+    TT_TRY(tt_mirror_lock(m, err));
     *ret = m->queue;
     if (*ret) {
         *ret_job = tt_job_ref((*ret)->job);
@@ -258,7 +256,7 @@ static void limit_doomed(tt_mirror *m)
 /* The i-th job with a reference, or NULL. */
 static tt_rc job_at(tt_mirror *m, size_t i, tt_mirrored **ret, tt_job **ret_job, tt_err *err)
 {
-    TT_TRY(lock_after_burials(m, err));
+    TT_TRY(tt_mirror_lock(m, err));
     *ret = i < m->jobs.len ? m->jobs.ptr[i] : NULL;
     if (*ret)
         *ret_job = tt_job_ref((*ret)->job);
@@ -344,136 +342,7 @@ static tt_rc look_in_turn(tt_mirror *m, tt_err *err)
     return TT_OK;
 }
 
-/* ---- questions ---- */
-
-static tt_rc look_at_items(tt_mirror *m, tt_mirrored *mj, tt_job *j, tt_err *err)
-{
-    for (size_t at = 0;; at += m->moment->count) {
-        if (!tt_mirror_take_rows(mj, j, at, SIZE_MAX, m->moment) || m->moment->count == 0)
-            return TT_OK;
-        TT_TRY(tt_mirror_sync(mj, j, m->moment, true, err));
-    }
-}
-
-static tt_rc view_job(tt_mirror *m, tt_mirrored *mj, tt_job *j, bool all_items, tt_mirror_view *ret, tt_err *err)
-{
-    TT_TRY(tt_mirror_check_texts(mj, j, err));
-    pthread_mutex_lock(&m->lock);
-    ret->has_record = !mj->is_forgotten;
-    pthread_mutex_unlock(&m->lock);
-    ret->is_ours = true;
-    if (all_items || !ret->has_record)
-        TT_TRY(look_at_items(m, mj, j, err));
-    ret->is_known = !m->is_refilling;
-    return TT_OK;
-}
-
-static tt_rc view_stranger(tt_mirror *m, const char *name, tt_mirror_view *ret, tt_err *err)
-{
-    TT_REPLY_AUTO tt_reply *record = NULL;
-    TT_REPLY_AUTO tt_reply *ours = NULL;
-    TT_BUF_AUTO tt_buf set = {0};
-    TT_TRY(tt_redis_call(m->redis, &record, err, TT_STR("EXISTS"), tt_mirror_name_key(m, "JOB:", name)));
-    tt_buf_str(&set, tt_mirror_name_key(m, "tutti:jobs:", m->id));
-    TT_TRY(tt_redis_call(m->redis, &ours, err, TT_STR("SISMEMBER"), tt_buf_view(&set), tt_str_of(name)));
-    *ret = (tt_mirror_view){.is_known = true, .has_record = record->integer == 1, .is_ours = ours->integer == 1};
-    return TT_OK;
-}
-
-static tt_rc view(tt_mirror *m, const tt_look *l, tt_mirror_view *ret, tt_err *err)
-{
-    TT_TRY(lock_after_burials(m, err));
-    tt_mirrored *mj = tt_map_get(&m->by_name, tt_str_of(l->name));
-    tt_job *j = mj ? tt_job_ref(mj->job) : NULL;
-    pthread_mutex_unlock(&m->lock);
-    if (!mj)
-        return view_stranger(m, l->name, ret, err);
-    tt_rc rc = view_job(m, mj, j, l->all_items, ret, err);
-    tt_job_unref(j);
-    return rc;
-}
-
-static tt_look *take_look(tt_mirror *m)
-{
-    pthread_mutex_lock(&m->lock);
-    tt_look *l = m->looks;
-    if (l) {
-        m->looks = l->next;
-        l->is_taken = true;
-    }
-    pthread_mutex_unlock(&m->lock);
-    return l;
-}
-
-static void free_look(tt_look *l)
-{
-    free((char *)(uintptr_t)l->name);
-    free(l);
-}
-
-/* Whoever asked may have gone by now; then it is ours to free. */
-static void answer_look(tt_mirror *m, tt_look *l, const tt_mirror_view *view)
-{
-    pthread_mutex_lock(&m->lock);
-    bool is_left = l->is_done;
-    l->view = *view;
-    l->is_done = true;
-    pthread_cond_broadcast(&m->answered);
-    pthread_mutex_unlock(&m->lock);
-    if (is_left)
-        free_look(l);
-}
-
-static tt_rc answer_looks(tt_mirror *m, bool is_away, tt_err *err)
-{
-    for (tt_look *l; (l = take_look(m));) {
-        tt_mirror_view v = {0};
-        tt_rc rc = is_away ? TT_OK : view(m, l, &v, err);
-        if (rc != TT_OK)
-            v.is_known = false;
-        answer_look(m, l, &v);
-        TT_TRY(rc);
-    }
-    return TT_OK;
-}
-
-static bool is_away(tt_mirror *m)
-{
-    pthread_mutex_lock(&m->lock);
-    bool away = !m->status.online || m->stopping;
-    pthread_mutex_unlock(&m->lock);
-    return away;
-}
-
-void tt_mirror_look(tt_mirror *m, tt_str name, bool all_items, tt_mirror_view *ret)
-{
-    struct timespec until;
-    *ret = (tt_mirror_view){0};
-    if (!m || is_away(m))
-        return;
-    tt_look *l = TT_NEW(tt_look);
-    l->name = tt_str_dup(name);
-    l->all_items = all_items;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (all_items ? LOOK_ALL_MS : LOOK_MS) / 1000;
-    pthread_mutex_lock(&m->lock);
-    l->next = m->looks;
-    m->looks = l;
-    pthread_cond_signal(&m->wake);
-    while (!l->is_done && pthread_cond_timedwait(&m->answered, &m->lock, &until) != ETIMEDOUT)
-        continue;
-    bool is_done = l->is_done, is_taken = l->is_taken;
-    *ret = l->view;
-    l->is_done = true; /* nobody waits for it */
-    for (tt_look **at = &m->looks; *at; at = &(*at)->next)
-        if (*at == l) {
-            *at = l->next;
-            break;
-        }
-    pthread_mutex_unlock(&m->lock);
-    if (is_done || !is_taken)
-        free_look(l);
-}
+/* ---- started again ---- */
 
 void tt_mirror_renew(tt_mirror *m, tt_str name)
 {
@@ -500,7 +369,7 @@ static tt_rc take_turn(tt_mirror *m, tt_err *err)
     m->waiting_since_ms = 0;
     pthread_mutex_unlock(&m->lock);
     TT_TRY(bury_doomed(m, err));
-    TT_TRY(answer_looks(m, false, err));
+    TT_TRY(tt_mirror_answer(m, false, err));
     TT_TRY(sync_queue(m, err));
     TT_TRY(scan_some(m, err));
     if (m->has_orphans)
@@ -587,11 +456,15 @@ static void *mirror_main(void *arg)
             note_turn(m, rc, &err);
         }
         if (!tt_redis_is_connected(m->redis)) {
-            (void)!answer_looks(m, true, NULL);
+            (void)!tt_mirror_answer(m, true, NULL);
             limit_doomed(m);
         }
     }
-    (void)!answer_looks(m, true, NULL);
+    (void)!tt_mirror_answer(m, true, NULL);
+    pthread_mutex_lock(&m->lock);
+    m->has_ended = true;
+    pthread_cond_broadcast(&m->answered);
+    pthread_mutex_unlock(&m->lock);
     return NULL;
 }
 
@@ -680,11 +553,13 @@ void tt_mirror_close(tt_mirror *m)
     m->stop_by_ms = tt_mono_ms() + CLOSE_MS;
     struct timespec until = {.tv_sec = (m->stop_by_ms + 500) / 1000, .tv_nsec = (m->stop_by_ms + 500) % 1000 * 1000000};
     pthread_cond_signal(&m->wake);
+    while (!m->has_ended && pthread_cond_timedwait(&m->answered, &m->lock, &until) == 0)
+        continue;
+    bool has_ended = m->has_ended;
     pthread_mutex_unlock(&m->lock);
-    if (pthread_clockjoin_np(m->thread, NULL, CLOCK_MONOTONIC, &until) != 0) { /* it waits for Redis */
-        tt_redis_interrupt(m->redis);
-        pthread_join(m->thread, NULL);
-    }
+    if (!has_ended)
+        tt_redis_interrupt(m->redis); /* which it waits for */
+    pthread_join(m->thread, NULL);
     leave_word(m);
     pthread_cond_destroy(&m->wake);
     pthread_cond_destroy(&m->answered);

@@ -135,6 +135,7 @@ static void scan_everything(tt_mirror *m, bool is_lost)
     m->is_scanning = true;
     m->is_refilling |= is_lost;
     m->status.refills += is_lost;
+    m->status.stale |= is_lost;
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -198,7 +199,8 @@ static bool unserve_slot(tt_job *j, tt_item_ref at)
     if (byte == tt_item_unreadable())
         return false;
     if (tt_item_state_of(byte) == TT_ITEM_PENDING) {
-        tt_item_give_back(j, at, true);
+        if (tt_item_is_leased(byte))
+            tt_item_give_back(j, at, true);
         return true;
     }
     return !tt_blocks_lease(blocks, at) && tt_blocks_set(blocks, at, tt_item_byte(blocks->sparse ? TT_ITEM_HOLE : TT_ITEM_PENDING, false, 0));

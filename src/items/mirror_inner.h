@@ -1,4 +1,4 @@
-/* What the mirror's rooms share: mirror.c (its thread, whose turn it is), mirror_keys.c (keys and values), mirror_sync.c (a few blocks of one job
+/* What the mirror's rooms share: mirror.c (its thread, whose turn it is), mirror_look.c (questions to it), mirror_keys.c (keys and values), mirror_sync.c (a few blocks of one job
  * compared with Redis and written), mirror_heal.c (who Redis is, what deletions mean, filling it again). Everything but what stands under
  * `lock` belongs to the mirror's thread. The lock is a leaf: it is taken with a job's lock held, and never the other way round. */
 #ifndef TT_ITEMS_MIRROR_INNER_H
@@ -83,7 +83,7 @@ struct tt_mirror {
     tt_mirrored *doomed, **doomed_last;
     size_t doomed_count;
     tt_look *looks;
-    bool stopping;
+    bool stopping, has_ended;        /* asked to end; the thread has */
     int64_t stop_by_ms;
     int64_t waiting_since_ms, turn_since_ms; /* the oldest change that waits, and that is being written; 0: none */
     tt_mirror_status status;
@@ -102,6 +102,14 @@ struct tt_mirror {
     int64_t turn_due_ms, not_before_ms, last_turn_ms;
     int64_t asked_at_ms;             /* who Redis is */
 };
+
+/* ---- mirror.c ---- */
+/* Takes the lock when no job waits for its keys to be deleted: a job made since may have the name of one. On failure the lock is free. */
+tt_rc tt_mirror_lock(tt_mirror *m, tt_err *err) TT_MUST_CHECK;
+
+/* ---- mirror_look.c ---- */
+/* Answers what was asked; is_away: that nothing is known. */
+tt_rc tt_mirror_answer(tt_mirror *m, bool is_away, tt_err *err) TT_MUST_CHECK;
 
 /* ---- mirror_keys.c ---- */
 uint8_t tt_key_of_state(uint8_t byte, bool is_reading);

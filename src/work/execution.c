@@ -3,13 +3,17 @@
 #include "base/clock.h"
 #include "base/zone.h"
 #include "ledger/records.h"
+#include "vault/aws.h"
 #include "work/kinds.h"
 #include "work/program_run.h"
 #include "work/runner.h"
+#include "work/storage.h"
 
 /* Of this worker. */
 static tt_program_env *env;
 static tt_vault *vault;
+static const tt_roots *roots; /* for files that storage names */
+static tt_vault_aws *aws;
 
 /* ---- ids ---- */
 
@@ -41,7 +45,7 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
 {
     TT_BUF_AUTO tt_buf b = {0};
     tt_str rest = text, part;
-    if (text.len == 0 || text.len > TT_EXECUTION_ID_BYTES)
+    if (!text.ptr || text.len == 0 || text.len > TT_EXECUTION_ID_BYTES)
         return false;
     bool is_older = memmem(text.ptr, text.len, "::", 2) != NULL;
     for (char other = '-'; is_older && rest.ptr; other = '_') {
@@ -60,20 +64,17 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
     return true;
 }
 
-/* A record per execution, kind `execution`, from its id to the number of its task. */
-static const tt_str record_kind = TT_STR("execution");
-
 tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *err)
 {
     char number[24];
     int len = snprintf(number, sizeof number, "%llu", (unsigned long long)task);
-    return tt_record_put(txn, record_kind, tt_str_of(id), 0, (tt_str){number, (size_t)len}, NULL, err);
+    return tt_record_put(txn, TT_EXECUTION_RECORD, tt_str_of(id), 0, (tt_str){number, (size_t)len}, NULL, err);
 }
 
 tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf value = {0};
-    TT_TRY(tt_record_get(ledger, record_kind, tt_str_of(id), &value, NULL, err));
+    TT_TRY(tt_record_get(ledger, TT_EXECUTION_RECORD, tt_str_of(id), &value, NULL, err));
     return tt_parse_u64(tt_buf_view(&value), ret, err);
 }
 
@@ -213,18 +214,99 @@ static tt_rc open_payload(const json_t *payload, const char *id, json_t **ret, t
     return *ret ? TT_OK : tt_fail(err, TT_CORRUPT, "the settings of this execution cannot be read");
 }
 
-static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, const tt_program_file *file, tt_attempt *a, tt_err *err)
+/* ---- storage ---- */
+
+static tt_rc keep_rows(void *arg, const json_t *rows, tt_err *err)
 {
-    tt_program_report report = {0};
-    TT_BUF_AUTO tt_buf settings = {0};
-    TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
-    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id, .on_report = tell_progress, .arg = a};
-    tt_rc rc = tt_program_run(&job, a, &report, err);
+    return tt_storage_put(arg, rows, err);
+}
+
+/* What the program says, else the request, else a setting of that name. */
+static const json_t *storage_of(const tt_program_report *r, const json_t *opened)
+{
+    const json_t *asked = json_object_get(opened, "storage");
+    return r->storage ? r->storage : asked ? asked : json_object_get(json_object_get(opened, "settings"), "storage");
+}
+
+typedef struct { tt_program_report *report; tt_attempt *a; } teller;
+
+static void set_progress(tt_program_report *r, const char *procedure, json_t *message)
+{
+    if (!r->progress)
+        r->progress = json_object();
+    json_object_set_new(r->progress, procedure, message);
+}
+
+static void tell_storage(void *arg, const char *message)
+{
+    teller *t = arg;
+    set_progress(t->report, "storage", json_string(message));
+    tell_progress(t->a, t->report);
+}
+
+static void add_counter(tt_program_report *r, const char *name, uint64_t value)
+{
+    if (!r->counters)
+        r->counters = json_object();
+    json_object_set_new(r->counters, name, json_integer((json_int_t)value));
+}
+
+static void keep_outcome(tt_program_report *r, tt_attempt *a, const tt_storage_outcome *o)
+{
+    tt_str rest = tt_buf_view(&o->notes), line;
+    while (tt_str_cut(&rest, '\n', &line))
+        if (line.len)
+            tt_attempt_note(a, "storage: %.*s", TT_STR_ARG(line));
+    tt_attempt_note(a, "storage: %llu records became %llu rows", (unsigned long long)o->received, (unsigned long long)o->stored);
+    add_counter(r, "rows_received", o->received);
+    add_counter(r, "rows_stored", o->stored);
+    if (!r->datasets)
+        r->datasets = json_object();
+    if (o->processed.len && !json_object_get(r->datasets, "processed"))
+        json_object_set_new(r->datasets, "processed", json_stringn(o->processed.ptr, o->processed.len));
+    tell_progress(a, r);
+}
+
+static tt_rc store(tt_storage *s, tt_program_report *r, const json_t *opened, tt_attempt *a, tt_err *err)
+{
+    const json_t *storage = storage_of(r, opened);
+    tt_storage_outcome o = {0};
+    teller t = {r, a};
+    if (tt_storage_is_empty(s))
+        return TT_OK;
+    if (!json_is_object(storage))
+        return tt_fail(err, TT_INVALID, "the program gave records, and nothing says where they are stored: give it a storage");
+    tt_rc rc = tt_storage_commit(s, storage, roots, tell_storage, &t, &o, err);
+    if (rc == TT_OK)
+        keep_outcome(r, a, &o);
+    tt_storage_outcome_deinit(&o);
+    return rc;
+}
+
+static tt_rc run_and_store(tt_kind_call *call, const tt_program_job *job, const json_t *opened, tt_storage *s, tt_attempt *a, tt_err *err)
+{
+    tt_program_report report = {.on_rows = keep_rows, .arg = s};
+    tt_rc rc = tt_program_run(job, a, &report, err);
+    if (rc == TT_OK)
+        rc = store(s, &report, opened, a, err);
     if (rc == TT_OK)
         rc = put_tree(call->result, outcome_of(&report), err);
     tt_program_report_deinit(&report);
     return rc;
 }
+
+static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, const tt_program_file *file, tt_attempt *a, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf settings = {0};
+    TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
+    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id, .on_report = tell_progress, .arg = a};
+    tt_storage *s = tt_storage_new(tt_program_spool_dir(env));
+    tt_rc rc = run_and_store(call, &job, opened, s, a, err);
+    tt_storage_free(s);
+    return rc;
+}
+
+/* ---- a task ---- */
 
 static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_file *file, tt_attempt *a, tt_err *err)
 {
@@ -256,11 +338,13 @@ static tt_rc run_execution(tt_kind_call *call, tt_err *err)
 
 static const tt_kind execution = {.name = "execution", .help = "Runs a program.", .run = run_execution};
 
-tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, tt_err *err)
+tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, const tt_roots *files, tt_err *err)
 {
+    roots = files;
     TT_TRY(tt_program_env_new(options, &env, err));
     TT_TRY(tt_vault_new(tt_option_str(options, "data"), tt_option_str(options, "vault.key"), &vault, err));
     tt_vault_add_store(vault, secrets);
+    TT_TRY(tt_vault_aws_add(vault, options, &aws, err));
     tt_runner_adopt();
     tt_kind_register(&execution);
     return TT_OK;
@@ -272,5 +356,7 @@ void tt_execution_unregister(void)
     tt_vault_free(vault);
     tt_program_env_free(env);
     vault = NULL;
+    tt_vault_aws_free(aws);
+    aws = NULL;
     env = NULL;
 }

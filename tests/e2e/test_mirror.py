@@ -1,10 +1,12 @@
 """The Redis mirror: the older service's keys, what deletions in Redis do, losses, and what /health says of them."""
 import json
+import os
+import subprocess
 
 import pytest
 
 from redis_process import in_step
-from tutti_process import until
+from tutti_process import binary, until
 from wire import Wire, numbered, read_jsonl, write_jsonl
 
 COUNT = 30
@@ -287,7 +289,9 @@ def test_the_password_is_part_of_the_address_and_is_never_shown(tutti, redis):
     write_jsonl(server.cwd / "in.jsonl", numbered(COUNT))
     health = in_step(server)
     assert health["redis"]["address"] == f"redis://127.0.0.1:{store.port}/3"
-    assert "p@ss" not in server.log() + json.dumps(health)
+    shown = subprocess.run([binary(), "config", "show", "--plain"], env={**os.environ, **server.env}, capture_output=True, text=True).stdout
+    assert f"redis://:***@127.0.0.1:{store.port}/3" in shown
+    assert "p@ss" not in server.log() + json.dumps(health) + shown
 
 
 def test_a_wrong_password_is_said(tutti, redis):
