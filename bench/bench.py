@@ -34,7 +34,7 @@ class Size:
     memory_small: int = 1_000_000
     memory_large: int = 10_000_000
     resume: int = 10_000_000
-    jobs: int = 10_000
+    jobs: int = 5_000
     parquet_rows: int = 10_000_000
     tasks: int = 1_000_000
     rq: int = 1_500
