@@ -377,7 +377,38 @@ def program_start(context):
     return lines
 
 
+def parquet_decode(context):
+    """A column of a Parquet file, decoded on one thread, beside pyarrow and DuckDB."""
+    lines, rounds = [], max(3, context.rounds)
+    peer = [str(context.python), str(context.bench_dir / "parquet_peer.py")]
+    for codec in ("snappy", "zstd"):
+        path = str(context.directory / f"events-{codec}.parquet")
+        run_json([*peer, "make", path, str(context.size.parquet_rows), codec])
+        for column in ("event", "category", "ts", "user", "user_id", "price"):
+            ours = run_json([str(context.parquet), path, column, str(rounds)])
+            arrow = run_json([*peer, "pyarrow", path, column, str(rounds)])
+            duck = run_json([*peer, "duckdb", path, column, str(rounds)])
+            if any(ours[key] != arrow[key] for key in ("values", "nulls", "sum")):
+                raise BenchError(f"{column} of {path}: {ours} is not {arrow}")
+            ns = [one["ns"] / ours["values"] for one in (ours, arrow, duck)]
+            for name, peer_ns in (("pyarrow", ns[1]), ("DuckDB", ns[2])):
+                lines.append(line(f"parquet: {column}, {codec}", "1 thread", "ns/value", ns[0], peer_ns, name, divide(peer_ns, ns[0])))
+    return lines
+
+
+def parquet_unpack(context):
+    """Bits into 32-bit integers: the vector variants beside the plain one."""
+    lines = []
+    for one in run_json([str(context.parquet), "unpack"])["widths"]:
+        if one["width"] in (1, 4, 10, 17, 20):
+            for name in ("avx2", "vbmi"):
+                if one[name]:
+                    lines.append(line(f"parquet: unpack {one['width']} bits, {name}", "1 thread", "ns/value", one[name], one["plain"], "plain C", divide(one["plain"], one[name])))
+    return lines
+
+
 ROWS = {
+    "parquet": [parquet_decode, parquet_unpack],
     "items": [throughput, with_mirror, against_planchet, many_connections, five_hundred_connections, real_client, memory, resume, many_jobs],
     "start": [program_start],
     "work": work.ROWS,

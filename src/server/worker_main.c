@@ -20,6 +20,7 @@ enum { LEASE_MS = 60000, WAIT_MS = 30000, CALL_TIMEOUT_MS = 15000 };
 typedef struct {
     tt_http *claims, *watch, *words, *reports;
     char name[128];
+    int64_t instance;      /* of this process */
     const char *queues;    /* may be NULL */
     tt_roots *roots;       /* below which files may be stored */
 } http_transport;
@@ -94,7 +95,7 @@ static tt_rc present(http_transport *t, const char *target, tt_err *err)
     TT_BUF_AUTO tt_buf body = {0};
     tt_buf_cstr_put(&body, "{\"name\":");
     tt_buf_json_str(&body, tt_str_of(t->name));
-    tt_buf_printf(&body, ",\"pid\":%d", (int)getpid());
+    tt_buf_printf(&body, ",\"pid\":%d,\"instance\":%lld", (int)getpid(), (long long)t->instance);
     if (getenv("TUTTI_LAST_END")) { /* from our supervisor, about the one before us */
         tt_buf_cstr_put(&body, ",\"last_end\":");
         tt_buf_json_str(&body, tt_str_of(getenv("TUTTI_LAST_END")));
@@ -308,6 +309,7 @@ static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, t
         return tt_fail(err, TT_FAILED, "cannot set up libsodium");
     TT_TRY(tt_house_roots(o, &t->roots, err));
     TT_TRY(tt_execution_register(o, &(tt_vault_store){.get = get_sealed, .arg = t}, t->roots, err));
+    t->instance = (int64_t)randombytes_random() + 1;
     TT_TRY(connect_to(t, o, args->server, err));
     const tt_worker_transport table = {
         .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend, .report = do_report,

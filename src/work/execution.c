@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/zone.h"
 #include "ledger/records.h"
+#include "vault/aws.h"
 #include "work/kinds.h"
 #include "work/program_run.h"
 #include "work/runner.h"
@@ -12,6 +13,7 @@
 static tt_program_env *env;
 static tt_vault *vault;
 static const tt_roots *roots; /* for files that storage names */
+static tt_vault_aws *aws;
 
 /* ---- ids ---- */
 
@@ -342,6 +344,7 @@ tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *sec
     TT_TRY(tt_program_env_new(options, &env, err));
     TT_TRY(tt_vault_new(tt_option_str(options, "data"), tt_option_str(options, "vault.key"), &vault, err));
     tt_vault_add_store(vault, secrets);
+    TT_TRY(tt_vault_aws_add(vault, options, &aws, err));
     tt_runner_adopt();
     tt_kind_register(&execution);
     return TT_OK;
@@ -353,5 +356,7 @@ void tt_execution_unregister(void)
     tt_vault_free(vault);
     tt_program_env_free(env);
     vault = NULL;
+    tt_vault_aws_free(aws);
+    aws = NULL;
     env = NULL;
 }

@@ -77,7 +77,7 @@ tt_rc tt_presence_attach(tt_presence *p, const tt_worker_hello *hello, tt_hands 
         return tt_fail(err, TT_INVALID, "`%.*s` is not a worker's name: use up to 127 letters, digits and - _ . : @", TT_STR_ARG(tt_str_slice(name, 0, 140)));
     forget_silent(p);
     tt_worker_state *w = tt_presence_find(p, name);
-    *ret_died = w && w->pid != hello->pid;
+    *ret_died = w && (w->pid != hello->pid || w->instance != hello->instance);
     if (!w)
         w = new_worker(p, name);
     if (!w)
@@ -87,6 +87,7 @@ tt_rc tt_presence_attach(tt_presence *p, const tt_worker_hello *hello, tt_hands 
     *ret_left = w->hands;
     w->hands = (tt_hands){0};
     w->pid = hello->pid;
+    w->instance = hello->instance;
     w->is_local = hello->is_local;
     w->waiting = 0; /* earlier claims belong to an earlier generation */
     w->generation = ++p->generations;

@@ -20,7 +20,7 @@ typedef TT_VEC(tt_hand) tt_hands;
 
 typedef struct {
     char name[128];
-    int64_t pid;
+    int64_t pid, instance;
     bool is_local;        /* a process of this machine, as the kernel said: it can be looked for by its pid */
     int64_t claimed_ms;   /* monotonic; when it last got a task; 0: never */
     uint64_t generation;  /* a new one with each attach */
@@ -40,6 +40,7 @@ typedef struct {
 typedef struct {
     tt_str name;
     int64_t pid;
+    int64_t instance;     /* another one for each process, also where pids come again (containers); 0: not said */
     bool is_local;
     tt_str last_end;      /* how its predecessor of that name ended, "signal 9 (Killed)", as far as its supervisor knows */
 } tt_worker_hello;
