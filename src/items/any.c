@@ -121,10 +121,9 @@ static bool is_for_this_job_only(tt_rc rc) { return rc != TT_OK && rc != TT_UNAV
 
 static bool is_over(const tt_claim *c) { return c->item_count || (c->rc != TT_OK && !is_for_this_job_only(c->rc)); }
 
-static bool concerns(tt_any_claim *a, tt_job *j)
-{
-    return (a->jobs.len == 0 || tt_wildcard_match(a->jobs, tt_str_of(j->def.name))) && (!a->may_use || a->may_use(a, j));
-}
+static bool is_named(const tt_any_claim *a, const tt_job *j) { return a->jobs.len == 0 || tt_wildcard_match(a->jobs, tt_str_of(j->def.name)); }
+static bool is_allowed(tt_any_claim *a, tt_job *j) { return !a->may_use || a->may_use(a, j); }
+static bool concerns(tt_any_claim *a, tt_job *j) { return is_named(a, j) && is_allowed(a, j); }
 
 typedef enum { LOOK_OVER, LOOK_ELSEWHERE, LOOK_NOTHING } look_result;
 /* What one look found in a job, for the claims that look after it. */
@@ -140,11 +139,17 @@ static finding what_was_found(const tt_claim *c)
 static look_result look(tt_any_claim *a, const tt_any_order *o, uint8_t *found)
 {
     tt_claim *c = &a->claim;
+    bool is_shut_out = false, is_let_in = false;
     a->all_complete = true;
     for (size_t i = 0; i < o->len; i++) {
         tt_job *j = o->jobs[i];
-        if (!concerns(a, j))
+        if (!is_named(a, j))
             continue;
+        if (!is_allowed(a, j)) {
+            is_shut_out = true;
+            continue;
+        }
+        is_let_in = true;
         finding f = found ? found[i] : NOT_LOOKED;
         if (f == NOT_LOOKED) {
             if (!tt_job_claim_now(j, c))
@@ -159,7 +164,10 @@ static look_result look(tt_any_claim *a, const tt_any_order *o, uint8_t *found)
         }
         a->all_complete &= f == EMPTY_COMPLETE;
     }
-    return LOOK_NOTHING;
+    if (!is_shut_out || is_let_in)
+        return LOOK_NOTHING;
+    c->rc = tt_fail(&c->err, TT_DENIED, "Wrong or missing authentication token: it opens none of the jobs that were asked for");
+    return LOOK_OVER;
 }
 
 static void arm(tt_any *any, tt_timers *timers, int64_t due_ms)

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-enum { LOOK_MS = 2000, LOOK_ALL_MS = 10000 };
+enum { LOOK_MS = 2000, LOOK_ALL_MS = 5000 };
 
 static tt_rc look_at_items(tt_mirror *m, tt_mirrored *mj, tt_job *j, tt_err *err)
 {

@@ -1,5 +1,7 @@
 #include "vault/aws.h"
 
+#include <jansson.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/http.h"

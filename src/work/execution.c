@@ -13,6 +13,7 @@
 static tt_program_env *env;
 static tt_vault *vault;
 static const tt_roots *roots; /* for files that storage names */
+static TT_VEC(char *) secrets;  /* values of the task in hand that nobody is shown */
 static tt_vault_aws *aws;
 
 /* ---- ids ---- */
@@ -114,6 +115,35 @@ tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, con
 
 /* ---- the worker's side ---- */
 
+/* `***` for every secret in b; as they stand inside JSON texts when in_json. */
+static void hide_secrets(tt_buf *b, bool in_json)
+{
+    for (size_t i = 0; i < secrets.len && b->len; i++) {
+        TT_BUF_AUTO tt_buf needle = {0}, out = {0};
+        tt_buf_json_str(&needle, tt_str_of(secrets.ptr[i]));
+        tt_str wanted = in_json && needle.len > 2 ? tt_str_slice(tt_buf_view(&needle), 1, needle.len - 1) : tt_str_of(secrets.ptr[i]);
+        tt_str rest = tt_buf_view(b);
+        for (const char *at; (at = memmem(rest.ptr, rest.len, wanted.ptr, wanted.len)); rest = tt_str_slice(rest, (size_t)(at - rest.ptr) + wanted.len, rest.len)) {
+            tt_buf_put(&out, rest.ptr, (size_t)(at - rest.ptr));
+            tt_buf_cstr_put(&out, "***");
+        }
+        if (out.len == 0)
+            continue;
+        tt_buf_str(&out, rest);
+        tt_buf_clear(b);
+        tt_buf_str(b, tt_buf_view(&out));
+        b->failed |= out.failed;
+    }
+}
+
+static void hide_in_error(tt_err *err)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_buf_cstr_put(&text, err->text);
+    hide_secrets(&text, false);
+    snprintf(err->text, sizeof err->text, "%s", tt_buf_cstr(&text));
+}
+
 /* The task's progress: messages by procedure, counters as an object among them, and data sets as long as they are small. */
 static json_t *progress_of(const tt_program_report *r, bool with_datasets)
 {
@@ -135,7 +165,9 @@ static void tell_progress(void *arg, const tt_program_report *r)
 {
     TT_BUF_AUTO tt_buf text = {0};
     tt_err err;
-    if (put_tree(&text, progress_of(r, datasets_are_small(r)), &err) == TT_OK && tt_attempt_progress(arg, tt_buf_view(&text), &err) != TT_OK)
+    tt_rc rc = put_tree(&text, progress_of(r, datasets_are_small(r)), &err);
+    hide_secrets(&text, true);
+    if (rc == TT_OK && tt_attempt_progress(arg, tt_buf_view(&text), &err) != TT_OK)
         tt_attempt_note(arg, "its progress is not shown: %s", err.text);
 }
 
@@ -169,9 +201,24 @@ static bool is_listed(const json_t *names, const char *name)
     return false;
 }
 
+/* Short ones would hide half of everything. */
 static tt_rc mask(tt_attempt *a, const json_t *value, tt_err *err)
 {
-    return tt_attempt_mask(a, (tt_str){json_string_value(value), json_string_length(value)}) ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory");
+    enum { SHORTEST = 4 };
+    tt_str text = {json_string_value(value), json_string_length(value)};
+    if (text.len < SHORTEST)
+        return TT_OK;
+    char *copy = tt_str_dup(text);
+    if (copy && tt_vec_push(&secrets, copy) && tt_attempt_mask(a, text))
+        return TT_OK;
+    return tt_fail(err, TT_NOMEM, "out of memory");
+}
+
+static void forget_secrets(void)
+{
+    for (size_t i = 0; i < secrets.len; i++)
+        free(secrets.ptr[i]);
+    tt_vec_deinit(&secrets);
 }
 
 static tt_rc unveil(json_t *tree, const json_t *secret, tt_attempt *a, tt_err *err);
@@ -193,11 +240,29 @@ static tt_rc unveil_member(json_t *tree, const char *name, json_t *value, const 
     return tt_setting_name_is_secret(name) || is_listed(secret, name) ? mask(a, value, err) : TT_OK;
 }
 
+/* Lists hold objects, or texts that may refer to secrets. */
+static tt_rc unveil_list(json_t *list, tt_attempt *a, tt_err *err)
+{
+    size_t i;
+    json_t *value;
+    json_array_foreach(list, i, value) {
+        json_t *boxed = json_pack("{s:O}", "value", value);
+        tt_rc rc = boxed ? unveil_member(boxed, "value", value, NULL, a, err) : tt_fail(err, TT_NOMEM, "out of memory");
+        if (rc == TT_OK && json_object_get(boxed, "value") != value)
+            json_array_set(list, i, json_object_get(boxed, "value"));
+        json_decref(boxed);
+        TT_TRY(rc);
+    }
+    return TT_OK;
+}
+
 static tt_rc unveil(json_t *tree, const json_t *secret, tt_attempt *a, tt_err *err)
 {
     const char *name;
     json_t *value;
     void *next;
+    if (json_is_array(tree))
+        return unveil_list(tree, a, err);
     json_object_foreach_safe(tree, next, name, value)
         TT_TRY(unveil_member(tree, name, value, secret, a, err));
     return TT_OK;
@@ -291,6 +356,7 @@ static tt_rc run_and_store(tt_kind_call *call, const tt_program_job *job, const 
         rc = store(s, &report, opened, a, err);
     if (rc == TT_OK)
         rc = put_tree(call->result, outcome_of(&report), err);
+    hide_secrets(call->result, true);
     tt_program_report_deinit(&report);
     return rc;
 }
@@ -331,6 +397,9 @@ static tt_rc run_execution(tt_kind_call *call, tt_err *err)
     tt_rc rc = find_program(payload, file, err);
     if (rc == TT_OK)
         rc = run_in(call, payload, file, call->at, err);
+    if (rc != TT_OK && err)
+        hide_in_error(err);
+    forget_secrets();
     free(file);
     json_decref(payload);
     return rc;
@@ -338,12 +407,12 @@ static tt_rc run_execution(tt_kind_call *call, tt_err *err)
 
 static const tt_kind execution = {.name = "execution", .help = "Runs a program.", .run = run_execution};
 
-tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, const tt_roots *files, tt_err *err)
+tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *store_of_secrets, const tt_roots *files, tt_err *err)
 {
     roots = files;
     TT_TRY(tt_program_env_new(options, &env, err));
     TT_TRY(tt_vault_new(tt_option_str(options, "data"), tt_option_str(options, "vault.key"), &vault, err));
-    tt_vault_add_store(vault, secrets);
+    tt_vault_add_store(vault, store_of_secrets);
     TT_TRY(tt_vault_aws_add(vault, options, &aws, err));
     tt_runner_adopt();
     tt_kind_register(&execution);

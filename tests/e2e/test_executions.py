@@ -2,7 +2,9 @@
 import csv
 import gzip
 import json
+import os
 import re
+import signal
 import sqlite3
 import subprocess
 import urllib.parse
@@ -10,7 +12,7 @@ import urllib.parse
 import pytest
 from sql_servers import Sqlite
 from test_programs import C, DESCRIBE, PYTHON
-from tutti_process import alive, binary, until
+from tutti_process import alive, binary, children, until
 
 RUN = "/execution/run"
 
@@ -292,6 +294,7 @@ class Stores(BasePlatform):
 
     def _run(self):
         self._store(self.rows, self.settings)
+        self.update("rows", "given")
         return True
 """
 ROWS = [{"day": "2026-01-01", "shop": "a", "sold": 2, "price": 1.5, "who": "x", "extra": 1}, {"day": "2026-01-01", "shop": "b", "sold": 1, "price": None, "who": "y"},
@@ -350,6 +353,31 @@ def test_records_become_a_file_that_appears_whole(place):
         assert [json.loads(line) for line in file] == ROWS
     m = stored(place, {"type": "jsonl", "settings": {"path": "../outside.jsonl"}})
     assert m["status"] == "failed" and not (place.t.cwd.parent / "outside.jsonl").exists()
+
+
+def test_a_worker_that_is_killed_while_it_stores_leaves_nothing_half(place):
+    place.add("stores.py", STORES, 0o644)
+    place.start()
+    db = sqlite3.connect(place.t.cwd / "shop.db", isolation_level=None)
+    db.execute("CREATE TABLE sales (day TEXT, shop TEXT, sold INTEGER, UNIQUE (day, shop))")
+    db.execute("BEGIN EXCLUSIVE")  # the worker waits for it
+    storage = {"type": "sqlite", "settings": {"path": "shop.db", "table": "sales"}}
+    rows = [{"day": "d%d" % i, "shop": "s", "sold": i} for i in range(2000)]
+    started = place.t.post("/v1/executions", {"program": "stores", "settings": {"rows": rows, "storage": storage}, "max_attempts": 3}).json
+    url = "/v1/executions/%s" % started["id"]
+    until(lambda: place.t.get(url).json["progress"].get("rows") and not children_of_worker(place), "the program has ended, and its worker stores", 60)
+    assert place.t.get(url).json["ended"] is None
+    worker = place.t.get("/v1/workers").json["workers"][0]["pid"]
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not alive(worker), "the worker's end")
+    db.execute("COMMIT")
+    shown = until(lambda: (lambda e: e["ended"] and e)(place.t.get(url).json), "its end", 60)
+    assert shown["state"] == "finished" and shown["attempts"] >= 2, shown
+    assert db.execute("SELECT count(*), sum(sold) FROM sales").fetchone() == (2000, sum(range(2000)))
+
+
+def children_of_worker(place):
+    return [child for worker in place.t.get("/v1/workers").json["workers"] for child in children(worker["pid"])]
 
 
 def test_a_database_that_is_not_there_is_tried_again(place):
@@ -415,5 +443,11 @@ def test_a_setting_may_refer_to_a_secret(place):
     m = place.ended(place.run("p", {"login": {"who": "secret:shop/login#user", "word": "secret:shop/login#word"}, "password": "geheim-4"}))
     assert json.loads((place.dir / "_seen").read_text()) == {"login": {"who": "ada", "word": "geheim-3"}, "password": "geheim-4"}
     assert m["status"] == "failed" and "exit 3" in m["exc_info"] and "***" in m["exc_info"] and "geheim" not in m["exc_info"]
+    place.script("tells", "printf %%s '{\"progress\":{\"said\":\"geheim-4 \\\\u00e9\"},\"result\":[\"geheim-3\"],\"error\":\"no geheim-4\"}' >&3; exit $(ls %s | grep -c _fail)" % place.dir,
+                 {"list": {"type": "list"}, "password": {"type": "str"}})
+    for status in ("finished", "failed"):
+        m = place.ended(place.run("tells", {"list": ["secret:shop/login#word"], "password": "geheim-4"}))
+        assert m["status"] == status and m["meta"]["said"].startswith("*** ") and "geheim" not in json.dumps(m), m
+        (place.dir / "_fail").write_text("")
     m = place.ended(place.run("p", {"login": {"who": "secret:none"}, "password": "x"}))
     assert m["status"] == "failed" and "none" in m["exc_info"]

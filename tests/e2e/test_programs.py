@@ -71,7 +71,7 @@ def test_a_program_of_each_kind_is_listed(programs):
         "greet": ("python", "Greet", None), "hello": ("executable", "Hello", None)}
     assert ours["greet"]["settings"] == {
         "name": {"type": "str", "default": None, "required": True}, "times": {"type": "int", "default": 1, "required": False},
-        "password": {"type": "str", "default": "x", "required": False, "secret": True}}
+        "password": {"type": "str", "default": None, "required": False, "secret": True}}
     assert ours["hello"]["description"] == "Says hello."
 
 

@@ -70,8 +70,8 @@ static void copy_near(char *to, size_t offset, size_t length)
         for (size_t i = 0; i < length; i += 8)
             memcpy(to + i, to + i - offset, 8);
     } else {
-        for (size_t i = 0; i < length; i++)
-            to[i] = to[i - offset];
+        for (const char *from = to - offset; length; length--)
+            *to++ = *from++;
     }
 }
 
