@@ -34,6 +34,8 @@ class Size:
     memory_small: int = 1_000_000
     memory_large: int = 10_000_000
     resume: int = 10_000_000
+    jobs: int = 5_000
+    parquet_rows: int = 10_000_000
     tasks: int = 1_000_000
     rq: int = 1_500
     celery: int = 10_000
@@ -43,7 +45,8 @@ class Size:
 
 QUICK = Size(items=300_000, items_small=100_000, planchet=3_000, planchet_many=0, beanstalkd=2_000,
              beanstalkd_relaxed=20_000, redis=50_000, real=20_000, real_planchet=2_000, memory_small=100_000,
-             memory_large=1_000_000, resume=2_000_000, tasks=100_000, rq=300, celery=3_000, starts=200, executables=500)
+             memory_large=1_000_000, resume=2_000_000, jobs=1_000, tasks=100_000, rq=300, celery=3_000, starts=200, executables=500,
+             parquet_rows=1_000_000)
 
 
 class Context:
@@ -52,6 +55,7 @@ class Context:
     def __init__(self, options, directory):
         binaries = options.bin or ROOT_DIR / "build" / "bench"
         self.load, self.probe = binaries / "bench_items", binaries / "bench_probe"
+        self.parquet, self.bench_dir = binaries / "bench_parquet", BENCH_DIR
         self.tutti = options.tutti or ROOT_DIR / "build" / "tutti"
         self.python = ROOT_DIR / ".venv-bench" / "bin" / "python"
         self.work_python = ROOT_DIR / ".venv-bench-work" / "bin" / "python"

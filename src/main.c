@@ -233,6 +233,16 @@ static const tt_flag rotate_flags[] = {{"--forget-old", .help = "drop the keys b
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
 
 static const char *const program_settings[] = {"--programs", NULL};
+static const tt_operand query_files[] = {{"FILE...", "Parquet files; all rows of a group lie in one of them", "file"}, {NULL}};
+static const tt_flag query_flags[] = {
+    {"--group", "-g", "COLUMN", .help = "the column of the group ids: users, cases, devices"},
+    {"--time", "-t", "COLUMN", .help = "the column of the timestamps"},
+    {"--file", "-f", "QUERY.json", .help = "the query, from a file"},
+    {"--string", "-e", "JSON", .help = "the query itself"},
+    {"--empty", .help = "the empty query: how many groups and rows there are"},
+    {"--threads", NULL, "N", .help = "files that are worked on at the same time; default: one per core"},
+    {NULL},
+};
 static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
 static const tt_flag cat_flags[] = {
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
@@ -352,6 +362,9 @@ static const tt_command commands[] = {
     {"secret", "list", "List the names of all secrets.", .fn = tt_cmd_secret_list},
     {"secret", "remove", "Remove a secret.", .operands = one_secret, .fn = tt_cmd_secret_remove},
     {"secret", "rotate", "Make a new key for the vault and seal all secrets again with it.", .flags = rotate_flags, .fn = tt_cmd_secret_rotate},
+    {NULL, "query", "Ask who did what, and in which order, of Parquet files.", .flags = query_flags, .operands = query_files, .fn = tt_cmd_query,
+     .details = "The query language is that of docs/queries.md: conditions over the rows of each group, funnels, and aggregations.",
+     .example = "tutti query events.parquet --group user --time ts -e '{\"funnel\":{\"sequence\":[{\"filter\":[\"event\",\"==\",\"view\"]},{\"filter\":[\"event\",\"==\",\"buy\"]}]}}'"},
     {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
     {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,
      .details = "Codec, encodings, sizes, null counts and bounds. With --json, a line for each chunk."},

@@ -322,6 +322,46 @@ def resume(context):
                  times_ms=times_ms)]
 
 
+def many_jobs(context):
+    """Jobs by the thousand at once: what one more costs to start, what all cost in memory, to open again, and to find work among."""
+    placement, count, claims = context.placements[0], context.size.jobs, 200
+    row = f"{count:,} jobs, "
+    if servers.missing(servers.Tutti, context):
+        return [line(row + "open", placement.name, "ms")]
+    input_path = context.lines(10)
+
+    def claim_ms(service, path):
+        begun = time.monotonic()
+        service.request("POST", path)
+        return (time.monotonic() - begun) * 1000
+
+    with servers.Tutti(context, placement) as service, MemorySampler(service.pids[0], 1.0) as memory_used:
+        context.say(f"jobs: {count} are started")
+        begun = time.monotonic()
+        for number in range(count):
+            service.start_job(f"j{number}", input_path)
+        start_ms = (time.monotonic() - begun) * 1000 / count
+        named = [claim_ms(service, f"/v1/jobs/j{number}/claim?n=10") for number in range(claims)]
+        found = [claim_ms(service, "/v1/claim?n=10") for _ in range(claims)]
+        context.say("jobs: the server is killed and opens them again")
+        service.kill()
+        begun = time.monotonic()
+        service.start()
+        open_ms = (time.monotonic() - begun) * 1000
+    anon_mib = memory_used.peak["RssAnon"] / KIB_PER_MIB
+    return [line(row + "start of one", placement.name, "ms", start_ms), line(row + "memory", placement.name, "MiB RssAnon", anon_mib),
+            line(row + "open again", placement.name, "ms", open_ms), line(row + "claim", placement.name, "ms", statistics.median(named)),
+            line(row + "claim of any job", placement.name, "ms", statistics.median(found))]
+
+
+def five_hundred_connections(context):
+    """A serve's latency while 500 connections take and send."""
+    placement = context.placements[0]
+    results = rounds(context, placement, available(
+        context, (servers.Tutti, lambda cls: drain_http(context, placement, cls, context.size.items_small, 100, 500))))
+    return [serve_p99(placement, "serve p99, 100 x 500", results)]
+
+
 def program_start(context):
     """Spawn and wait, 50 times, beside the same for `true`."""
     def spawn(*command):
@@ -337,8 +377,39 @@ def program_start(context):
     return lines
 
 
+def parquet_decode(context):
+    """A column of a Parquet file, decoded on one thread, beside pyarrow and DuckDB."""
+    lines, rounds = [], max(3, context.rounds)
+    peer = [str(context.python), str(context.bench_dir / "parquet_peer.py")]
+    for codec in ("snappy", "zstd"):
+        path = str(context.directory / f"events-{codec}.parquet")
+        run_json([*peer, "make", path, str(context.size.parquet_rows), codec])
+        for column in ("event", "category", "ts", "user", "user_id", "price"):
+            ours = run_json([str(context.parquet), path, column, str(rounds)])
+            arrow = run_json([*peer, "pyarrow", path, column, str(rounds)])
+            duck = run_json([*peer, "duckdb", path, column, str(rounds)])
+            if any(ours[key] != arrow[key] for key in ("values", "nulls", "sum")):
+                raise BenchError(f"{column} of {path}: {ours} is not {arrow}")
+            ns = [one["ns"] / ours["values"] for one in (ours, arrow, duck)]
+            for name, peer_ns in (("pyarrow", ns[1]), ("DuckDB", ns[2])):
+                lines.append(line(f"parquet: {column}, {codec}", "1 thread", "ns/value", ns[0], peer_ns, name, divide(peer_ns, ns[0])))
+    return lines
+
+
+def parquet_unpack(context):
+    """Bits into 32-bit integers: the vector variants beside the plain one."""
+    lines = []
+    for one in run_json([str(context.parquet), "unpack"])["widths"]:
+        if one["width"] in (1, 4, 10, 17, 20):
+            for name in ("avx2", "vbmi"):
+                if one[name]:
+                    lines.append(line(f"parquet: unpack {one['width']} bits, {name}", "1 thread", "ns/value", one[name], one["plain"], "plain C", divide(one["plain"], one[name])))
+    return lines
+
+
 ROWS = {
-    "items": [throughput, with_mirror, against_planchet, many_connections, real_client, memory, resume],
+    "parquet": [parquet_decode, parquet_unpack],
+    "items": [throughput, with_mirror, against_planchet, many_connections, five_hundred_connections, real_client, memory, resume, many_jobs],
     "start": [program_start],
     "work": work.ROWS,
 }

@@ -27,11 +27,8 @@ static const char *const jsonl_names[] = {".jsonl", ".ndjson", NULL};
 static tt_rc codec_of(tt_cli *cli, tt_pq_codec *ret, tt_err *err)
 {
     tt_str name = tt_cli_flag(cli, "--codec");
-    for (int i = 0; i < TT_PQ_CODECS; i++)
-        if (tt_pq_can_pack((tt_pq_codec)i) && tt_str_eq_nocase(name, i == TT_PQ_C_NONE ? TT_STR("none") : tt_str_of(tt_pq_codec_name(i)))) {
-            *ret = (tt_pq_codec)i;
-            return TT_OK;
-        }
+    if (tt_pq_codec_find(name, ret))
+        return TT_OK;
     return tt_fail(err, TT_USAGE, "--codec %.*s: cannot be written: use zstd, snappy, lz4_raw, gzip or none", TT_STR_ARG(name));
 }
 

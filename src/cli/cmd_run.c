@@ -77,11 +77,26 @@ static tt_rc print_log(void *arg, uint64_t id, uint64_t lease, tt_str bytes, tt_
     return TT_OK;
 }
 
+/* Records have no storage here: they are shown, a line each. */
+static tt_rc print_rows(void *arg, const json_t *rows, tt_err *err)
+{
+    tt_cli *cli = arg;
+    size_t i;
+    json_t *row;
+    json_array_foreach(rows, i, row) {
+        char *text = tt_cli_json(cli) ? NULL : json_dumps(row, JSON_COMPACT);
+        tt_rc rc = text ? tt_outf(cli, err, "%s\n", text) : TT_OK;
+        free(text);
+        TT_TRY(rc);
+    }
+    return TT_OK;
+}
+
 static tt_rc drop_progress(void *arg, uint64_t id, uint64_t lease, tt_str json, tt_err *err) { return TT_OK; }
 
 static tt_rc run_attempt(tt_cli *cli, const tt_program_env *env, const tt_program *p, tt_str settings, tt_attempt *a, tt_err *err)
 {
-    tt_program_report report = {0};
+    tt_program_report report = {.on_rows = print_rows, .arg = cli};
     watcher w = {cli, json_object()};
     tt_program_job job = {.env = env, .file = &p->file, .settings = settings, .id = "here", .on_report = show_progress, .arg = &w};
     tt_rc rc = tt_program_run(&job, a, &report, err);

@@ -7,6 +7,7 @@
 int tt_cmd_completion(tt_cli *cli); /* completion.c */
 int tt_cmd_man(tt_cli *cli);        /* man.c */
 
+int tt_cmd_query(tt_cli *cli);      /* cmd_query.c */
 int tt_cmd_job_list(tt_cli *cli);
 int tt_cmd_job_adopt(tt_cli *cli);  /* cmd_job_adopt.c */
 /* The table of sinks, for help. */

@@ -14,7 +14,7 @@ typedef enum {
 } tt_simd;
 
 extern tt_simd tt_simd_level;
-/* On top of TT_SIMD_AVX2, where the machine has it: AVX-512 with VBMI. Tests may turn it off; tt_simd_use sets it anew. */
+/* On top of TT_SIMD_AVX2, where the machine has it: AVX-512 with VBMI and VBMI2. Tests may turn it off; tt_simd_use sets it anew. */
 extern bool tt_simd_vbmi;
 /* For tests: use this level. False (and nothing changes) when the machine lacks it. */
 bool tt_simd_use(tt_simd level) TT_MUST_CHECK;
@@ -22,7 +22,7 @@ bool tt_simd_use(tt_simd level) TT_MUST_CHECK;
 #define TT_ALWAYS_INLINE static inline __attribute__((always_inline))
 #if defined(__x86_64__)
 #define TT_AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
-#define TT_VBMI __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512vbmi")))
+#define TT_VBMI __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2")))
 #endif
 
 #endif

@@ -4,7 +4,7 @@
 #include "data/sink_impl.h"
 
 /* To add a sink: write sink_x.c with a row like theirs, declare the row in sink_impl.h, and add it here. The first that matches is taken. */
-static const tt_sink_row *const rows[] = {&tt_sink_sql, &tt_sink_command, &tt_sink_ordered, &tt_sink_packed, &tt_sink_plain};
+static const tt_sink_row *const rows[] = {&tt_sink_sql, &tt_sink_command, &tt_sink_parquet, &tt_sink_ordered, &tt_sink_packed, &tt_sink_plain};
 
 static const char *const promise_names[] = {
     [TT_SINK_APPEND] = "exactly once",

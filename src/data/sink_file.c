@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "data/extension.h"
+#include "data/parquet/spool.h"
 #include "data/sink_impl.h"
 #include "io/fd.h"
 #include "io/pack.h"
@@ -23,6 +24,7 @@ typedef struct {
     tt_writer *writer;
     const tt_packer *packer; /* NULL: plain */
     void *packing;
+    tt_pq_spool *records;    /* of Parquet: all values; NULL: written as they come */
     tt_buf plain;            /* not packed or written yet */
     unsigned char *room;     /* of the packer's output */
     int dirfd;               /* O_PATH */
@@ -81,6 +83,10 @@ static tt_rc put(tt_sink *s, uint64_t id, tt_str value, tt_err *err)
 {
     file_sink *f = s->own;
     TT_TRY(tt_writer_put(f->writer, value, &f->plain, err));
+    if (f->records) {
+        tt_buf_clear(&f->plain); /* it could be put */
+        return tt_pq_spool_put(f->records, value, err);
+    }
     return f->plain.len >= PLAIN_BYTES ? write_plain(s, false, err) : TT_OK;
 }
 
@@ -175,12 +181,33 @@ static tt_rc start_packing(tt_sink *s, tt_err *err)
     return f->room && f->packing ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for packing");
 }
 
+static bool is_parquet(const tt_sink_spec *spec)
+{
+    static const char *const extensions[] = {".parquet", ".pq", NULL};
+    return spec->kind.len ? tt_str_is(spec->kind, "ParquetWriter") : tt_has_extension(spec->target, extensions);
+}
+
+/* Neither can rows be added to a file of Parquet, nor is it packed as a whole. */
+static tt_rc check_parquet(const tt_sink_spec *spec, tt_err *err)
+{
+    if (spec->base.length_bytes)
+        return tt_fail(err, TT_INVALID, "the output `%.*s` is there already, and rows cannot be added to a Parquet file: name another, or overwrite it",
+                       TT_STR_ARG(tt_str_slice(spec->target, 0, 256)));
+    if (tt_is_packed_name(spec->target))
+        return tt_fail(err, TT_INVALID, "the output `%.*s`: a Parquet file is compressed inside: leave the ending .gz or .zst out",
+                       TT_STR_ARG(tt_str_slice(spec->target, 0, 256)));
+    return TT_OK;
+}
+
 static tt_rc open_file(tt_sink *s, const tt_sink_spec *spec, tt_err *err)
 {
     file_sink *f = s->own = TT_NEW(file_sink);
     f->dirfd = f->fd = -1;
     TT_TRY(open_writer(s, err));
-    TT_TRY(start_packing(s, err));
+    if (is_parquet(spec))
+        TT_TRY(tt_pq_spool_new(spec->spool_dir ? spec->spool_dir : "/tmp", spec->options, &f->records, err));
+    else
+        TT_TRY(start_packing(s, err));
     TT_TRY(tt_roots_open_parent(spec->roots, spec->target, &f->dirfd, &f->name, NULL, err));
     TT_TRY(name_part(s, err));
     f->fd = tt_sys.open(part_path(f).text, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
@@ -198,12 +225,20 @@ static tt_rc sync_dir(const tt_sink *s, tt_err *err)
     return TT_OK;
 }
 
+static tt_rc write_parquet(tt_sink *s, tt_err *err)
+{
+    file_sink *f = s->own;
+    char name[NAME_MAX + 1];
+    snprintf(name, sizeof name, "%.*s", TT_STR_ARG(tt_str_slice(f->name, 0, NAME_MAX)));
+    return tt_pq_spool_write(f->records, f->fd, name, &f->written, err);
+}
+
 static tt_rc commit(tt_sink *s, uint64_t position, tt_append_mark *ret, tt_err *err)
 {
     file_sink *f = s->own;
     tt_append_mark mark;
     tt_assert(f->fd >= 0);
-    TT_TRY(write_plain(s, true, err));
+    TT_TRY(f->records ? write_parquet(s, err) : write_plain(s, true, err));
     if (tt_sys.fsync(f->fd) != 0)
         return tt_fail_errno(err, errno, "cannot sync the output `%.*s`", TT_STR_ARG(tt_str_slice(s->spec.target, 0, 256)));
     int failed = tt_append_mark_of(f->fd, f->written, &mark);
@@ -233,6 +268,7 @@ static void close_file(tt_sink *s)
     free(f->room);
     tt_buf_deinit(&f->plain);
     tt_writer_close(f->writer);
+    tt_pq_spool_free(f->records);
     free(f);
 }
 
@@ -251,6 +287,10 @@ const tt_sink_row tt_sink_plain = {
 const tt_sink_row tt_sink_packed = {
     .name = "packed file", .takes = "the same with .gz or .zst behind", .promise = TT_SINK_SWAP, .matches = is_packed, FILE_FUNCTIONS,
     .says = "exactly once: results go to a local journal; when the job is complete, the whole file appears at once",
+};
+const tt_sink_row tt_sink_parquet = {
+    .name = "Parquet file", .takes = ".parquet .pq", .promise = TT_SINK_SWAP, .matches = is_parquet, .check = check_parquet, FILE_FUNCTIONS,
+    .says = "exactly once: as packed files; the columns' types follow from all rows",
 };
 const tt_sink_row tt_sink_ordered = {
     .name = "file in input order", .takes = "any file, with order=input", .promise = TT_SINK_SWAP, .matches = is_ordered, FILE_FUNCTIONS,

@@ -11,6 +11,6 @@ struct tt_sink {
     bool interrupted; /* atomic */
 };
 
-extern const tt_sink_row tt_sink_sql, tt_sink_command, tt_sink_plain, tt_sink_packed, tt_sink_ordered;
+extern const tt_sink_row tt_sink_sql, tt_sink_command, tt_sink_plain, tt_sink_packed, tt_sink_ordered, tt_sink_parquet;
 
 #endif

@@ -6,8 +6,8 @@
 #include "data/writer_impl.h"
 
 /* To add a writer: write writer_x.c with a row like theirs, declare the row in writer_impl.h, and add it and its name here. */
-static const tt_writer_row *const rows[] = {&tt_writer_jsonl, &tt_writer_csv};
-static const char *const kinds[] = {"JsonlWriter", "CsvWriter", NULL};
+static const tt_writer_row *const rows[] = {&tt_writer_jsonl, &tt_writer_csv, &tt_writer_parquet};
+static const char *const kinds[] = {"JsonlWriter", "CsvWriter", "ParquetWriter", NULL};
 
 const char *const *tt_writer_kinds(void) { return kinds; }
 
@@ -17,8 +17,8 @@ static tt_rc find_row(const tt_writer_spec *spec, const tt_writer_row **ret, tt_
         if (spec->kind.len ? tt_str_is(spec->kind, rows[i]->kind) : tt_has_extension(spec->output_path, rows[i]->extensions))
             return *ret = rows[i], TT_OK;
     if (spec->kind.len)
-        return tt_fail(err, TT_INVALID, "unknown writer `%.*s`: there are JsonlWriter and CsvWriter", TT_STR_ARG(tt_str_slice(spec->kind, 0, 100)));
-    return tt_fail(err, TT_INVALID, "the name of `%.*s` does not say how to write it: name a writer, JsonlWriter or CsvWriter",
+        return tt_fail(err, TT_INVALID, "unknown writer `%.*s`: there are JsonlWriter, CsvWriter and ParquetWriter", TT_STR_ARG(tt_str_slice(spec->kind, 0, 100)));
+    return tt_fail(err, TT_INVALID, "the name of `%.*s` does not say how to write it: name a writer, JsonlWriter, CsvWriter or ParquetWriter",
                    TT_STR_ARG(tt_str_slice(spec->output_path, 0, 200)));
 }
 

@@ -18,7 +18,7 @@ typedef struct {
     void (*rewind)(tt_writer *w); /* NULL: nothing stands before the first value */
 } tt_writer_row;
 
-extern const tt_writer_row tt_writer_jsonl, tt_writer_csv;
+extern const tt_writer_row tt_writer_jsonl, tt_writer_csv, tt_writer_parquet;
 
 struct tt_writer {
     const tt_writer_row *row;

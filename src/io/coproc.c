@@ -12,11 +12,12 @@
 #include "base/vec.h"
 #include "io/fd.h"
 
-enum { LOOK_MS = 200, READ_BYTES = 64 << 10, LINE_BYTES = 64 << 20, REASON_BYTES = 300 };
+enum { LOOK_MS = 200, READ_BYTES = 64 << 10, LINE_BYTES = 64 << 20, REASON_BYTES = 300, GRACE_STEPS = 100 /* two seconds */ };
 
 struct tt_coproc {
     tt_coproc_spec spec;
-    pid_t pid;        /* 0: it has ended */
+    pid_t pid;        /* 0: it has ended, with status */
+    int status;
     int in, out;      /* its standard input and output, our ends */
     int errors;       /* its standard error, a file without a name */
     tt_buf buf;
@@ -66,6 +67,17 @@ tt_rc tt_coproc_start(const tt_coproc_spec *spec, tt_coproc **ret, tt_err *err)
     return rc;
 }
 
+/* It sees the end of its input, and has a moment for what it still wants to put away; not when we are in a hurry. */
+static bool ends_by_itself(tt_coproc *c)
+{
+    for (int i = 0; i < GRACE_STEPS && !(c->spec.stop && c->spec.stop(c->spec.arg)); i++) {
+        if (waitpid(c->pid, NULL, WNOHANG) == c->pid)
+            return true;
+        poll(NULL, 0, LOOK_MS / 10);
+    }
+    return false;
+}
+
 void tt_coproc_free(tt_coproc *c)
 {
     if (!c)
@@ -73,7 +85,7 @@ void tt_coproc_free(tt_coproc *c)
     tt_fd_close(&c->in);
     tt_fd_close(&c->out);
     tt_fd_close(&c->errors);
-    if (c->pid > 0) {
+    if (c->pid > 0 && !ends_by_itself(c)) {
         tt_child_kill_tree(c->pid, SIGKILL);
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
             continue;
@@ -104,35 +116,41 @@ static tt_rc gone(tt_coproc *c, int status, tt_err *err)
     return tt_fail(err, TT_FAILED, "the command `%.*s` ended (%s)%s%s", TT_STR_ARG(c->spec.name), tt_child_status_text(status, how), why[0] ? ": " : "", why);
 }
 
-static tt_rc reap(tt_coproc *c, int *ret_status, tt_err *err)
+static tt_rc reap(tt_coproc *c, tt_err *err)
 {
-    for (;;) {
-        pid_t got = waitpid(c->pid, ret_status, WNOHANG);
-        if (got == c->pid || (got < 0 && errno != EINTR))
+    while (c->pid > 0) {
+        pid_t got = waitpid(c->pid, &c->status, WNOHANG);
+        if (got == c->pid || (got < 0 && errno != EINTR)) {
+            c->pid = 0;
             break;
+        }
         if (c->spec.stop && c->spec.stop(c->spec.arg))
             return tt_fail(err, TT_CANCELED, "stopped");
         if (got == 0)
             poll(NULL, 0, LOOK_MS / 10);
     }
-    c->pid = 0;
     return TT_OK;
 }
 
 tt_rc tt_coproc_finish(tt_coproc *c, tt_err *err)
 {
-    int status = 0;
     tt_coproc_close_input(c);
-    TT_TRY(reap(c, &status, err));
-    return status == 0 ? TT_OK : gone(c, status, err);
+    TT_TRY(reap(c, err));
+    return c->status == 0 ? TT_OK : gone(c, c->status, err);
 }
 
-/* It closed its end before we were through. */
+/* It closed its end before we were through, and may still be running: we do not wait for what it does. */
 static tt_rc broke_off(tt_coproc *c, tt_err *err)
 {
+    char why[REASON_BYTES + 1];
     int status = 0;
-    TT_TRY(reap(c, &status, err));
-    return gone(c, status, err);
+    if (c->pid > 0 && waitpid(c->pid, &status, WNOHANG) == c->pid) {
+        c->pid = 0;
+        c->status = status;
+        return gone(c, status, err);
+    }
+    last_words(c, why);
+    return tt_fail(err, TT_FAILED, "the command `%.*s` has closed its input%s%s", TT_STR_ARG(c->spec.name), why[0] ? ": " : "", why);
 }
 
 /* ---- talking ---- */

@@ -121,10 +121,9 @@ static bool is_for_this_job_only(tt_rc rc) { return rc != TT_OK && rc != TT_UNAV
 
 static bool is_over(const tt_claim *c) { return c->item_count || (c->rc != TT_OK && !is_for_this_job_only(c->rc)); }
 
-static bool concerns(tt_any_claim *a, tt_job *j)
-{
-    return (a->jobs.len == 0 || tt_wildcard_match(a->jobs, tt_str_of(j->def.name))) && (!a->may_use || a->may_use(a, j));
-}
+static bool is_named(const tt_any_claim *a, const tt_job *j) { return a->jobs.len == 0 || tt_wildcard_match(a->jobs, tt_str_of(j->def.name)); }
+static bool is_allowed(tt_any_claim *a, tt_job *j) { return !a->may_use || a->may_use(a, j); }
+static bool concerns(tt_any_claim *a, tt_job *j) { return is_named(a, j) && is_allowed(a, j); }
 
 typedef enum { LOOK_OVER, LOOK_ELSEWHERE, LOOK_NOTHING } look_result;
 /* What one look found in a job, for the claims that look after it. */
@@ -140,11 +139,17 @@ static finding what_was_found(const tt_claim *c)
 static look_result look(tt_any_claim *a, const tt_any_order *o, uint8_t *found)
 {
     tt_claim *c = &a->claim;
+    bool is_shut_out = false, is_let_in = false;
     a->all_complete = true;
     for (size_t i = 0; i < o->len; i++) {
         tt_job *j = o->jobs[i];
-        if (!concerns(a, j))
+        if (!is_named(a, j))
             continue;
+        if (!is_allowed(a, j)) {
+            is_shut_out = true;
+            continue;
+        }
+        is_let_in = true;
         finding f = found ? found[i] : NOT_LOOKED;
         if (f == NOT_LOOKED) {
             if (!tt_job_claim_now(j, c))
@@ -159,7 +164,10 @@ static look_result look(tt_any_claim *a, const tt_any_order *o, uint8_t *found)
         }
         a->all_complete &= f == EMPTY_COMPLETE;
     }
-    return LOOK_NOTHING;
+    if (!is_shut_out || is_let_in)
+        return LOOK_NOTHING;
+    c->rc = tt_fail(&c->err, TT_DENIED, "Wrong or missing authentication token: it opens none of the jobs that were asked for");
+    return LOOK_OVER;
 }
 
 static void arm(tt_any *any, tt_timers *timers, int64_t due_ms)
@@ -194,18 +202,35 @@ static bool is_draining(const tt_any_claim *a)
     return __atomic_load_n(&a->items->env.draining, __ATOMIC_SEQ_CST) || __atomic_load_n(&a->items->env.stopping, __ATOMIC_SEQ_CST);
 }
 
+/* What claims share that look one after the other. */
+typedef struct {
+    tt_any_order *order;
+    uint8_t *found;
+    uint64_t seen; /* events before the first of them looked */
+} shared_look;
+
+static look_result look_once(tt_any_claim *a, const shared_look *shared, uint64_t *ret_seen)
+{
+    *ret_seen = shared ? shared->seen : __atomic_load_n(&a->items->any.events, __ATOMIC_SEQ_CST);
+    if (shared)
+        return look(a, shared->order, shared->found);
+    tt_any_order *o = get_order(a->items);
+    if (!o) {
+        a->claim.rc = tt_fail(&a->claim.err, TT_NOMEM, "out of memory for the order of jobs");
+        return LOOK_OVER;
+    }
+    look_result result = look(a, o, NULL);
+    drop_order(o);
+    return result;
+}
+
 /* Until it is answered, stands in the list, or is with a job. */
-static void go_on(tt_any_claim *a, tt_any_order *shared, uint8_t *found)
+static void go_on(tt_any_claim *a, const shared_look *shared)
 {
     tt_claim *c = &a->claim;
     for (;;) {
-        uint64_t seen = __atomic_load_n(&a->items->any.events, __ATOMIC_SEQ_CST);
-        tt_any_order *o = shared ? shared : get_order(a->items);
-        look_result result = o ? look(a, o, shared ? found : NULL) : LOOK_OVER;
-        if (!o)
-            c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory for the order of jobs");
-        if (!shared)
-            drop_order(o);
+        uint64_t seen;
+        look_result result = look_once(a, shared, &seen);
         shared = NULL; /* for one look */
         if (result == LOOK_ELSEWHERE)
             return;
@@ -231,7 +256,7 @@ static void came_back(tt_claim *c)
     c->only_repeat = false;
     c->rc = TT_OK;
     tt_claim_detach(c);
-    go_on(a, NULL, NULL);
+    go_on(a, NULL);
 }
 
 /* True: the request was answered before, and is again (or will be). */
@@ -261,8 +286,10 @@ void tt_items_claim_any(tt_items *items, tt_any_claim *a)
     a->claim.is_any = true;
     a->claim.done = came_back;
     a->claim.deadline_ms = tt_mono_ms() + a->claim.wait_ms;
-    if (!repeat(a))
-        go_on(a, NULL, NULL);
+    if (a->claim.n == 0 && !a->claim.is_adaptive)
+        finish(a);
+    else if (!repeat(a))
+        go_on(a, NULL);
 }
 
 /* ---- looking again ---- */
@@ -284,14 +311,15 @@ static void look_again(void *arg)
     any->queued = false;
     tt_any_claim *list = take_all(any);
     pthread_mutex_unlock(&any->lock);
-    tt_any_order *o = list ? get_order(items) : NULL;
-    uint8_t *found = o ? tt_calloc(o->len + 1, sizeof *found) : NULL;
+    shared_look shared = {.seen = __atomic_load_n(&any->events, __ATOMIC_SEQ_CST), .order = list ? get_order(items) : NULL};
+    if (shared.order)
+        shared.found = tt_calloc(shared.order->len + 1, sizeof *shared.found);
     for (tt_any_claim *a = list, *next; a; a = next) {
         next = a->next;
-        go_on(a, found ? o : NULL, found);
+        go_on(a, shared.found ? &shared : NULL);
     }
-    free(found);
-    drop_order(o);
+    free(shared.found);
+    drop_order(shared.order);
 }
 
 void tt_any_wake(tt_any *any)
@@ -316,18 +344,20 @@ static void tick(void *arg)
     int64_t now = tt_mono_ms();
     pthread_mutex_lock(&any->lock);
     any->tick_due_ms = 0;
-    tt_any_claim *list = take_all(any), *over = NULL;
+    tt_any_claim *list = any->first, *over = NULL;
+    any->first = NULL;
+    any->last = &any->first; /* `waiting` is right at each moment: who wakes reads it without the lock */
     for (tt_any_claim *a = list, *next; a; a = next) {
         next = a->next;
         bool ends = a->claim.deadline_ms <= now;
         a->next = ends ? over : NULL;
         if (ends) {
             over = a;
+            __atomic_sub_fetch(&any->waiting, 1, __ATOMIC_SEQ_CST);
             continue;
         }
         *any->last = a;
         any->last = &a->next;
-        __atomic_add_fetch(&any->waiting, 1, __ATOMIC_SEQ_CST);
         arm(any, items->env.timers, a->claim.deadline_ms);
     }
     pthread_mutex_unlock(&any->lock);

@@ -326,6 +326,8 @@ static bool admit(tt_job *j, tt_claim *c, uint32_t row, const tt_loaded *loaded)
     inspect(j, row, loaded);
     if (!tt_lanes_admit(j->lanes, &j->blocks, row, loaded))
         c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory for the keys of job `%s`", j->def.name);
+    else if (tt_lanes_is_late(j->lanes, row))
+        tt_job_rebuild_lanes(j);
     return c->rc == TT_OK;
 }
 

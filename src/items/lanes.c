@@ -63,6 +63,14 @@ void tt_lanes_free(tt_lanes *k)
 bool tt_lanes_has(const tt_lanes *k, uint32_t row) { return row < k->rows.len && k->rows.ptr[row]; }
 bool tt_lanes_is_full(const tt_lanes *k) { return k->admitted >= TT_LANES_ROWS; }
 
+bool tt_lanes_is_late(const tt_lanes *k, uint32_t row)
+{
+    for (size_t i = (size_t)row + 1; i < k->rows.len; i++)
+        if (k->rows.ptr[i])
+            return true;
+    return false;
+}
+
 /* ---- the key of an item ---- */
 
 static uint64_t hash_of(tt_str text)
@@ -112,15 +120,18 @@ static tt_lane_chain *find(const tt_lanes *k, uint64_t hash)
     return &k->chains[at];
 }
 
-/* Room for more chains; empty ones are left behind. */
-static bool reserve(tt_lanes *k, size_t more)
+/* Room for the chains of one more row, when every item of those admitted (that one included) has its own: so a rebuild needs no more. Empty
+ * chains are left behind. */
+static bool reserve(tt_lanes *k, const tt_blocks *b, uint32_t row)
 {
-    size_t live = 0, cap = 1024;
-    if (k->cap && k->used + more <= k->cap / 2)
+    size_t live = 0, cap = 1024, total = 0;
+    for (uint32_t i = 0; i < k->rows.len; i++)
+        total += k->rows.ptr[i] ? b->rows.ptr[i].block.count : 0;
+    if (k->cap >= 2 * total && k->used + b->rows.ptr[row].block.count <= k->cap / 2)
         return true;
     for (size_t i = 0; i < k->cap; i++)
         live += k->chains[i].head != 0;
-    while (cap < 4 * (live + more))
+    while (cap < 2 * total)
         cap *= 2;
     tt_lane_chain *old = k->chains, *fresh = tt_calloc(cap, sizeof *fresh);
     size_t old_cap = k->cap;
@@ -178,7 +189,7 @@ bool tt_lanes_admit(tt_lanes *k, tt_blocks *b, uint32_t row, const tt_loaded *lo
     *r = (tt_lane_row){.hash = tt_calloc(count, sizeof *r->hash), .next = tt_calloc(count, sizeof *r->next)};
     k->rows.ptr[row] = r;
     k->admitted++;
-    if (!r->hash || !r->next || !tt_blocks_reserve(b, row) || !reserve(k, count)) {
+    if (!r->hash || !r->next || !tt_blocks_reserve(b, row) || !reserve(k, b, row)) {
         free_row(k, row);
         return false;
     }
@@ -265,7 +276,7 @@ static void link_unsettled(tt_lanes *k, tt_blocks *b, tt_item_ref at)
         link(k, at);
 }
 
-/* Takes no memory: no more items than before are in chains. */
+/* Takes no memory: there is room for a chain of each item. */
 void tt_lanes_rebuild(tt_lanes *k, tt_blocks *b, const tt_item_ref *unsettled, size_t count)
 {
     if (k->cap)

@@ -40,6 +40,8 @@ tt_rc tt_lanes_new(tt_str column, tt_str header, tt_lanes **ret, tt_err *err) TT
 void tt_lanes_free(tt_lanes *k);
 bool tt_lanes_has(const tt_lanes *k, uint32_t row);
 bool tt_lanes_is_full(const tt_lanes *k);
+/* Whether rows behind this one are admitted: then the chains are to be made anew when it is, so that it takes its place. */
+bool tt_lanes_is_late(const tt_lanes *k, uint32_t row);
 /* The row's records were looked at. False: out of memory. */
 bool tt_lanes_admit(tt_lanes *k, tt_blocks *b, uint32_t row, const tt_loaded *loaded) TT_MUST_CHECK;
 /* The item is received, in error or dead for good: the next of its key is open. */

@@ -11,4 +11,4 @@ uint32_t tt_pace_learn(uint32_t size, uint32_t count, int64_t elapsed_ms)
     return (uint32_t)(next < 1 ? 1 : next > TT_PACE_MOST ? TT_PACE_MOST : next);
 }
 
-uint32_t tt_pace_halve(uint32_t size) { return size > 1 ? size / 2 : 1; }
+uint32_t tt_pace_halve(uint32_t size) { return tt_pace_size(size) > 1 ? tt_pace_size(size) / 2 : 1; }

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "work/storage.h"
 
 static tt_execution_area *area_of(const tt_req *req) { return tt_req_context(req); }
 
@@ -49,6 +50,19 @@ static void start_done(tt_change *change, tt_rc rc, const tt_err *err)
     finish(s, rc, err);
 }
 
+/* A storage that cannot be is told before anything is queued: the request's own, or the setting of that name. */
+static tt_rc check_storage(const tt_program *p, const tt_execution_wish *wish, tt_err *err)
+{
+    tt_err why = {0};
+    const tt_setting *setting = tt_settings_find(&p->settings, "storage");
+    const json_t *given = json_object_get(wish->settings, "storage");
+    if (wish->storage)
+        TT_TRY(tt_storage_check(wish->storage, err));
+    if (setting && setting->type == TT_SETTING_DICT && json_is_object(given) && tt_storage_check(given, &why) != TT_OK)
+        return tt_fail(err, TT_INVALID, "Invalid settings: 'storage': %s", why.text);
+    return TT_OK;
+}
+
 static tt_rc prepare(tt_execution_start *s, const tt_execution_wish *wish, tt_err *err)
 {
     json_t *checked = NULL;
@@ -56,11 +70,28 @@ static tt_rc prepare(tt_execution_start *s, const tt_execution_wish *wish, tt_er
     if (s->program->rc != TT_OK)
         return tt_fail(err, TT_NOT_FOUND, "the program `%s` is broken: %s", s->program->file.name, s->program->error);
     TT_TRY(tt_settings_check(&s->program->settings, wish->settings, &checked, err));
+    tt_rc fits = check_storage(s->program, wish, err);
+    if (fits != TT_OK) {
+        json_decref(checked);
+        return fits;
+    }
     s->settings = tt_settings_mask(&s->program->settings, checked);
     tt_execution_make_id(next_wall_us(), wish->owner, s->program->file.name, s->id);
     tt_rc rc = tt_execution_payload(area_of(s->req)->vault, s->program, s->id, checked, wish->storage, &s->payload, err);
     json_decref(checked);
     return rc;
+}
+
+void tt_execution_receive(tt_req *req, void (*read)(void *start), void (*done)(tt_execution_start *s, tt_rc rc, const tt_err *err))
+{
+    tt_execution_start *s = tt_arena_alloc(tt_req_arena(req), sizeof *s);
+    if (!s) {
+        tt_req_errorf(req, TT_NOMEM, "no memory for this request");
+        return;
+    }
+    s->req = req;
+    s->done = done;
+    tt_pool_run(area_of(req)->pool, read, s);
 }
 
 void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
@@ -75,7 +106,9 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
                              .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000,
                              .program = tt_str_of(s->program->file.name), .timeout_ms = s->program->timeout_ms, .memory_bytes = s->program->memory_bytes};
     s->change = (tt_change){.apply = apply_start, .done = start_done};
-    tt_ledger_submit(area_of(s->req)->ledger, &s->change);
+    tt_execution_area *area = area_of(s->req); /* s may be gone behind the submit */
+    tt_ledger_submit(area->ledger, &s->change);
+    tt_execution_sweep_sometimes(area);
 }
 
 /* ---- looking ---- */

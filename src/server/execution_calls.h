@@ -32,8 +32,13 @@ typedef struct tt_execution_start {
     tt_program *program;
 } tt_execution_start;
 
+/* For a handler: calls read(start) on the pool, which reads the request and begins, or answers. */
+void tt_execution_receive(tt_req *req, void (*read)(void *start), void (*done)(tt_execution_start *s, tt_rc rc, const tt_err *err));
 /* Not on an HTTP thread: the program may have to describe itself. s is zeroed but for req and done, in the request's arena. */
 void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish);
+
+/* Forgets, on the pool and not often, the ids of tasks that are forgotten. */
+void tt_execution_sweep_sometimes(tt_execution_area *area);
 
 /* The task of an id: today's form, the older one, or a task's number. Strings in the request's arena. TT_NOT_FOUND. */
 tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err) TT_MUST_CHECK;

@@ -79,17 +79,7 @@ static void run_now(void *arg)
                                                .owner = text_of(json_object_get(body, "_id"))});
 }
 
-void tt_execution_run_older(tt_req *req)
-{
-    tt_execution_start *s = tt_arena_alloc(tt_req_arena(req), sizeof *s);
-    if (!s) {
-        tt_req_errorf(req, TT_NOMEM, "no memory for this request");
-        return;
-    }
-    s->req = req;
-    s->done = run_done;
-    tt_pool_run(((tt_execution_area *)tt_req_context(req))->pool, run_now, s);
-}
+void tt_execution_run_older(tt_req *req) { tt_execution_receive(req, run_now, run_done); }
 
 /* ---- get ---- */
 

@@ -134,17 +134,7 @@ static void run_now(void *arg)
         tt_req_error(s->req, rc, &err);
 }
 
-static void run(tt_req *req)
-{
-    tt_execution_start *s = tt_arena_alloc(tt_req_arena(req), sizeof *s);
-    if (!s) {
-        tt_req_errorf(req, TT_NOMEM, "no memory for this request");
-        return;
-    }
-    s->req = req;
-    s->done = run_done;
-    tt_pool_run(area_of(req)->pool, run_now, s);
-}
+static void run(tt_req *req) { tt_execution_receive(req, run_now, run_done); }
 
 /* ---- alive ---- */
 

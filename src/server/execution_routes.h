@@ -21,6 +21,7 @@ typedef struct {
     pthread_mutex_t waiters_lock;
     struct tt_execution_waiter *waiters; /* execution_wait.c */
     atomic_bool draining;
+    _Atomic int64_t swept_ms; /* execution_sweep.c; 0: never */
     tt_pool *pool; /* what describes programs may take its time */
 } tt_execution_area;
 

@@ -189,7 +189,7 @@ static void report(tt_req *req)
 static const tt_param scramble_params[] = {
     JOB_NAME,
     {"reader_name", TT_PARAM_STR, true, NULL, "JsonlReader, CsvReader or ParquetReader; empty: by the input's name"},
-    {"writer_name", TT_PARAM_STR, true, NULL, "JsonlWriter or CsvWriter; empty: by the output's name"},
+    {"writer_name", TT_PARAM_STR, true, NULL, "JsonlWriter, CsvWriter or ParquetWriter; empty: by the output's name"},
     TOKEN,
     {"clean_start", TT_PARAM_BOOL, false, "false", "Start over; an output that exists is put aside"},
     {"mode", TT_PARAM_STR, false, "read-write", "read-write, read or write"},

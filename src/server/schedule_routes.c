@@ -82,7 +82,8 @@ static tt_rc explain_question(tt_req *req, json_t **ret, tt_err *err)
     return explain_date(&q, ret, err) == TT_OK ? TT_OK : explain_recurrence(&q, ret, err);
 }
 
-static void explain(tt_req *req)
+/* On the pool: a rule that never comes is looked for until the end of the calendar. */
+static void explain_on_pool(tt_req *req)
 {
     tt_err err;
     json_t *answer = NULL;
@@ -190,6 +191,7 @@ static void run_on_pool(tt_req *req)
 }
 
 #define ON_POOL(name, fn) static void name(tt_req *req) { tt_req_on_pool(req, area_of(req)->pool, fn); }
+ON_POOL(explain, explain_on_pool)
 ON_POOL(list, list_on_pool)
 ON_POOL(show, show_on_pool)
 ON_POOL(put, put_on_pool)

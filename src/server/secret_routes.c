@@ -50,7 +50,8 @@ static void list(tt_req *req)
 
 /* ---- get ---- */
 
-static void get(tt_req *req)
+/* On the pool: stores may be far away. */
+static void get_on_pool(tt_req *req)
 {
     TT_BUF_AUTO tt_buf value = {0};
     tt_err err;
@@ -121,6 +122,7 @@ static void rotate_on_pool(tt_req *req)
                                                     "keys", (json_int_t)tt_keys_count(tt_vault_keys(secrets_of(req)->vault))) : NULL, &err);
 }
 
+static void get(tt_req *req) { tt_req_on_pool(req, area_of(req)->pool, get_on_pool); }
 static void set(tt_req *req) { tt_req_on_pool(req, area_of(req)->pool, set_on_pool); }
 static void remove_one(tt_req *req) { tt_req_on_pool(req, area_of(req)->pool, remove_on_pool); }
 static void rotate(tt_req *req) { tt_req_on_pool(req, area_of(req)->pool, rotate_on_pool); }

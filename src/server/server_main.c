@@ -21,6 +21,7 @@
 #include "server/schedule_routes.h"
 #include "server/secret_routes.h"
 #include "server/task_routes.h"
+#include "vault/aws.h"
 
 struct tt_house {
     const tt_options *options;
@@ -41,6 +42,7 @@ struct tt_house {
     tt_catalog *catalog;
     tt_execution_area execution_area;
     tt_vault *vault;
+    tt_vault_aws *aws; /* NULL: not asked for */
     tt_secret_area secret_area;
     tt_schedule_area schedule_area;
     tt_server *server;
@@ -167,7 +169,7 @@ static tt_rc open_vault(tt_house *h, tt_err *err)
     TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
     h->secret_area = (tt_secret_area){.secrets = {.ledger = h->ledger, .vault = h->vault, .lock = PTHREAD_MUTEX_INITIALIZER}, .pool = h->calls};
     tt_vault_add_store(h->vault, &(tt_vault_store){.get = tt_secrets_get_sealed, .arg = &h->secret_area.secrets});
-    return TT_OK;
+    return tt_vault_aws_add(h->vault, h->options, &h->aws, err);
 }
 
 static tt_rc open_programs(tt_house *h, tt_err *err)
@@ -305,6 +307,7 @@ void tt_house_close(tt_house *h)
     tt_tasks_close(h->tasks);
     tt_items_close(h->items);
     tt_vault_free(h->vault);
+    tt_vault_aws_free(h->aws);
     tt_ledger_close(h->ledger);
     tt_logs_close(h->logs);
     tt_timers_free(h->timers);

@@ -72,6 +72,28 @@ json_t *tt_task_time(int64_t wall_ms)
     return wall_ms ? json_string(tt_time_text(wall_ms, text)) : json_null();
 }
 
+void tt_task_call_done(tt_task_op *op, tt_rc rc, const tt_err *err)
+{
+    const tt_task_call *call = (tt_task_call *)op;
+    if (rc != TT_OK) {
+        tt_req_error(call->req, rc, err);
+        return;
+    }
+    json_t *o = json_pack("{s:i,s:I}", "schema", 1, "id", (json_int_t)op->id);
+    json_object_set_new(o, call->member, op->verb == TT_TASK_DO_EXTEND ? json_integer(op->lease_ms) : json_true());
+    tt_req_answer_json(call->req, 200, o);
+}
+
+tt_task_call *tt_task_call_new(tt_req *req, tt_task_verb verb, const char *member)
+{
+    tt_task_call *call = tt_task_make(req, sizeof *call);
+    if (!call)
+        return NULL;
+    *call = (tt_task_call){.req = req, .member = member};
+    call->op = (tt_task_op){.verb = verb, .id = (uint64_t)tt_req_int(req, "id"), .done = tt_task_call_done};
+    return call;
+}
+
 typedef struct {
     tt_req *req;
     void (*fn)(tt_req *req);
@@ -527,27 +549,12 @@ static void show_log(tt_req *req)
 
 /* ---- changing ---- */
 
-typedef struct {
-    tt_task_op op;
-    tt_req *req;
-    const char *member; /* of the answer */
-} op_call;
-
-static void op_done(tt_task_op *op, tt_rc rc, const tt_err *err)
-{
-    const op_call *call = (op_call *)op;
-    if (rc != TT_OK)
-        tt_req_error(call->req, rc, err);
-    else
-        tt_req_answer_json(call->req, 200, json_pack("{s:i,s:I,s:b}", "schema", 1, "id", (json_int_t)op->id, call->member, 1));
-}
-
 static void change(tt_req *req, tt_task_verb verb, const char *member, tt_str text)
 {
-    op_call *call = tt_task_make(req, sizeof *call);
+    tt_task_call *call = tt_task_call_new(req, verb, member);
     if (!call)
         return;
-    *call = (op_call){.op = {.verb = verb, .id = (uint64_t)tt_req_int(req, "id"), .text = text, .done = op_done}, .req = req, .member = member};
+    call->op.text = text;
     tt_tasks_do(tt_task_tasks_of(req), &call->op);
 }
 
@@ -562,16 +569,16 @@ static void retry(tt_req *req) { change(req, TT_TASK_DO_RETRY, "queued", (tt_str
 static void deleted(tt_task_op *op, tt_rc rc, const tt_err *err)
 {
     if (rc == TT_OK)
-        tt_logs_delete(tt_task_area_of(((op_call *)op)->req)->logs, op->id);
-    op_done(op, rc, err);
+        tt_logs_delete(tt_task_area_of(((tt_task_call *)op)->req)->logs, op->id);
+    tt_task_call_done(op, rc, err);
 }
 
 static void delete(tt_req *req)
 {
-    op_call *call = tt_task_make(req, sizeof *call);
+    tt_task_call *call = tt_task_call_new(req, TT_TASK_DO_DELETE, "deleted");
     if (!call)
         return;
-    *call = (op_call){.op = {.verb = TT_TASK_DO_DELETE, .id = (uint64_t)tt_req_int(req, "id"), .done = deleted}, .req = req, .member = "deleted"};
+    call->op.done = deleted;
     tt_tasks_do(tt_task_tasks_of(req), &call->op);
 }
 

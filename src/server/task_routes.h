@@ -51,6 +51,16 @@ tt_rc tt_task_get_bytes(tt_req *req, const json_t *object, const char *name, tt_
 json_t *tt_task_time(int64_t wall_ms); /* null for 0 */
 /* One task as the routes show it; with_bytes: payload and result too. */
 json_t *tt_task_describe(const tt_task *t, bool with_bytes);
+/* An operation on the task of the path, and how it is answered: {"id":7,MEMBER:true}. */
+typedef struct {
+    tt_task_op op;
+    tt_req *req;
+    const char *member;
+} tt_task_call;
+/* Made in the request, with its id; NULL: answered. */
+tt_task_call *tt_task_call_new(tt_req *req, tt_task_verb verb, const char *member);
+/* The operation's done; for one of a file's own to end with. */
+void tt_task_call_done(tt_task_op *op, tt_rc rc, const tt_err *err);
 /* Run fn on the pool; it answers. */
 void tt_task_on_pool(tt_req *req, void (*fn)(tt_req *req));
 /* Follow one task (task_events.c): its log, or its state and progress. */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "io/http.h"
+#include "server/server_main.h"
 #include "server/reload.h"
 #include "work/execution.h"
 #include "work/worker.h"
@@ -19,7 +20,9 @@ enum { LEASE_MS = 60000, WAIT_MS = 30000, CALL_TIMEOUT_MS = 15000 };
 typedef struct {
     tt_http *claims, *watch, *words, *reports;
     char name[128];
+    int64_t instance;      /* of this process */
     const char *queues;    /* may be NULL */
+    tt_roots *roots;       /* below which files may be stored */
 } http_transport;
 
 /* ---- calls ---- */
@@ -92,7 +95,7 @@ static tt_rc present(http_transport *t, const char *target, tt_err *err)
     TT_BUF_AUTO tt_buf body = {0};
     tt_buf_cstr_put(&body, "{\"name\":");
     tt_buf_json_str(&body, tt_str_of(t->name));
-    tt_buf_printf(&body, ",\"pid\":%d", (int)getpid());
+    tt_buf_printf(&body, ",\"pid\":%d,\"instance\":%lld", (int)getpid(), (long long)t->instance);
     if (getenv("TUTTI_LAST_END")) { /* from our supervisor, about the one before us */
         tt_buf_cstr_put(&body, ",\"last_end\":");
         tt_buf_json_str(&body, tt_str_of(getenv("TUTTI_LAST_END")));
@@ -304,7 +307,9 @@ static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, t
     prctl(PR_SET_NAME, "tutti-worker");
     if (sodium_init() < 0)
         return tt_fail(err, TT_FAILED, "cannot set up libsodium");
-    TT_TRY(tt_execution_register(o, &(tt_vault_store){.get = get_sealed, .arg = t}, err));
+    TT_TRY(tt_house_roots(o, &t->roots, err));
+    TT_TRY(tt_execution_register(o, &(tt_vault_store){.get = get_sealed, .arg = t}, t->roots, err));
+    t->instance = (int64_t)randombytes_random() + 1;
     TT_TRY(connect_to(t, o, args->server, err));
     const tt_worker_transport table = {
         .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend, .report = do_report,
@@ -325,6 +330,7 @@ int tt_worker_main(tt_options *o, const tt_worker_args *args)
     if (rc != TT_OK)
         tt_log_error("the worker ends", TT_F_CSTR("why", err.text));
     tt_execution_unregister();
+    tt_roots_free(t.roots);
     tt_http_free(t.claims);
     tt_http_free(t.watch);
     tt_http_free(t.words);

@@ -23,6 +23,7 @@ static bool read_worker(tt_req *req, tt_worker_hello *ret)
     tt_rc rc = tt_req_json(req, &body, &err);
     const char *name = rc == TT_OK ? json_string_value(json_object_get(body, "name")) : NULL;
     *ret = (tt_worker_hello){.name = tt_str_of(name), .pid = json_integer_value(json_object_get(body, "pid")),
+                             .instance = json_integer_value(json_object_get(body, "instance")),
                              .last_end = tt_str_of(json_string_value(json_object_get(body, "last_end")))};
     ret->is_local = is_peer(req, ret->pid);
     if (rc != TT_OK)
@@ -130,32 +131,12 @@ static void claim(tt_req *req)
 
 /* ---- one task ---- */
 
-typedef struct {
-    tt_task_op op;
-    tt_req *req;
-    const char *member; /* of the answer */
-} op_call;
-
-static void op_done(tt_task_op *op, tt_rc rc, const tt_err *err)
-{
-    const op_call *call = (op_call *)op;
-    if (rc != TT_OK)
-        tt_req_error(call->req, rc, err);
-    else if (op->verb == TT_TASK_DO_EXTEND)
-        tt_req_answer_json(call->req, 200, json_pack("{s:i,s:I}", "schema", 1, "lease_ms", (json_int_t)op->lease_ms));
-    else
-        tt_req_answer_json(call->req, 200, json_pack("{s:i,s:b}", "schema", 1, call->member, 1));
-}
-
 /* NULL: answered. */
-static op_call *make_op(tt_req *req, tt_task_verb verb, const char *member)
+static tt_task_call *leased(tt_req *req, tt_task_verb verb, const char *member)
 {
-    op_call *call = tt_task_make(req, sizeof *call);
-    if (!call)
-        return NULL;
-    call->req = req;
-    call->member = member;
-    call->op = (tt_task_op){.verb = verb, .id = (uint64_t)tt_req_int(req, "id"), .lease = (uint64_t)tt_req_int(req, "lease"), .done = op_done};
+    tt_task_call *call = tt_task_call_new(req, verb, member);
+    if (call)
+        call->op.lease = (uint64_t)tt_req_int(req, "lease");
     return call;
 }
 
@@ -179,12 +160,12 @@ static void held(tt_task_hold *h, tt_rc rc)
 /* Extended; now it may wait for the lease's loss. */
 static void extended(tt_task_op *op, tt_rc rc, const tt_err *err)
 {
-    op_call *call = (op_call *)op;
+    tt_task_call *call = (tt_task_call *)op;
     tt_req *req = call->req;
     int64_t wait_ms = tt_req_int(req, "wait");
     hold_call *hold = rc == TT_OK && wait_ms ? tt_task_make(req, sizeof *hold) : NULL;
     if (rc != TT_OK || !wait_ms) {
-        op_done(op, rc, err);
+        tt_task_call_done(op, rc, err);
         return;
     }
     if (!hold)
@@ -196,7 +177,7 @@ static void extended(tt_task_op *op, tt_rc rc, const tt_err *err)
 static void extend(tt_req *req)
 {
     bool fits = tt_task_in_range(req, "for", MIN_LEASE_MS, MAX_LEASE_MS) && tt_task_in_range(req, "wait", 0, MAX_WAIT_MS);
-    op_call *call = fits ? make_op(req, TT_TASK_DO_EXTEND, "lease_ms") : NULL;
+    tt_task_call *call = fits ? leased(req, TT_TASK_DO_EXTEND, "lease_ms") : NULL;
     if (!call)
         return;
     call->op.lease_ms = tt_req_int(req, "for");
@@ -206,7 +187,7 @@ static void extend(tt_req *req)
 
 static void finish(tt_req *req)
 {
-    op_call *call = make_op(req, TT_TASK_DO_FINISH, "finished");
+    tt_task_call *call = leased(req, TT_TASK_DO_FINISH, "finished");
     if (!call)
         return;
     call->op.text = tt_req_body(req);
@@ -222,7 +203,7 @@ static void fail(tt_req *req)
         tt_req_error(req, rc, &err);
         return;
     }
-    op_call *call = make_op(req, TT_TASK_DO_FAIL, "failed");
+    tt_task_call *call = leased(req, TT_TASK_DO_FAIL, "failed");
     const char *reason = json_string_value(json_object_get(body, "reason"));
     if (!call)
         return;
@@ -233,7 +214,7 @@ static void fail(tt_req *req)
 
 static void release(tt_req *req)
 {
-    op_call *call = make_op(req, TT_TASK_DO_RELEASE, "released");
+    tt_task_call *call = leased(req, TT_TASK_DO_RELEASE, "released");
     if (call)
         tt_tasks_do(tt_task_tasks_of(req), &call->op);
 }
@@ -356,7 +337,7 @@ static void progress(tt_req *req)
         tt_req_error(req, rc, &err);
         return;
     }
-    op_call *call = make_op(req, TT_TASK_DO_PROGRESS, "kept");
+    tt_task_call *call = leased(req, TT_TASK_DO_PROGRESS, "kept");
     if (!call)
         return;
     call->op.text = tt_req_body(req);

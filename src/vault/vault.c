@@ -1,5 +1,6 @@
 #include "vault/vault.h"
 
+#include <jansson.h>
 #include <sodium.h>
 
 #include "base/log.h"
@@ -244,38 +245,5 @@ tt_rc tt_vault_resolve(tt_vault *v, tt_str reference, tt_refer what, tt_buf *ret
         return tt_fail(err, TT_INVALID, "not a reference to a secret: write secret:NAME or secret:NAME#FIELD");
     TT_TRY(tt_reference_read(reference, ret, err));
     tt_log_mask(tt_str_slice(tt_buf_view(ret), from, ret->len));
-    return TT_OK;
-}
-
-/* The value that takes the place of one of a tree; NULL: it stays. */
-static tt_rc resolved(tt_vault *v, json_t *value, tt_refer what, json_t **ret, tt_err *err)
-{
-    SECRET_AUTO tt_buf text = {0};
-    tt_str reference = {json_string_value(value), json_string_length(value)};
-    *ret = NULL;
-    if (!json_is_string(value))
-        return json_is_object(value) || json_is_array(value) ? tt_vault_resolve_all(v, value, what, err) : TT_OK;
-    if (!tt_vault_is_reference(reference, what))
-        return TT_OK;
-    TT_TRY(tt_vault_resolve(v, reference, what, &text, err));
-    *ret = json_stringn(text.ptr ? text.ptr : "", text.len);
-    return *ret ? TT_OK : tt_fail(err, TT_INVALID, "the secret in `%.*s` is not UTF-8 text", TT_STR_ARG(reference));
-}
-
-tt_rc tt_vault_resolve_all(tt_vault *v, json_t *root, tt_refer what, tt_err *err)
-{
-    const char *key;
-    size_t i;
-    json_t *value, *other;
-    json_object_foreach(root, key, value) {
-        TT_TRY(resolved(v, value, what, &other, err));
-        if (other)
-            json_object_set_new(root, key, other);
-    }
-    json_array_foreach(root, i, value) {
-        TT_TRY(resolved(v, value, what, &other, err));
-        if (other)
-            json_array_set_new(root, i, other);
-    }
     return TT_OK;
 }

@@ -6,8 +6,6 @@
 #ifndef TT_VAULT_VAULT_H
 #define TT_VAULT_VAULT_H
 
-#include <jansson.h>
-
 #include "base/buf.h"
 #include "vault/keys.h"
 
@@ -51,7 +49,5 @@ typedef enum { TT_REFER_SECRETS, TT_REFER_ANYTHING } tt_refer;
  * masks it. v may be NULL where only the latter can occur. TT_INVALID: not a reference. */
 tt_rc tt_vault_resolve(tt_vault *v, tt_str reference, tt_refer what, tt_buf *ret, tt_err *err) TT_MUST_CHECK;
 bool tt_vault_is_reference(tt_str text, tt_refer what);
-/* Replaces every string of the tree that is a reference by what it stands for. */
-tt_rc tt_vault_resolve_all(tt_vault *v, json_t *root, tt_refer what, tt_err *err) TT_MUST_CHECK;
 
 #endif

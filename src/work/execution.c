@@ -3,13 +3,18 @@
 #include "base/clock.h"
 #include "base/zone.h"
 #include "ledger/records.h"
+#include "vault/aws.h"
 #include "work/kinds.h"
 #include "work/program_run.h"
 #include "work/runner.h"
+#include "work/storage.h"
 
 /* Of this worker. */
 static tt_program_env *env;
 static tt_vault *vault;
+static const tt_roots *roots; /* for files that storage names */
+static TT_VEC(char *) secrets;  /* values of the task in hand that nobody is shown */
+static tt_vault_aws *aws;
 
 /* ---- ids ---- */
 
@@ -41,7 +46,7 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
 {
     TT_BUF_AUTO tt_buf b = {0};
     tt_str rest = text, part;
-    if (text.len == 0 || text.len > TT_EXECUTION_ID_BYTES)
+    if (!text.ptr || text.len == 0 || text.len > TT_EXECUTION_ID_BYTES)
         return false;
     bool is_older = memmem(text.ptr, text.len, "::", 2) != NULL;
     for (char other = '-'; is_older && rest.ptr; other = '_') {
@@ -60,20 +65,17 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
     return true;
 }
 
-/* A record per execution, kind `execution`, from its id to the number of its task. */
-static const tt_str record_kind = TT_STR("execution");
-
 tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *err)
 {
     char number[24];
     int len = snprintf(number, sizeof number, "%llu", (unsigned long long)task);
-    return tt_record_put(txn, record_kind, tt_str_of(id), 0, (tt_str){number, (size_t)len}, NULL, err);
+    return tt_record_put(txn, TT_EXECUTION_RECORD, tt_str_of(id), 0, (tt_str){number, (size_t)len}, NULL, err);
 }
 
 tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf value = {0};
-    TT_TRY(tt_record_get(ledger, record_kind, tt_str_of(id), &value, NULL, err));
+    TT_TRY(tt_record_get(ledger, TT_EXECUTION_RECORD, tt_str_of(id), &value, NULL, err));
     return tt_parse_u64(tt_buf_view(&value), ret, err);
 }
 
@@ -113,6 +115,35 @@ tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, con
 
 /* ---- the worker's side ---- */
 
+/* `***` for every secret in b; as they stand inside JSON texts when in_json. */
+static void hide_secrets(tt_buf *b, bool in_json)
+{
+    for (size_t i = 0; i < secrets.len && b->len; i++) {
+        TT_BUF_AUTO tt_buf needle = {0}, out = {0};
+        tt_buf_json_str(&needle, tt_str_of(secrets.ptr[i]));
+        tt_str wanted = in_json && needle.len > 2 ? tt_str_slice(tt_buf_view(&needle), 1, needle.len - 1) : tt_str_of(secrets.ptr[i]);
+        tt_str rest = tt_buf_view(b);
+        for (const char *at; (at = memmem(rest.ptr, rest.len, wanted.ptr, wanted.len)); rest = tt_str_slice(rest, (size_t)(at - rest.ptr) + wanted.len, rest.len)) {
+            tt_buf_put(&out, rest.ptr, (size_t)(at - rest.ptr));
+            tt_buf_cstr_put(&out, "***");
+        }
+        if (out.len == 0)
+            continue;
+        tt_buf_str(&out, rest);
+        tt_buf_clear(b);
+        tt_buf_str(b, tt_buf_view(&out));
+        b->failed |= out.failed;
+    }
+}
+
+static void hide_in_error(tt_err *err)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_buf_cstr_put(&text, err->text);
+    hide_secrets(&text, false);
+    snprintf(err->text, sizeof err->text, "%s", tt_buf_cstr(&text));
+}
+
 /* The task's progress: messages by procedure, counters as an object among them, and data sets as long as they are small. */
 static json_t *progress_of(const tt_program_report *r, bool with_datasets)
 {
@@ -134,7 +165,9 @@ static void tell_progress(void *arg, const tt_program_report *r)
 {
     TT_BUF_AUTO tt_buf text = {0};
     tt_err err;
-    if (put_tree(&text, progress_of(r, datasets_are_small(r)), &err) == TT_OK && tt_attempt_progress(arg, tt_buf_view(&text), &err) != TT_OK)
+    tt_rc rc = put_tree(&text, progress_of(r, datasets_are_small(r)), &err);
+    hide_secrets(&text, true);
+    if (rc == TT_OK && tt_attempt_progress(arg, tt_buf_view(&text), &err) != TT_OK)
         tt_attempt_note(arg, "its progress is not shown: %s", err.text);
 }
 
@@ -168,9 +201,24 @@ static bool is_listed(const json_t *names, const char *name)
     return false;
 }
 
+/* Short ones would hide half of everything. */
 static tt_rc mask(tt_attempt *a, const json_t *value, tt_err *err)
 {
-    return tt_attempt_mask(a, (tt_str){json_string_value(value), json_string_length(value)}) ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory");
+    enum { SHORTEST = 4 };
+    tt_str text = {json_string_value(value), json_string_length(value)};
+    if (text.len < SHORTEST)
+        return TT_OK;
+    char *copy = tt_str_dup(text);
+    if (copy && tt_vec_push(&secrets, copy) && tt_attempt_mask(a, text))
+        return TT_OK;
+    return tt_fail(err, TT_NOMEM, "out of memory");
+}
+
+static void forget_secrets(void)
+{
+    for (size_t i = 0; i < secrets.len; i++)
+        free(secrets.ptr[i]);
+    tt_vec_deinit(&secrets);
 }
 
 static tt_rc unveil(json_t *tree, const json_t *secret, tt_attempt *a, tt_err *err);
@@ -192,11 +240,29 @@ static tt_rc unveil_member(json_t *tree, const char *name, json_t *value, const 
     return tt_setting_name_is_secret(name) || is_listed(secret, name) ? mask(a, value, err) : TT_OK;
 }
 
+/* Lists hold objects, or texts that may refer to secrets. */
+static tt_rc unveil_list(json_t *list, tt_attempt *a, tt_err *err)
+{
+    size_t i;
+    json_t *value;
+    json_array_foreach(list, i, value) {
+        json_t *boxed = json_pack("{s:O}", "value", value);
+        tt_rc rc = boxed ? unveil_member(boxed, "value", value, NULL, a, err) : tt_fail(err, TT_NOMEM, "out of memory");
+        if (rc == TT_OK && json_object_get(boxed, "value") != value)
+            json_array_set(list, i, json_object_get(boxed, "value"));
+        json_decref(boxed);
+        TT_TRY(rc);
+    }
+    return TT_OK;
+}
+
 static tt_rc unveil(json_t *tree, const json_t *secret, tt_attempt *a, tt_err *err)
 {
     const char *name;
     json_t *value;
     void *next;
+    if (json_is_array(tree))
+        return unveil_list(tree, a, err);
     json_object_foreach_safe(tree, next, name, value)
         TT_TRY(unveil_member(tree, name, value, secret, a, err));
     return TT_OK;
@@ -213,18 +279,100 @@ static tt_rc open_payload(const json_t *payload, const char *id, json_t **ret, t
     return *ret ? TT_OK : tt_fail(err, TT_CORRUPT, "the settings of this execution cannot be read");
 }
 
-static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, const tt_program_file *file, tt_attempt *a, tt_err *err)
+/* ---- storage ---- */
+
+static tt_rc keep_rows(void *arg, const json_t *rows, tt_err *err)
 {
-    tt_program_report report = {0};
-    TT_BUF_AUTO tt_buf settings = {0};
-    TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
-    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id, .on_report = tell_progress, .arg = a};
-    tt_rc rc = tt_program_run(&job, a, &report, err);
+    return tt_storage_put(arg, rows, err);
+}
+
+/* What the program says, else the request, else a setting of that name. */
+static const json_t *storage_of(const tt_program_report *r, const json_t *opened)
+{
+    const json_t *asked = json_object_get(opened, "storage");
+    return r->storage ? r->storage : asked ? asked : json_object_get(json_object_get(opened, "settings"), "storage");
+}
+
+typedef struct { tt_program_report *report; tt_attempt *a; } teller;
+
+static void set_progress(tt_program_report *r, const char *procedure, json_t *message)
+{
+    if (!r->progress)
+        r->progress = json_object();
+    json_object_set_new(r->progress, procedure, message);
+}
+
+static void tell_storage(void *arg, const char *message)
+{
+    teller *t = arg;
+    set_progress(t->report, "storage", json_string(message));
+    tell_progress(t->a, t->report);
+}
+
+static void add_counter(tt_program_report *r, const char *name, uint64_t value)
+{
+    if (!r->counters)
+        r->counters = json_object();
+    json_object_set_new(r->counters, name, json_integer((json_int_t)value));
+}
+
+static void keep_outcome(tt_program_report *r, tt_attempt *a, const tt_storage_outcome *o)
+{
+    tt_str rest = tt_buf_view(&o->notes), line;
+    while (tt_str_cut(&rest, '\n', &line))
+        if (line.len)
+            tt_attempt_note(a, "storage: %.*s", TT_STR_ARG(line));
+    tt_attempt_note(a, "storage: %llu records became %llu rows", (unsigned long long)o->received, (unsigned long long)o->stored);
+    add_counter(r, "rows_received", o->received);
+    add_counter(r, "rows_stored", o->stored);
+    if (!r->datasets)
+        r->datasets = json_object();
+    if (o->processed.len && !json_object_get(r->datasets, "processed"))
+        json_object_set_new(r->datasets, "processed", json_stringn(o->processed.ptr, o->processed.len));
+    tell_progress(a, r);
+}
+
+static tt_rc store(tt_storage *s, tt_program_report *r, const json_t *opened, tt_attempt *a, tt_err *err)
+{
+    const json_t *storage = storage_of(r, opened);
+    tt_storage_outcome o = {0};
+    teller t = {r, a};
+    if (tt_storage_is_empty(s))
+        return TT_OK;
+    if (!json_is_object(storage))
+        return tt_fail(err, TT_INVALID, "the program gave records, and nothing says where they are stored: give it a storage");
+    tt_rc rc = tt_storage_commit(s, storage, roots, tell_storage, &t, &o, err);
+    if (rc == TT_OK)
+        keep_outcome(r, a, &o);
+    tt_storage_outcome_deinit(&o);
+    return rc;
+}
+
+static tt_rc run_and_store(tt_kind_call *call, const tt_program_job *job, const json_t *opened, tt_storage *s, tt_attempt *a, tt_err *err)
+{
+    tt_program_report report = {.on_rows = keep_rows, .arg = s};
+    tt_rc rc = tt_program_run(job, a, &report, err);
+    if (rc == TT_OK)
+        rc = store(s, &report, opened, a, err);
     if (rc == TT_OK)
         rc = put_tree(call->result, outcome_of(&report), err);
+    hide_secrets(call->result, true);
     tt_program_report_deinit(&report);
     return rc;
 }
+
+static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, const tt_program_file *file, tt_attempt *a, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf settings = {0};
+    TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
+    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id, .on_report = tell_progress, .arg = a};
+    tt_storage *s = tt_storage_new(tt_program_spool_dir(env));
+    tt_rc rc = run_and_store(call, &job, opened, s, a, err);
+    tt_storage_free(s);
+    return rc;
+}
+
+/* ---- a task ---- */
 
 static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_file *file, tt_attempt *a, tt_err *err)
 {
@@ -249,6 +397,9 @@ static tt_rc run_execution(tt_kind_call *call, tt_err *err)
     tt_rc rc = find_program(payload, file, err);
     if (rc == TT_OK)
         rc = run_in(call, payload, file, call->at, err);
+    if (rc != TT_OK && err)
+        hide_in_error(err);
+    forget_secrets();
     free(file);
     json_decref(payload);
     return rc;
@@ -256,11 +407,13 @@ static tt_rc run_execution(tt_kind_call *call, tt_err *err)
 
 static const tt_kind execution = {.name = "execution", .help = "Runs a program.", .run = run_execution};
 
-tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, tt_err *err)
+tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *store_of_secrets, const tt_roots *files, tt_err *err)
 {
+    roots = files;
     TT_TRY(tt_program_env_new(options, &env, err));
     TT_TRY(tt_vault_new(tt_option_str(options, "data"), tt_option_str(options, "vault.key"), &vault, err));
-    tt_vault_add_store(vault, secrets);
+    tt_vault_add_store(vault, store_of_secrets);
+    TT_TRY(tt_vault_aws_add(vault, options, &aws, err));
     tt_runner_adopt();
     tt_kind_register(&execution);
     return TT_OK;
@@ -272,5 +425,7 @@ void tt_execution_unregister(void)
     tt_vault_free(vault);
     tt_program_env_free(env);
     vault = NULL;
+    tt_vault_aws_free(aws);
+    aws = NULL;
     env = NULL;
 }

@@ -4,12 +4,13 @@
 #ifndef TT_WORK_EXECUTION_H
 #define TT_WORK_EXECUTION_H
 
+#include "io/roots.h"
 #include "ledger/ledger.h"
 #include "vault/vault.h"
 #include "work/program.h"
 
-/* For a worker process: register the kind. secrets: where those that settings refer to are found; it must stay alive. */
-tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, tt_err *err) TT_MUST_CHECK;
+/* For a worker process: register the kind. secrets: where those that settings refer to are found; files: below which files may be stored. Both must stay alive. */
+tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *secrets, const tt_roots *files, tt_err *err) TT_MUST_CHECK;
 /* Behind the last task. */
 void tt_execution_unregister(void);
 
@@ -19,6 +20,8 @@ void tt_execution_make_id(int64_t wall_us, tt_str owner, const char *program, ch
 /* An id as the older service wrote it (`TIME::OWNER::PROGRAM`) in today's form; others as they are. False: it can be no id. */
 bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1]);
 
+/* The kind of the records from ids to numbers of tasks. */
+#define TT_EXECUTION_RECORD TT_STR("execution")
 /* In the change that pushes the task: from now on the task is found by the execution's id. TT_EXISTS: there is one of this id. */
 tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *err) TT_MUST_CHECK;
 /* The number of the task of an id. TT_NOT_FOUND. Any thread. */

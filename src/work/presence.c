@@ -77,7 +77,7 @@ tt_rc tt_presence_attach(tt_presence *p, const tt_worker_hello *hello, tt_hands 
         return tt_fail(err, TT_INVALID, "`%.*s` is not a worker's name: use up to 127 letters, digits and - _ . : @", TT_STR_ARG(tt_str_slice(name, 0, 140)));
     forget_silent(p);
     tt_worker_state *w = tt_presence_find(p, name);
-    *ret_died = w && w->pid != hello->pid;
+    *ret_died = w && (w->pid != hello->pid || w->instance != hello->instance);
     if (!w)
         w = new_worker(p, name);
     if (!w)
@@ -87,6 +87,8 @@ tt_rc tt_presence_attach(tt_presence *p, const tt_worker_hello *hello, tt_hands 
     *ret_left = w->hands;
     w->hands = (tt_hands){0};
     w->pid = hello->pid;
+    w->instance = hello->instance;
+    w->missed_ms = 0;
     w->is_local = hello->is_local;
     w->waiting = 0; /* earlier claims belong to an earlier generation */
     w->generation = ++p->generations;
@@ -106,13 +108,20 @@ bool tt_presence_detach(tt_presence *p, tt_str name, int64_t pid, tt_hands *ret_
     return true;
 }
 
-tt_worker_state *tt_presence_dead(const tt_presence *p)
+static bool is_gone(const tt_worker_state *w) { return w->is_local && w->pid > 0 && kill((pid_t)w->pid, 0) != 0 && errno == ESRCH; }
+
+tt_worker_state *tt_presence_dead(const tt_presence *p, int64_t patience_ms)
 {
     tt_str name;
     void *value;
+    int64_t now_ms = tt_mono_ms();
     for (size_t at = 0; tt_map_next(&p->workers, &at, &name, &value);) {
         tt_worker_state *w = value;
-        if (w->is_local && w->hands.len > 0 && w->pid > 0 && kill((pid_t)w->pid, 0) != 0 && errno == ESRCH)
+        if (w->hands.len == 0 || !is_gone(w))
+            continue;
+        if (!w->missed_ms)
+            w->missed_ms = now_ms;
+        if (now_ms - w->missed_ms >= patience_ms)
             return w;
     }
     return NULL;

@@ -20,8 +20,9 @@ typedef TT_VEC(tt_hand) tt_hands;
 
 typedef struct {
     char name[128];
-    int64_t pid;
+    int64_t pid, instance;
     bool is_local;        /* a process of this machine, as the kernel said: it can be looked for by its pid */
+    int64_t missed_ms;    /* monotonic; since when its process is known to be gone; 0: it is not */
     int64_t claimed_ms;   /* monotonic; when it last got a task; 0: never */
     uint64_t generation;  /* a new one with each attach */
     int64_t since_ms;     /* wall clock */
@@ -40,6 +41,7 @@ typedef struct {
 typedef struct {
     tt_str name;
     int64_t pid;
+    int64_t instance;     /* another one for each process, also where pids come again (containers); 0: not said */
     bool is_local;
     tt_str last_end;      /* how its predecessor of that name ended, "signal 9 (Killed)", as far as its supervisor knows */
 } tt_worker_hello;
@@ -51,8 +53,9 @@ void tt_hands_deinit(tt_hands *hands);
 tt_rc tt_presence_attach(tt_presence *p, const tt_worker_hello *hello, tt_hands *ret_left, bool *ret_died, tt_err *err) TT_MUST_CHECK;
 /* False when it is not attached, or as another process. */
 bool tt_presence_detach(tt_presence *p, tt_str name, int64_t pid, tt_hands *ret_left);
-/* A worker of this machine whose process is gone, with something in hand; NULL: none. */
-tt_worker_state *tt_presence_dead(const tt_presence *p);
+/* A worker of this machine whose process has been gone for patience_ms, with something in hand; NULL: none. The patience is for its successor,
+ * who knows how it ended. */
+tt_worker_state *tt_presence_dead(const tt_presence *p, int64_t patience_ms);
 tt_worker_state *tt_presence_find(const tt_presence *p, tt_str name); /* NULL when absent */
 /* The worker that holds task id, and notes that it was heard of; NULL: nobody. */
 tt_worker_state *tt_presence_holder(const tt_presence *p, uint64_t id);

@@ -19,7 +19,7 @@ struct tt_program_env {
     tt_arena arena;
     TT_VEC(tt_str) dirs;
     TT_VEC(override_row) overrides;
-    const char *own_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
+    const char *own_dir, *maps_dir, *spool_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
     int64_t timeout_ms;
     uint64_t memory_bytes;
 };
@@ -27,8 +27,9 @@ struct tt_program_env {
 const tt_str *tt_program_dirs(const tt_program_env *env, size_t *ret_count) { return *ret_count = env->dirs.len, env->dirs.ptr; }
 const char *tt_program_own_dir(const tt_program_env *env) { return env->own_dir; }
 const char *tt_program_cache_dir(const tt_program_env *env) { return env->cache_dir; }
+const char *tt_program_spool_dir(const tt_program_env *env) { return env->spool_dir; }
+const char *tt_program_maps_dir(const tt_program_env *env) { return env->maps_dir; }
 const char *tt_program_include_dir(const tt_program_env *env) { return env->include_dir; }
-const char *tt_program_python_dir(const tt_program_env *env) { return env->python_dir; }
 int64_t tt_program_default_timeout_ms(const tt_program_env *env) { return env->timeout_ms; }
 uint64_t tt_program_default_memory_bytes(const tt_program_env *env) { return env->memory_bytes; }
 const char *tt_program_compiler(const tt_program_env *env) { return env->compiler; }
@@ -99,6 +100,8 @@ static tt_rc fill_env(tt_program_env *env, const tt_options *o, tt_err *err)
         add_dir(env, tt_arena_dup(&env->arena, given[i]));
     add_dir(env, env->own_dir = tt_arena_printf(&env->arena, "%s/programs", data ? data : "."));
     add_dir(env, find_part(env, "share/tutti/programs", "programs"));
+    env->maps_dir = tt_arena_printf(&env->arena, "%s/maps", data ? data : ".");
+    env->spool_dir = tt_arena_printf(&env->arena, "%s/cache", data ? data : ".");
     env->cache_dir = tt_arena_printf(&env->arena, "%s/cache/programs", data ? data : ".");
     env->include_dir = find_part(env, "include/tutti/program.h", "include/tutti/program.h");
     env->python_dir = find_part(env, "share/tutti/python", "clients/python");
@@ -107,7 +110,7 @@ static tt_rc fill_env(tt_program_env *env, const tt_options *o, tt_err *err)
     env->timeout_ms = tt_option_int(o, "programs.timeout");
     env->memory_bytes = (uint64_t)tt_option_int(o, "programs.memory");
     char *header = tt_arena_dup(&env->arena, tt_str_of(env->include_dir));
-    if (!env->own_dir || !env->cache_dir || !env->python || !env->compiler || !header)
+    if (!env->own_dir || !env->maps_dir || !env->spool_dir || !env->cache_dir || !env->python || !env->compiler || !header)
         return tt_fail(err, TT_NOMEM, "out of memory");
     header[strlen(header) - strlen("/tutti/program.h")] = '\0';
     env->include_dir = header;
@@ -361,4 +364,25 @@ tt_rc tt_program_prepare_python(const tt_program_env *env, const tt_program_file
         return tt_fail(err, TT_UNSUPPORTED, "`%s` needs Python, and there is no `%s`: install it, or set programs.python", file->name, chosen ? chosen : env->python);
     *ret_argv = argv;
     return TT_OK;
+}
+
+/* ---- environment ---- */
+
+size_t tt_program_blank_env(const char **env, size_t n, tt_arena *arena)
+{
+    size_t count;
+    const tt_option *rows = tt_option_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        char name[64];
+        tt_str rest = tt_str_of(rows[i].aliases), alias;
+        const char *blank = rows[i].secret ? tt_arena_printf(arena, "%s=", tt_option_env_name(&rows[i], name)) : NULL;
+        if (!blank)
+            continue;
+        if (n < TT_PROGRAM_MOST_ENV)
+            env[n++] = blank;
+        while (tt_str_cut(&rest, ',', &alias) && n < TT_PROGRAM_MOST_ENV)
+            if ((blank = tt_arena_printf(arena, "%.*s=", TT_STR_ARG(tt_str_slice(alias, 0, strcspn(alias.ptr, "*,"))))))
+                env[n++] = blank;
+    }
+    return n;
 }

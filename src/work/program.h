@@ -17,8 +17,9 @@ void tt_program_env_free(tt_program_env *env);
 const tt_str *tt_program_dirs(const tt_program_env *env, size_t *ret_count);
 const char *tt_program_own_dir(const tt_program_env *env);     /* DIR/programs */
 const char *tt_program_cache_dir(const tt_program_env *env);   /* may not exist yet */
+const char *tt_program_spool_dir(const tt_program_env *env);   /* DIR/cache */
+const char *tt_program_maps_dir(const tt_program_env *env);    /* DIR/maps: conversion maps of Python programs */
 const char *tt_program_include_dir(const tt_program_env *env); /* holds tutti/program.h */
-const char *tt_program_python_dir(const tt_program_env *env);  /* holds the package tutti */
 /* What [program.NAME] of the configuration file says about key; NULL: nothing. */
 const char *tt_program_override(const tt_program_env *env, const char *name, const char *key);
 

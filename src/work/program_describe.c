@@ -98,7 +98,7 @@ static tt_rc ask(const tt_program_env *env, const tt_program_file *file, tt_aren
 {
     TT_BUF_AUTO tt_buf errors = {0};
     const char *const *argv;
-    const char *args[DESCRIBE_ARGS] = {0};
+    const char *args[DESCRIBE_ARGS] = {0}, *blanks[TT_PROGRAM_MOST_ENV + 1] = {0};
     char text[64];
     int status = 0;
     size_t n = 0;
@@ -107,7 +107,8 @@ static tt_rc ask(const tt_program_env *env, const tt_program_file *file, tt_aren
         args[n] = argv[n];
     tt_assert(n + 2 < TT_COUNT(args));
     args[n] = "--describe";
-    tt_capture_spec spec = {.argv = args, .timeout_ms = DESCRIBE_TIMEOUT_MS, .max_out_bytes = DESCRIBE_BYTES};
+    tt_program_blank_env(blanks, 0, arena);
+    tt_capture_spec spec = {.argv = args, .env_add = blanks, .timeout_ms = DESCRIBE_TIMEOUT_MS, .max_out_bytes = DESCRIBE_BYTES};
     TT_TRY(tt_capture(&spec, out, &errors, &status, err));
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return TT_OK;

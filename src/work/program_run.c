@@ -3,8 +3,6 @@
 #include "work/program_inner.h"
 #include "work/runner.h"
 
-enum { MOST_ENV = 32 };
-
 typedef struct {
     const tt_program_job *job;
     tt_program_report *report;
@@ -16,34 +14,14 @@ static tt_runner *kept;
 
 /* ---- its environment ---- */
 
-/* Settings that are secret do not go on to programs. */
-static size_t add_blanks(const char **env, size_t n, tt_arena *arena)
-{
-    size_t count;
-    const tt_option *rows = tt_option_rows(&count);
-    for (size_t i = 0; i < count; i++) {
-        char name[64];
-        tt_str rest = tt_str_of(rows[i].aliases), alias;
-        const char *blank = rows[i].secret ? tt_arena_printf(arena, "%s=", tt_option_env_name(&rows[i], name)) : NULL;
-        if (!blank)
-            continue;
-        if (n < MOST_ENV)
-            env[n++] = blank;
-        while (tt_str_cut(&rest, ',', &alias) && n < MOST_ENV)
-            if ((blank = tt_arena_printf(arena, "%.*s=", TT_STR_ARG(tt_str_slice(alias, 0, strcspn(alias.ptr, "*,"))))))
-                env[n++] = blank;
-    }
-    return n;
-}
-
 static void fill_env(const char **env, const tt_program_job *job, tt_arena *arena)
 {
     size_t n = 0;
     if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_EXECUTION=%s", job->id)))
         n++;
-    if ((env[n] = tt_arena_printf(arena, "TUTTI_PYTHON_DIR=%s", tt_program_python_dir(job->env))))
+    if ((env[n] = tt_arena_printf(arena, "TUTTI_MAPS_DIR=%s", tt_program_maps_dir(job->env))))
         n++;
-    env[add_blanks(env, n, arena)] = NULL;
+    env[tt_program_blank_env(env, n, arena)] = NULL;
 }
 
 /* ---- what it reports ---- */
@@ -103,7 +81,7 @@ void tt_program_run_finish(void)
 
 static tt_rc start(run *r, tt_attempt *a, tt_arena *arena, tt_runner_end *ret, tt_err *err)
 {
-    const char *const *argv, *env[MOST_ENV + 1];
+    const char *const *argv, *env[TT_PROGRAM_MOST_ENV + 1];
     const tt_program_job *job = r->job;
     fill_env(env, job, arena);
     TT_TRY(job->file->kind->prepare(job->env, job->file, arena, &argv, err));

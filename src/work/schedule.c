@@ -199,7 +199,10 @@ static tt_rc fire(firing *f, bool may_run, tt_err *err)
     s->counts.fired += f->has_task;
     s->counts.skipped += !may_run;
     s->counts.failed += made != TT_OK;
-    tt_log_info("schedule", TT_F_STR("name", f->e->name), TT_F_CSTR("outcome", f->outcome), TT_F_INT("task", f->task), TT_F_CSTR("reason", f->reason ? f->reason : ""));
+    if (f->has_task)
+        tt_log_info("schedule", TT_F_STR("name", f->e->name), TT_F_CSTR("outcome", f->outcome), TT_F_INT("task", f->task));
+    else
+        tt_log_warn("schedule", TT_F_STR("name", f->e->name), TT_F_CSTR("outcome", f->outcome), TT_F_CSTR("reason", f->reason));
     return made == TT_OK ? TT_OK : tt_fail(err, made, "%s", why.text);
 }
 

@@ -3,6 +3,7 @@
 #ifndef TT_WORK_SECRETS_H
 #define TT_WORK_SECRETS_H
 
+#include <jansson.h>
 #include <pthread.h>
 
 #include "ledger/ledger.h"

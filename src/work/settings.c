@@ -231,7 +231,7 @@ json_t *tt_settings_describe(const tt_settings *s)
     json_t *all = json_object();
     for (size_t i = 0; i < s->count; i++) {
         const tt_setting *one = &s->list[i];
-        json_t *o = json_pack("{s:s,s:O?,s:b}", "type", one->type_name, "default", one->fallback, "required", one->required);
+        json_t *o = json_pack("{s:s,s:O?,s:b}", "type", one->type_name, "default", one->secret ? NULL : one->fallback, "required", one->required);
         if (one->secret)
             json_object_set_new(o, "secret", json_true());
         if (one->choices)

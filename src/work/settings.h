@@ -35,7 +35,7 @@ enum { TT_SETTINGS_MOST = 200 };
 tt_rc tt_settings_parse(json_t *described, tt_settings *ret, tt_err *err) TT_MUST_CHECK;
 void tt_settings_deinit(tt_settings *s);
 const tt_setting *tt_settings_find(const tt_settings *s, const char *name); /* NULL when absent */
-/* The same again, with `required`, and `secret`, `choices`, `description` where they say something. A new reference; NULL: out of memory. */
+/* The same again but for the defaults of secrets, with `required`, and `secret`, `choices`, `description` where they say something. A new reference; NULL: out of memory. */
 json_t *tt_settings_describe(const tt_settings *s);
 /* given: an object (or NULL: none). *ret (a new reference): every declared setting that has a value, typed, defaults filled in; dates as
  * `YYYY-MM-DDTHH:MM:SS` on this machine's clocks. TT_INVALID with a sentence about what is wrong. */

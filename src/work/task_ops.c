@@ -43,13 +43,16 @@ static tt_rc apply_op(tt_change *change, tt_txn *txn, tt_err *err)
     return verbs[op->verb].apply(op, txn, err);
 }
 
+/* Whether an operation is about this claim. By the time that it is durable the task may have been claimed again: claims do not wait for the disk. */
+static bool is_about(const tt_task_op *op, uint64_t lease) { return op->lease == 0 || op->lease == lease; }
+
 /* Locked. Gives the holds that this ends, to be answered after the unlock. */
-static tt_task_hold *take_holds(tt_tasks *t, uint64_t id)
+static tt_task_hold *take_holds(tt_tasks *t, const tt_task_op *op)
 {
     tt_task_hold *taken = NULL;
     for (tt_task_hold **at = &t->holds; *at;) {
         tt_task_hold *h = *at;
-        if (h->id != id) {
+        if (h->id != op->id || !is_about(op, h->lease)) {
             at = &h->next;
             continue;
         }
@@ -79,11 +82,11 @@ static void update_books(tt_tasks *t, const tt_task_op *op, tt_rc rc)
     tt_worker_state *w = op->id && (rc == TT_OK || refused) ? tt_presence_holder(&t->presence, op->id) : NULL;
     if (!w)
         return;
-    const tt_hand *h = tt_presence_hand(w, op->id);
-    bool stale = refused && h->lease != op->lease; /* an old lease: the present one's holder is another */
+    if (!is_about(op, tt_presence_hand(w, op->id)->lease))
+        return;
     if (rc == TT_OK && op->verb == TT_TASK_DO_PROGRESS)
         keep_progress(w, op);
-    if (!verbs[op->verb].ends_hand || stale)
+    if (!verbs[op->verb].ends_hand)
         return;
     tt_presence_drop(w, op->id);
     w->done += rc == TT_OK && op->verb == TT_TASK_DO_FINISH;
@@ -121,7 +124,7 @@ static aftermath settle(tt_tasks *t, const tt_task_op *op, tt_rc rc)
     bool ended = rc == TT_OK && verbs[op->verb].ends_task;
     update_books(t, op, rc);
     if (t->holds && rc == TT_OK && verbs[op->verb].ends_hand)
-        a.holds = take_holds(t, op->id);
+        a.holds = take_holds(t, op);
     if (t->probes && ended)
         a.probe = take_probe(t, op->id);
     return a;

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 
-enum { LOOK_MS = 1000 };
+enum { LOOK_MS = 1000, PATIENCE_MS = 4000 };
 
 #define tasks_of_pump(c) ((tt_tasks *)((char *)(c) - offsetof(tt_tasks, pump)))
 #define tasks_of_tick(c) ((tt_tasks *)((char *)(c) - offsetof(tt_tasks, tick)))
@@ -397,7 +397,7 @@ static void bury_dead(tt_tasks *t)
         char name[sizeof((tt_worker_state *)0)->name] = "";
         tt_task_claim *stale = NULL;
         pthread_mutex_lock(&t->lock);
-        tt_worker_state *w = tt_presence_dead(&t->presence);
+        tt_worker_state *w = tt_presence_dead(&t->presence, PATIENCE_MS);
         if (w) {
             snprintf(name, sizeof name, "%s", w->name);
             tt_str text = tt_str_of(name);

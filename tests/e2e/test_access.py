@@ -69,7 +69,7 @@ def test_every_route_without_the_right_token(guarded, token, how):
         headers = {"Authorization": f"Bearer {token}"} if how == "header" and token is not None else {}
         more = {"token": token} if how == "query" else {}
         answer = wire.call(method, path, bodies(path) if has_body else None, headers=headers, **query, **more)
-        if path in PUBLIC:
+        if path in PUBLIC or (method, path) == ("GET", "/system/alive"):
             assert answer.status == 200, (method, path, answer)
             continue
         if path == "/report" and answer.status == 200:

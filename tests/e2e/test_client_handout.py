@@ -88,7 +88,7 @@ def test_a_crew_that_serves_any_job(client, server):
 def test_what_a_dead_worker_held_goes_back_to_its_job(client, server):
     (server.cwd / "mywork.py").write_text("import os\n\ndef same(value):\n    if value['n'] == 3:\n        os._exit(9)\n    return value\n")
     start(client, "j", max_attempts=2)
-    crew = work(server, "--any", "-n", "1", "--wait", "5s")
+    crew = work(server, "--any", "-n", "1", "--wait", "3s")
     assert crew.wait(120) == 1, "an item is dead"
     info = client.job("j").status()
     assert (info["received"], info["dead"], info["status"]) == (49, 1, "COMPLETE")

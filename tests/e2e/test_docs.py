@@ -316,6 +316,9 @@ def test_the_examples_of_adding_do_what_they_say(tmp_path: Path, tutti, monkeypa
     assert server.get("/v1/total").json == {"schema": 1, "jobs": 1, "received": 2}
     assert ran([str(tree / "build" / "tutti"), "job", "total", "--data", str(server.data)], server.cwd) == "1 jobs, 2 items received\n"
     assert "tutti_items_jobs_guarded 1\n" in server.get("/metrics").body.decode()
+    assert server.post("/v1/jobs", {"name": "n", "input": "in.txt", "output": "nowhere:"}).json["sink"] == "nowhere"
+    assert server.post("/v1/jobs/n/results", [[0, "a"], [1, "b"]]).json["accepted"] == 2
+    until(lambda: server.get("/v1/jobs/n").json["status"] == "COMPLETE", "what goes nowhere has gone")
 
 
 @pytest.mark.long

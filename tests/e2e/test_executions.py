@@ -1,12 +1,18 @@
 """Executions: asked for over the older routes and ours, checked, queued, run by workers, and looked at."""
+import csv
+import gzip
 import json
+import os
 import re
+import signal
+import sqlite3
 import subprocess
 import urllib.parse
 
 import pytest
+from sql_servers import Sqlite
 from test_programs import C, DESCRIBE, PYTHON
-from tutti_process import alive, binary, until
+from tutti_process import alive, binary, children, until
 
 RUN = "/execution/run"
 
@@ -242,6 +248,23 @@ def test_a_time_limit(place):
     assert m["status"] == "failed" and m["timeout"] == 1 and "1" in m["exc_info"]
 
 
+def test_ids_are_forgotten_with_their_tasks(place):
+    place.script("p", "true")
+    place.start()
+    job = place.run("p")
+    place.ended(job)
+    assert place.t.request("DELETE", "/v1/tasks/1").status == 200
+    assert place.t.get("/execution/get?job_id=%s" % job).json["message"] == "Missing job"
+    place.t.restart()  # looks once after each start
+    kept = place.run("p")
+    place.ended(kept)
+
+    def records():
+        with sqlite3.connect("file:%s?mode=ro" % (place.t.data / "ledger.db"), uri=True) as db:
+            return [name for name, in db.execute("SELECT name FROM records WHERE kind = 'execution'")]
+    until(lambda: records() == [kept], "only the record of the task that is there")
+
+
 # ---- in C ----
 
 
@@ -256,13 +279,154 @@ def test_c_programs_share_a_process_until_one_ends_it(place):
     assert third["pid"] != first["pid"] and third["calls"] == 1
 
 
+# ---- storage ----
+
+STORES = """
+from datetime import datetime
+from platforms.base_platform import BasePlatform
+
+
+class Stores(BasePlatform):
+    def __init__(self, rows: list, storage: dict):
+        super().__init__()
+        self._store = {"mysql": self._store_mysql}.get(storage["type"], lambda rows, settings: self.store(rows))
+        self.rows, self.settings = rows, storage["settings"]
+
+    def _run(self):
+        self._store(self.rows, self.settings)
+        self.update("rows", "given")
+        return True
+"""
+ROWS = [{"day": "2026-01-01", "shop": "a", "sold": 2, "price": 1.5, "who": "x", "extra": 1}, {"day": "2026-01-01", "shop": "b", "sold": 1, "price": None, "who": "y"},
+        {"day": "2026-01-01", "shop": "a", "sold": 3, "price": 0.25, "who": "z", "extra": 1}]
+
+
+def stored(place, storage, rows=ROWS):
+    place.add("stores.py", STORES, 0o644)
+    return place.ended(place.run("stores", {"rows": rows, "storage": storage}))
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def database(request, place):
+    """A database with the face of sql_servers.Server, and the storage that names its table `sales`."""
+    place.start()
+    if request.param == "sqlite":
+        db, settings = Sqlite(place.t.cwd / "shop.db"), {"path": "shop.db"}
+    else:
+        db = request.getfixturevalue(request.param)
+        settings = {"hostname": "127.0.0.1", "port": db.port, "db": db.url.rpartition("/")[2], "username": "tutti", "password": db.password}
+    db.ask("DROP TABLE IF EXISTS sales")
+    db.storage = {"type": db.kind, "settings": {**settings, "table": "sales"}}
+    return db
+
+
+def test_records_become_rows_of_a_table(place, database):
+    auto = {"sqlite": "INTEGER PRIMARY KEY", "postgresql": "SERIAL PRIMARY KEY", "mysql": "INTEGER PRIMARY KEY AUTO_INCREMENT"}[database.kind]
+    database.ask("CREATE TABLE sales (id %s, day VARCHAR(10), shop VARCHAR(10), sold INTEGER DEFAULT 7, price DECIMAL(8,2), who VARCHAR(10), "
+                 "note VARCHAR(10) DEFAULT 'n', UNIQUE (day, shop))" % auto)
+    database.ask("INSERT INTO sales (day, shop, sold, note) VALUES ('2026-01-01', 'b', 100, 'kept')")
+    m = stored(place, database.storage)
+    assert m["status"] == "finished" and m["meta"]["storage"].startswith("loading into "), m
+    rows = [[cell.replace("NULL", "") for cell in row] for row in database.rows("SELECT day, shop, sold, price, who, note FROM sales ORDER BY shop")]
+    assert [[*row[:3], float(row[3] or 0), *row[4:]] for row in rows] == [["2026-01-01", "a", "5", 1.75, "x", "n"], ["2026-01-01", "b", "1", 0, "y", "kept"]]
+    job = place.t.get("/v1/executions/1").json
+    assert job["counters"] == {"rows_received": 3, "rows_stored": 2} and database.storage["settings"].get("password", "?!") not in json.dumps(job)
+    full = place.get("1", full=True)["meta"]["processed"]
+    assert full == ",id,day,shop,sold,price,who,note\n0,,2026-01-01,a,5,1.75,x,\n1,,2026-01-01,b,1,,y,\n"
+    log = place.t.get("/v1/tasks/1/log").body.decode()
+    assert "column `extra`: dropped, the table has no such column (2 times)" in log and "column `who`: values that differ" in log
+    assert stored(place, database.storage)["status"] == "finished"
+    assert database.rows("SELECT count(*), sum(sold) FROM sales") == [["2", "6"]]  # values are replaced, not added
+
+
+def test_records_become_a_file_that_appears_whole(place):
+    place.start()
+    (place.t.cwd / "sales.csv").write_text("what was there before")
+    m = stored(place, {"type": "csv", "settings": {"path": "sales.csv"}})
+    assert m["status"] == "finished", m
+    with open(place.t.cwd / "sales.csv", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [(row["day"], row["shop"], row["sold"]) for row in read] == [("2026-01-01", "a", "2"), ("2026-01-01", "b", "1"), ("2026-01-01", "a", "3")]
+    m = stored(place, {"type": "jsonl", "settings": {"path": "sales.jsonl.gz"}})
+    assert m["status"] == "finished", m
+    with gzip.open(place.t.cwd / "sales.jsonl.gz", "rt") as file:
+        assert [json.loads(line) for line in file] == ROWS
+    m = stored(place, {"type": "jsonl", "settings": {"path": "../outside.jsonl"}})
+    assert m["status"] == "failed" and not (place.t.cwd.parent / "outside.jsonl").exists()
+
+
+def test_a_worker_that_is_killed_while_it_stores_leaves_nothing_half(place):
+    place.add("stores.py", STORES, 0o644)
+    place.start()
+    db = sqlite3.connect(place.t.cwd / "shop.db", isolation_level=None)
+    db.execute("CREATE TABLE sales (day TEXT, shop TEXT, sold INTEGER, UNIQUE (day, shop))")
+    db.execute("BEGIN EXCLUSIVE")  # the worker waits for it
+    storage = {"type": "sqlite", "settings": {"path": "shop.db", "table": "sales"}}
+    rows = [{"day": "d%d" % i, "shop": "s", "sold": i} for i in range(2000)]
+    started = place.t.post("/v1/executions", {"program": "stores", "settings": {"rows": rows, "storage": storage}, "max_attempts": 3}).json
+    url = "/v1/executions/%s" % started["id"]
+    until(lambda: place.t.get(url).json["progress"].get("rows") and not children_of_worker(place), "the program has ended, and its worker stores", 60)
+    assert place.t.get(url).json["ended"] is None
+    worker = place.t.get("/v1/workers").json["workers"][0]["pid"]
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not alive(worker), "the worker's end")
+    db.execute("COMMIT")
+    shown = until(lambda: (lambda e: e["ended"] and e)(place.t.get(url).json), "its end", 60)
+    assert shown["state"] == "finished" and shown["attempts"] >= 2, shown
+    assert db.execute("SELECT count(*), sum(sold) FROM sales").fetchone() == (2000, sum(range(2000)))
+
+
+def children_of_worker(place):
+    return [child for worker in place.t.get("/v1/workers").json["workers"] for child in children(worker["pid"])]
+
+
+def test_a_database_that_is_not_there_is_tried_again(place):
+    place.add("stores.py", STORES, 0o644)
+    place.start()
+    storage = {"type": "mysql", "settings": {"hostname": "127.0.0.1", "port": 1, "db": "d", "username": "u", "password": "geheim-9", "table": "t"}}
+    started = place.t.post("/v1/executions", {"program": "stores", "settings": {"rows": ROWS, "storage": storage}, "max_attempts": 2}).json
+    shown = until(lambda: (lambda e: e["state"] == "failed" and e)(place.t.get("/v1/executions/%s?wait=5s" % started["id"]).json), "its end", 60)
+    assert shown["attempts"] == 2 and "geheim" not in shown["reason"], shown
+
+
+def test_what_cannot_be_stored_leaves_the_table_alone(place):
+    place.start()
+    db = sqlite3.connect(place.t.cwd / "shop.db")
+    db.execute("CREATE TABLE sales (day TEXT, shop TEXT, sold INTEGER CHECK (sold < 5), UNIQUE (day, shop))")
+    db.execute("CREATE TABLE keyless (day TEXT)")
+    db.commit()
+    for table, said in (("sales", "CHECK"), ("keyless", "no unique key"), ("nothing", "there is no table `nothing`")):
+        m = stored(place, {"type": "sqlite", "settings": {"path": "shop.db", "table": table}})
+        assert m["status"] == "failed" and said in m["exc_info"], m
+    assert db.execute("SELECT count(*) FROM sales").fetchone() == (0,)
+    m = stored(place, {"type": "sqlite", "settings": {"path": "../outside.db", "table": "sales"}})
+    assert m["status"] == "failed" and not (place.t.cwd.parent / "outside.db").exists()
+    place.script("rows", "echo '{\"rows\":[{\"a\":1}]}' >&3")
+    m = place.ended(place.run("rows"))
+    assert m["status"] == "failed" and "nothing says where they are stored" in m["exc_info"]
+
+
+@pytest.mark.parametrize("storage, said", [
+    ({"settings": {}}, "needs a `type`"), ({"type": "mail", "settings": {}}, "no storage of type `mail`"), ({"type": "mysql"}, "needs `settings`"),
+    ({"type": "mysql", "settings": {"hostname": "h", "db": "d", "username": "u", "table": "t"}}, "needs the setting `password`"),
+])
+def test_a_storage_that_cannot_be_is_refused(place, storage, said):
+    place.add("stores.py", STORES, 0o644)
+    place.script("rows", "true")
+    place.start(workers=0)
+    answer = place.t.post(RUN, {"platform_id": "stores", "settings": {"rows": [], "storage": storage}})
+    assert answer.status == 400 and answer.json["message"].startswith("Invalid settings: 'storage': ") and said in answer.json["message"], answer
+    assert said in place.t.post("/v1/executions", {"program": "rows", "storage": storage}).json["detail"]
+
+
 # ---- secrets ----
 
 
 def test_settings_are_sealed_on_the_disk_and_in_answers(place):
     place.script("p", "true", {"password": {"type": "str"}, "name": {"type": "str"}})
     place.start(workers=0)
-    started = place.t.post("/v1/executions", {"program": "p", "settings": {"password": "geheim-1", "name": "offen-1"}, "storage": {"settings": {"password": "geheim-2"}}}).json
+    started = place.t.post("/v1/executions", {"program": "p", "settings": {"password": "geheim-1", "name": "offen-1"}, "storage": {"type": "mysql", "settings": {
+            "hostname": "h", "db": "d", "username": "u", "password": "geheim-2", "table": "t"}}}).json
     assert started["settings"] == {"password": "***", "name": "offen-1"}
     for path in ("/v1/tasks/1", "/v1/executions/1", "/execution/get?job_id=1"):
         assert not any(word in place.t.get(path).body for word in (b"geheim", b"offen"))
@@ -279,5 +443,11 @@ def test_a_setting_may_refer_to_a_secret(place):
     m = place.ended(place.run("p", {"login": {"who": "secret:shop/login#user", "word": "secret:shop/login#word"}, "password": "geheim-4"}))
     assert json.loads((place.dir / "_seen").read_text()) == {"login": {"who": "ada", "word": "geheim-3"}, "password": "geheim-4"}
     assert m["status"] == "failed" and "exit 3" in m["exc_info"] and "***" in m["exc_info"] and "geheim" not in m["exc_info"]
+    place.script("tells", "printf %%s '{\"progress\":{\"said\":\"geheim-4 \\\\u00e9\"},\"result\":[\"geheim-3\"],\"error\":\"no geheim-4\"}' >&3; exit $(ls %s | grep -c _fail)" % place.dir,
+                 {"list": {"type": "list"}, "password": {"type": "str"}})
+    for status in ("finished", "failed"):
+        m = place.ended(place.run("tells", {"list": ["secret:shop/login#word"], "password": "geheim-4"}))
+        assert m["status"] == status and m["meta"]["said"].startswith("*** ") and "geheim" not in json.dumps(m), m
+        (place.dir / "_fail").write_text("")
     m = place.ended(place.run("p", {"login": {"who": "secret:none"}, "password": "x"}))
     assert m["status"] == "failed" and "none" in m["exc_info"]

@@ -143,6 +143,8 @@ def test_tokens_open_jobs(wire, server):
     assert any_claim(wire, 20)["job"] is None
     assert any_claim(wire, 20, token="wrong")["job"] is None
     assert any_claim(wire, 20, token="secret")["job"] == "locked"
+    for more in ({"jobs": "lock*"}, {"jobs": "lock*", "token": "wrong"}, {"jobs": "lock*", "token": "wrong", "wait": "30s"}):
+        assert wire.post("/v1/claim", n=1, **more).status == 403, more
 
 
 @pytest.mark.parametrize("priority", ["high", 1001, -1001, 1.5, True])

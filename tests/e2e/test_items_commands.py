@@ -75,6 +75,8 @@ command = %(host)s classes:MyReader
 command = %(host)s classes:Broken
 [reader.Lines]
 command = printf '{"a":1}\\n\\n{"a":2}\\nno json\\n'
+[reader.Many]
+command = %(python)s -c "import os, time; os.close(0); [print(n) for n in range(300000)]"
 [reader.Away]
 command = no-such-program-anywhere
 [sink.MyWriter]
@@ -130,14 +132,20 @@ def test_what_cannot_be(up, body, sentence):
     assert journals(t) == []
 
 
+def test_a_command_that_does_not_listen(up):
+    t = up(CONFIG)
+    assert t.post("/v1/jobs", {"name": "j", "reader": "Many", "output": "out.jsonl"}).status == 201
+    until(lambda: job(t)["total"] == 300000, "all of it is there")
+
+
 def test_a_command_that_takes_results(up):
     t = up(CONFIG)
     lines(t.cwd / "in.jsonl", 100)
     start(t, output="sink:count")
     claim(t)
     send(t, [[i, "bad" if i == 7 else {"id": i}] for i in range(50)])
-    until(lambda: job(t)["errors"] == 1, "the reject is told")
-    assert t.get("/v1/jobs/j/errors").json["errors"][0]["reason"] == "it is bad"
+    errors = until(lambda: t.get("/v1/jobs/j/errors").json["errors"], "the reject is told")
+    assert [(e["id"], e["reason"]) for e in errors] == [(7, "it is bad")]
     (t.cwd / "die").touch()
     send(t, [[i, {"id": i}] for i in range(50, 100)])
     until(lambda: job(t)["status"] == "COMPLETE", "it is started again", 60)

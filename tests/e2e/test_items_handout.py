@@ -349,8 +349,8 @@ def test_batches_grow_with_fast_work_and_stay_small_with_slow(wire, server):
     wire.create("j", "many.jsonl", "out.jsonl")
     fast = sizes(wire, 0, 8, "fast")
     assert fast[:3] == [8, 16, 32] and fast[-1] > 200
-    slow = sizes(wire, 0.2, 5, "slow")
-    assert slow[0] == 8 and slow[-1] <= 6, "each worker has its own"
+    slow = sizes(wire, 0.2, 3, "slow")
+    assert slow[0] == 8 and slow[-1] <= 7, "each worker has its own"
     assert len(wire.claim("j", 300, worker="slow")["items"]) == 300, "a number that is named is given"
     assert len(wire.post("/serve", job_name="j").json()) == 100
     assert wire.post("/v1/jobs/j/claim", n=0).json()["items"] == []

@@ -181,3 +181,37 @@ def test_one_key_over_more_than_fits(wire, server):
     give(wire, 0)
     assert ids(wire.claim("j", 3, wait="10s")) == [66000, 66001, 66002]
     json.dumps(first)
+
+
+def test_what_is_sent_back_from_a_finished_block_takes_its_place(wire, server):
+    start(wire, server, ["a"] + ["x%d" % i for i in range(5000)] + ["a", "a"])
+    until(lambda: wire.job("j")["total"] == 5003, "the plan")
+    give(wire, *range(5001))
+    assert ids(wire.claim("j", 9, wait="10s")) == [5001]
+    assert wire.claim("j", 9)["items"] == [], "5002 waits for 5001"
+    post(wire, "/v1/jobs/j/redo", {"ids": [0]})
+    assert wire.claim("j", 9, wait="300ms")["items"] == [], "5001 is in hand"
+    give(wire, 5001)
+    assert ids(wire.claim("j", 9, wait="10s")) == [0]
+    give(wire, 0)
+    assert ids(wire.claim("j", 9, wait="10s")) == [5002]
+
+
+def test_everything_of_many_open_blocks_again(wire, server):
+    """One item of each block stays open, so that all blocks stay known; then all others, each of its own key, are sent back."""
+    count = 60000
+    start(wire, server, ["k%d" % i for i in range(count)])
+    until(lambda: wire.job("j")["total"] == count, "the plan")
+    seen = []
+    while len(seen) < count:
+        batch = wire.claim("j", 5000, wait="10s")
+        seen += ids(batch)
+        give(wire, *[i for i in ids(batch) if i % 4000], lease=batch["lease"])
+    assert seen == list(range(count))
+    assert post(wire, "/v1/jobs/j/redo", {"all": True})["redone"] == count - 15
+    seen = []
+    while len(seen) < count - 15:
+        batch = wire.claim("j", 5000, wait="10s")
+        seen += ids(batch)
+        give(wire, *ids(batch), lease=batch["lease"])
+    assert sorted(seen) == [i for i in range(count) if i % 4000]

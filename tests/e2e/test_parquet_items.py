@@ -57,3 +57,35 @@ def test_what_cannot_be_read_refuses_the_job(tutti) -> None:
     for name, why in (("deep", "column `deep.list.element.list.element` is a list of lists"), ("bad", "the footer")):
         answer = one.post("/v1/jobs", {"name": "j", "input": "%s.parquet" % name, "output": "out.jsonl"})
         assert 400 <= answer.status < 500 and why in answer.json["detail"], answer
+
+
+def test_results_become_a_file(tutti) -> None:
+    """Results of different shapes, some of which cannot be rows, over a crash; the file appears at the end, with types from all of them."""
+    one = tutti(start=False)
+    count = 3_000
+    (one.cwd / "in.jsonl").write_text("".join('{"n":%d}\n' % i for i in range(count)))
+    one.start()
+    made = one.post("/scramble", {"input_file_path": "in.jsonl", "output_file_path": "out.parquet", "columns": {"day": "date"}, "codec": "snappy"},
+                    params={"job_name": "j", "reader_name": "JsonlReader", "writer_name": "ParquetWriter"})
+    assert made.status == 200, made.json
+    bad = {7: [7], 8: "eight", 9: {"n": 9, "day": "no day"}}
+
+    def value(i: int) -> Any:
+        return bad.get(i, {"n": i, "half": i / 2, "day": "2024-01-%02d" % (i % 28 + 1), **({"tags": ["a"] * (i % 3)} if i % 2 else {})})
+
+    for kills in (True, False):
+        todo = claim(one, 1_500)
+        results(one, [[i, value(i)] for i, _ in todo])
+        assert not (one.cwd / "out.parquet").exists() or not kills
+        if kills:
+            one.kill()
+            one.start()
+    until(lambda: (one.cwd / "out.parquet").exists(), "the output", 60)
+    table = pq.read_table(one.cwd / "out.parquet")
+    assert {f.name: str(f.type) for f in table.schema} == {"day": "date32[day]", "n": "int64", "half": "double", "tags": "list<element: string>"}
+    rows = sorted(table.to_pylist(), key=lambda row: row["n"])
+    wanted = [i for i in range(count) if i not in bad]
+    assert [row["n"] for row in rows] == wanted and [row["half"] for row in rows] == [i / 2 for i in wanted]
+    assert [row["tags"] for row in rows] == [["a"] * (i % 3) if i % 2 else None for i in wanted]
+    assert [row["day"].day for row in rows] == [i % 28 + 1 for i in wanted]
+    assert sum(1 for line in (one.cwd / "out.parquet.rejects.jsonl").read_text().splitlines() if line) == len(bad)

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_a_program_of_each_kind_is_listed(programs):
         "greet": ("python", "Greet", None), "hello": ("executable", "Hello", None)}
     assert ours["greet"]["settings"] == {
         "name": {"type": "str", "default": None, "required": True}, "times": {"type": "int", "default": 1, "required": False},
-        "password": {"type": "str", "default": "x", "required": False, "secret": True}}
+        "password": {"type": "str", "default": None, "required": False, "secret": True}}
     assert ours["hello"]["description"] == "Says hello."
 
 
@@ -199,8 +200,9 @@ def test_a_time_limit_ends_all_of_it(programs, tmp_path):
 
 
 def test_tokens_do_not_reach_programs(programs):
-    programs.script("shows", "env")
+    programs.add("shows", "#!/bin/sh\nenv >>%s/_env\nif [ \"$1\" = --describe ]; then echo '{}'; else env; fi\n" % programs.dir)
     result = programs.here("shows", env={"TUTTI_SERVER_TOKEN": "geheim-geheim", "PLANCHET_MASTER_TOKEN": "geheim-geheim", "OTHER": "open"})
+    assert "geheim" not in (programs.dir / "_env").read_text()
     assert result.returncode == 0 and "geheim" not in result.stdout and "OTHER=open" in result.stdout, result
 
 
@@ -293,6 +295,77 @@ def test_how_c_programs_end(programs, how, code, said):
     programs.add("inc.c", C, 0o644)
     result = programs.here("inc", "how=" + how)
     assert result.returncode == code and said in result.stderr, result
+
+
+def test_limits_and_leftovers_of_c_programs(programs):
+    programs.add("inc.c", C, 0o644)
+    result = programs.here("inc", "how=hang", env={"TUTTI_PROGRAMS_TIMEOUT": "1s"})
+    assert result.returncode == 124, result
+    result = programs.here("inc", "how=fill", env={"TUTTI_PROGRAMS_MEMORY": "200MiB"})
+    assert result.returncode == 1 and "memory" in result.stderr, result
+    marked = {"TUTTI_TEST_MARK": str(programs.dir)}
+    assert programs.here("inc", "how=fork", env=marked).returncode == 0
+    mark = b"TUTTI_TEST_MARK=" + str(programs.dir).encode()
+    left = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            left += [path] if mark in path.read_bytes() else []
+        except OSError:
+            pass
+    assert left == []
+
+
+def test_a_flood_of_log_is_cut_and_said(programs):
+    programs.script("floods", "head -c 40000000 /dev/zero | tr '\\0' 'x' | fold -w 1000; echo the end")
+    result = programs.here("floods")
+    assert result.returncode == 0 and result.stdout.endswith("the end\n")
+
+
+def test_maps_are_kept_between_runs(programs):
+    programs.add("makes.py", "from tutti.program import write_map\nclass A:\n    def _run(self):\n        write_map('country', {'Germany': 'de'})\n", 0o644)
+    programs.add("reads.py", "from platforms.base_platform import BasePlatform\nclass B(BasePlatform):\n    def _run(self):\n"
+                 "        f = self.get_conversion_map('country', '__')\n        return [f('GERMANY'), f('x')]\n", 0o644)
+    assert "there is no conversion map" in programs.here("reads").stderr
+    assert programs.here("makes").returncode == 0
+    assert json.loads(programs.tutti("run", "reads", "--here", "--json").stdout)["result"] == ["de", "__"]
+
+
+PLATFORM = """
+from datetime import datetime
+from pandas import DataFrame
+from .base_platform import BasePlatform
+
+
+class PrivateScrapingPlatform2(BasePlatform):
+    API_URL = 'http://api.url'
+
+    def __init__(self, username: str, password: str, start_date: datetime, end_date: datetime, storage: dict):
+        super().__init__()
+        STORAGE_OPTIONS = {'mysql': self._store_mysql, 'mail': self._send_mail}
+        self.start_date = start_date
+        self._store = STORAGE_OPTIONS[storage['type']]
+        self._storage_settings = storage['settings']
+
+    def _run(self):
+        data = DataFrame({'channel': ['1234-5678', 'bad'], 'spend': [1.5, float('nan')], 'n': [1, 2], 'day': [self.start_date] * 2})
+        self.update('original', data.to_csv())
+        data['channel'] = self._regex(column=data['channel'], pattern=r'^(\\d{4}-\\d{4})$', fallback='9999-9999')
+        self.update('processing', 'completed')
+        self._store(data, self._storage_settings)
+        return True
+"""
+
+
+def test_a_platform_of_the_older_collector_runs_in_place(programs):
+    pytest.importorskip("pandas")
+    programs.add("private_scraping_platform_2.py", PLATFORM, 0o644)
+    programs.add("base_platform.py", "raise ImportError('the older one')", 0o644)
+    result = programs.here("private_scraping_platform_2", "username=a", "password=b", "start_date=2026-01-02", "end_date=today",
+                           'storage={"type":"mysql","settings":{"table":"t"}}', env={"TUTTI_PROGRAMS_PYTHON": sys.executable})
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"channel": "1234-5678", "spend": 1.5, "n": 1, "day": "2026-01-02T00:00:00"},
+        {"channel": "9999-9999", "spend": None, "n": 2, "day": "2026-01-02T00:00:00"}], result
+    assert "processing: completed" in result.stderr
 
 
 def test_a_c_program_that_does_not_compile_says_where(programs):

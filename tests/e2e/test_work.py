@@ -147,14 +147,14 @@ def test_a_worker_of_its_own_for_some_queues(tutti) -> None:
     worker = subprocess.Popen([binary(), "worker", "--data", t.data, "--name", "mine", "--queue", "high,low", "--concurrency", "2"], stderr=subprocess.DEVNULL)
     try:
         until_state(t, low, "finished"), until_state(t, high, "finished")
-        assert {w["worker"] for w in workers(t)} == {"mine-1", "mine-2"}
+        until(lambda: {w["worker"] for w in workers(t)} == {"mine-1", "mine-2"}, "both have come", LIMIT_S)
         assert show(t, other)["state"] == "queued"
         assert [q["queue"] for q in t.get("/v1/queues").json["queues"]] == ["other"] and "other" in cli(t, "queue", "list")
         victim = next(w["pid"] for w in workers(t) if w["worker"] == "mine-2")
         os.kill(victim, signal.SIGKILL)
         until(lambda: [w for w in workers(t) if w["worker"] == "mine-2" and w["pid"] != victim], "it is started again", LIMIT_S)
         running = push(t, payload="1s", queue="low")
-        until_state(t, running, "started")
+        until_state(t, running, "started", "finished")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(LIMIT_S) == 0
         assert show(t, running)["state"] == "finished", "what runs may end within the grace"
@@ -166,7 +166,7 @@ def test_a_worker_of_its_own_for_some_queues(tutti) -> None:
 
 def test_what_is_not_begun_goes_back_when_a_task_is_long(tutti) -> None:
     t = tutti(workers=0)
-    tasks = [push(t, kind="probe") for _ in range(64)] + [push(t, payload="3s")] + [push(t, kind="probe") for _ in range(20)]
+    tasks = [push(t, kind="probe") for _ in range(64)] + [push(t, payload="1000s")] + [push(t, kind="probe") for _ in range(20)]
     first = subprocess.Popen([binary(), "worker", "--data", t.data, "--name", "first"], stderr=subprocess.DEVNULL)
     second = None
     try:
@@ -175,6 +175,7 @@ def test_what_is_not_begun_goes_back_when_a_task_is_long(tutti) -> None:
         for task in tasks[65:]:
             until_state(t, task, "finished")
         assert show(t, tasks[64])["state"] == "started", "nobody waits behind it"
+        cli(t, "execution", "cancel", str(tasks[64]))
         assert all(show(t, task)["attempts"] == 1 for task in tasks)
     finally:
         for one in filter(None, (first, second)):

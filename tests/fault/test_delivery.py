@@ -99,7 +99,7 @@ def test_kills_at_random_moments(tutti, is_long):
     seed = int(os.environ.get("TUTTI_TEST_SEED") or random.randrange(10**6))
     print("TUTTI_TEST_SEED=%d" % seed)
     rng = random.Random(seed)
-    for _ in range(20 if is_long else 2):
+    for _ in range(20 if is_long else 1):
         output, order = rng.choice([("out.jsonl.gz", "arrival"), ("out.jsonl.gz", "input")])
         t, count = tutti(args=["--log-level", "error"]), 40000
         (t.cwd / "in.jsonl").write_text("".join('{"n":%d,"pad":"%s"}\n' % (n, "x" * rng.randrange(40)) for n in range(count)))
@@ -146,7 +146,7 @@ def test_rows_are_there_once_whoever_is_killed(tutti, database, is_long):
     has_process = database.kind != "sqlite"
     while True:
         time.sleep(rng.uniform(0, 0.02))
-        if kills < (100 if is_long else 12) and rng.random() < 0.3:
+        if kills < (100 if is_long else 10) and rng.random() < 0.3:
             kills += 1
             what = rng.random()
             if has_process and what < 0.2:

@@ -217,7 +217,7 @@ def test_programs_that_hide_and_fill_memory(tutti, tmp_path):
         "fills": "exec python3 -c 'import time; x = [bytearray(1 << 20) for _ in range(4000)]; time.sleep(1000)'",
     }
     for name, script in scripts.items():
-        described = '{"display_name":"%s","settings":{},"memory_mb":300,"timeout_s":2}' % name
+        described = '{"display_name":"%s","settings":{},"memory_mb":300,"timeout_s":60}' % name
         (programs / name).write_text("#!/bin/sh\n[ \"$1\" = --describe ] && { echo '%s'; exit; }\n%s\n" % (described, script))
         (programs / name).chmod(0o700)
     t.start()

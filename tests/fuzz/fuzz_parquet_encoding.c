@@ -62,6 +62,8 @@ static void round_trip(const uint8_t *bytes, size_t size, unsigned width)
     uint32_t values[COUNT_MAX], got[COUNT_MAX];
     int64_t wide[COUNT_MAX / 2], back[COUNT_MAX / 2];
     size_t count = size / 4 < COUNT_MAX ? size / 4 : COUNT_MAX;
+    if (count == 0)
+        return;
     TT_BUF_AUTO tt_buf runs = {0}, steps = {0};
     tt_pq_hybrid h;
     tt_pq_delta d;

@@ -546,7 +546,7 @@ static plan sized(plan p)
 {
     bool all = getenv("TUTTI_TEST_LONG") != NULL;
     p.rounds = (all ? 132 : 45) * (p.small ? 3 : 1);
-    p.cuts = all ? 4000 : 250;
+    p.cuts = all ? 4000 : p.ordered ? 120 : 250;
     return p;
 }
 

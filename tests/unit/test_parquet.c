@@ -179,12 +179,14 @@ Test(parquet_levels, bits_of_any_runs)
 
 Test(parquet_levels, values_are_spread)
 {
-    for (size_t width = 1; width <= 9; width++) {
-        uint8_t at[9 * 130];
+    for (size_t trial = 0; trial < 2000; trial++) {
+        size_t width = (size_t[]){1, 2, 4, 8, 5}[trial % 5];
+        _Alignas(64) uint8_t at[8 * 130 + 64];
         uint64_t bits[4];
+        cr_assert(tt_simd_use(trial % 2 && tt_simd_use(TT_SIMD_AVX2) ? TT_SIMD_AVX2 : TT_SIMD_WORD));
         size_t slots = 1 + next_random() % 130, first = next_random() % 64, values = 0;
         for (size_t i = 0; i < 4; i++)
-            bits[i] = next_random();
+            bits[i] = trial % 3 ? next_random() : next_random() & next_random() & next_random();
         for (size_t i = 0; i < slots; i++)
             values += bits[(first + i) / 64] >> ((first + i) % 64) & 1;
         for (size_t i = 0; i < values * width; i++)

@@ -288,6 +288,36 @@ Test(tasks, when_a_worker_dies_only_the_first_in_its_hands_pays)
     tt_arena_deinit(&arena);
 }
 
+/* What a dead worker had is claimed again before its failure is durable: the books must not take the new claim for the old one. */
+Test(tasks, a_task_claimed_again_at_once_stays_in_its_new_workers_hands)
+{
+    attach("w", 1);
+    uint64_t id = push("x", 100);
+    cr_assert_eq(claim("w", 5000, 60000).task.id, id);
+    for (int64_t pid = 2; pid < 40; pid++) {
+        unsigned attached, consuming;
+        attach("w", pid); /* the one before died */
+        claim_test c = claim("w", 5000, 60000);
+        cr_assert_eq(c.task.id, id);
+        push("y", 1); /* when this is durable, so is the failure, and in the books */
+        tt_tasks_count_workers(tasks, &attached, &consuming);
+        cr_assert_eq(consuming, 1, "pid %d", (int)pid);
+    }
+}
+
+Test(tasks, a_successor_with_the_same_pid_is_another_process)
+{
+    tt_err err;
+    tt_worker_hello first = {.name = TT_STR("w"), .pid = 1, .instance = 11}, second = {.name = TT_STR("w"), .pid = 1, .instance = 12};
+    cr_assert_eq(tt_tasks_attach(tasks, &first, &err), TT_OK);
+    push("x", 5);
+    cr_assert_eq(claim("w", 5000, 60000).task.attempts, 1);
+    cr_assert_eq(tt_tasks_attach(tasks, &second, &err), TT_OK);
+    cr_assert_eq(claim("w", 5000, 60000).task.attempts, 2);
+    cr_assert_eq(tt_tasks_attach(tasks, &second, &err), TT_OK);
+    cr_assert_eq(claim("w", 5000, 60000).task.attempts, 2, "the same one forgives");
+}
+
 Test(tasks, a_local_worker_that_is_gone_is_noticed)
 {
     tt_err err;

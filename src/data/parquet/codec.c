@@ -6,6 +6,8 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "data/parquet/snappy.h"
+
 typedef struct {
     /* Fills out exactly, or says false. NULL: not supported. */
     bool (*unpack)(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len);
@@ -24,13 +26,7 @@ static bool unpack_none(tt_pq_codec_state *state, tt_str in, char *out, size_t o
     return true;
 }
 
-static bool unpack_snappy(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
-{
-    size_t len;
-    if (snappy_uncompressed_length(in.ptr, in.len, &len) != SNAPPY_OK || len != out_len)
-        return false;
-    return snappy_uncompress(in.ptr, in.len, out, &len) == SNAPPY_OK && len == out_len;
-}
+static bool unpack_snappy(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len) { return tt_pq_snappy_unpack(in, out, out_len); }
 
 /* Several members may stand one behind the other. */
 static bool unpack_gzip(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
@@ -197,6 +193,16 @@ const char *tt_pq_unpack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in,
 }
 
 bool tt_pq_can_pack(tt_pq_codec codec) { return codec < TT_PQ_CODECS && rows[codec].pack; }
+
+bool tt_pq_codec_find(tt_str name, tt_pq_codec *ret)
+{
+    for (int i = 0; i < TT_PQ_CODECS; i++)
+        if (rows[i].pack && tt_str_eq_nocase(name, i == TT_PQ_C_NONE ? TT_STR("none") : tt_str_of(tt_pq_codec_name(i)))) {
+            *ret = (tt_pq_codec)i;
+            return true;
+        }
+    return false;
+}
 
 bool tt_pq_pack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in, tt_buf *out)
 {

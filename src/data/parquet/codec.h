@@ -19,6 +19,8 @@ const char *tt_pq_unpack_check(tt_pq_codec codec, size_t in_len, size_t out_len)
 const char *tt_pq_unpack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in, char *out, size_t out_len);
 /* Appends the packed bytes to out; false: this codec cannot be written, or memory is out. */
 bool tt_pq_pack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in, tt_buf *out) TT_MUST_CHECK;
+/* By its name in any case; "none" too. False: there is none of this name that can be written. */
+bool tt_pq_codec_find(tt_str name, tt_pq_codec *ret);
 /* Can be written. */
 bool tt_pq_can_pack(tt_pq_codec codec);
 

@@ -16,7 +16,7 @@ typedef struct {
     const char *name;
     tt_pq_kind kind;
     tt_pq_meaning meaning;
-    /* Puts a value that is not null and no list; text: unescaped, of strings. False: it does not fit. */
+    /* Puts a value that is not null and no list; text: unescaped, of strings. Without a writer it is only looked at. False: it does not fit. */
     bool (*put)(tt_pq_table *t, tt_pq_writer *w, uint32_t column, tt_str raw, tt_str text);
 } type_row;
 
@@ -25,9 +25,10 @@ struct table_column {
     unsigned seen, seen_in_list;
     bool has_zone;            /* a moment with one was seen */
     const type_row *declared; /* NULL: found out */
-    bool is_declared_list;
-    const type_row *type;     /* in force */
+    bool is_list;             /* declared so, or in force */
+    const type_row *type;     /* in force; NULL in the first pass */
     uint64_t put_at;          /* the record in which it got a value */
+    uint64_t seen_at;         /* the same, of the first pass */
 };
 
 struct tt_pq_table {
@@ -68,13 +69,15 @@ static bool is_null(tt_str raw) { return tt_str_is(raw, "null"); }
 
 static bool put_text(tt_pq_table *t, tt_pq_writer *w, uint32_t column, tt_str raw, tt_str text)
 {
-    tt_pq_put_bytes(w, column, is_text(raw) ? text : raw);
+    if (w)
+        tt_pq_put_bytes(w, column, is_text(raw) ? text : raw);
     return true;
 }
 
 static bool put_json(tt_pq_table *t, tt_pq_writer *w, uint32_t column, tt_str raw, tt_str text)
 {
-    tt_pq_put_bytes(w, column, raw);
+    if (w)
+        tt_pq_put_bytes(w, column, raw);
     return true;
 }
 
@@ -83,7 +86,8 @@ static bool put_bool(tt_pq_table *t, tt_pq_writer *w, uint32_t column, tt_str ra
     bool value;
     if (tt_parse_bool(is_text(raw) ? text : raw, &value, NULL) != TT_OK)
         return false;
-    tt_pq_put_int(w, column, value);
+    if (w)
+        tt_pq_put_int(w, column, value);
     return true;
 }
 
@@ -104,7 +108,8 @@ static bool put_int(tt_pq_table *t, tt_pq_writer *w, uint32_t column, tt_str raw
     int64_t value;
     if (!whole(is_text(raw) ? text : raw, &value))
         return false;
-    tt_pq_put_int(w, column, value);
+    if (w)
+        tt_pq_put_int(w, column, value);
     return true;
 }
 
@@ -113,7 +118,8 @@ static bool put_int32(tt_pq_table *t, tt_pq_writer *w, uint32_t column, tt_str r
     int64_t value;
     if (!whole(is_text(raw) ? text : raw, &value) || value != (int32_t)value)
         return false;
-    tt_pq_put_int(w, column, value);
+    if (w)
+        tt_pq_put_int(w, column, value);
     return true;
 }
 
@@ -136,7 +142,8 @@ static bool put_number(tt_pq_table *t, tt_pq_writer *w, uint32_t column, tt_str 
     double value;
     if (!number(is_text(raw) ? text : raw, &value))
         return false;
-    tt_pq_put_double(w, column, value);
+    if (w)
+        tt_pq_put_double(w, column, value);
     return true;
 }
 
@@ -146,7 +153,8 @@ static bool put_moment(tt_pq_table *t, tt_pq_writer *w, uint32_t column, tt_str 
     bool has_zone;
     if (!is_text(raw) || !tt_pq_parse_moment(text, &micros, &has_zone))
         return false;
-    tt_pq_put_int(w, column, micros);
+    if (w)
+        tt_pq_put_int(w, column, micros);
     return true;
 }
 
@@ -156,7 +164,8 @@ static bool put_date(tt_pq_table *t, tt_pq_writer *w, uint32_t column, tt_str ra
     bool has_zone;
     if (!is_text(raw) || !tt_pq_parse_moment(text, &micros, &has_zone) || micros % INT64_C(86400000000))
         return false;
-    tt_pq_put_int(w, column, micros / INT64_C(86400000000));
+    if (w)
+        tt_pq_put_int(w, column, micros / INT64_C(86400000000));
     return true;
 }
 
@@ -189,7 +198,7 @@ const char *tt_pq_table_types(void) { return "string, category, json, bool, int,
 static tt_rc add_column(tt_pq_table *t, tt_str name, table_column **ret, tt_err *err)
 {
     if (t->columns.len == COLUMNS_MAX)
-        return tt_fail(err, TT_TOO_LARGE, "more than %d columns", COLUMNS_MAX);
+        return tt_fail(err, TT_INVALID, "more than %d columns", COLUMNS_MAX);
     table_column c = {.name = {tt_arena_dup(&t->arena, name), name.len}};
     if (!c.name.ptr || !tt_vec_push(&t->columns, c) || !tt_map_put(&t->by_name, name, (void *)(uintptr_t)t->columns.len, NULL))
         return tt_fail(err, TT_NOMEM, "out of memory");
@@ -248,8 +257,71 @@ tt_rc tt_pq_table_declare(tt_pq_table *t, tt_str name, tt_str type, tt_err *err)
     if (!c)
         TT_TRY(add_column(t, name, &c, err));
     c->declared = row;
-    c->is_declared_list = is_list;
+    c->is_list = is_list;
     return TT_OK;
+}
+
+tt_rc tt_pq_table_declare_all(tt_pq_table *t, const json_t *options, tt_err *err)
+{
+    json_t *columns = json_object_get(options, "columns"), *type;
+    const char *name;
+    if (columns && !json_is_object(columns))
+        return tt_fail(err, TT_INVALID, "columns: an object of names and types is expected");
+    json_object_foreach (columns, name, type)
+        TT_TRY(tt_pq_table_declare(t, tt_str_of(name), tt_str_of(json_is_string(type) ? json_string_value(type) : "?"), err));
+    return TT_OK;
+}
+
+/* ---- a value into a column whose type stands ---- */
+
+static tt_rc put_one(tt_pq_table *t, tt_pq_writer *w, uint32_t i, tt_str raw, tt_err *err)
+{
+    const table_column *c = &t->columns.ptr[i];
+    const type_row *type = c->type ? c->type : c->declared;
+    if (is_null(raw)) {
+        if (w)
+            tt_pq_put_null(w, i);
+        return TT_OK;
+    }
+    tt_str text = is_text(raw) ? unescape(raw, &t->text) : raw;
+    if (!type->put(t, w, i, raw, text))
+        return tt_fail(err, TT_INVALID, "record %llu, column `%.*s`: `%.*s` is no %s", (unsigned long long)t->record, TT_STR_ARG(c->name),
+                       TT_STR_ARG(tt_str_slice(text, 0, 80)), type->name);
+    return TT_OK;
+}
+
+/* An array; or a text with commas, where a list is declared. */
+static tt_rc put_list(tt_pq_table *t, tt_pq_writer *w, uint32_t i, tt_str raw, tt_err *err)
+{
+    tt_json_iter it;
+    tt_str element;
+    TT_BUF_AUTO tt_buf quoted = {0};
+    if (w)
+        tt_pq_put_list(w, i);
+    if (is_list(raw) && tt_json_enter(raw, &it)) {
+        while (tt_json_next_element(&it, &element))
+            TT_TRY(put_one(t, w, i, element, err));
+    } else if (is_text(raw)) {
+        tt_str rest = unescape(raw, &t->element);
+        while (rest.len && tt_str_cut(&rest, ',', &element)) {
+            tt_buf_clear(&quoted);
+            tt_buf_json_str(&quoted, tt_str_trim(element));
+            TT_TRY(tt_buf_check(&quoted, err));
+            TT_TRY(put_one(t, w, i, tt_buf_view(&quoted), err));
+        }
+    } else {
+        TT_TRY(put_one(t, w, i, raw, err));
+    }
+    if (w)
+        tt_pq_end_list(w, i);
+    return TT_OK;
+}
+
+static tt_rc put_value(tt_pq_table *t, tt_pq_writer *w, uint32_t i, tt_str raw, tt_err *err)
+{
+    if (t->columns.ptr[i].is_list && !is_null(raw))
+        return put_list(t, w, i, raw, err);
+    return put_one(t, w, i, raw, err);
 }
 
 /* ---- the first pass ---- */
@@ -257,6 +329,7 @@ tt_rc tt_pq_table_declare(tt_pq_table *t, tt_str name, tt_str type, tt_err *err)
 static unsigned what_is(tt_str raw)
 {
     int64_t whole_number;
+    double any_number;
     switch (raw.ptr[0]) {
     case '"':
         return SEEN_TEXT;
@@ -270,11 +343,14 @@ static unsigned what_is(tt_str raw)
     case 'n':
         return 0;
     default:
-        return tt_parse_i64(raw, &whole_number, NULL) == TT_OK ? SEEN_INT : SEEN_DOUBLE;
+        if (tt_parse_i64(raw, &whole_number, NULL) == TT_OK)
+            return SEEN_INT;
+        return number(raw, &any_number) ? SEEN_DOUBLE : SEEN_TEXT; /* beyond what a double holds */
     }
 }
 
-static void see_value(tt_pq_table *t, table_column *c, tt_str raw)
+/* Of a column whose type was declared, whether it fits. */
+static tt_rc see_value(tt_pq_table *t, table_column *c, tt_str raw, tt_err *err)
 {
     tt_json_iter it;
     tt_str element;
@@ -282,10 +358,13 @@ static void see_value(tt_pq_table *t, table_column *c, tt_str raw)
     if (is_list(raw) && tt_json_enter(raw, &it))
         while (tt_json_next_element(&it, &element))
             c->seen_in_list |= what_is(element);
+    if (!c->declared)
+        return TT_OK;
     int64_t micros;
     bool has_zone;
-    if (c->declared && c->declared->meaning == TT_PQ_TIMESTAMP && !c->has_zone && is_text(raw) && tt_pq_parse_moment(unescape(raw, &t->text), &micros, &has_zone))
+    if (c->declared->meaning == TT_PQ_TIMESTAMP && !c->has_zone && is_text(raw) && tt_pq_parse_moment(unescape(raw, &t->text), &micros, &has_zone))
         c->has_zone = has_zone;
+    return put_value(t, NULL, (uint32_t)(c - t->columns.ptr), raw, err);
 }
 
 static tt_rc see_object(tt_pq_table *t, tt_json_iter *it, tt_err *err)
@@ -296,7 +375,10 @@ static tt_rc see_object(tt_pq_table *t, tt_json_iter *it, tt_err *err)
         table_column *c = find_column(t, name);
         if (!c)
             TT_TRY(add_column(t, name, &c, err));
-        see_value(t, c, value);
+        if (c->seen_at == t->record)
+            return tt_fail(err, TT_INVALID, "record %llu: member `%.*s` stands twice", (unsigned long long)t->record, TT_STR_ARG(name));
+        c->seen_at = t->record;
+        TT_TRY(see_value(t, c, value, err));
     }
     return TT_OK;
 }
@@ -316,7 +398,7 @@ tt_rc tt_pq_table_see(tt_pq_table *t, tt_str record, tt_err *err)
     if (!t->has_header)
         return see_object(t, &it, err);
     for (size_t i = 0; i < t->columns.len && tt_json_next_element(&it, &value); i++)
-        see_value(t, &t->columns.ptr[i], value);
+        TT_TRY(see_value(t, &t->columns.ptr[i], value, err));
     return TT_OK;
 }
 
@@ -340,10 +422,10 @@ uint32_t tt_pq_table_fields(tt_pq_table *t, const tt_pq_field **ret)
         t->fields = tt_new_bytes((t->columns.len + 1) * sizeof *t->fields);
     for (size_t i = 0; i < t->columns.len; i++) {
         table_column *c = &t->columns.ptr[i];
-        bool is_list = c->declared ? c->is_declared_list : c->seen == SEEN_LIST && !(c->seen_in_list & SEEN_LIST);
-        c->type = c->declared ? c->declared : found_type(is_list ? c->seen_in_list : c->seen);
+        c->is_list = c->declared ? c->is_list : c->seen == SEEN_LIST && !(c->seen_in_list & SEEN_LIST);
+        c->type = c->declared ? c->declared : found_type(c->is_list ? c->seen_in_list : c->seen);
         t->fields[i] = (tt_pq_field){.name = c->name, .kind = c->type->kind, .meaning = c->type->meaning, .unit = TT_PQ_MICROS, .is_utc = c->has_zone,
-                                     .is_nullable = true, .is_list = is_list};
+                                     .is_nullable = true, .is_list = c->is_list};
     }
     t->record = 0;
     *ret = t->fields;
@@ -351,52 +433,6 @@ uint32_t tt_pq_table_fields(tt_pq_table *t, const tt_pq_field **ret)
 }
 
 /* ---- the second pass ---- */
-
-static tt_rc put_one(tt_pq_table *t, tt_pq_writer *w, uint32_t i, tt_str raw, tt_err *err)
-{
-    const table_column *c = &t->columns.ptr[i];
-    if (is_null(raw)) {
-        tt_pq_put_null(w, i);
-        return TT_OK;
-    }
-    tt_str text = is_text(raw) ? unescape(raw, &t->text) : raw;
-    if (!c->type->put(t, w, i, raw, text))
-        return tt_fail(err, TT_INVALID, "record %llu, column `%.*s`: `%.*s` is no %s", (unsigned long long)t->record, TT_STR_ARG(c->name),
-                       TT_STR_ARG(tt_str_slice(text, 0, 80)), c->type->name);
-    return TT_OK;
-}
-
-/* An array; or a text with commas, where a list is declared. */
-static tt_rc put_list(tt_pq_table *t, tt_pq_writer *w, uint32_t i, tt_str raw, tt_err *err)
-{
-    tt_json_iter it;
-    tt_str element;
-    TT_BUF_AUTO tt_buf quoted = {0};
-    tt_pq_put_list(w, i);
-    if (is_list(raw) && tt_json_enter(raw, &it)) {
-        while (tt_json_next_element(&it, &element))
-            TT_TRY(put_one(t, w, i, element, err));
-    } else if (is_text(raw)) {
-        tt_str rest = unescape(raw, &t->element);
-        while (rest.len && tt_str_cut(&rest, ',', &element)) {
-            tt_buf_clear(&quoted);
-            tt_buf_json_str(&quoted, tt_str_trim(element));
-            TT_TRY(tt_buf_check(&quoted, err));
-            TT_TRY(put_one(t, w, i, tt_buf_view(&quoted), err));
-        }
-    } else {
-        TT_TRY(put_one(t, w, i, raw, err));
-    }
-    tt_pq_end_list(w, i);
-    return TT_OK;
-}
-
-static tt_rc put_value(tt_pq_table *t, tt_pq_writer *w, uint32_t i, tt_str raw, tt_err *err)
-{
-    if (t->fields[i].is_list && !is_null(raw))
-        return put_list(t, w, i, raw, err);
-    return put_one(t, w, i, raw, err);
-}
 
 static tt_rc put_object(tt_pq_table *t, tt_pq_writer *w, tt_json_iter *it, tt_err *err)
 {
@@ -406,14 +442,13 @@ static tt_rc put_object(tt_pq_table *t, tt_pq_writer *w, tt_json_iter *it, tt_er
         table_column *c = find_column(t, name);
         if (!c)
             return tt_fail(err, TT_INVALID, "record %llu: member `%.*s` is no column", (unsigned long long)t->record, TT_STR_ARG(name));
-        if (c->put_at == t->record)
-            return tt_fail(err, TT_INVALID, "record %llu: member `%.*s` stands twice", (unsigned long long)t->record, TT_STR_ARG(name));
         c->put_at = t->record;
         TT_TRY(put_value(t, w, (uint32_t)(c - t->columns.ptr), value, err));
     }
     for (uint32_t i = 0; i < t->columns.len; i++)
         if (t->columns.ptr[i].put_at != t->record)
-            tt_pq_put_null(w, i);
+            if (w)
+                tt_pq_put_null(w, i);
     return TT_OK;
 }
 

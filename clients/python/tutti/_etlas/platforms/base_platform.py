@@ -35,7 +35,6 @@ class BasePlatform(Program):
     # ---- storage ----
 
     def _store_mysql(self, data: Any, storage_settings: Mapping[str, Any]) -> bool:
-        self.update("storage", "loading into MySQL")
         self.store(data, {"type": "mysql", "settings": dict(storage_settings)})
         return True
 

@@ -1,0 +1,497 @@
+#include "query/engine.h"
+
+#include "query/aggregate.h"
+#include "query/filter.h"
+#include "query/track.h"
+
+enum { DEFAULT_MEMORY = 48 << 20, ASK_EVERY = 64 /* batches */ };
+
+/* What is counted for a condition, by group. */
+typedef struct {
+    uint32_t *counts;
+    int64_t *int_sums;
+    double *float_sums;
+    tt_track *track;         /* of a sequence */
+} tally;
+
+typedef struct {
+    const tt_plan *plan;
+    const tt_engine_options *options;
+    tt_matcher *matcher;
+    tt_dense groups;
+    tt_rows *rows;
+    bool is_double;          /* the timestamps */
+    uint32_t group_cap;
+    uint32_t *row_counts;    /* by group */
+    tally *tallies;          /* by condition */
+    tt_track *tracks;        /* of the conditions that are sequences, then the funnel's */
+    size_t track_count;
+    tt_track *funnel;
+    bool is_clustered;       /* the rows of each group follow one another */
+    uint32_t last_group;
+    uint64_t scanned_rows;
+    uint32_t batches;        /* for is_stopped */
+    uint8_t *matching;       /* by group: 0, or UINT8_MAX: does not match */
+    tt_query_result *result;
+} engine;
+
+static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memory for the groups of a part"); }
+
+static tt_rc check_stop(engine *e, tt_err *err)
+{
+    if (e->options->is_stopped && ++e->batches % ASK_EVERY == 0 && e->options->is_stopped(e->options->arg))
+        return tt_fail(err, TT_CANCELED, "the query was canceled");
+    return TT_OK;
+}
+
+/* ---- memory by group ---- */
+
+static bool grow(void **ptr, uint32_t from, uint32_t to, size_t size)
+{
+    char *grown = tt_realloc(*ptr, to * size);
+    if (!grown)
+        return false;
+    memset(grown + from * size, 0, (to - from) * size);
+    *ptr = grown;
+    return true;
+}
+
+static bool grow_tally(const engine *e, const tt_condition *c, tally *t, uint32_t from, uint32_t to)
+{
+    bool is_int = c->kind == TT_CONDITION_SUM && e->plan->columns.columns[c->sum_column].type == TT_COL_INT;
+    if (!c->is_used || c->kind == TT_CONDITION_SEQUENCE)
+        return true;
+    if (!grow((void **)&t->counts, from, to, sizeof *t->counts))
+        return false;
+    if (c->kind != TT_CONDITION_SUM)
+        return true;
+    return is_int ? grow((void **)&t->int_sums, from, to, sizeof *t->int_sums) : grow((void **)&t->float_sums, from, to, sizeof *t->float_sums);
+}
+
+static tt_rc reserve_groups(engine *e, tt_err *err)
+{
+    uint32_t count = e->groups.count;
+    for (size_t i = 0; i < e->track_count; i++)
+        TT_TRY(tt_track_reserve(&e->tracks[i], count, err));
+    if (count <= e->group_cap)
+        return TT_OK;
+    uint32_t cap = count + count / 2 + TT_ROW_BATCH;
+    bool ok = grow((void **)&e->row_counts, e->group_cap, cap, sizeof *e->row_counts);
+    for (size_t i = 0; ok && i < e->plan->condition_count; i++)
+        ok = grow_tally(e, &e->plan->conditions[i], &e->tallies[i], e->group_cap, cap);
+    e->group_cap = ok ? cap : e->group_cap;
+    return ok ? TT_OK : no_memory(err);
+}
+
+static void clear_groups(engine *e)
+{
+    e->scanned_rows = 0;
+    e->is_clustered = true;
+    e->last_group = TT_DENSE_NONE;
+    if (e->row_counts)
+        memset(e->row_counts, 0, e->group_cap * sizeof *e->row_counts);
+    for (size_t i = 0; i < e->plan->condition_count; i++) {
+        tally *t = &e->tallies[i];
+        if (t->counts)
+            memset(t->counts, 0, e->group_cap * sizeof *t->counts);
+        if (t->int_sums)
+            memset(t->int_sums, 0, e->group_cap * sizeof *t->int_sums);
+        if (t->float_sums)
+            memset(t->float_sums, 0, e->group_cap * sizeof *t->float_sums);
+    }
+}
+
+/* ---- the first pass ---- */
+
+static void count_rows(engine *e, const tt_row_batch *b)
+{
+    uint32_t last = e->last_group;
+    for (uint32_t i = 0; i < b->count; i++) {
+        uint32_t g = b->groups[i];
+        if (g == TT_DENSE_NONE)
+            continue;
+        if (g != last && e->row_counts[g])
+            e->is_clustered = false;
+        last = g;
+        e->row_counts[g]++;
+        e->scanned_rows++;
+    }
+    e->last_group = last;
+}
+
+static int64_t saturated(int64_t a, int64_t b)
+{
+    int64_t sum;
+    if (__builtin_add_overflow(a, b, &sum))
+        return b > 0 ? INT64_MAX : INT64_MIN;
+    return sum;
+}
+
+static void add_to_sum(tally *t, uint32_t g, const tt_pq_column *c, const tt_pq_values *values, uint32_t at)
+{
+    if (t->int_sums) {
+        bool above = c->kind == TT_PQ_UINT64 && ((const uint64_t *)values->fixed)[at] > INT64_MAX;
+        t->int_sums[g] = saturated(t->int_sums[g], above ? INT64_MAX : tt_pq_int_at(c, values, at));
+        return;
+    }
+    double d = tt_pq_double_at(c, values, at);
+    if (d == d)
+        t->float_sums[g] += d;
+}
+
+static void count_condition(engine *e, size_t number, const tt_row_batch *b)
+{
+    const tt_condition *c = &e->plan->conditions[number];
+    tally *t = &e->tallies[number];
+    unsigned bit = tt_matcher_condition_bit(e->matcher, number);
+    const tt_pq_batch *column = c->kind == TT_CONDITION_SUM ? b->columns[c->sum_column] : NULL;
+    bool codes = column && column->form == TT_PQ_FORM_CODES;
+    for (uint32_t i = 0; i < b->count; i++) {
+        if (!(b->masks[i] >> bit & 1) || b->groups[i] == TT_DENSE_NONE)
+            continue;
+        t->counts[b->groups[i]]++;
+        if (column && tt_pq_is_valid(column->validity, i))
+            add_to_sum(t, b->groups[i], tt_rows_file_column(e->rows, c->sum_column), codes ? &column->dictionary->values : &column->values,
+                       codes ? tt_pq_code(column, i) : i);
+    }
+}
+
+static tt_rc take_batch(engine *e, const tt_row_batch *b, bool *ret_in_order, tt_err *err)
+{
+    TT_TRY(reserve_groups(e, err));
+    count_rows(e, b);
+    for (size_t i = 0; i < e->plan->condition_count; i++)
+        if (e->tallies[i].counts)
+            count_condition(e, i, b);
+    for (size_t i = 0; i < e->track_count && *ret_in_order; i++)
+        TT_TRY(tt_track_add(&e->tracks[i], b, ret_in_order, err));
+    return check_stop(e, err);
+}
+
+static tt_rc begin_first_pass(engine *e, bool *wanted, bool in_order, tt_err *err)
+{
+    tt_rows_need need = {.masks = true, .times = e->track_count > 0, .columns = wanted};
+    clear_groups(e);
+    for (size_t i = 0; i < e->track_count; i++)
+        tt_track_restart(&e->tracks[i], in_order);
+    for (size_t i = 0; i < e->plan->condition_count; i++)
+        if (e->plan->conditions[i].is_used && e->plan->conditions[i].kind == TT_CONDITION_SUM)
+            wanted[e->plan->conditions[i].sum_column] = true;
+    return tt_rows_begin(e->rows, &need, err);
+}
+
+static tt_rc first_pass(engine *e, bool *wanted, bool try_in_order, bool *ret_in_order, tt_err *err)
+{
+    tt_row_batch batch;
+    *ret_in_order = true;
+    TT_TRY(begin_first_pass(e, wanted, try_in_order, err));
+    do {
+        TT_TRY(tt_rows_next(e->rows, &batch, err));
+        TT_TRY(take_batch(e, &batch, ret_in_order, err));
+    } while (batch.count && *ret_in_order);
+    return TT_OK;
+}
+
+/* Rows that turn out not to be in the order of time are looked at again from the first one. */
+static tt_rc scan(engine *e, tt_err *err)
+{
+    bool *wanted = tt_calloc(e->plan->columns.count + 1, sizeof *wanted), in_order = false;
+    if (!wanted)
+        return no_memory(err);
+    tt_rc rc = first_pass(e, wanted, true, &in_order, err);
+    if (rc == TT_OK && !in_order)
+        rc = first_pass(e, wanted, false, &in_order, err);
+    free(wanted);
+    return rc;
+}
+
+/* ---- sequences ---- */
+
+typedef void group_fn(void *arg, uint32_t group, const tt_chain *chain, const tt_chain_step *steps);
+
+static tt_rc collect_share(engine *e, tt_track *t, uint32_t pass, tt_err *err)
+{
+    tt_rows_need need = {.masks = true, .times = true};
+    tt_row_batch batch;
+    bool ignored;
+    tt_track_begin_pass(t, pass);
+    TT_TRY(tt_rows_begin(e->rows, &need, err));
+    do {
+        TT_TRY(tt_rows_next(e->rows, &batch, err));
+        TT_TRY(tt_track_add(t, &batch, &ignored, err));
+        TT_TRY(check_stop(e, err));
+    } while (batch.count);
+    return TT_OK;
+}
+
+static tt_rc finish_track(engine *e, tt_track *t, group_fn *on_group, tt_err *err)
+{
+    uint32_t passes = tt_track_passes(t);
+    for (uint32_t pass = 0; pass < passes; pass++) {
+        uint64_t met = t->event_count;
+        TT_TRY(collect_share(e, t, pass, err));
+        t->event_count = met; /* it decides how many shares there are */
+        TT_TRY(tt_track_finish_pass(t, e->groups.count, on_group, e, err));
+    }
+    return passes ? TT_OK : tt_track_finish_pass(t, e->groups.count, on_group, e, err);
+}
+
+static void note_durations(void *arg, uint32_t group, const tt_chain *chain, const tt_chain_step *steps)
+{
+    engine *e = arg;
+    const tt_sequence *s = &e->plan->funnel.sequence;
+    if (e->matching[group] == UINT8_MAX)
+        return;
+    for (size_t i = 1; i < s->count && steps[i].passed; i++)
+        if (!s->steps[i].forbidden && !tt_vec_push(&e->result->steps[i].durations, tt_chain_span(chain, steps[i].start, steps[i].time)))
+            e->result->groups = UINT64_MAX; /* out of memory: seen at the end */
+}
+
+/* ---- which groups match ---- */
+
+static bool compare(tt_query_op op, double order)
+{
+    switch (op) {
+    case TT_OP_EQ: return order == 0;
+    case TT_OP_NE: return order != 0;
+    case TT_OP_GT: return order > 0;
+    case TT_OP_GE: return order >= 0;
+    case TT_OP_LT: return order < 0;
+    default: return order <= 0;
+    }
+}
+
+static bool int_target(const tt_condition *c, int64_t v)
+{
+    if (c->value.is_float)
+        return compare(c->op, (double)v < c->value.d ? -1 : (double)v > c->value.d);
+    return compare(c->op, v < c->value.i ? -1 : v > c->value.i);
+}
+
+static bool condition_holds(const engine *e, size_t number, uint32_t g)
+{
+    const tt_condition *c = &e->plan->conditions[number];
+    const tally *t = &e->tallies[number];
+    if (c->kind == TT_CONDITION_SEQUENCE)
+        return t->track->levels[g] == c->sequence.count;
+    if (t->counts[g] == 0)
+        return c->kind == TT_CONDITION_COUNT && c->include_zero && int_target(c, 0);
+    if (c->kind == TT_CONDITION_COUNT)
+        return int_target(c, t->counts[g]);
+    if (t->int_sums)
+        return int_target(c, t->int_sums[g]);
+    return compare(c->op, t->float_sums[g] < c->value.d ? -1 : t->float_sums[g] > c->value.d);
+}
+
+static bool matches(const engine *e, bool *stack, uint32_t g)
+{
+    const tt_relation *r = &e->plan->relation;
+    size_t top = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->ops[i].kind == TT_REL_CONDITION) {
+            stack[top++] = condition_holds(e, r->ops[i].condition, g);
+            continue;
+        }
+        top--;
+        stack[top - 1] = r->ops[i].kind == TT_REL_AND ? stack[top - 1] && stack[top] : stack[top - 1] || stack[top];
+    }
+    return r->count == 0 || stack[0];
+}
+
+/* A group that has no row in the timeframe is none: its number is of another query's, there is no such here. */
+static tt_rc find_matching(engine *e, tt_err *err)
+{
+    bool *stack = tt_calloc(e->plan->relation.count + 1, sizeof *stack);
+    e->matching = tt_calloc((size_t)e->groups.count + 1, 1);
+    if (!stack || !e->matching) {
+        free(stack);
+        return no_memory(err);
+    }
+    for (uint32_t g = 0; g < e->groups.count; g++) {
+        bool is_in = matches(e, stack, g);
+        e->matching[g] = is_in ? 0 : UINT8_MAX;
+        e->result->groups += is_in;
+        e->result->rows += is_in ? e->row_counts[g] : 0;
+    }
+    free(stack);
+    return TT_OK;
+}
+
+/* ---- the funnel and the aggregations ---- */
+
+/* By group: the steps it passed, or UINT8_MAX. */
+static void count_steps(engine *e)
+{
+    size_t count = e->plan->funnel.sequence.count;
+    uint8_t *levels = e->funnel->levels;
+    for (uint32_t g = 0; g < e->groups.count; g++) {
+        for (size_t i = 0; i < levels[g] && e->matching[g] != UINT8_MAX && i < count; i++) {
+            e->result->steps[i].groups++;
+            e->result->steps[i].rows += e->row_counts[g];
+        }
+        if (e->matching[g] == UINT8_MAX)
+            levels[g] = UINT8_MAX;
+    }
+}
+
+/* An aggregation, whose groups by level, and where its results go. */
+typedef struct {
+    tt_aggregator *aggregator;
+    const uint8_t *levels_of;
+} job;
+typedef TT_VEC(job) jobs;
+
+static tt_rc add_jobs(engine *e, const tt_aggregations *list, uint32_t levels, const uint8_t *levels_of, jobs *all, tt_err *err)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        job one = {.levels_of = levels_of};
+        if (!tt_vec_reserve(all, 1))
+            return no_memory(err);
+        TT_TRY(tt_aggregator_new(e->plan, &list->list[i], levels, e->is_clustered, &one.aggregator, err));
+        all->ptr[all->len++] = one;
+    }
+    return TT_OK;
+}
+
+static tt_rc run_jobs(engine *e, const jobs *all, bool *columns, tt_err *err)
+{
+    tt_row_batch batch;
+    for (size_t i = 0; i < all->len; i++)
+        tt_aggregator_need(all->ptr[i].aggregator, columns);
+    TT_TRY(tt_rows_begin(e->rows, &(tt_rows_need){.columns = columns}, err));
+    for (;;) {
+        TT_TRY(tt_rows_next(e->rows, &batch, err));
+        if (batch.count == 0)
+            return TT_OK;
+        for (size_t i = 0; i < all->len; i++)
+            TT_TRY(tt_aggregator_add(all->ptr[i].aggregator, e->rows, &batch, all->ptr[i].levels_of, err));
+        TT_TRY(check_stop(e, err));
+    }
+}
+
+/* In the order in which add_jobs was called. */
+static tt_rc take_results(engine *e, const jobs *all, tt_err *err)
+{
+    const tt_plan *p = e->plan;
+    size_t at = 0;
+    for (size_t i = 0; i < p->aggregations.count; i++)
+        TT_TRY(tt_aggregator_result(all->ptr[at++].aggregator, 0, &e->result->aggregations[i], err));
+    for (size_t i = 0; i < p->funnel.step.count; i++, at++)
+        for (size_t step = 0; step < p->funnel.sequence.count; step++)
+            TT_TRY(tt_aggregator_result(all->ptr[at].aggregator, (uint32_t)step + 1, &e->result->steps[step].aggregations[i], err));
+    for (size_t i = 0; i < p->funnel.end.count; i++)
+        TT_TRY(tt_aggregator_result(all->ptr[at++].aggregator, (uint32_t)p->funnel.sequence.count, &e->result->end[i], err));
+    return TT_OK;
+}
+
+static tt_rc make_jobs(engine *e, jobs *all, tt_err *err)
+{
+    const tt_plan *p = e->plan;
+    uint32_t levels = (uint32_t)p->funnel.sequence.count + 1;
+    TT_TRY(add_jobs(e, &p->aggregations, 1, e->matching, all, err));
+    if (!p->funnel.given)
+        return TT_OK;
+    TT_TRY(add_jobs(e, &p->funnel.step, levels, e->funnel->levels, all, err));
+    return add_jobs(e, &p->funnel.end, levels, e->funnel->levels, all, err);
+}
+
+static tt_rc aggregate(engine *e, tt_err *err)
+{
+    jobs all = {0};
+    bool *columns = tt_calloc(e->plan->columns.count + 1, sizeof *columns);
+    tt_rc rc = columns ? make_jobs(e, &all, err) : no_memory(err);
+    if (rc == TT_OK && all.len)
+        rc = run_jobs(e, &all, columns, err);
+    if (rc == TT_OK && all.len)
+        rc = take_results(e, &all, err);
+    for (size_t i = 0; i < all.len; i++)
+        tt_aggregator_free(all.ptr[i].aggregator);
+    tt_vec_deinit(&all);
+    free(columns);
+    return rc;
+}
+
+/* ---- a run ---- */
+
+static tt_rc make_tracks(engine *e, uint64_t memory_bytes, tt_err *err)
+{
+    const tt_plan *p = e->plan;
+    e->tracks = tt_calloc(p->condition_count + 1, sizeof *e->tracks);
+    e->tallies = tt_calloc(p->condition_count + 1, sizeof *e->tallies);
+    if (!e->tracks || !e->tallies)
+        return no_memory(err);
+    for (size_t i = 0; i < p->condition_count; i++)
+        if (p->conditions[i].is_used && p->conditions[i].kind == TT_CONDITION_SEQUENCE) {
+            e->tallies[i].track = &e->tracks[e->track_count++];
+            tt_track_init(e->tallies[i].track, &p->conditions[i].sequence, tt_matcher_condition_bit(e->matcher, i), e->is_double, false, memory_bytes);
+        }
+    if (p->funnel.given) {
+        e->funnel = &e->tracks[e->track_count++];
+        tt_track_init(e->funnel, &p->funnel.sequence, tt_matcher_funnel_bit(e->matcher), e->is_double, p->funnel.time_to_convert, memory_bytes);
+    }
+    return TT_OK;
+}
+
+static tt_rc open_engine(engine *e, const tt_pq_file *file, tt_err *err)
+{
+    const tt_plan *p = e->plan;
+    uint64_t memory_bytes = e->options->memory_bytes ? e->options->memory_bytes : DEFAULT_MEMORY;
+    e->is_double = p->columns.columns[p->columns.time].type == TT_COL_FLOAT;
+    tt_dense_init(&e->groups, p->columns.columns[p->columns.group].type == TT_COL_STRING);
+    TT_TRY(tt_matcher_new(p, &e->matcher, err));
+    TT_TRY(tt_query_result_new(p, &e->result, err));
+    tt_rows_spec spec = {.plan = p, .file = file, .matcher = e->matcher, .groups = &e->groups, .keep_bytes = memory_bytes / 3};
+    TT_TRY(tt_rows_new(&spec, &e->rows, err));
+    return make_tracks(e, memory_bytes / 3 * 2, err);
+}
+
+static tt_rc run(engine *e, tt_err *err)
+{
+    TT_TRY(scan(e, err));
+    e->result->scanned_rows = e->scanned_rows;
+    e->result->scanned_groups = e->groups.count;
+    for (size_t i = 0; i < e->track_count; i++)
+        if (&e->tracks[i] != e->funnel)
+            TT_TRY(finish_track(e, &e->tracks[i], NULL, err));
+    TT_TRY(reserve_groups(e, err));
+    TT_TRY(find_matching(e, err));
+    if (e->funnel) {
+        TT_TRY(finish_track(e, e->funnel, e->plan->funnel.time_to_convert ? note_durations : NULL, err));
+        count_steps(e);
+    }
+    if (e->result->groups == UINT64_MAX)
+        return no_memory(err);
+    return aggregate(e, err);
+}
+
+static void close_engine(engine *e)
+{
+    for (size_t i = 0; e->tallies && i < e->plan->condition_count; i++) {
+        free(e->tallies[i].counts);
+        free(e->tallies[i].int_sums);
+        free(e->tallies[i].float_sums);
+    }
+    for (size_t i = 0; i < e->track_count; i++)
+        tt_track_deinit(&e->tracks[i]);
+    free(e->tracks);
+    free(e->tallies);
+    free(e->row_counts);
+    free(e->matching);
+    tt_rows_free(e->rows);
+    tt_dense_deinit(&e->groups);
+    tt_matcher_free(e->matcher);
+}
+
+tt_rc tt_engine_run(const tt_plan *plan, const tt_pq_file *file, const tt_engine_options *options, tt_query_result **ret, tt_err *err)
+{
+    engine e = {.plan = plan, .options = options, .last_group = TT_DENSE_NONE};
+    tt_rc rc = open_engine(&e, file, err);
+    if (rc == TT_OK)
+        rc = run(&e, err);
+    close_engine(&e);
+    if (rc == TT_OK)
+        *ret = e.result;
+    else
+        tt_query_result_free(e.result);
+    return rc;
+}

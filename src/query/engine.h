@@ -1,0 +1,24 @@
+/* The engine: one plan over one part. Groups that match, the funnel's steps, and the aggregations over their rows.
+ *
+ *   pass 1   rows of each group; counts and sums of conditions; sequences whose rows come in the order of time, as they come
+ *   events   otherwise the rows that match a step, sorted by group and time; in several passes when they take more than memory_bytes
+ *   pass 2   aggregations, over the rows of the groups that match
+ *
+ * Memory: the groups of the part (some 20 bytes each and 8 to 16 for each condition, and the bytes of their ids), memory_bytes, and a batch;
+ * not the rows. One thread; any number at the same time. */
+#ifndef TT_QUERY_ENGINE_H
+#define TT_QUERY_ENGINE_H
+
+#include "query/result.h"
+#include "query/rows.h"
+
+typedef struct {
+    uint64_t memory_bytes;   /* for events, and for the numbers of groups; 0: 48 MiB */
+    bool (*is_stopped)(void *arg); /* asked now and then; may be NULL */
+    void *arg;
+} tt_engine_options;
+
+/* TT_CANCELED: is_stopped said so. */
+tt_rc tt_engine_run(const tt_plan *plan, const tt_pq_file *file, const tt_engine_options *options, tt_query_result **ret, tt_err *err) TT_MUST_CHECK;
+
+#endif

@@ -1,0 +1,21 @@
+/* A query over Parquet files, in this process: each file is a part, and several threads take one after another. All rows of a group must lie in one
+ * file. */
+#ifndef TT_QUERY_FILES_H
+#define TT_QUERY_FILES_H
+
+#include "query/engine.h"
+
+typedef struct {
+    const tt_str *paths;
+    size_t count;
+    tt_str group, time;   /* columns */
+    tt_str query;         /* JSON */
+    unsigned threads;     /* 0: one per core */
+    void (*progress)(void *arg, size_t done, size_t total); /* from any thread, one at a time; may be NULL */
+    void *arg;
+} tt_query_files;
+
+/* *ret_plan belongs to *ret: free the result first, then the plan. */
+tt_rc tt_query_run_files(const tt_query_files *q, tt_plan **ret_plan, tt_query_result **ret, tt_err *err) TT_MUST_CHECK;
+
+#endif

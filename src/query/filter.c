@@ -1,0 +1,242 @@
+#include "query/filter.h"
+
+#include <math.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include "data/parquet/cell.h"
+
+/* ---- values ---- */
+
+int64_t tt_pq_int_at(const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
+{
+    switch (c->kind) {
+    case TT_PQ_BOOL: return ((const uint8_t *)values->fixed)[i];
+    case TT_PQ_INT32: return ((const int32_t *)values->fixed)[i];
+    case TT_PQ_UINT32: return ((const uint32_t *)values->fixed)[i];
+    default: return ((const int64_t *)values->fixed)[i];
+    }
+}
+
+double tt_pq_double_at(const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
+{
+    if (c->kind == TT_PQ_DOUBLE)
+        return ((const double *)values->fixed)[i];
+    if (c->kind == TT_PQ_FLOAT)
+        return (double)((const float *)values->fixed)[i];
+    if (c->kind == TT_PQ_FIXED && c->meaning == TT_PQ_FLOAT16)
+        return tt_pq_from_float16(((const uint16_t *)values->fixed)[i]);
+    if (c->kind == TT_PQ_UINT64)
+        return (double)((const uint64_t *)values->fixed)[i];
+    return (double)tt_pq_int_at(c, values, i);
+}
+
+tt_str tt_pq_text_at(const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
+{
+    if (c->kind == TT_PQ_BYTES)
+        return (tt_str){values->base + values->start[i], values->length[i]};
+    return (tt_str){(const char *)values->fixed + (size_t)i * c->width, c->width};
+}
+
+/* ---- ranges ---- */
+
+static const tt_filter_range nothing = {.lo = 1, .hi = 0, .lo_d = 1, .hi_d = 0};
+
+/* Of whole numbers that compare so with a double. */
+static void int_range_of_double(tt_query_op op, double d, tt_filter_range *r)
+{
+    const double far = 9.2e18;
+    double least = op == TT_OP_GT ? floor(d) + 1 : ceil(d), most = op == TT_OP_LT ? ceil(d) - 1 : floor(d);
+    bool above = op == TT_OP_GT || op == TT_OP_GE, below = op == TT_OP_LT || op == TT_OP_LE;
+    r->lo = above ? (least > far ? INT64_MAX : least < -far ? INT64_MIN : (int64_t)least) : INT64_MIN;
+    r->hi = below ? (most < -far ? INT64_MIN : most > far ? INT64_MAX : (int64_t)most) : INT64_MAX;
+    if (!above && !below) { /* == or != a number that is not whole */
+        r->lo = 1;
+        r->hi = 0;
+    }
+}
+
+static void int_range(tt_query_op op, int64_t v, tt_filter_range *r)
+{
+    bool above = op == TT_OP_GT || op == TT_OP_GE, below = op == TT_OP_LT || op == TT_OP_LE;
+    if ((op == TT_OP_GT && v == INT64_MAX) || (op == TT_OP_LT && v == INT64_MIN))
+        return;
+    r->lo = below ? INT64_MIN : v + (op == TT_OP_GT);
+    r->hi = above ? INT64_MAX : v - (op == TT_OP_LT);
+}
+
+static void double_range(tt_query_op op, double v, tt_filter_range *r)
+{
+    bool above = op == TT_OP_GT || op == TT_OP_GE, below = op == TT_OP_LT || op == TT_OP_LE;
+    if (isnan(v) || (op == TT_OP_GT && v == INFINITY) || (op == TT_OP_LT && v == -INFINITY))
+        return;
+    r->lo_d = below ? -INFINITY : op == TT_OP_GT ? nextafter(v, INFINITY) : v;
+    r->hi_d = above ? INFINITY : op == TT_OP_LT ? nextafter(v, -INFINITY) : v;
+}
+
+static tt_filter_range range_of(const tt_filter *f, const tt_literal *value, tt_col_type type, bool is_float32)
+{
+    tt_filter_range r = nothing;
+    tt_query_op op = f->op == TT_OP_IN || f->op == TT_OP_NOT_IN || f->op > TT_OP_LE ? TT_OP_EQ : f->op;
+    if (type == TT_COL_FLOAT)
+        double_range(op, is_float32 ? (double)(float)value->d : value->d, &r);
+    else if (type == TT_COL_BOOL)
+        int_range(op, value->b, &r);
+    else if (value->is_float)
+        int_range_of_double(op, value->d, &r);
+    else
+        int_range(op, value->i, &r);
+    return r;
+}
+
+static bool int_holds(const tt_ready_filter *f, int64_t v)
+{
+    bool in = false;
+    for (size_t i = 0; i < f->range_count && !in; i++)
+        in = v >= f->ranges[i].lo && v <= f->ranges[i].hi;
+    return in != f->negated;
+}
+
+static bool double_holds(const tt_ready_filter *f, double v)
+{
+    bool in = false;
+    for (size_t i = 0; i < f->range_count && !in; i++)
+        in = v >= f->ranges[i].lo_d && v <= f->ranges[i].hi_d;
+    return in != f->negated;
+}
+
+/* ---- texts ---- */
+
+static bool regex_holds(const tt_ready_filter *f, tt_str text)
+{
+    return pcre2_match(f->regex, (PCRE2_SPTR)(text.ptr ? text.ptr : ""), text.len, 0, 0, f->regex_data, NULL) >= 0;
+}
+
+static bool text_holds(const tt_ready_filter *f, tt_str text)
+{
+    const tt_filter *x = f->filter;
+    if (x->op == TT_OP_REGEX)
+        return regex_holds(f, text);
+    bool found = false;
+    for (size_t i = 0; i < x->value_count && !found; i++) {
+        tt_str value = x->values[i].text;
+        if (f->column->type == TT_COL_STRING && (x->op == TT_OP_CONTAINS || x->op == TT_OP_NOT_CONTAINS))
+            found = value.len == 0 || memmem(text.ptr, text.len, value.ptr, value.len) != NULL;
+        else
+            found = tt_str_eq(text, value);
+    }
+    return found != f->negated;
+}
+
+static tt_rc compile_regex(tt_ready_filter *f, tt_err *err)
+{
+    int code;
+    PCRE2_SIZE at;
+    tt_str pattern = f->filter->values[0].text;
+    f->regex = pcre2_compile((PCRE2_SPTR)(pattern.ptr ? pattern.ptr : ""), pattern.len, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code, &at, NULL);
+    if (!f->regex) {
+        PCRE2_UCHAR text[120] = "";
+        pcre2_get_error_message(code, text, sizeof text);
+        return tt_fail(err, TT_UNPROCESSABLE, "the regular expression `%.*s` cannot be read: %s (at byte %zu)", TT_STR_ARG(pattern), (const char *)text, (size_t)at);
+    }
+    (void)pcre2_jit_compile(f->regex, PCRE2_JIT_COMPLETE); /* where the machine has it */
+    f->regex_data = pcre2_match_data_create(1, NULL);
+    return f->regex_data ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for a regular expression");
+}
+
+/* ---- */
+
+tt_rc tt_ready_filter_init(tt_ready_filter *f, const tt_plan *plan, const tt_filter *filter, bool is_float32, tt_err *err)
+{
+    const tt_query_column *column = &plan->columns.columns[filter->column];
+    tt_col_type type = column->type == TT_COL_LIST ? column->element : column->type;
+    *f = (tt_ready_filter){.filter = filter, .column = column};
+    f->negated = filter->op == TT_OP_NE || filter->op == TT_OP_NOT_CONTAINS || filter->op == TT_OP_NOT_IN;
+    if (filter->op == TT_OP_REGEX)
+        return compile_regex(f, err);
+    if (type == TT_COL_STRING || filter->op >= TT_OP_SIZE_EQ)
+        return TT_OK;
+    f->ranges = tt_calloc(filter->value_count, sizeof *f->ranges);
+    if (!f->ranges)
+        return tt_fail(err, TT_NOMEM, "out of memory for a filter");
+    f->range_count = filter->value_count;
+    for (size_t i = 0; i < filter->value_count; i++)
+        f->ranges[i] = range_of(filter, &filter->values[i], type, is_float32);
+    return TT_OK;
+}
+
+void tt_ready_filter_deinit(tt_ready_filter *f)
+{
+    free(f->ranges);
+    pcre2_match_data_free(f->regex_data);
+    pcre2_code_free(f->regex);
+    *f = (tt_ready_filter){0};
+}
+
+static bool holds_as(const tt_ready_filter *f, tt_col_type type, const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
+{
+    if (type == TT_COL_STRING)
+        return text_holds(f, tt_pq_text_at(c, values, i));
+    if (type == TT_COL_FLOAT)
+        return double_holds(f, tt_pq_double_at(c, values, i));
+    if (c->kind == TT_PQ_UINT64 && ((const uint64_t *)values->fixed)[i] > INT64_MAX) /* above every literal */
+        return int_holds(f, INT64_MAX);
+    return int_holds(f, tt_pq_int_at(c, values, i));
+}
+
+bool tt_ready_filter_holds(const tt_ready_filter *f, const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
+{
+    return holds_as(f, f->column->type, c, values, i);
+}
+
+/* ---- lists ---- */
+
+static bool size_holds(tt_query_op op, int64_t size, int64_t than)
+{
+    switch (op) {
+    case TT_OP_SIZE_EQ: return size == than;
+    case TT_OP_SIZE_NE: return size != than;
+    case TT_OP_SIZE_GT: return size > than;
+    case TT_OP_SIZE_GE: return size >= than;
+    case TT_OP_SIZE_LT: return size < than;
+    default: return size <= than;
+    }
+}
+
+/* Does any element equal value number k? */
+static bool has_value(const tt_ready_filter *f, const tt_pq_column *c, const tt_pq_batch *b, uint32_t row, size_t k)
+{
+    tt_filter one = *f->filter;
+    one.values += k;
+    one.value_count = 1;
+    one.op = TT_OP_EQ;
+    tt_ready_filter equal = *f;
+    equal.filter = &one;
+    equal.negated = false;
+    if (f->ranges) {
+        equal.ranges += k;
+        equal.range_count = 1;
+    }
+    for (uint32_t s = b->list_offsets[row]; s < b->list_offsets[row + 1]; s++) {
+        if (!tt_pq_is_valid(b->validity, s))
+            continue;
+        bool codes = b->form == TT_PQ_FORM_CODES;
+        if (holds_as(&equal, f->column->element, c, codes ? &b->dictionary->values : &b->values, codes ? tt_pq_code(b, s) : s))
+            return true;
+    }
+    return false;
+}
+
+bool tt_ready_filter_holds_list(const tt_ready_filter *f, const tt_pq_column *c, const tt_pq_batch *b, uint32_t row)
+{
+    const tt_filter *x = f->filter;
+    if (!tt_pq_is_valid(b->list_validity, row))
+        return f->negated;
+    if (x->op >= TT_OP_SIZE_EQ)
+        return size_holds(x->op, (int64_t)b->list_offsets[row + 1] - b->list_offsets[row], x->values[0].i);
+    bool all = x->op == TT_OP_CONTAINS_ALL, found = all;
+    for (size_t k = 0; k < x->value_count && found == all; k++)
+        found = has_value(f, c, b, row, k);
+    return found != f->negated;
+}

@@ -1,0 +1,28 @@
+/* Which row tests of a plan hold for each row of a batch: one bit per test. A column that comes as dictionary codes is judged once per
+ * dictionary entry, whatever the number of filters on it, and each row costs one look-up. One thread. */
+#ifndef TT_QUERY_MATCH_H
+#define TT_QUERY_MATCH_H
+
+#include "data/parquet/reader.h"
+#include "base/vec.h"
+#include "query/plan.h"
+
+enum { TT_MAX_TESTS = 64 };
+
+typedef struct tt_matcher tt_matcher;
+
+/* The tests of all conditions that are used, in their order (a sequence's steps one after another), then those of the funnel's steps.
+ * TT_TOO_LARGE: more than TT_MAX_TESTS. TT_INVALID: a regular expression that cannot be read. */
+tt_rc tt_matcher_new(const tt_plan *plan, tt_matcher **ret, tt_err *err) TT_MUST_CHECK;
+void tt_matcher_free(tt_matcher *m);
+/* The bit of a condition's (first) test, of the funnel's first step. */
+unsigned tt_matcher_condition_bit(const tt_matcher *m, size_t condition);
+unsigned tt_matcher_funnel_bit(const tt_matcher *m);
+/* Does a filter look at this column of the plan? */
+bool tt_matcher_uses(const tt_matcher *m, uint32_t column);
+/* Another row group begins: dictionaries are other ones. */
+void tt_matcher_restart(tt_matcher *m);
+/* masks[i] &= what the filters on this column leave. file_column: how the column's values come. */
+tt_rc tt_matcher_apply(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_batch *batch, uint64_t *masks, tt_err *err) TT_MUST_CHECK;
+
+#endif

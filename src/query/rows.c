@@ -1,0 +1,359 @@
+#include "query/rows.h"
+
+#include <math.h>
+
+#include "query/fault.h"
+#include "query/filter.h"
+
+struct tt_rows {
+    tt_rows_spec spec;
+    uint32_t *file_columns;      /* by the plan's column; UINT32_MAX: not used */
+    tt_rows_need need;
+    tt_pq_scan *scan;
+    uint32_t *scanned;           /* the plan's columns in the order of the scan */
+    uint32_t *scanned_file;      /* and the file's */
+    uint32_t scanned_count;
+    const tt_pq_batch **batches; /* by the plan's column */
+    uint32_t groups[TT_ROW_BATCH];
+    int64_t times[TT_ROW_BATCH];
+    uint64_t masks[TT_ROW_BATCH];
+    uint32_t *remap;             /* by code of the group's dictionary: group number + 1; 0: not met yet */
+    uint32_t remap_cap;
+    bool remap_is_fresh;
+    uint32_t *kept;              /* group numbers of all rows; NULL: not kept */
+    bool kept_is_full;
+    uint64_t at_row;
+    bool restarted;
+};
+
+static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memory for the rows of a part"); }
+
+/* ---- times ---- */
+
+int64_t tt_time_of_double(double d)
+{
+    int64_t bits;
+    if (isnan(d))
+        return TT_NO_TIME;
+    d += 0.0; /* -0.0 is 0.0 */
+    memcpy(&bits, &d, sizeof bits);
+    return bits >= 0 ? bits : (int64_t)((uint64_t)INT64_MIN - (uint64_t)bits);
+}
+
+double tt_time_to_double(int64_t t)
+{
+    int64_t bits = t >= 0 ? t : (int64_t)((uint64_t)INT64_MIN - (uint64_t)t);
+    double d;
+    memcpy(&d, &bits, sizeof d);
+    return d;
+}
+
+/* ---- columns ---- */
+
+/* Can the file's column be read as the type that the dataset has for it? */
+static bool fits(const tt_query_column *column, const tt_pq_column *c)
+{
+    bool whole = c->kind == TT_PQ_BOOL || c->kind == TT_PQ_INT32 || c->kind == TT_PQ_INT64 || c->kind == TT_PQ_UINT32 || c->kind == TT_PQ_UINT64;
+    tt_col_type type = column->type == TT_COL_LIST ? column->element : column->type;
+    if ((column->type == TT_COL_LIST) != (c->shape == TT_PQ_LIST))
+        return false;
+    if (type == TT_COL_STRING)
+        return c->kind == TT_PQ_BYTES || (c->kind == TT_PQ_FIXED && c->meaning == TT_PQ_UUID);
+    if (type == TT_COL_BOOL)
+        return c->kind == TT_PQ_BOOL;
+    if (type == TT_COL_FLOAT)
+        return whole || c->kind == TT_PQ_FLOAT || c->kind == TT_PQ_DOUBLE || c->meaning == TT_PQ_FLOAT16;
+    return whole && c->kind != TT_PQ_BOOL;
+}
+
+static tt_rc find_columns(tt_rows *r, tt_err *err)
+{
+    const tt_plan *plan = r->spec.plan;
+    for (uint32_t i = 0; i < plan->columns.count; i++) {
+        const tt_query_column *column = &plan->columns.columns[i];
+        r->file_columns[i] = UINT32_MAX;
+        if (!plan->column_used[i])
+            continue;
+        int32_t at = tt_pq_column_find(r->spec.file, column->name);
+        if (at < 0)
+            return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file", TT_STR_ARG(column->name));
+        if (!fits(column, tt_pq_column_at(r->spec.file, (uint32_t)at)))
+            return tt_fail(err, TT_UNPROCESSABLE, "column %.*s of %s is not of type %s, as it was when the dataset was registered: register it again",
+                           TT_STR_ARG(column->name), tt_pq_name(r->spec.file), tt_col_type_name(column->type));
+        r->file_columns[i] = (uint32_t)at;
+    }
+    return TT_OK;
+}
+
+tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err)
+{
+    size_t count = spec->plan->columns.count;
+    tt_rows *r = tt_calloc(1, sizeof *r);
+    if (!r)
+        return no_memory(err);
+    r->spec = *spec;
+    r->file_columns = tt_calloc(count, sizeof *r->file_columns);
+    r->scanned = tt_calloc(count, sizeof *r->scanned);
+    r->scanned_file = tt_calloc(count, sizeof *r->scanned_file);
+    r->batches = tt_calloc(count, sizeof *r->batches);
+    uint64_t rows = tt_pq_row_count(spec->file);
+    if (rows <= spec->keep_bytes / sizeof *r->kept)
+        r->kept = tt_calloc(rows + 1, sizeof *r->kept); /* without it the groups are looked up again */
+    tt_rc rc = r->file_columns && r->scanned && r->scanned_file && r->batches ? find_columns(r, err) : no_memory(err);
+    if (rc == TT_OK)
+        *ret = r;
+    else
+        tt_rows_free(r);
+    return rc;
+}
+
+void tt_rows_free(tt_rows *r)
+{
+    if (!r)
+        return;
+    tt_pq_scan_free(r->scan);
+    free(r->file_columns);
+    free(r->scanned);
+    free(r->scanned_file);
+    free(r->batches);
+    free(r->remap);
+    free(r->kept);
+    free(r);
+}
+
+const tt_pq_column *tt_rows_file_column(const tt_rows *r, uint32_t column) { return tt_pq_column_at(r->spec.file, r->file_columns[column]); }
+bool tt_rows_restarted(const tt_rows *r) { return r->restarted; }
+
+/* ---- a pass ---- */
+
+static bool has_timeframe(const tt_plan *p) { return p->has_from || p->has_to; }
+
+/* The group's column is read unless the numbers are known; the time's when it is wanted or decides which rows are there. */
+static bool is_wanted(const tt_rows *r, uint32_t column)
+{
+    const tt_plan *plan = r->spec.plan;
+    if (r->file_columns[column] == UINT32_MAX)
+        return false;
+    if (r->need.columns && r->need.columns[column])
+        return true;
+    if (r->need.masks && tt_matcher_uses(r->spec.matcher, column))
+        return true;
+    if (column == plan->columns.group && !r->kept_is_full)
+        return true;
+    return column == plan->columns.time && (r->need.times || (has_timeframe(plan) && !r->kept_is_full));
+}
+
+tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err)
+{
+    r->need = *need;
+    r->scanned_count = 0;
+    r->at_row = 0;
+    for (uint32_t i = 0; i < r->spec.plan->columns.count; i++) {
+        r->batches[i] = NULL;
+        if (!is_wanted(r, i))
+            continue;
+        r->scanned[r->scanned_count] = i;
+        r->scanned_file[r->scanned_count++] = r->file_columns[i];
+    }
+    tt_pq_scan_free(r->scan);
+    r->scan = NULL;
+    if (r->scanned_count == 0)
+        return TT_OK;
+    return tt_pq_scan_new(r->spec.file, r->scanned_file, r->scanned_count, TT_ROW_BATCH, &r->scan, err);
+}
+
+/* ---- groups ---- */
+
+static uint32_t group_of(tt_rows *r, const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
+{
+    if (!r->spec.groups->is_bytes)
+        return tt_dense_int(r->spec.groups, tt_pq_int_at(c, values, i));
+    tt_str text = tt_pq_text_at(c, values, i);
+    return tt_dense_bytes(r->spec.groups, text.ptr, (uint32_t)text.len);
+}
+
+static tt_rc make_remap(tt_rows *r, uint32_t count, tt_err *err)
+{
+    if (r->remap_is_fresh)
+        return TT_OK;
+    if (count > r->remap_cap) {
+        free(r->remap);
+        r->remap_cap = 0;
+        r->remap = tt_calloc(count, sizeof *r->remap);
+        if (!r->remap)
+            return no_memory(err);
+        r->remap_cap = count;
+    } else if (count) {
+        memset(r->remap, 0, count * sizeof *r->remap);
+    }
+    r->remap_is_fresh = true;
+    return TT_OK;
+}
+
+static bool is_there(const tt_rows *r, const tt_pq_batch *b, uint32_t i) { return tt_pq_is_valid(b->validity, i) && r->groups[i] != TT_DENSE_NONE; }
+
+static tt_rc number_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
+{
+    TT_TRY(make_remap(r, b->dictionary->count, err));
+    for (uint32_t i = 0; i < b->row_count; i++) {
+        if (!is_there(r, b, i)) {
+            r->groups[i] = TT_DENSE_NONE;
+            continue;
+        }
+        uint32_t code = tt_pq_code(b, i), known = r->remap[code];
+        if (!known) {
+            uint32_t group = group_of(r, c, &b->dictionary->values, code);
+            if (group == TT_DENSE_NONE)
+                return no_memory(err);
+            r->remap[code] = known = group + 1;
+        }
+        r->groups[i] = known - 1;
+    }
+    return TT_OK;
+}
+
+/* Files are often clustered: the same value as before is the same group. */
+static tt_rc number_ints(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
+{
+    int64_t last = 0;
+    uint32_t group = TT_DENSE_NONE;
+    for (uint32_t i = 0; i < b->row_count; i++) {
+        if (!is_there(r, b, i)) {
+            r->groups[i] = TT_DENSE_NONE;
+            continue;
+        }
+        int64_t value = tt_pq_int_at(c, &b->values, i);
+        if (group == TT_DENSE_NONE || value != last)
+            group = tt_dense_int(r->spec.groups, value);
+        if (group == TT_DENSE_NONE)
+            return no_memory(err);
+        last = value;
+        r->groups[i] = group;
+    }
+    return TT_OK;
+}
+
+static tt_rc number_texts(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
+{
+    tt_str last = {0};
+    uint32_t group = TT_DENSE_NONE;
+    for (uint32_t i = 0; i < b->row_count; i++) {
+        if (!is_there(r, b, i)) {
+            r->groups[i] = TT_DENSE_NONE;
+            continue;
+        }
+        tt_str text = tt_pq_text_at(c, &b->values, i);
+        if (group == TT_DENSE_NONE || !tt_str_eq(text, last))
+            group = tt_dense_bytes(r->spec.groups, text.ptr, (uint32_t)text.len);
+        if (group == TT_DENSE_NONE)
+            return no_memory(err);
+        last = text;
+        r->groups[i] = group;
+    }
+    return TT_OK;
+}
+
+static tt_rc number_groups(tt_rows *r, uint32_t n, tt_err *err)
+{
+    uint32_t column = r->spec.plan->columns.group;
+    const tt_pq_batch *b = r->batches[column];
+    if (r->kept_is_full) {
+        memcpy(r->groups, r->kept + r->at_row, n * sizeof *r->groups);
+        return TT_OK;
+    }
+    const tt_pq_column *c = tt_rows_file_column(r, column);
+    if (b->form == TT_PQ_FORM_CODES)
+        TT_TRY(number_codes(r, c, b, err));
+    else
+        TT_TRY(r->spec.groups->is_bytes ? number_texts(r, c, b, err) : number_ints(r, c, b, err));
+    if (r->kept)
+        memcpy(r->kept + r->at_row, r->groups, n * sizeof *r->groups);
+    return TT_OK;
+}
+
+/* ---- times and tests ---- */
+
+static void read_times(tt_rows *r, const tt_pq_batch *b)
+{
+    uint32_t column = r->spec.plan->columns.time;
+    const tt_pq_column *c = tt_rows_file_column(r, column);
+    bool is_float = r->spec.plan->columns.columns[column].type == TT_COL_FLOAT, codes = b->form == TT_PQ_FORM_CODES;
+    const tt_pq_values *values = codes ? &b->dictionary->values : &b->values;
+    if (!codes && !b->validity && !is_float && c->kind == TT_PQ_INT64) {
+        memcpy(r->times, b->values.fixed, b->row_count * sizeof *r->times);
+        return;
+    }
+    for (uint32_t i = 0; i < b->row_count; i++) {
+        if (!tt_pq_is_valid(b->validity, i)) {
+            r->times[i] = TT_NO_TIME;
+            continue;
+        }
+        uint32_t at = codes ? tt_pq_code(b, i) : i;
+        r->times[i] = is_float ? tt_time_of_double(tt_pq_double_at(c, values, at)) : tt_pq_int_at(c, values, at);
+    }
+}
+
+/* Rows outside of the timeframe are not there. */
+static void apply_timeframe(tt_rows *r, uint32_t n)
+{
+    const tt_plan *p = r->spec.plan;
+    bool is_float = p->columns.columns[p->columns.time].type == TT_COL_FLOAT;
+    int64_t from = !p->has_from ? INT64_MIN + 1 : is_float ? tt_time_of_double(p->from_f) : p->from;
+    int64_t below = is_float ? tt_time_of_double(p->to_f) : p->to;
+    for (uint32_t i = 0; i < n; i++)
+        if (r->times[i] < from || (p->has_to && r->times[i] >= below))
+            r->groups[i] = TT_DENSE_NONE;
+}
+
+static tt_rc apply_tests(tt_rows *r, uint32_t n, tt_err *err)
+{
+    memset(r->masks, 0xff, n * sizeof *r->masks);
+    for (uint32_t k = 0; k < r->scanned_count; k++) {
+        uint32_t column = r->scanned[k];
+        if (tt_matcher_uses(r->spec.matcher, column))
+            TT_TRY(tt_matcher_apply(r->spec.matcher, column, tt_rows_file_column(r, column), r->batches[column], r->masks, err));
+    }
+    return TT_OK;
+}
+
+static tt_rc scan_batch(tt_rows *r, uint32_t *ret_rows, tt_err *err)
+{
+    const tt_pq_batch *batches = NULL;
+    *ret_rows = 0;
+    if (!r->scan) { /* nothing is read: only the kept numbers are wanted */
+        uint64_t left = tt_pq_row_count(r->spec.file) - r->at_row;
+        *ret_rows = left < TT_ROW_BATCH ? (uint32_t)left : TT_ROW_BATCH;
+        return TT_OK;
+    }
+    TT_TRY(tt_pq_scan_next(r->scan, TT_ROW_BATCH, &batches, ret_rows, err));
+    for (uint32_t k = 0; k < r->scanned_count && *ret_rows; k++)
+        r->batches[r->scanned[k]] = &batches[k];
+    r->restarted = *ret_rows && batches[0].first_row == 0;
+    return TT_OK;
+}
+
+tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err)
+{
+    uint32_t n;
+    const tt_pq_batch *time;
+    TT_TRY(scan_batch(r, &n, err));
+    *ret = (tt_row_batch){.count = n, .groups = r->groups, .times = r->times, .masks = r->masks, .columns = r->batches};
+    if (n == 0) {
+        r->kept_is_full = r->kept != NULL;
+        return TT_OK;
+    }
+    if (r->restarted) {
+        r->remap_is_fresh = false;
+        tt_matcher_restart(r->spec.matcher);
+    }
+    if (!r->kept_is_full)
+        memset(r->groups, 0, n * sizeof *r->groups);
+    time = r->batches[r->spec.plan->columns.time];
+    if (time)
+        read_times(r, time);
+    if (has_timeframe(r->spec.plan) && !r->kept_is_full)
+        apply_timeframe(r, n);
+    TT_TRY(number_groups(r, n, err));
+    r->at_row += n;
+    return r->need.masks ? apply_tests(r, n, err) : TT_OK;
+}

@@ -1,0 +1,55 @@
+/* The rows of one part as the engine wants them: batch after batch, each row with the number of its group, its time, and the tests that it
+ * passes. Rows outside of the timeframe and rows without a group count as not there: their group is TT_DENSE_NONE.
+ *
+ * Groups are numbered in the order in which they are met, the same in every pass over the part: the table of groups is the caller's and grows
+ * in the first pass. Numbers of rows are kept for later passes when a part is small enough (keep_bytes). One thread. */
+#ifndef TT_QUERY_ROWS_H
+#define TT_QUERY_ROWS_H
+
+#include "data/parquet/scan.h"
+#include "query/dense.h"
+#include "query/match.h"
+
+enum { TT_ROW_BATCH = 4096 };
+#define TT_NO_TIME INT64_MIN /* the row has none */
+
+typedef struct {
+    uint32_t count;
+    const uint32_t *groups;
+    const int64_t *times;     /* in an order-preserving form: whole numbers as they are, doubles by tt_time_of_double */
+    const uint64_t *masks;    /* bits of match.h */
+    const tt_pq_batch *const *columns; /* by the plan's column; NULL: not asked for */
+} tt_row_batch;
+
+typedef struct {
+    const tt_plan *plan;
+    const tt_pq_file *file;
+    tt_matcher *matcher;
+    tt_dense *groups;
+    uint64_t keep_bytes;      /* memory for the group numbers of all rows */
+} tt_rows_spec;
+
+/* How a pass looks at the part. */
+typedef struct {
+    bool masks;               /* tests are needed */
+    bool times;
+    const bool *columns;      /* by the plan's column: wanted in the batch; NULL: none */
+} tt_rows_need;
+
+typedef struct tt_rows tt_rows;
+
+/* Finds the plan's columns in the file; TT_UNPROCESSABLE: `Column NAME not found in file`, or of another type. */
+tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err) TT_MUST_CHECK;
+void tt_rows_free(tt_rows *r);
+tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err) TT_MUST_CHECK;
+/* count 0: the end. Valid until the next call. */
+tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err) TT_MUST_CHECK;
+const tt_pq_column *tt_rows_file_column(const tt_rows *r, uint32_t column);
+/* A new row group begins with the batch given last (codes of dictionaries mean something else from here on). */
+bool tt_rows_restarted(const tt_rows *r);
+
+/* Doubles in the order of whole numbers, and back. NaN: TT_NO_TIME. */
+int64_t tt_time_of_double(double d);
+double tt_time_to_double(int64_t t);
+
+#endif
