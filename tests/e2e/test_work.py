@@ -141,7 +141,9 @@ def test_a_task_that_kills_its_workers_is_parked_with_the_signal(tutti) -> None:
 
 
 def test_a_worker_of_its_own_for_some_queues(tutti) -> None:
-    t = tutti(workers=0)
+    t = tutti(workers=0, start=False)
+    program(t, "slow", "echo begun\nsleep 1")
+    t.start()
     low, high, other = push(t, kind="probe", queue="low"), push(t, kind="probe", queue="high"), push(t, kind="probe", queue="other")
     assert t.get("/health").json["queue"]["no_workers"] is True
     worker = subprocess.Popen([binary(), "worker", "--data", t.data, "--name", "mine", "--queue", "high,low", "--concurrency", "2"], stderr=subprocess.DEVNULL)
@@ -153,8 +155,8 @@ def test_a_worker_of_its_own_for_some_queues(tutti) -> None:
         victim = next(w["pid"] for w in workers(t) if w["worker"] == "mine-2")
         os.kill(victim, signal.SIGKILL)
         until(lambda: [w for w in workers(t) if w["worker"] == "mine-2" and w["pid"] != victim], "it is started again", LIMIT_S)
-        running = push(t, payload="1s", queue="low")
-        until_state(t, running, "started", "finished")
+        running = start(t, "slow", queue="low")
+        until(lambda: t.get("/v1/tasks/%d/log" % running).body == b"begun\n", "it runs", LIMIT_S)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(LIMIT_S) == 0
         assert show(t, running)["state"] == "finished", "what runs may end within the grace"
