@@ -7,7 +7,7 @@
 #include "items/mirror_inner.h"
 
 /* PACE: between two turns, so that what changes often is written once. */
-enum { PACE_MS = 10, TURN_MS = 1000, TURN_JOBS = 16, TURN_ROWS = 4, REFUSED_MS = 1000, CLOSE_MS = 2000, TIMEOUT_MS = 5000,
+enum { PACE_MS = 30, TURN_MS = 1000, TURN_JOBS = 16, TURN_ROWS = 4, REFUSED_MS = 1000, CLOSE_MS = 2000, TIMEOUT_MS = 5000,
        MOST_DOOMED = 1000 };
 
 /* ---- jobs come and go ---- */

@@ -205,8 +205,8 @@ void tt_schedule_write_metrics(void *arg, tt_buf *out)
     const tt_schedule_area *area = arg;
     tt_schedule_counts c;
     tt_schedules_count(area->schedules, &c);
-    tt_buf_cstr_put(out, "# HELP tutti_schedule_times Due times of schedules since the start, by what became of them.\n# TYPE tutti_schedule_times counter\n");
-    tt_buf_printf(out, "tutti_schedule_times{outcome=\"started\"} %llu\ntutti_schedule_times{outcome=\"skipped\"} %llu\ntutti_schedule_times{outcome=\"failed\"} %llu\n",
+    tt_buf_cstr_put(out, "# TYPE tutti_schedule_times counter\n# HELP tutti_schedule_times Due times of schedules since the start, by what became of them.\n");
+    tt_buf_printf(out, "tutti_schedule_times_total{outcome=\"started\"} %llu\ntutti_schedule_times_total{outcome=\"skipped\"} %llu\ntutti_schedule_times_total{outcome=\"failed\"} %llu\n",
                   (unsigned long long)c.fired, (unsigned long long)c.skipped, (unsigned long long)c.failed);
 }
 

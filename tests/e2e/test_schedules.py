@@ -80,7 +80,7 @@ def test_no_run_beside_one_that_has_not_ended(tutti):
     until(lambda: (show(t, "slow")["last"] or {}).get("outcome") == "skipped", "a skipped time")
     assert "not ended" in show(t, "slow")["last"]["reason"]
     assert len(due_times(t, "slow")) == 1
-    assert 'tutti_schedule_times{outcome="started"} 1' in t.get("/metrics").body.decode()
+    assert 'tutti_schedule_times_total{outcome="started"} 1' in t.get("/metrics").body.decode()
 
 
 def test_a_program_runs_with_settings_of_its_time(tutti):

@@ -6,7 +6,9 @@
 #include "data/parquet/page.h"
 #include "data/parquet/spread.h"
 #include "data/parquet/unpack.h"
+#include "data/parquet/statistics.h"
 #include "data/simd.h"
+#include "shared_data.h"
 
 static uint64_t state = 88172645463325252u;
 static uint64_t next_random(void)
@@ -249,4 +251,37 @@ Test(parquet_thrift, depth_and_sizes_are_bounded)
     bool is_short;
     cr_assert_null(tt_pq_page_header_read((tt_str){(char *)bytes, n}, &h, &is_short));
     cr_assert(h.type == -1 && h.unpacked_bytes == 4 && h.packed_bytes == 5 && h.header_bytes == n);
+}
+
+/* ---- bloom filters ---- */
+
+Test(parquet_bloom, what_is_there_is_never_missed)
+{
+    char path[4096];
+    if (!shared_path("parquet/parquet-testing/data/data_index_bloom_encoding_stats.parquet", path))
+        return;
+    tt_pq_file *f = NULL;
+    tt_pq_reader *r = NULL;
+    tt_pq_batch b;
+    tt_err err = {0};
+    bool may;
+    unsigned missed = 0;
+    cr_assert(tt_pq_open(path, NULL, &f, &err) == TT_OK, "%s", err.text);
+    cr_assert(tt_pq_row_group_at(f, 0)->chunks[0].bloom_at > 0);
+    cr_assert(tt_pq_reader_new(f, 0, 64, &r, &err) == TT_OK && tt_pq_reader_seek(r, 0, &err) == TT_OK && tt_pq_reader_next(r, 64, &b, &err) == TT_OK);
+    cr_assert(b.row_count > 0);
+    for (uint32_t i = 0; i < b.row_count; i++) {
+        const tt_pq_values *v = b.form == TT_PQ_FORM_CODES ? &b.dictionary->values : &b.values;
+        uint32_t k = b.form == TT_PQ_FORM_CODES ? tt_pq_code(&b, i) : i;
+        cr_assert(tt_pq_bloom_may_hold(f, 0, 0, (tt_str){v->base + v->start[k], v->length[k]}, &may, &err) == TT_OK && may);
+    }
+    for (unsigned i = 0; i < 200; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "absent %u", i);
+        cr_assert(tt_pq_bloom_may_hold(f, 0, 0, tt_str_of(text), &may, &err) == TT_OK);
+        missed += !may;
+    }
+    cr_assert_gt(missed, 150, "only %u of 200 absent values are known to be absent", missed);
+    tt_pq_reader_free(r);
+    tt_pq_close(f);
 }
