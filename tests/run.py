@@ -148,7 +148,8 @@ def python(run: Run) -> Count:
     folder = ROOT / "tests"
     # The long ones first, so that no process is left with them at the end.
     targets = [name for name in ("fault", "peers", "e2e", "unit", "lint") if any((folder / name).glob("test_*.py"))]
-    return pytest(run, folder, targets, "--numprocesses", str(run.jobs), "--dist", "worksteal", *options,
+    # Tests of the program wait for disks and processes more than they compute: two at a time for each core.
+    return pytest(run, folder, targets, "--numprocesses", str(2 * run.jobs), "--dist", "worksteal", *options,
                   TUTTI_BIN=str(run.build / "tutti"), DATA_TOOL=str(run.build / "tests" / "unit" / "data_tool"))
 
 
