@@ -109,7 +109,8 @@ typedef struct {
     tt_buf payload;
     bool has_task, by_hand, committed;
     uint64_t task;
-    int64_t due_s, at_s;
+    int64_t due_s, at_s, timeout_ms;
+    uint64_t memory_bytes;
     const char *outcome; /* "started", "skipped", "failed" */
     const char *reason;  /* NULL: none */
 } firing;
@@ -132,6 +133,8 @@ static tt_rc make_execution(firing *f, const json_t *wish, tt_err *err)
     tt_execution_make_id((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, tt_buf_view(&owner), p->file.name, f->id);
     if (rc == TT_OK)
         rc = tt_execution_payload(env->vault, p, f->id, checked, json_object_get(wish, "storage"), &f->payload, err);
+    f->timeout_ms = p->timeout_ms;
+    f->memory_bytes = p->memory_bytes;
     json_decref(checked);
     tt_program_unref(p);
     return rc;
@@ -154,7 +157,8 @@ static tt_rc make_task(firing *f, tt_err *err)
     tt_str queue = text_of(def, "queue");
     f->spec = (tt_task_spec){.queue = queue.len ? queue : TT_STR("default"), .kind = is_execution ? TT_STR("execution") : text_of(def, "kind"),
                              .unique_key = tt_str_of(f->key), .payload = tt_buf_view(&f->payload), .priority = (int32_t)int_of(def, "priority"),
-                             .max_attempts = (uint32_t)int_of(def, "max_attempts"), .backoff_ms = 1000};
+                             .max_attempts = (uint32_t)int_of(def, "max_attempts"), .backoff_ms = 1000,
+                             .program = text_of(def, "program"), .timeout_ms = f->timeout_ms, .memory_bytes = f->memory_bytes};
     f->has_task = true;
     return tt_buf_check(&f->payload, err);
 }
