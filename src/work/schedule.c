@@ -493,6 +493,8 @@ static tt_rc make_entry(tt_schedules *s, json_t *def, const json_t *wish, entry 
     TT_BUF_AUTO tt_buf context = {0}, sealed = {0}, rule = {0};
     int64_t at_s = now_s(s);
     TT_TRY(check_name(e->name, err));
+    if (!text_of(def, "when").len)
+        return tt_fail(err, TT_INVALID, "`when` is missing (--when): say when it runs, like `daily at 2:30`, `every monday at 9` or `30 9 * * 1-5`");
     TT_TRY(tt_zone_find(text_of(def, "zone"), &e->zone, err));
     TT_TRY(tt_recur_parse(text_of(def, "when"), at_s, e->zone, &e->recur, err));
     TT_TRY(check_work(s, def, wish, err));
@@ -530,7 +532,7 @@ static tt_rc put_definition(tt_schedules *s, json_t *def, const json_t *wish, bo
     if (same)
         return TT_OK;
     if (there && !replace)
-        return tt_fail(err, TT_EXISTS, "there is another schedule `%.*s`: remove it first, or replace it", TT_STR_ARG(e.name));
+        return tt_fail(err, TT_EXISTS, "there is another schedule `%.*s`: remove it first, or use replace (--replace)", TT_STR_ARG(e.name));
     TT_TRY(make_entry(s, def, wish, &e, err));
     return tt_ledger_run(s->env.ledger, apply_put, &e, err);
 }
