@@ -152,7 +152,7 @@ static const tt_flag worker_flags[] = {
     {NULL},
 };
 static const tt_operand one_program[] = {{"PROGRAM", "the program's name"}, {NULL}};
-static const tt_operand some_program[] = {{"PROGRAM", "the program's name; with --here, or a path"}, {NULL}};
+static const tt_operand some_program[] = {{"PROGRAM", "the program's name; with --here also a path"}, {NULL}};
 static const tt_operand program_file[] = {{"FILE", "the program", "file"}, {NULL}};
 static const tt_operand new_program[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_flag new_program_flags[] = {
@@ -162,7 +162,7 @@ static const tt_flag new_program_flags[] = {
 };
 static const tt_flag run_flags[] = {
     {"--set", "-s", "NAME=VALUE", NULL, true, "one setting; what is no text (a list, a number) is understood by its type"},
-    {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
+    {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set wins over it"},
     {"--here", .help = "run it in the foreground, without queue and server"},
     {"--wait", .help = "wait for its end; the exit code says how it ended"},
     {"--follow", .help = "wait, and show its log and its progress"},
@@ -207,7 +207,7 @@ static const tt_flag schedule_flags[] = {
     {"--when", NULL, "TEXT", .help = "a phrase (`every monday at 9`), cron (`30 9 * * 1-5`) or a rule (`FREQ=DAILY`)"},
     {"--program", NULL, "NAME", .help = "the program that runs"},
     {"--set", "-s", "NAME=VALUE", NULL, true, "one setting of the program; dates like `yesterday` are understood when it runs"},
-    {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set goes before it"},
+    {"--settings", NULL, "FILE", .help = "a file with settings, a JSON object; --set wins over it"},
     {"--storage", NULL, "JSON", .help = "where its records go: {\"type\":\"...\",\"settings\":{...}}"},
     {"--kind", NULL, "KIND", .help = "instead of a program: the kind of a task"},
     {"--payload", NULL, "TEXT", .help = "what such a task gets"},

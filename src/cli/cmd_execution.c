@@ -133,7 +133,7 @@ TT_CLI_COMMAND(tt_cmd_execution_list, execution_list)
 
 static tt_rc show_members(tt_cli *cli, const json_t *task, tt_err *err)
 {
-    static const char *const headings[] = {"WHAT", "VALUE", NULL};
+    static const char *const headings[] = {"FIELD", "VALUE", NULL};
     const char *name;
     json_t *value;
     tt_table *t = tt_table_new(headings);

@@ -80,7 +80,7 @@ static void list_row(tt_table *t, const json_t *job)
     cell_number(t, json_object_get(job, "total"));
     tt_table_int(t, tt_json_member_int(job, "errors") + tt_json_member_int(job, "dead"));
     cell_number(t, json_object_get(job, "rate"));
-    cell_eta(t, json_object_get(job, "eta_s"));
+    cell_eta(t, tt_str_is(status, "COMPLETE") ? NULL : json_object_get(job, "eta_s"));
     tt_table_cell(t, tt_json_member_str(job, "output"));
 }
 
@@ -348,7 +348,7 @@ TT_CLI_COMMAND(tt_cmd_job_resume, job_resume)
 static tt_rc job_delete(tt_cli *cli, tt_err *err)
 {
     char question[256];
-    snprintf(question, sizeof question, "delete job `%.*s` and what is known about its items?", TT_STR_ARG(tt_cli_operand(cli, 0)));
+    snprintf(question, sizeof question, "Delete the job `%.*s` and what is known about its items?", TT_STR_ARG(tt_cli_operand(cli, 0)));
     TT_TRY(tt_confirm(cli, question, err));
     return change(cli, "DELETE", "", "is deleted", err);
 }

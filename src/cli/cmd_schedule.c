@@ -132,7 +132,10 @@ static tt_rc schedule_remove(tt_cli *cli, tt_err *err)
     schedule_target(cli, "", &target);
     TT_TRY(tt_buf_check(&target, err));
     TT_TRY(tt_cli_call(cli, "DELETE", tt_buf_cstr(&target), (tt_str){0}, &answer, err));
-    return tt_cli_json(cli) ? tt_out_document(cli, tt_buf_view(&answer), err) : TT_OK;
+    if (tt_cli_json(cli))
+        return tt_out_document(cli, tt_buf_view(&answer), err);
+    tt_say(cli, "%.*s is removed", TT_STR_ARG(tt_cli_operand(cli, 0)));
+    return TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_schedule_remove, schedule_remove)
 

@@ -5,15 +5,22 @@
 #include "cli/cmds.h"
 #include "cli/output.h"
 
+/* gcc gives its number alone, clang its name too. */
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
 static tt_rc version(tt_cli *cli, tt_err *err)
 {
     struct utsname host = {0};
     TT_BUF_AUTO tt_buf out = {0};
     uname(&host);
     if (!tt_cli_json(cli))
-        return tt_outf(cli, err, "tutti %s (%s, %s %s)\n", TT_VERSION, __VERSION__, host.sysname, host.machine);
+        return tt_outf(cli, err, "tutti %s (%s, %s %s)\n", TT_VERSION, COMPILER, host.sysname, host.machine);
     tt_buf_cstr_put(&out, "{\"schema\":1,\"version\":\"" TT_VERSION "\",\"compiler\":");
-    tt_buf_json_str(&out, TT_STR(__VERSION__));
+    tt_buf_json_str(&out, TT_STR(COMPILER));
     tt_buf_cstr_put(&out, ",\"system\":");
     tt_buf_json_str(&out, tt_str_of(host.sysname));
     tt_buf_cstr_put(&out, ",\"machine\":");

@@ -39,7 +39,7 @@ TT_CLI_COMMAND(tt_cmd_worker_list, worker_list)
 
 static tt_rc print_worker(tt_cli *cli, const json_t *worker, tt_err *err)
 {
-    static const char *const what[] = {"WHAT", "VALUE", NULL};
+    static const char *const what[] = {"FIELD", "VALUE", NULL};
     const char *name;
     json_t *value;
     tt_table *t = tt_table_new(what);

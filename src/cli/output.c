@@ -64,7 +64,7 @@ tt_rc tt_confirm(tt_cli *cli, const char *question, tt_err *err)
     if (tt_cli_has(cli, "--yes"))
         return TT_OK;
     if (!isatty(0))
-        return tt_fail(err, TT_USAGE, "%s: nobody is there to answer: add -y when you are sure", question);
+        return tt_fail(err, TT_USAGE, "%s Nobody is there to answer: add -y when you are sure", question);
     fprintf(stderr, "%s [y/N] ", question);
     char line[16] = "";
     if (!fgets(line, sizeof line, stdin) || (line[0] != 'y' && line[0] != 'Y'))

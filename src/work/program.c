@@ -73,14 +73,22 @@ const char *tt_program_home(tt_arena *arena)
     return home ? home : ".";
 }
 
+/* The folder above the program's own, spelled as people would: it stands in lists and errors. */
+static const char *prefix_of(tt_program_env *env)
+{
+    const char *home = tt_program_home(&env->arena), *slash = strrchr(home, '/');
+    const char *prefix = slash ? tt_arena_printf(&env->arena, "%.*s", (int)(slash - home), home) : *home ? ".." : "";
+    return prefix ? prefix : "..";
+}
+
 /* What comes with the program: beside it when installed (PREFIX/bin and PREFIX/share), or in the tree that it was built in. */
 static const char *find_part(tt_program_env *env, const char *installed, const char *in_tree)
 {
-    const char *home = tt_program_home(&env->arena);
-    const char *path = tt_arena_printf(&env->arena, "%s/../%s", home, installed);
+    const char *prefix = prefix_of(env);
+    const char *path = tt_arena_printf(&env->arena, "%s/%s", prefix, installed);
     if (path && access(path, R_OK) == 0)
         return path;
-    path = tt_arena_printf(&env->arena, "%s/../%s", home, in_tree);
+    path = tt_arena_printf(&env->arena, "%s/%s", prefix, in_tree);
     return path ? path : "";
 }
 

@@ -109,7 +109,8 @@ typedef struct {
     tt_buf payload;
     bool has_task, by_hand, committed;
     uint64_t task;
-    int64_t due_s, at_s;
+    int64_t due_s, at_s, timeout_ms;
+    uint64_t memory_bytes;
     const char *outcome; /* "started", "skipped", "failed" */
     const char *reason;  /* NULL: none */
 } firing;
@@ -132,6 +133,8 @@ static tt_rc make_execution(firing *f, const json_t *wish, tt_err *err)
     tt_execution_make_id((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, tt_buf_view(&owner), p->file.name, f->id);
     if (rc == TT_OK)
         rc = tt_execution_payload(env->vault, p, f->id, checked, json_object_get(wish, "storage"), &f->payload, err);
+    f->timeout_ms = p->timeout_ms;
+    f->memory_bytes = p->memory_bytes;
     json_decref(checked);
     tt_program_unref(p);
     return rc;
@@ -154,7 +157,8 @@ static tt_rc make_task(firing *f, tt_err *err)
     tt_str queue = text_of(def, "queue");
     f->spec = (tt_task_spec){.queue = queue.len ? queue : TT_STR("default"), .kind = is_execution ? TT_STR("execution") : text_of(def, "kind"),
                              .unique_key = tt_str_of(f->key), .payload = tt_buf_view(&f->payload), .priority = (int32_t)int_of(def, "priority"),
-                             .max_attempts = (uint32_t)int_of(def, "max_attempts"), .backoff_ms = 1000};
+                             .max_attempts = (uint32_t)int_of(def, "max_attempts"), .backoff_ms = 1000,
+                             .program = text_of(def, "program"), .timeout_ms = f->timeout_ms, .memory_bytes = f->memory_bytes};
     f->has_task = true;
     return tt_buf_check(&f->payload, err);
 }
@@ -489,6 +493,8 @@ static tt_rc make_entry(tt_schedules *s, json_t *def, const json_t *wish, entry 
     TT_BUF_AUTO tt_buf context = {0}, sealed = {0}, rule = {0};
     int64_t at_s = now_s(s);
     TT_TRY(check_name(e->name, err));
+    if (!text_of(def, "when").len)
+        return tt_fail(err, TT_INVALID, "`when` is missing (--when): say when it runs, like `daily at 2:30`, `every monday at 9` or `30 9 * * 1-5`");
     TT_TRY(tt_zone_find(text_of(def, "zone"), &e->zone, err));
     TT_TRY(tt_recur_parse(text_of(def, "when"), at_s, e->zone, &e->recur, err));
     TT_TRY(check_work(s, def, wish, err));
@@ -526,7 +532,7 @@ static tt_rc put_definition(tt_schedules *s, json_t *def, const json_t *wish, bo
     if (same)
         return TT_OK;
     if (there && !replace)
-        return tt_fail(err, TT_EXISTS, "there is another schedule `%.*s`: remove it first, or replace it", TT_STR_ARG(e.name));
+        return tt_fail(err, TT_EXISTS, "there is another schedule `%.*s`: remove it first, or use replace (--replace)", TT_STR_ARG(e.name));
     TT_TRY(make_entry(s, def, wish, &e, err));
     return tt_ledger_run(s->env.ledger, apply_put, &e, err);
 }

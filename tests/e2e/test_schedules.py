@@ -95,6 +95,8 @@ def test_a_program_runs_with_settings_of_its_time(tutti):
     given = json.loads(out.read_text().strip().splitlines()[-1])
     assert "open-sesame-1" in json.dumps(given) and len(show(t, "hello")["last"]["execution"]) > 20
     assert t.get("/v1/executions/" + show(t, "hello")["last"]["execution"]).status == 200
+    task = json.loads(t.get("/v1/tasks?program=greet&limit=1").body)["tasks"][0]
+    assert (task["program"], task["timeout_ms"], task["memory_bytes"]) == ("greet", 3600 * 1000, 4 << 30)
     command(t, "secret", "rotate", "--forget-old", "--yes")
     until(lambda: show(t, "hello")["last"]["outcome"] == "started" and show(t, "hello")["settings"]["password"] == "***", "it goes on under the new key")
     t.request("DELETE", "/v1/schedules/hello")
