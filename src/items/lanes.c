@@ -196,9 +196,9 @@ bool tt_lanes_admit(tt_lanes *k, tt_blocks *b, uint32_t row, const tt_loaded *lo
     for (uint32_t i = 0; i < count; i++) {
         tt_item_ref at = {row, i};
         uint8_t byte = tt_blocks_get(b, at);
+        r->hash[i] = key_of(k, value_of(loaded, i)); /* of what is finished too: it may be opened again */
         if (!is_unfinished(byte))
             continue;
-        r->hash[i] = key_of(k, value_of(loaded, i));
         if (tt_item_is_leased(byte))
             link(k, at);
         else

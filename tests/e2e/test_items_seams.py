@@ -1,0 +1,42 @@
+"""Where parts of the items meet: order per key, several answers, once more, journals, tables, and a server that is killed in between."""
+import pytest
+
+from test_items_handout import ids, post
+from wire import Wire, write_jsonl
+
+
+@pytest.fixture
+def server(tutti):
+    return tutti()
+
+
+@pytest.fixture
+def wire(server):
+    return Wire(server.url)
+
+
+# ---- order per key ----
+
+def keyed(wire, server, values, **members):
+    write_jsonl(server.cwd / "in.jsonl", values)
+    return wire.create("j", "in.jsonl", "j.jsonl", key="key", **members)
+
+
+def give(wire, *numbers, **params):
+    return wire.results("j", [[i, {"id": i}] for i in numbers], **params)
+
+
+@pytest.mark.parametrize("how", ["redo", "retry"])
+def test_what_was_over_before_a_restart_has_its_key_when_it_is_opened_again(wire, server, how):
+    keyed(wire, server, [{"n": i, "key": "a"} for i in range(3)])
+    first = wire.claim("j", 9)
+    if how == "redo":
+        give(wire, 0)
+    else:
+        post(wire, "/v1/jobs/j/fail", [{"id": 0, "reason": "no", "final": True}], lease=first["lease"])
+    server.kill_server()
+    assert ids(wire.claim("j", 9)) == [1]
+    post(wire, "/v1/jobs/j/" + how, {"ids": [0]})
+    assert wire.claim("j", 9)["items"] == [], "1 has the same key and is in hand"
+    give(wire, 1)
+    assert ids(wire.claim("j", 9)) == [0]
