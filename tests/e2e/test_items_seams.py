@@ -2,6 +2,7 @@
 import pytest
 
 from test_items_handout import ids, post
+from test_items_sinks import job
 from wire import Wire, write_jsonl
 
 
@@ -40,3 +41,18 @@ def test_what_was_over_before_a_restart_has_its_key_when_it_is_opened_again(wire
     assert wire.claim("j", 9)["items"] == [], "1 has the same key and is in hand"
     give(wire, 1)
     assert ids(wire.claim("j", 9)) == [0]
+
+
+def test_what_is_opened_again_before_all_that_is_known_is_served(wire, server):
+    keyed(wire, server, [{"n": i, "key": "a", "fill": "x" * 1200000} for i in range(20)])
+    first = wire.claim("j", 9)
+    assert ids(first) == [0]
+    post(wire, "/v1/jobs/j/fail", [{"id": 0, "reason": "no", "final": True}], lease=first["lease"])
+    second = wire.claim("j", 9, wait="20s")
+    assert ids(second) == [1]
+    post(wire, "/v1/jobs/j/release", lease=second["lease"])
+    post(wire, "/v1/jobs/j/retry", {"ids": [0]})
+    for i in range(20):
+        assert ids(wire.claim("j", 9, wait="20s")) == [i]
+        give(wire, i)
+    assert wire.job("j")["status"] == "COMPLETE"
