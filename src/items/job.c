@@ -462,11 +462,13 @@ static tt_rc check_finished_output(const tt_job *j, tt_err *err)
 
 static tt_rc resume_output(tt_job *j, tt_err *err)
 {
-    if (!tt_job_has_writer(j) || (!j->def.output_real && !j->fresh)) /* cleaned: made again when a result comes */
+    if (!tt_job_has_writer(j))
         return TT_OK;
     if (j->fresh)
         return tt_job_create_output(j, false, err);
-    TT_TRY(tt_job_find_sink(j, err));
+    TT_TRY(tt_job_find_sink(j, err)); /* it says where the rejects are, too */
+    if (!j->def.output_real) /* cleaned: made again when a result comes */
+        return TT_OK;
     if (tt_job_is_journaled(j) && !j->def.journal) /* all of it is in the output */
         return TT_OK;
     if (!tt_job_is_journaled(j))

@@ -1,9 +1,11 @@
 """Where parts of the items meet: order per key, several answers, once more, journals, tables, and a server that is killed in between."""
 import pytest
 
+from sql_servers import Sqlite
 from test_items_handout import ids, post
-from test_items_sinks import job
-from wire import Wire, write_jsonl
+from test_items_sinks import job, lines, send, start
+from tutti_process import until
+from wire import Wire, read_jsonl, write_jsonl
 
 
 @pytest.fixture
@@ -56,3 +58,28 @@ def test_what_is_opened_again_before_all_that_is_known_is_served(wire, server):
         assert ids(wire.claim("j", 9, wait="20s")) == [i]
         give(wire, i)
     assert wire.job("j")["status"] == "COMPLETE"
+
+
+# ---- tables ----
+
+def with_table(tutti, tmp_path, create):
+    db = Sqlite(tmp_path / "rows.db")
+    db.ask(create)
+    t = tutti(start=False)
+    (t.cwd / "tutti.ini").write_text(db.declare())
+    return db, t.start()
+
+
+def test_a_job_with_rejects_whose_output_was_cleaned_opens_again(tutti, tmp_path):
+    db, t = with_table(tutti, tmp_path, "CREATE TABLE r (id INTEGER PRIMARY KEY)")
+    lines(t.cwd / "in.jsonl", 3)
+    start(t, output="sql:db?table=r")
+    send(t, [[0, {"id": 0}], [1, {"id": 0}]])
+    until(lambda: job(t)["errors"] == 1, "the second is refused")
+    assert t.post("/v1/jobs/j/clean?output=true").status == 200
+    t.kill_server()
+    assert job(t)["status"] == "IN_PROGRESS" and job(t)["sink"] == "table", job(t)
+    send(t, [[2, {"id": 0}]])
+    until(lambda: job(t)["errors"] == 2, "the third is refused")
+    rejects = read_jsonl(t.data / "journal" / "j.rejects.jsonl")
+    assert [r["id"] for r in rejects] == [1, 2]
