@@ -3,7 +3,7 @@ import pytest
 
 from sql_servers import Sqlite
 from test_items_handout import ids, post
-from test_items_sinks import job, lines, send, start
+from test_items_sinks import job, journals, lines, send, start, wait_complete
 from tutti_process import until
 from wire import Wire, read_jsonl, write_jsonl
 
@@ -83,3 +83,17 @@ def test_a_job_with_rejects_whose_output_was_cleaned_opens_again(tutti, tmp_path
     until(lambda: job(t)["errors"] == 2, "the third is refused")
     rejects = read_jsonl(t.data / "journal" / "j.rejects.jsonl")
     assert [r["id"] for r in rejects] == [1, 2]
+
+
+# ---- journals that are gone ----
+
+def test_a_complete_job_stays_complete_when_its_output_is_cleaned(tutti):
+    t = tutti()
+    lines(t.cwd / "in.jsonl", 3)
+    start(t, output="j.jsonl.gz")
+    send(t, [[i, {"id": i}] for i in range(3)])
+    wait_complete(t)
+    assert t.post("/v1/jobs/j/clean?output=true").status == 200
+    for _ in range(2):
+        assert (job(t)["status"], job(t)["output_state"]) == ("COMPLETE", "deleted")
+        t.kill_server()
