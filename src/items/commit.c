@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "data/json.h"
 #include "items/journal.h"
 #include "ledger/pages.h"
 #include "ledger/records.h"
@@ -653,6 +654,20 @@ static void close_slots(tt_job *j, tt_item_ref at, tt_item_state state)
     }
 }
 
+/* Which of an item's slots a value is of: with overlap it says so itself, among its first members (written_value). */
+static uint32_t slot_of(const tt_job *j, tt_str value)
+{
+    tt_json_iter it;
+    tt_str name, member;
+    uint64_t answer = 0;
+    if (!j->blocks.answers || !tt_json_enter(value, &it))
+        return 0;
+    for (unsigned i = 0; i < 3 && tt_json_next_member(&it, &name, &member); i++) /* the fourth may be cut off */
+        if (tt_str_is(name, "answer") && tt_parse_u64(member, &answer, NULL) == TT_OK && answer >= 1 && answer <= j->blocks.answers->copies)
+            return (uint32_t)answer - 1;
+    return 0;
+}
+
 void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why)
 {
     size_t hint = 0;
@@ -660,14 +675,14 @@ void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why)
     tt_err reason = {0};
     if (!tt_blocks_find(&j->blocks, id, false, &hint, &at))
         return;
-    snprintf(reason.text, sizeof reason.text, "%s", why);
-    for (uint32_t left = tt_blocks_copies(&j->blocks); left; left--, at.index++) {
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_RECEIVED)
-            continue; /* told already, before a crash */
-        if (set_state(j, at, TT_ITEM_ERROR, 0))
-            reject_value(j, id, value, (tt_str){0}, &reason);
+    at.index += slot_of(j, value);
+    if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_RECEIVED) /* told already, before a crash */
         return;
-    }
+    snprintf(reason.text, sizeof reason.text, "%s", why);
+    if (!set_state(j, at, TT_ITEM_ERROR, 0))
+        return;
+    close_slots(j, at, TT_ITEM_ERROR);
+    reject_value(j, id, value, (tt_str){0}, &reason);
 }
 
 static tt_rc too_scattered(const tt_job *j, tt_err *err)

@@ -85,6 +85,19 @@ def test_a_job_with_rejects_whose_output_was_cleaned_opens_again(tutti, tmp_path
     assert [r["id"] for r in rejects] == [1, 2]
 
 
+def test_an_answer_that_the_table_refuses_is_the_one_that_is_missing(tutti, tmp_path):
+    db, t = with_table(tutti, tmp_path, "CREATE TABLE r (id INTEGER, worker TEXT CHECK (worker <> 'bob'), answer INTEGER, value TEXT)")
+    lines(t.cwd / "in.jsonl", 2)
+    start(t, output="sql:db?table=r", overlap=2)
+    for worker in ("ann", "bob"):
+        assert t.post("/v1/jobs/j/results?worker=" + worker, [[0, {"by": worker}]]).status == 200
+    until(lambda: job(t)["errors"] == 1, "bob's answer is refused")
+    assert t.post("/v1/jobs/j/retry", {"ids": [0]}).json["retried"] == 1
+    claim = lambda by: ids(t.post("/v1/jobs/j/claim?n=9&worker=" + by).json)
+    assert claim("ann") == [1], "ann has answered 0"
+    assert claim("cid") == [0, 1]
+
+
 # ---- journals that are gone ----
 
 def test_a_complete_job_stays_complete_when_its_output_is_cleaned(tutti):
