@@ -776,6 +776,25 @@ static tt_rc find_answerer(tt_job *j, tt_results *r, tt_err *err)
     return r->answerer ? TT_OK : err->code;
 }
 
+/* Would any of these results be written? Repeated ones are only counted, and need no output. */
+static bool any_is_new(tt_job *j, const tt_results *r)
+{
+    size_t hint = 0;
+    tt_item_ref at;
+    for (size_t i = 0; i < r->pairs.len; i++) {
+        if (!tt_blocks_find(&j->blocks, r->pairs.ptr[i].id, false, &hint, &at)) {
+            if (j->blocks.sparse)
+                return true;
+            continue;
+        }
+        tt_item_state state = item_state(j, at);
+        bool is_over = state == TT_ITEM_RECEIVED || (state == TT_ITEM_HOLE && !j->blocks.sparse);
+        if (!is_over && (!j->blocks.answers || tt_answers_pick_result(&j->blocks, at, r->answerer, &at)))
+            return true;
+    }
+    return false;
+}
+
 static tt_rc refuse_unknown(const tt_pairs *pairs, tt_err *err)
 {
     TT_BUF_AUTO tt_buf list = {0};
@@ -796,7 +815,7 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
         rc = check_scatter(j, &r->pairs, err);
     if (rc == TT_OK)
         rc = find_answerer(j, r, err);
-    r->needs_output = rc == TT_OK && (!j->output_known || j->removing || j->delivery.dropping);
+    r->needs_output = rc == TT_OK && (!j->output_known || j->removing || j->delivery.dropping) && any_is_new(j, r);
     if (r->needs_output)
         rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
     bool may_write = rc == TT_OK && !j->redo.stale; /* else there may be no file; the flush mends it, and says whether it could */

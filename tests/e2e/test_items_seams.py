@@ -100,6 +100,19 @@ def test_an_answer_that_the_table_refuses_is_the_one_that_is_missing(tutti, tmp_
 
 # ---- journals that are gone ----
 
+@pytest.mark.parametrize("output", ["j.jsonl.gz", "j.parquet"])
+def test_a_result_that_comes_again_after_the_end_changes_nothing(tutti, output):
+    t = tutti()
+    lines(t.cwd / "in.jsonl", 5)
+    start(t, output=output)
+    send(t, [[i, {"id": i}] for i in range(5)])
+    wait_complete(t)
+    before = (t.cwd / output).read_bytes()
+    assert send(t, [[4, {"id": 4}]])["duplicate"] == 1
+    assert job(t)["status"] == "COMPLETE" and job(t)["journal"] is None and journals(t) == []
+    assert (t.cwd / output).read_bytes() == before
+
+
 def test_a_complete_job_stays_complete_when_its_output_is_cleaned(tutti):
     t = tutti()
     lines(t.cwd / "in.jsonl", 3)
