@@ -715,10 +715,11 @@ static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
     tt_item_ref at;
     tt_txn_enlist(txn, &r->j->part);
     pthread_mutex_lock(&r->j->lock);
-    for (size_t i = 0; r->ids && i < r->count; i++)
+    tt_rc rc = r->redo ? tt_job_may_grow(r->j, err) : TT_OK;
+    for (size_t i = 0; rc == TT_OK && r->ids && i < r->count; i++)
         if (tt_blocks_find(blocks, r->ids[i], false, &hint, &at))
             redrive_item(r, at);
-    for (uint32_t row = 0; !r->ids && row < blocks->rows.len; row++)
+    for (uint32_t row = 0; rc == TT_OK && !r->ids && row < blocks->rows.len; row++)
         redrive_row(r, row);
     if (r->opened)
         tt_job_rebuild_lanes(r->j);
@@ -727,7 +728,7 @@ static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
         r->j->head_dirty = true;
     }
     pthread_mutex_unlock(&r->j->lock);
-    return TT_OK;
+    return rc;
 }
 
 static tt_rc open_again(tt_items *items, tt_str name, redrive r, uint64_t *ret_opened, tt_err *err)

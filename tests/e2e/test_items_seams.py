@@ -1,9 +1,12 @@
 """Where parts of the items meet: order per key, several answers, once more, journals, tables, and a server that is killed in between."""
+import json
+
 import pytest
 
+from redis_process import in_step
 from sql_servers import Sqlite
 from test_items_handout import ids, post
-from test_items_sinks import job, journals, lines, send, start, wait_complete
+from test_items_sinks import job, journals, lines, send, start, unpacked, wait_complete
 from tutti_process import until
 from wire import Wire, read_jsonl, write_jsonl
 
@@ -123,3 +126,51 @@ def test_a_complete_job_stays_complete_when_its_output_is_cleaned(tutti):
     for _ in range(2):
         assert (job(t)["status"], job(t)["output_state"]) == ("COMPLETE", "deleted")
         t.kill_server()
+
+
+def test_more_results_of_a_packed_output_in_input_order(tutti):
+    t = tutti()
+    lines(t.cwd / "in.jsonl", 5)
+    start(t, output="j.jsonl.gz", order="input")
+    send(t, [[i, {"id": i}] for i in (4, 2, 0, 1, 3)])
+    wait_complete(t)
+    assert t.post("/v1/jobs/j/redo", {"ids": [3, 1]}).json["redone"] == 2
+    send(t, [[3, {"id": 3, "again": True}]])
+    t.kill_server()
+    send(t, [[1, {"id": 1, "again": True}]])
+    t.kill_server()
+    wait_complete(t)
+    rows = [json.loads(line) for line in unpacked(t.cwd / "j.jsonl.gz").splitlines()]
+    assert [r["id"] for r in rows] == [0, 1, 2, 3, 4, 1, 3] and journals(t) == []
+
+
+def test_a_parquet_file_that_is_there_takes_no_more(tutti):
+    t = tutti()
+    lines(t.cwd / "in.jsonl", 3)
+    start(t, output="j.parquet")
+    send(t, [[i, {"id": i}] for i in range(2)])
+    assert t.post("/v1/jobs/j/redo", {"ids": [0]}).json["redone"] == 1, "as long as there is a journal"
+    send(t, [[0, {"id": 0}], [2, {"id": 2}]])
+    wait_complete(t)
+    refused = t.post("/v1/jobs/j/redo", {"all": True})
+    assert refused.status == 409 and "start the job anew" in refused.json["detail"]
+    assert job(t)["status"] == "COMPLETE" and job(t)["redone"] == 1
+    assert t.post("/v1/jobs/j/clean?output=true").status == 200
+    assert t.post("/v1/jobs/j/redo", {"all": True}).json["redone"] == 3
+    send(t, [[i, {"id": i}] for i in range(3)])
+    wait_complete(t)
+
+
+def test_a_deletion_in_redis_does_not_open_a_parquet_file(tutti, redis):
+    store = redis()
+    t = tutti(args=["--redis", store.url])
+    lines(t.cwd / "in.jsonl", 3)
+    in_step(t)
+    start(t, output="j.parquet")
+    send(t, [[i, {"id": i}] for i in range(3)])
+    wait_complete(t)
+    in_step(t)
+    store.call("DEL", "j:1")
+    assert t.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "j.parquet", "cont": True}).json["redone"] == 0
+    in_step(t)
+    assert job(t)["status"] == "COMPLETE" and store.states("j")[1] == "RECEIVED"
