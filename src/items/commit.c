@@ -241,10 +241,11 @@ static tt_rc store_pages(tt_job *j, tt_txn *txn, tt_err *err)
     return TT_OK;
 }
 
-/* Must not fail; to be freed. */
+/* Must not fail; to be freed. Of a sink that could not be found (its section is missing) what was known stays. */
 static char *delivery_text(const tt_job *j)
 {
-    json_t *state = tt_job_is_journaled(j) ? tt_delivery_to_json(j) : json_null();
+    bool has_one = tt_job_is_journaled(j) || (j->def.journal && !j->delivery.row);
+    json_t *state = has_one ? tt_delivery_to_json(j) : json_null();
     char *text = json_dumps(state, JSON_COMPACT | JSON_ENCODE_ANY);
     json_decref(state);
     tt_assert(text);

@@ -1,10 +1,12 @@
 """Where parts of the items meet: order per key, several answers, once more, journals, tables, and a server that is killed in between."""
 import json
+import sys
 
 import pytest
 
 from redis_process import in_step
 from sql_servers import Sqlite
+from test_items_commands import SINK
 from test_items_handout import ids, post
 from test_items_sinks import job, journals, lines, send, start, unpacked, wait_complete
 from tutti_process import until
@@ -99,6 +101,29 @@ def test_an_answer_that_the_table_refuses_is_the_one_that_is_missing(tutti, tmp_
     claim = lambda by: ids(t.post("/v1/jobs/j/claim?n=9&worker=" + by).json)
     assert claim("ann") == [1], "ann has answered 0"
     assert claim("cid") == [0, 1]
+
+
+def test_what_a_command_has_is_not_sent_again_when_its_section_was_missing(tutti):
+    t = tutti(start=False)
+    config = "[sink.count]\ncommand = %s sink.py\n" % sys.executable
+    (t.cwd / "sink.py").write_text(SINK)
+    (t.cwd / "tutti.ini").write_text(config)
+    t.start()
+    lines(t.cwd / "in.jsonl", 4)
+    start(t, output="sink:count")
+    send(t, [[i, {"id": i}] for i in range(3)])
+    until(lambda: job(t)["delivered_bytes"] == job(t)["journal_bytes"], "the first ones are there")
+    t.stop()
+    (t.cwd / "tutti.ini").write_text("")
+    t.start()
+    assert job(t)["status"] == "BROKEN"
+    assert t.post("/v1/jobs/j/pause").status == 200 and t.post("/v1/jobs/j/resume").status == 200
+    t.stop()
+    (t.cwd / "tutti.ini").write_text(config)
+    t.start()
+    send(t, [[3, {"id": 3}]])
+    wait_complete(t)
+    assert [row["id"] for row in read_jsonl(t.cwd / "sunk.jsonl")] == [0, 1, 2, 3]
 
 
 # ---- journals that are gone ----
