@@ -273,6 +273,18 @@ static bool holds_output(tt_items *items, const tt_job *old, const tt_definition
         && tt_str_is(tt_buf_view(&path), old->def.output_real);
 }
 
+/* So does its file of rejects: that of all outputs that are no files, and that of an output which was cleaned. */
+static bool holds_rejects(tt_job *old, const tt_definition *d)
+{
+    if (!old || !d->output)
+        return false;
+    pthread_mutex_lock(&old->lock);
+    bool was_named = old->def.output && tt_sink_is_named(tt_str_of(old->def.output));
+    bool holds = old->rejects_mark.length_bytes && (!old->def.output_real || (was_named && tt_sink_is_named(tt_str_of(d->output))));
+    pthread_mutex_unlock(&old->lock);
+    return holds;
+}
+
 static tt_rc open_before_exchange(tt_job *j, bool overwrite, tt_err *err)
 {
     tt_rc rc = tt_job_create_output(j, overwrite, err);
@@ -294,7 +306,7 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
     if (rc == TT_OK && start->adopted)
         rc = tt_adopted_apply(j, start->adopted, err);
     /* What can go wrong goes wrong before the old job is given up. */
-    bool is_held = holds_output(items, old, &j->def);
+    bool is_held = holds_output(items, old, &j->def) || holds_rejects(old, &j->def);
     j->fresh = old && start->clean_start;
     j->generation = old ? old->generation + 1 : 0;
     if (rc == TT_OK)

@@ -199,3 +199,29 @@ def test_a_deletion_in_redis_does_not_open_a_parquet_file(tutti, redis):
     assert t.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "j.parquet", "cont": True}).json["redone"] == 0
     in_step(t)
     assert job(t)["status"] == "COMPLETE" and store.states("j")[1] == "RECEIVED"
+
+
+# ---- rejects of the job before ----
+
+def test_a_job_with_rejects_starts_anew_with_another_table(tutti, tmp_path):
+    db, t = with_table(tutti, tmp_path, "CREATE TABLE r (id INTEGER PRIMARY KEY)")
+    lines(t.cwd / "in.jsonl", 2)
+    start(t, output="sql:db?table=r")
+    send(t, [[0, {"id": 0}], [1, {"id": 0}]])
+    until(lambda: job(t)["errors"] == 1, "the second is refused")
+    start(t, output="sql:db?table=r&mode=upsert", clean_start=True)
+    send(t, [[0, {"id": 0}], [1, {"id": 0}]])
+    assert wait_complete(t)["received"] == 2
+    assert [p for p in journals(t) if "rejects" in p] == ["j.rejects.jsonl", "j.rejects.jsonl.1"]
+
+
+def test_a_job_with_rejects_starts_anew_after_a_clean(tutti):
+    t = tutti()
+    (t.cwd / "in.jsonl").write_text('{"n":0}\nno json\n')
+    start(t, output="j.jsonl")
+    t.post("/v1/jobs/j/claim?n=9")
+    until(lambda: (t.cwd / "j.jsonl.rejects.jsonl").exists(), "the second is rejected")
+    assert t.post("/v1/jobs/j/clean?output=true").status == 200
+    start(t, output="j.jsonl", clean_start=True)
+    send(t, [[0, {"id": 0}]])
+    assert read_jsonl(t.cwd / "j.jsonl") == [{"id": 0}]
