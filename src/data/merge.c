@@ -271,8 +271,9 @@ static tt_rc merge_pass(tt_merge *m, runs *merged, tt_err *err)
 static tt_rc narrow(tt_merge *m, tt_err *err)
 {
     runs merged = {0};
-    TT_FD_AUTO int old = tt_fd_take(&m->fd);
+    int old = tt_fd_take(&m->fd);
     tt_rc rc = merge_pass(m, &merged, err);
+    tt_fd_close(&old);
     free_runs(&m->runs);
     m->runs = merged;
     return rc;

@@ -148,7 +148,6 @@ static tt_rc object(void *arg, const tt_str *names, const tt_sql_cell *cells, si
 static tt_rc learn_table(sql_sink *s, tt_str table, tt_err *err)
 {
     const tt_sql_catalogue *c = tt_sql_get_catalogue(s->db);
-    TT_BUF_AUTO tt_buf quoted = {0};
     tt_str rest = table, part;
     while (tt_str_cut(&rest, '.', &part)) { /* schema.table */
         if (s->table.len)
