@@ -257,6 +257,8 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
     TT_BUF_AUTO tt_buf state = {0};
     if (j->writer)
         tt_writer_state(j->writer, &state);
+    else if (j->writer_state) /* of an output that is whole, in case of more */
+        tt_buf_cstr_put(&state, j->writer_state);
     tt_buf_clear(&j->scratch);
     pthread_mutex_lock(&j->lock);
     char *delivery = delivery_text(j);

@@ -201,6 +201,23 @@ def test_a_deletion_in_redis_does_not_open_a_parquet_file(tutti, redis):
     assert job(t)["status"] == "COMPLETE" and store.states("j")[1] == "RECEIVED"
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_columns_stay_where_they_are_when_more_is_packed(tutti, is_killed):
+    t = tutti()
+    lines(t.cwd / "in.jsonl", 2)
+    start(t, output="j.csv.gz")
+    send(t, [[i, {"a": i, "b": "b"}] for i in range(2)])
+    wait_complete(t)
+    if is_killed:
+        t.kill_server()
+    assert t.post("/v1/jobs/j/redo", {"ids": [1]}).json["redone"] == 1
+    if is_killed:
+        t.kill_server()
+    send(t, [[1, {"b": "again", "a": 1}]])
+    wait_complete(t)
+    assert unpacked(t.cwd / "j.csv.gz").decode().split() == ["a,b", "0,b", "1,b", "1,again"]
+
+
 # ---- rejects of the job before ----
 
 def test_a_job_with_rejects_starts_anew_with_another_table(tutti, tmp_path):
