@@ -273,6 +273,18 @@ static bool holds_output(tt_items *items, const tt_job *old, const tt_definition
         && tt_str_is(tt_buf_view(&path), old->def.output_real);
 }
 
+/* So does its file of rejects: that of all outputs that are no files, and that of an output which was cleaned. */
+static bool holds_rejects(tt_job *old, const tt_definition *d)
+{
+    if (!old || !d->output)
+        return false;
+    pthread_mutex_lock(&old->lock);
+    bool was_named = old->def.output && tt_sink_is_named(tt_str_of(old->def.output));
+    bool holds = old->rejects_mark.length_bytes && (!old->def.output_real || (was_named && tt_sink_is_named(tt_str_of(d->output))));
+    pthread_mutex_unlock(&old->lock);
+    return holds;
+}
+
 static tt_rc open_before_exchange(tt_job *j, bool overwrite, tt_err *err)
 {
     tt_rc rc = tt_job_create_output(j, overwrite, err);
@@ -294,7 +306,7 @@ static tt_rc make_fresh(tt_items *items, const tt_job_start *start, tt_definitio
     if (rc == TT_OK && start->adopted)
         rc = tt_adopted_apply(j, start->adopted, err);
     /* What can go wrong goes wrong before the old job is given up. */
-    bool is_held = holds_output(items, old, &j->def);
+    bool is_held = holds_output(items, old, &j->def) || holds_rejects(old, &j->def);
     j->fresh = old && start->clean_start;
     j->generation = old ? old->generation + 1 : 0;
     if (rc == TT_OK)
@@ -715,10 +727,11 @@ static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
     tt_item_ref at;
     tt_txn_enlist(txn, &r->j->part);
     pthread_mutex_lock(&r->j->lock);
-    for (size_t i = 0; r->ids && i < r->count; i++)
+    tt_rc rc = r->redo ? tt_job_may_grow(r->j, err) : TT_OK;
+    for (size_t i = 0; rc == TT_OK && r->ids && i < r->count; i++)
         if (tt_blocks_find(blocks, r->ids[i], false, &hint, &at))
             redrive_item(r, at);
-    for (uint32_t row = 0; !r->ids && row < blocks->rows.len; row++)
+    for (uint32_t row = 0; rc == TT_OK && !r->ids && row < blocks->rows.len; row++)
         redrive_row(r, row);
     if (r->opened)
         tt_job_rebuild_lanes(r->j);
@@ -727,7 +740,7 @@ static tt_rc redrive_apply(void *arg, tt_txn *txn, tt_err *err)
         r->j->head_dirty = true;
     }
     pthread_mutex_unlock(&r->j->lock);
-    return TT_OK;
+    return rc;
 }
 
 static tt_rc open_again(tt_items *items, tt_str name, redrive r, uint64_t *ret_opened, tt_err *err)

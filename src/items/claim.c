@@ -321,8 +321,11 @@ static bool admit(tt_job *j, tt_claim *c, uint32_t row, const tt_loaded *loaded)
 {
     if (!j->lanes || tt_lanes_has(j->lanes, row))
         return true;
-    if (tt_lanes_is_full(j->lanes))
-        return false;
+    if (tt_lanes_is_full(j->lanes)) {
+        if (j->undo.len || !tt_lanes_give_way(j->lanes, &j->blocks, row)) /* a group under way: its commit looks again */
+            return false;
+        tt_job_rebuild_lanes(j);
+    }
     inspect(j, row, loaded);
     if (!tt_lanes_admit(j->lanes, &j->blocks, row, loaded))
         c->rc = tt_fail(&c->err, TT_NOMEM, "out of memory for the keys of job `%s`", j->def.name);

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "data/json.h"
 #include "items/journal.h"
 #include "ledger/pages.h"
 #include "ledger/records.h"
@@ -240,10 +241,11 @@ static tt_rc store_pages(tt_job *j, tt_txn *txn, tt_err *err)
     return TT_OK;
 }
 
-/* Must not fail; to be freed. */
+/* Must not fail; to be freed. Of a sink that could not be found (its section is missing) what was known stays. */
 static char *delivery_text(const tt_job *j)
 {
-    json_t *state = tt_job_is_journaled(j) ? tt_delivery_to_json(j) : json_null();
+    bool has_one = tt_job_is_journaled(j) || (j->def.journal && !j->delivery.row);
+    json_t *state = has_one ? tt_delivery_to_json(j) : json_null();
     char *text = json_dumps(state, JSON_COMPACT | JSON_ENCODE_ANY);
     json_decref(state);
     tt_assert(text);
@@ -255,6 +257,8 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
     TT_BUF_AUTO tt_buf state = {0};
     if (j->writer)
         tt_writer_state(j->writer, &state);
+    else if (j->writer_state) /* of an output that is whole, in case of more */
+        tt_buf_cstr_put(&state, j->writer_state);
     tt_buf_clear(&j->scratch);
     pthread_mutex_lock(&j->lock);
     char *delivery = delivery_text(j);
@@ -653,6 +657,20 @@ static void close_slots(tt_job *j, tt_item_ref at, tt_item_state state)
     }
 }
 
+/* Which of an item's slots a value is of: with overlap it says so itself, among its first members (written_value). */
+static uint32_t slot_of(const tt_job *j, tt_str value)
+{
+    tt_json_iter it;
+    tt_str name, member;
+    uint64_t answer = 0;
+    if (!j->blocks.answers || !tt_json_enter(value, &it))
+        return 0;
+    for (unsigned i = 0; i < 3 && tt_json_next_member(&it, &name, &member); i++) /* the fourth may be cut off */
+        if (tt_str_is(name, "answer") && tt_parse_u64(member, &answer, NULL) == TT_OK && answer >= 1 && answer <= j->blocks.answers->copies)
+            return (uint32_t)answer - 1;
+    return 0;
+}
+
 void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why)
 {
     size_t hint = 0;
@@ -660,14 +678,14 @@ void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why)
     tt_err reason = {0};
     if (!tt_blocks_find(&j->blocks, id, false, &hint, &at))
         return;
-    snprintf(reason.text, sizeof reason.text, "%s", why);
-    for (uint32_t left = tt_blocks_copies(&j->blocks); left; left--, at.index++) {
-        if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_RECEIVED)
-            continue; /* told already, before a crash */
-        if (set_state(j, at, TT_ITEM_ERROR, 0))
-            reject_value(j, id, value, (tt_str){0}, &reason);
+    at.index += slot_of(j, value);
+    if (tt_item_state_of(tt_blocks_get(&j->blocks, at)) != TT_ITEM_RECEIVED) /* told already, before a crash */
         return;
-    }
+    snprintf(reason.text, sizeof reason.text, "%s", why);
+    if (!set_state(j, at, TT_ITEM_ERROR, 0))
+        return;
+    close_slots(j, at, TT_ITEM_ERROR);
+    reject_value(j, id, value, (tt_str){0}, &reason);
 }
 
 static tt_rc too_scattered(const tt_job *j, tt_err *err)
@@ -761,6 +779,25 @@ static tt_rc find_answerer(tt_job *j, tt_results *r, tt_err *err)
     return r->answerer ? TT_OK : err->code;
 }
 
+/* Would any of these results be written? Repeated ones are only counted, and need no output. */
+static bool any_is_new(tt_job *j, const tt_results *r)
+{
+    size_t hint = 0;
+    tt_item_ref at;
+    for (size_t i = 0; i < r->pairs.len; i++) {
+        if (!tt_blocks_find(&j->blocks, r->pairs.ptr[i].id, false, &hint, &at)) {
+            if (j->blocks.sparse)
+                return true;
+            continue;
+        }
+        tt_item_state state = item_state(j, at);
+        bool is_over = state == TT_ITEM_RECEIVED || (state == TT_ITEM_HOLE && !j->blocks.sparse);
+        if (!is_over && (!j->blocks.answers || tt_answers_pick_result(&j->blocks, at, r->answerer, &at)))
+            return true;
+    }
+    return false;
+}
+
 static tt_rc refuse_unknown(const tt_pairs *pairs, tt_err *err)
 {
     TT_BUF_AUTO tt_buf list = {0};
@@ -781,7 +818,7 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
         rc = check_scatter(j, &r->pairs, err);
     if (rc == TT_OK)
         rc = find_answerer(j, r, err);
-    r->needs_output = rc == TT_OK && (!j->output_known || j->removing || j->delivery.dropping);
+    r->needs_output = rc == TT_OK && (!j->output_known || j->removing || j->delivery.dropping) && any_is_new(j, r);
     if (r->needs_output)
         rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
     bool may_write = rc == TT_OK && !j->redo.stale; /* else there may be no file; the flush mends it, and says whether it could */

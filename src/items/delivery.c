@@ -65,7 +65,9 @@ bool tt_job_is_journaled(const tt_job *j) { return j->delivery.row && j->deliver
 
 bool tt_delivery_is_done(const tt_job *j)
 {
-    return !tt_job_is_journaled(j) || (j->delivery.now.ended && j->delivery.now.bytes == j->output_mark.length_bytes);
+    if (!tt_job_is_journaled(j) || !j->def.journal) /* all of it is in the target, or was cleaned away with it */
+        return true;
+    return j->delivery.now.ended && j->delivery.now.bytes == j->output_mark.length_bytes;
 }
 
 static bool must_stop(const tt_job *j)
@@ -608,6 +610,8 @@ void tt_delivery_from_json(tt_job *j, const json_t *state)
 
 static const char *state_word(const tt_job *j)
 {
+    if (!j->def.output_real)
+        return "deleted";
     if (tt_delivery_is_done(j))
         return "there";
     if (j->delivery.trouble[0])

@@ -259,9 +259,10 @@ static bool has_rows(const tt_job *j)
     return (tt_job_is_journaled(j) ? j->delivery.base.length_bytes : j->output_mark.length_bytes) > 0;
 }
 
-/* The job is on its own file from here on, whose present length is recorded. */
-static tt_rc record_output(tt_job *j, tt_err *err)
+/* The job is on its own file from here on, whose present length is recorded. goes_on: what is there is the job's own, and so are its columns. */
+static tt_rc record_output(tt_job *j, bool goes_on, tt_err *err)
 {
+    tt_str state = goes_on && j->writer_state ? tt_str_of(j->writer_state) : (tt_str){0};
     if (!tt_job_is_journaled(j)) {
         free(j->def.output_real);
         j->def.output_real = tt_dup_cstr(tt_append_path(j->output));
@@ -274,7 +275,7 @@ static tt_rc record_output(tt_job *j, tt_err *err)
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
     tt_append_commit(j->output);
     tt_redo_start_at(j, &j->output_mark);
-    TT_TRY(open_writer(j, (tt_str){0}, has_rows(j), err));
+    TT_TRY(open_writer(j, state, has_rows(j), err));
     keep_writer_state(j);
     return TT_OK;
 }
@@ -319,6 +320,7 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
 static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
 {
     tt_append_mode mode = overwrite ? TT_APPEND_TRUNCATE : TT_APPEND_KEEP;
+    tt_append_mark last = j->delivery.now.last;
     TT_TRY(tt_job_find_sink(j, err));
     if (tt_job_is_journaled(j))
         TT_TRY(tt_job_create_journal(j, overwrite, err));
@@ -329,7 +331,9 @@ static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
     if (j->life == TT_JOB_NEW)
         TT_TRY(record_rejects(j, mode, err));
     j->fresh = false;
-    return record_output(j, err);
+    const tt_append_mark *base = &j->delivery.base;
+    bool goes_on = tt_job_is_journaled(j) && last.length_bytes && base->length_bytes == last.length_bytes && base->tail_hash == last.tail_hash;
+    return record_output(j, goes_on, err);
 }
 
 tt_rc tt_job_create_output(tt_job *j, bool overwrite, tt_err *err)
@@ -462,11 +466,13 @@ static tt_rc check_finished_output(const tt_job *j, tt_err *err)
 
 static tt_rc resume_output(tt_job *j, tt_err *err)
 {
-    if (!tt_job_has_writer(j) || (!j->def.output_real && !j->fresh)) /* cleaned: made again when a result comes */
+    if (!tt_job_has_writer(j))
         return TT_OK;
     if (j->fresh)
         return tt_job_create_output(j, false, err);
-    TT_TRY(tt_job_find_sink(j, err));
+    TT_TRY(tt_job_find_sink(j, err)); /* it says where the rejects are, too */
+    if (!j->def.output_real) /* cleaned: made again when a result comes */
+        return TT_OK;
     if (tt_job_is_journaled(j) && !j->def.journal) /* all of it is in the output */
         return TT_OK;
     if (!tt_job_is_journaled(j))

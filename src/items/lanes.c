@@ -196,13 +196,31 @@ bool tt_lanes_admit(tt_lanes *k, tt_blocks *b, uint32_t row, const tt_loaded *lo
     for (uint32_t i = 0; i < count; i++) {
         tt_item_ref at = {row, i};
         uint8_t byte = tt_blocks_get(b, at);
+        r->hash[i] = key_of(k, value_of(loaded, i)); /* of what is finished too: it may be opened again */
         if (!is_unfinished(byte))
             continue;
-        r->hash[i] = key_of(k, value_of(loaded, i));
         if (tt_item_is_leased(byte))
             link(k, at);
         else
             link_open(k, b, at);
+    }
+    return true;
+}
+
+bool tt_lanes_give_way(tt_lanes *k, tt_blocks *b, uint32_t row)
+{
+    size_t last = k->rows.len;
+    while (last > (size_t)row + 1 && (!k->rows.ptr[last - 1] || b->rows.ptr[last - 1].in_flight))
+        last--;
+    if (last <= (size_t)row + 1)
+        return false;
+    uint32_t number = (uint32_t)last - 1;
+    free_row(k, number);
+    for (uint32_t i = 0; i < b->rows.ptr[number].block.count; i++) {
+        tt_item_ref at = {number, i};
+        uint8_t byte = tt_blocks_get(b, at);
+        if (tt_item_state_of(byte) == TT_ITEM_HELD) /* then the row has its bytes */
+            tt_assert(tt_blocks_set(b, at, tt_item_byte(TT_ITEM_PENDING, false, tt_item_attempts(byte))));
     }
     return true;
 }

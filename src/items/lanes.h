@@ -42,6 +42,9 @@ bool tt_lanes_has(const tt_lanes *k, uint32_t row);
 bool tt_lanes_is_full(const tt_lanes *k);
 /* Whether rows behind this one are admitted: then the chains are to be made anew when it is, so that it takes its place. */
 bool tt_lanes_is_late(const tt_lanes *k, uint32_t row);
+/* Room for a row that was opened again: the last row behind it of which nothing is in hand is as if it had not been admitted. False: there is none.
+ * The chains are to be made anew at once. */
+bool tt_lanes_give_way(tt_lanes *k, tt_blocks *b, uint32_t row) TT_MUST_CHECK;
 /* The row's records were looked at. False: out of memory. */
 bool tt_lanes_admit(tt_lanes *k, tt_blocks *b, uint32_t row, const tt_loaded *loaded) TT_MUST_CHECK;
 /* The item is received, in error or dead for good: the next of its key is open. */

@@ -216,6 +216,8 @@ static void unserve(unserving *u, tt_item_ref first, uint8_t key)
     uint8_t now = copies == 1 ? tt_key_of_state(tt_blocks_get(blocks, at), u->mj->is_reading) : tt_key_of_slots(blocks, first);
     if (now != key) /* something became of it meanwhile */
         return;
+    if (key == TT_KEY_RECEIVED && !u->mj->is_reading && tt_job_may_grow(u->j, NULL) != TT_OK)
+        return; /* its key is written again */
     for (uint32_t i = 0; i < copies; i++, at.index++)
         is_open |= unserve_slot(u->j, at);
     if (!is_open)

@@ -170,6 +170,20 @@ tt_rc tt_job_remove_target(tt_job *j, tt_err *err)
     return TT_OK;
 }
 
+tt_rc tt_job_may_grow(const tt_job *j, tt_err *err)
+{
+    tt_sink_spec spec;
+    bool is_whole = tt_job_is_journaled(j) && j->delivery.row->is_file && j->def.output_real && (!j->def.journal || j->delivery.dropping);
+    if (!is_whole || !j->delivery.row->check)
+        return TT_OK;
+    tt_job_sink_spec(j, &spec);
+    spec.base.length_bytes = 1; /* whatever is in it */
+    if (j->delivery.row->check(&spec, NULL) == TT_OK)
+        return TT_OK;
+    return tt_fail(err, TT_CONFLICT, "job `%s` is complete, and no rows can be added to `%s`: start the job anew, or delete its output (clean) before", j->def.name,
+                   j->def.output_real);
+}
+
 void tt_journals_sweep(const char *dir, bool (*is_known)(void *arg, const char *path), void *arg)
 {
     DIR *d = opendir(dir);

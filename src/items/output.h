@@ -23,6 +23,8 @@ tt_rc tt_job_create_journal(struct tt_job *j, bool overwrite, tt_err *err) TT_MU
 void tt_job_remove_journal(struct tt_job *j);
 /* Deletes the target file (missing is fine). */
 tt_rc tt_job_remove_target(struct tt_job *j, tt_err *err) TT_MUST_CHECK;
+/* With the lock held. TT_CONFLICT: all results are in a target that takes no more (a Parquet file), so received items cannot be asked for again. */
+tt_rc tt_job_may_grow(const struct tt_job *j, tt_err *err) TT_MUST_CHECK;
 
 /* At start, when all jobs are known: journals that belong to none of them are deleted. */
 void tt_journals_sweep(const char *dir, bool (*is_known)(void *arg, const char *path), void *arg);
