@@ -73,6 +73,7 @@ def test_reload_applies_what_can_change(tutti: Callable[..., Tutti], tmp_path: P
 
 def test_reload_refuses_all_when_one_is_wrong(tutti: Callable[..., Tutti]) -> None:
     one = up(tutti, "[limits]\nbody = 2048\n", workers=1)
+    until(lambda: one.get("/health").json["workers"]["attached"] == 1, "a worker that has read its settings", 60)
     for ini, why in [
         ("[limits]\nbody = 8192\n[items]\nmax_attempts = 99\n", r"items\.max_attempts .*out of range"),
         ("[limits]\nbody = 8192\n[server]\nroots = /nowhere/at/all\n", "/nowhere/at/all"),
