@@ -160,7 +160,8 @@ static tt_rc fill(run *r, size_t need, tt_err *err)
 {
     if (r->buf.len - r->pos >= need)
         return TT_OK;
-    memmove(r->buf.ptr, r->buf.ptr + r->pos, r->buf.len - r->pos);
+    if (r->buf.len > r->pos)
+        memmove(r->buf.ptr, r->buf.ptr + r->pos, r->buf.len - r->pos);
     r->buf.len -= r->pos;
     r->pos = 0;
     size_t want = need > TT_MERGE_READ_BYTES ? need : TT_MERGE_READ_BYTES, got = 0;

@@ -98,7 +98,10 @@ def test_an_answer_that_the_table_refuses_is_the_one_that_is_missing(tutti, tmp_
         assert t.post("/v1/jobs/j/results?worker=" + worker, [[0, {"by": worker}]]).status == 200
     until(lambda: job(t)["errors"] == 1, "bob's answer is refused")
     assert t.post("/v1/jobs/j/retry", {"ids": [0]}).json["retried"] == 1
-    claim = lambda by: ids(t.post("/v1/jobs/j/claim?n=9&worker=" + by).json)
+
+    def claim(by):
+        return ids(t.post("/v1/jobs/j/claim?n=9&worker=" + by).json)
+
     assert claim("ann") == [1], "ann has answered 0"
     assert claim("cid") == [0, 1]
 
