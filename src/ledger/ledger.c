@@ -397,6 +397,16 @@ tt_rc tt_ledger_run(tt_ledger *l, tt_rc (*apply)(void *arg, tt_txn *txn, tt_err 
 /* The lock is on a file of its own beside the database. SQLite's EXCLUSIVE mode would shut out our own reading connection;
  * a lock on the database file would need a descriptor of it, and closing that one would drop SQLite's own (POSIX) locks.
  * DIR/lock does not serve: the command line opens a ledger in its own process, and tests do. The kernel drops it with us. */
+/* A process that was killed a moment ago may still be dying: its lock is waited for. False with errno. */
+static bool lock_soon(int fd)
+{
+    enum { PATIENCE_MS = 2000, LOOK_EVERY_US = 10000 };
+    for (int64_t until_ms = tt_mono_ms() + PATIENCE_MS; flock(fd, LOCK_EX | LOCK_NB) != 0; usleep(LOOK_EVERY_US))
+        if (errno != EWOULDBLOCK || tt_mono_ms() >= until_ms)
+            return false;
+    return true;
+}
+
 static tt_rc lock_path(tt_ledger *l, tt_err *err)
 {
     tt_buf TT_BUF_AUTO name = {0};
@@ -405,7 +415,7 @@ static tt_rc lock_path(tt_ledger *l, tt_err *err)
     l->lock_fd = tt_sys.open(tt_buf_cstr(&name), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (l->lock_fd < 0)
         return tt_fail_errno(err, errno, "cannot open %s", tt_buf_cstr(&name));
-    if (flock(l->lock_fd, LOCK_EX | LOCK_NB) == 0)
+    if (lock_soon(l->lock_fd))
         return TT_OK;
     if (errno != EWOULDBLOCK)
         return tt_fail_errno(err, errno, "cannot lock %s", tt_buf_cstr(&name));
