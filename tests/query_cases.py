@@ -160,10 +160,11 @@ def evaluate(rows, query):
     conditions = part.get("conditions", [])
     join = any if part.get("relation") == "or" else all
     found = {user: own for user, own in groups.items() if join(condition_holds(own, c) for c in conditions) or not conditions}
-    answer = {"query": {"matchingGroups": len(found), "matchingGroupRows": sum(map(len, found.values()))}}
+    answer = {"ids": sorted(found), "query": {"matchingGroups": len(found), "matchingGroupRows": sum(map(len, found.values()))}}
     funnel = query.get("funnel")
     if funnel:
         levels = {user: passed(own, funnel["sequence"], funnel.get("maxDuration")) for user, own in found.items()}
+        answer["passed"] = [sorted(user for user, level in levels.items() if level > i) for i in range(len(funnel["sequence"]))]
         answer["funnel"] = [(sum(level > i for level in levels.values()), sum(len(found[user]) for user, level in levels.items() if level > i))
                             for i in range(len(funnel["sequence"]))]
         if "breakdown" in funnel:

@@ -58,6 +58,23 @@ static tt_rc print_answer(tt_cli *cli, const tt_query_result *r, tt_err *err)
     return tt_cli_json(cli) ? print_json(cli, answer, err) : tt_query_draw(cli, answer, err);
 }
 
+/* --export FILE, with --export-step N or --export-dropped N. */
+static tt_rc read_export(tt_cli *cli, tt_query_files *q, tt_err *err)
+{
+    tt_str step = tt_cli_flag(cli, "--export-step"), dropped = tt_cli_flag(cli, "--export-dropped");
+    uint64_t number = 0;
+    q->export_path = tt_cli_flag(cli, "--export").ptr; /* flags are NUL-ended */
+    if (!step.ptr && !dropped.ptr)
+        return TT_OK;
+    if (!q->export_path || (step.ptr && dropped.ptr))
+        return tt_fail(err, TT_USAGE, "--export-step and --export-dropped say whose ids --export writes: give --export FILE and one of them");
+    TT_TRY(tt_parse_u64(step.ptr ? step : dropped, &number, err));
+    if (number < 1 || number > UINT8_MAX)
+        return tt_fail(err, TT_USAGE, "--export-%s: steps are counted from 1", step.ptr ? "step" : "dropped");
+    q->export_ids = (tt_ids_wanted){(uint32_t)number, dropped.ptr != NULL};
+    return TT_OK;
+}
+
 static tt_rc query(tt_cli *cli, tt_err *err)
 {
     TT_BUF_AUTO tt_buf text = {0};
@@ -75,6 +92,7 @@ static tt_rc query(tt_cli *cli, tt_err *err)
     TT_TRY(need_flag(cli, "--time", "the column of the timestamps", &q.time, err));
     if (tt_cli_flag(cli, "--threads").ptr)
         TT_TRY(tt_parse_u64(tt_cli_flag(cli, "--threads"), &threads, err));
+    TT_TRY(read_export(cli, &q, err));
     TT_TRY(read_query(cli, &text, err));
     q.query = tt_buf_view(&text);
     q.threads = threads > 64 ? 64 : (unsigned)threads;

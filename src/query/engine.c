@@ -413,6 +413,15 @@ static tt_rc aggregate(engine *e, tt_err *err)
     return rc;
 }
 
+static tt_rc collect_ids(engine *e, tt_err *err)
+{
+    const uint8_t *levels = e->funnel ? e->funnel->levels : e->matching;
+    for (uint32_t g = 0; g < e->groups.count; g++)
+        if (tt_ids_are_wanted(e->options->ids, levels[g]) && !tt_id_list_add(&e->result->ids, &e->groups, g))
+            return no_memory(err);
+    return TT_OK;
+}
+
 /* ---- answers that look at the rows once more ---- */
 
 static tt_rc check_part_stop(void *arg, tt_err *err) { return check_stop(arg, err); }
@@ -479,6 +488,8 @@ static tt_rc run(engine *e, tt_err *err)
     }
     if (e->result->groups == UINT64_MAX)
         return no_memory(err);
+    if (e->options->ids)
+        TT_TRY(collect_ids(e, err));
     TT_TRY(look_again(e, err));
     return aggregate(e, err);
 }

@@ -65,6 +65,7 @@ void tt_query_result_free(tt_query_result *r)
     }
     tt_dense_deinit(&r->retention.pieces);
     tt_vec_deinit(&r->retention.cells);
+    tt_id_list_deinit(&r->ids);
     free(r->steps);
     free(r);
 }

@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #include "base/map.h"
-#include "query/dense.h"
+#include "query/ids.h"
 #include "base/vec.h"
 #include "query/plan.h"
 
@@ -46,6 +46,7 @@ typedef struct {
     tt_step_result *steps;
     tt_agg_result *end;
     tt_retention_result retention;
+    tt_id_list ids;        /* where they were asked for; of one part: they are not added up */
 } tt_query_result;
 
 tt_rc tt_query_result_new(const tt_plan *plan, tt_query_result **ret, tt_err *err) TT_MUST_CHECK;
