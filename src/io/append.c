@@ -565,7 +565,7 @@ static tt_rc continue_at(tt_append *a, const tt_append_mark *recorded, uint64_t 
             a->path, (uintmax_t)recorded->length_bytes);
     a->reach = size;
     TT_TRY(cut(a, err));
-    return sync_dir(a, err); /* whoever made it may have died before that */
+    return recorded->length_bytes ? TT_OK : sync_dir(a, err); /* whoever made it may have died before that, and before anything was recorded */
 }
 
 tt_rc tt_append_resume(const tt_roots *roots, tt_str path, const tt_append_mark *recorded, tt_append **ret, tt_err *err)
