@@ -62,7 +62,7 @@ static tt_rc make_dir(const char *path, tt_err *err)
 }
 
 /* What jobs must not touch in the data directory. */
-static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "journal", "logs", "programs", "vault.key", NULL};
+static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "journal", "logs", "maps", "programs", "state", "vault.key", NULL};
 
 tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
 {
