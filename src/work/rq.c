@@ -10,7 +10,7 @@
 #include "work/rq_inner.h"
 
 /* PACE: between two turns, so that what changes often is written once. */
-enum { PACE_MS = 20, LOOK_MS = 500, BEAT_MS = 20 * 1000, LISTS_MS = 3000, REFUSED_MS = 1000, CLOSE_MS = 2000, TIMEOUT_MS = 5000,
+enum { PACE_MS = 20, LOOK_MS = 500, BEAT_MS = 20 * 1000, LISTS_MS = 1000, LISTS_SHARE = 20, REFUSED_MS = 1000, CLOSE_MS = 2000, TIMEOUT_MS = 5000,
        SLICE = 256, MOST_CHANGED = 200 * 1000, SCAN_TASKS = 500 };
 
 void tt_rq_count(tt_rq *rq, uint64_t *counter, uint64_t by)
@@ -121,15 +121,24 @@ static tt_rc write_again(tt_rq *rq, const tt_task *t, tt_err *err)
     return tt_rq_read_answer(rq, &answer, err);
 }
 
-static tt_rc grant(tt_rq *rq, const wish_list *wishes, tt_err *err)
+static tt_rc grant_some(tt_rq *rq, const wish_list *wishes, bool running, tt_err *err)
 {
     for (size_t i = 0; i < wishes->len; i++) {
         bool force;
+        if ((wishes->ptr[i].task.state == TT_TASK_STARTED) != running)
+            continue;
         TT_TRY(tt_rq_honour(rq, &wishes->ptr[i].task, &wishes->ptr[i].answer, &force, err));
         if (force)
             TT_TRY(write_again(rq, &wishes->ptr[i].task, err));
     }
     return TT_OK;
+}
+
+/* What runs comes last: a worker that is free takes the next task at once. */
+static tt_rc grant(tt_rq *rq, const wish_list *wishes, tt_err *err)
+{
+    TT_TRY(grant_some(rq, wishes, false, err));
+    return grant_some(rq, wishes, true, err);
 }
 
 static tt_rc write_slice(tt_rq *rq, const uint64_t *ids, size_t count, tt_rq_mode mode, tt_arena *arena, wish_list *wishes, tt_err *err)
@@ -289,11 +298,12 @@ static tt_rc look(tt_rq *rq, tt_err *err)
         TT_TRY(ask_about_memory(rq, err));
         TT_TRY(beat(rq, err));
     }
-    if (now_ms >= rq->lists_at_ms && !rq->is_scanning) {
-        rq->lists_at_ms = now_ms + LISTS_MS;
-        TT_TRY(tt_rq_check_lists(rq, err));
-    }
-    return TT_OK;
+    if (now_ms < rq->lists_at_ms || rq->is_scanning)
+        return TT_OK;
+    now_ms = tt_mono_ms();
+    tt_rc rc = tt_rq_check_lists(rq, err);
+    rq->lists_at_ms = tt_mono_ms() + LISTS_MS + LISTS_SHARE * (tt_mono_ms() - now_ms); /* counting takes long where much waits */
+    return rc;
 }
 
 static tt_rc take_turn(tt_rq *rq, tt_err *err)

@@ -54,7 +54,7 @@ static tt_rc find_jobs(tt_rq *rq, seen_list *list, tt_err *err)
         TT_REPLY_AUTO tt_reply *id = NULL;
         TT_TRY(tt_redis_next(rq->redis, &id, err));
         tt_str text = tt_reply_str(id);
-        if (text.len && text.len < TT_RQ_ID_BYTES && !tt_str_is(text, "-"))
+        if (text.len && text.len < TT_RQ_ID_BYTES && text.ptr[0] != '-')
             snprintf(list->ptr[i].job, sizeof list->ptr[i].job, "%.*s", TT_STR_ARG(text));
     }
     return TT_OK;

@@ -143,7 +143,7 @@ static tt_rc look_at(tt_rq *rq, const tt_reply *pairs, tt_rq_numbers *strange, t
         uint64_t id = 0;
         tt_rc rc = tt_redis_next(rq->redis, &job, err);
         tt_str shown = tt_reply_str(pairs->element[i + 1]);
-        bool is_hidden = shown.len == 0 || tt_str_is(shown, "-");
+        bool is_hidden = shown.len == 0 || shown.ptr[0] == '-';
         if (rc != TT_OK && !tt_redis_is_connected(rq->redis))
             return rc;
         if (tt_parse_u64(tt_reply_str(pairs->element[i]), &id, NULL) != TT_OK)

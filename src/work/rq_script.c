@@ -15,21 +15,22 @@
     "  elseif s and s ~= '' then redis.call('ZREM', 'rq:' .. s .. ':' .. q, J) end\n" \
     "end\n"
 
-/* The index holds, for each number, the id; '' when people deleted the job, '-' when its task has ended since. */
+/* The index holds, for each number, the id; '' when people deleted the job, '-' and the rev when its task has ended since. */
 const char tt_rq_put_script[] =
     "local J, q, want, score, ttl, mode, index, number, mark, X, W, exc, value, rev, now, front, trust = unpack(ARGV, 1, 17)\n"
     "local job = 'rq:job:' .. J\n"
     "local known = redis.call('HGET', index, number)\n"
     "local active = want == 'queued' or want == 'started' or want == 'deferred' or want == 'scheduled'\n"
-    "if known == '-' and active then known = false end\n"
-    "if known == '' and not active then redis.call('HSET', index, number, '-') end\n"
-    "if known == '' or known == '-' then return {'hidden'} end\n"
+    "local hidden = known and (known == '' or string.sub(known, 1, 1) == '-')\n"
+    "if known == '' and not active then redis.call('HSET', index, number, '-' .. rev) end\n"
+    "if hidden and known ~= '' and (active or known ~= '-' .. rev) then known, hidden = false, false end\n"
+    "if hidden then return {'hidden'} end\n"
     "local h = redis.call('HMGET', job, 'status', 'tutti_state', 'tutti_task', 'tutti_rev', 'tutti_wip', 'worker_name')\n"
     "local wip = X ~= '' and J .. ':' .. X or ''\n"
     LEAVE
     "if not h[3] and redis.call('EXISTS', job) == 0 then\n"
     "  if known and trust == '1' then\n"
-    "    redis.call('HSET', index, number, active and '' or '-')\n"
+    "    redis.call('HSET', index, number, active and '' or '-' .. rev)\n"
     "    h[5] = wip\n"
     "    h[6] = W\n"
     "    for _, s in ipairs({want, 'started', 'finished', 'failed', 'deferred', 'scheduled', 'canceled'}) do leave(s) end\n"
@@ -79,7 +80,7 @@ const char tt_rq_drop_script[] =
     "local index, number, mark = unpack(ARGV)\n"
     "local J = redis.call('HGET', index, number)\n"
     "redis.call('HDEL', index, number)\n"
-    "if not J or J == '' or J == '-' then return {'same'} end\n"
+    "if not J or J == '' or string.sub(J, 1, 1) == '-' then return {'same'} end\n"
     "local job = 'rq:job:' .. J\n"
     "local h = redis.call('HMGET', job, 'status', 'tutti_state', 'tutti_task', 'tutti_rev', 'tutti_wip', 'worker_name', 'origin')\n"
     "local q = h[7] or ''\n"
