@@ -59,6 +59,19 @@ void tt_sink_close(tt_sink *s)
 tt_rc tt_sink_put(tt_sink *s, uint64_t id, tt_str value, tt_err *err) { return s->row->put(s, id, value, err); }
 tt_rc tt_sink_flush(tt_sink *s, tt_err *err) { return s->row->flush ? s->row->flush(s, err) : TT_OK; }
 
+tt_rc tt_sink_prepare(tt_sink *s, tt_append_mark *ret, bool *ret_is_earlier, tt_err *err)
+{
+    *ret = (tt_append_mark){0};
+    *ret_is_earlier = false;
+    return s->row->prepare ? s->row->prepare(s, ret, ret_is_earlier, err) : TT_OK;
+}
+
+void tt_sink_discard(const tt_sink_row *row, const tt_sink_spec *spec)
+{
+    if (row->discard)
+        row->discard(spec);
+}
+
 tt_rc tt_sink_commit(tt_sink *s, uint64_t position, tt_append_mark *ret, tt_err *err)
 {
     TT_TRY(tt_sink_flush(s, err));

@@ -37,6 +37,7 @@ typedef struct {
     tt_str writer_state;  /* what tt_writer_state gave when the values were looked at; may be empty */
     tt_append_mark base;  /* this much of a file that is there stays in front; length 0: nothing */
     tt_append_mark last;  /* what an earlier commit of this output made of the target; length 0: none */
+    tt_append_mark prepared; /* what tt_sink_prepare said of an attempt whose end is not known: the target may be that */
     bool replaces;        /* whatever lies at the target gives way */
     /* A record that the target does not take; called during flush (or put). */
     void (*reject)(void *arg, uint64_t id, tt_str value, const char *why);
@@ -55,7 +56,9 @@ typedef struct tt_sink_row {
     tt_rc (*open)(tt_sink *s, const tt_sink_spec *spec, tt_err *err);
     tt_rc (*put)(tt_sink *s, uint64_t id, tt_str value, tt_err *err);
     tt_rc (*flush)(tt_sink *s, tt_err *err); /* NULL: nothing to do */
+    tt_rc (*prepare)(tt_sink *s, tt_append_mark *ret, bool *ret_is_earlier, tt_err *err); /* NULL: the commit does it all */
     tt_rc (*commit)(tt_sink *s, uint64_t position, tt_append_mark *ret, tt_err *err);
+    void (*discard)(const tt_sink_spec *spec); /* NULL: an attempt that was killed leaves nothing */
     tt_rc (*position)(tt_sink *s, uint64_t *ret, tt_err *err); /* NULL: the target does not know */
     void (*interrupt)(tt_sink *s); /* NULL: nothing takes long */
     void (*close)(tt_sink *s);
@@ -81,6 +84,12 @@ tt_rc tt_sink_flush(tt_sink *s, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_sink_position(tt_sink *s, uint64_t *ret, tt_err *err) TT_MUST_CHECK;
 /* From another thread: what is under way fails soon. */
 void tt_sink_interrupt(tt_sink *s);
+/* Files that are swapped, before the commit: everything is written and synced, and this will be the target's mark. Whoever must be able to tell after a
+ * crash whether the commit came to pass records it in between. *ret is zero where there is nothing to record. *ret_is_earlier: the target is what
+ * spec.prepared says, so the commit before came to pass, and spec.last is recorded as that in the same step. */
+tt_rc tt_sink_prepare(tt_sink *s, tt_append_mark *ret, bool *ret_is_earlier, tt_err *err) TT_MUST_CHECK;
+/* The output will not be written after all: what a killed attempt left beside the target is deleted. Of the spec: target, id, roots. */
+void tt_sink_discard(const tt_sink_row *row, const tt_sink_spec *spec);
 /* position: how far the source of the values has got. *ret (may be NULL): the mark of a file. Swapped files: once. */
 tt_rc tt_sink_commit(tt_sink *s, uint64_t position, tt_append_mark *ret, tt_err *err) TT_MUST_CHECK;
 

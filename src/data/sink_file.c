@@ -3,7 +3,7 @@
  * makes the same bytes again and finds them in place.
  *
  * The target is replaced only when it is what it is expected to be: not there, the file that was there when the job began, what an
- * earlier commit made of it, or already these very bytes. */
+ * earlier commit made of it, what an attempt prepared before it was killed, or already these very bytes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -30,6 +30,8 @@ typedef struct {
     int dirfd;               /* O_PATH */
     int fd;                  /* of the part; -1: committed, or none */
     uint64_t written;
+    bool is_prepared;
+    tt_append_mark mark;     /* of the part, prepared */
     tt_str name;             /* in spec->target */
     char part[NAME_MAX + 1];
 } file_sink;
@@ -145,7 +147,7 @@ static tt_rc may_replace(const tt_sink *s, const tt_append_mark *part, tt_err *e
     if (fd < 0 || fstat(fd, &st) != 0)
         return tt_fail_errno(err, errno, "cannot look at the output `%.*s`", TT_STR_ARG(tt_str_slice(s->spec.target, 0, 256)));
     uint64_t size = (uint64_t)st.st_size;
-    bool is_known = S_ISREG(st.st_mode) && (s->spec.replaces || size == 0 || ends_at(fd, size, part) || ends_at(fd, size, &s->spec.base) ||
+    bool is_known = S_ISREG(st.st_mode) && (s->spec.replaces || size == 0 || ends_at(fd, size, part) || ends_at(fd, size, &s->spec.base) || ends_at(fd, size, &s->spec.prepared) ||
                                             ends_at(fd, size, &s->spec.last));
     return is_known ? TT_OK : other_file(s, err);
 }
@@ -233,25 +235,53 @@ static tt_rc write_parquet(tt_sink *s, tt_err *err)
     return tt_pq_spool_write(f->records, f->fd, name, &f->written, err);
 }
 
-static tt_rc commit(tt_sink *s, uint64_t position, tt_append_mark *ret, tt_err *err)
+static bool is_what_was_prepared(const tt_sink *s)
+{
+    struct stat st;
+    TT_FD_AUTO int fd = tt_sys.open(target_path(s->own).text, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+    return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && ends_at(fd, (uint64_t)st.st_size, &s->spec.prepared);
+}
+
+static tt_rc prepare(tt_sink *s, tt_append_mark *ret, bool *ret_is_earlier, tt_err *err)
 {
     file_sink *f = s->own;
-    tt_append_mark mark;
-    tt_assert(f->fd >= 0);
+    tt_assert(f->fd >= 0 && !f->is_prepared);
     TT_TRY(f->records ? write_parquet(s, err) : write_plain(s, true, err));
     if (tt_sys.fsync(f->fd) != 0)
         return tt_fail_errno(err, errno, "cannot sync the output `%.*s`", TT_STR_ARG(tt_str_slice(s->spec.target, 0, 256)));
-    int failed = tt_append_mark_of(f->fd, f->written, &mark);
+    int failed = tt_append_mark_of(f->fd, f->written, &f->mark);
     if (failed)
         return tt_fail_errno(err, failed, "cannot read the output `%.*s` back", TT_STR_ARG(tt_str_slice(s->spec.target, 0, 256)));
-    TT_TRY(may_replace(s, &mark, err));
+    f->is_prepared = true;
+    *ret_is_earlier = is_what_was_prepared(s);
+    *ret = f->mark;
+    return TT_OK;
+}
+
+static tt_rc commit(tt_sink *s, uint64_t position, tt_append_mark *ret, tt_err *err)
+{
+    file_sink *f = s->own;
+    tt_append_mark ignored;
+    bool too;
+    if (!f->is_prepared)
+        TT_TRY(prepare(s, &ignored, &too, err));
+    TT_TRY(may_replace(s, &f->mark, err));
     if (tt_sys.rename(part_path(f).text, target_path(f).text) != 0)
         return tt_fail_errno(err, errno, "cannot give the output its name `%.*s`", TT_STR_ARG(tt_str_slice(s->spec.target, 0, 256)));
     tt_fd_close(&f->fd);
     TT_TRY(sync_dir(s, err));
     if (ret)
-        *ret = mark;
+        *ret = f->mark;
     return TT_OK;
+}
+
+static void discard(const tt_sink_spec *spec)
+{
+    file_sink f = {.dirfd = -1, .fd = -1};
+    tt_sink s = {.spec = *spec, .own = &f};
+    if (tt_roots_open_parent(spec->roots, spec->target, &f.dirfd, &f.name, NULL, NULL) == TT_OK && name_part(&s, NULL) == TT_OK)
+        tt_sys.unlink(part_path(&f).text);
+    tt_fd_close(&f.dirfd);
 }
 
 static void close_file(tt_sink *s)
@@ -278,7 +308,7 @@ static bool is_any(const tt_sink_spec *spec) { return true; }
 static bool is_packed(const tt_sink_spec *spec) { return tt_packer_find(spec->target) != NULL; }
 static bool is_ordered(const tt_sink_spec *spec) { return spec->ordered; }
 
-#define FILE_FUNCTIONS .open = open_file, .put = put, .commit = commit, .close = close_file, .is_file = true
+#define FILE_FUNCTIONS .open = open_file, .put = put, .prepare = prepare, .commit = commit, .discard = discard, .close = close_file, .is_file = true
 
 const tt_sink_row tt_sink_plain = {
     .name = "file", .takes = ".jsonl .ndjson .json .csv .tsv", .promise = TT_SINK_APPEND, .matches = is_any, FILE_FUNCTIONS,

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "items/adopt.h"
+#include "items/amend.h"
 #include "items/spool.h"
 #include "ledger/pages.h"
 #include "ledger/records.h"
@@ -128,8 +129,10 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
 {
     exchange x = {old, replacement, remove_output};
     tt_job_life before = old ? set_gone(old) : TT_JOB_NEW;
-    if (old)
+    if (old) {
         tt_delivery_stop(old);
+        tt_job_discard_part(old);
+    }
     tt_rc rc = old ? quiet(items, old, err) : TT_OK;
     if (rc == TT_OK)
         rc = tt_ledger_run(items->env.ledger, exchange_apply, &x, err);
@@ -369,14 +372,24 @@ static tt_rc reopen(tt_items *items, tt_job *old, tt_err *err)
     return rc;
 }
 
-static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definition *d, tt_job *j, tt_err *err)
+/* Whoever reads the definition's metadata outside of the lock has been stopped. */
+static void amend(tt_items *items, tt_job *j, tt_amendment *a)
+{
+    tt_delivery_stop(j);
+    pthread_mutex_lock(&j->lock);
+    tt_amendment_apply(a, &j->def);
+    j->gate.filled_ms = 0;
+    j->record_dirty = true;
+    pthread_mutex_unlock(&j->lock);
+    tt_any_jobs_changed(&items->any); /* another priority, perhaps */
+}
+
+static tt_rc repair_live(tt_items *items, const tt_job_start *start, tt_amendment *a, tt_job *live, tt_err *err)
 {
     tt_claim *done = NULL;
-    TT_TRY(same_files(&j->def, d, err));
-    if (why_broken(j, NULL) != TT_OK)
-        TT_TRY(reopen(items, j, err));
-    tt_job *live = tt_items_peek(items, start->name);
-    tt_assert(live);
+    bool stores = start->has_token || a->changes;
+    if (a->changes)
+        amend(items, live, a);
     pthread_mutex_lock(&live->lock);
     tt_leases_void(live);
     take_token(items, start, &live->def);
@@ -385,7 +398,20 @@ static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definit
     pthread_mutex_unlock(&live->lock);
     tt_claims_finish(done);
     tt_delivery_allow(live);
-    tt_rc rc = start->has_token ? tt_ledger_run(items->env.ledger, store_all, live, err) : TT_OK;
+    return stores ? tt_ledger_run(items->env.ledger, store_all, live, err) : TT_OK;
+}
+
+static tt_rc repair(tt_items *items, const tt_job_start *start, const tt_definition *d, tt_job *j, tt_err *err)
+{
+    tt_amendment a = {0};
+    TT_TRY(same_files(&j->def, d, err));
+    TT_TRY(tt_amend(&j->def, d, &a, err));
+    tt_rc rc = why_broken(j, NULL) == TT_OK ? TT_OK : reopen(items, j, err);
+    tt_job *live = tt_items_peek(items, start->name);
+    tt_assert(live);
+    if (rc == TT_OK)
+        rc = repair_live(items, start, &a, live, err);
+    tt_amendment_deinit(&a);
     uint64_t retried;
     if (rc == TT_OK && json_is_true(json_object_get(start->metadata, "retry_errors")))
         rc = tt_items_retry(items, start->name, NULL, 0, &retried, err);
@@ -569,8 +595,10 @@ static tt_rc clean_locked(tt_items *items, tt_job *j, bool output, tt_err *err)
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
     bool remove = output && tt_job_has_writer(j);
-    if (remove)
+    if (remove) {
         tt_delivery_stop(j);
+        tt_job_discard_part(j);
+    }
     tt_rc rc = tt_ledger_run(items->env.ledger, remove ? remove_output : store_all, j, err);
     if (remove)
         tt_delivery_allow(j);

@@ -204,6 +204,7 @@ void tt_delivery_committed(tt_job *j)
     pthread_mutex_lock(&j->lock);
     d->now = d->next;
     d->replaces = false;
+    d->prepared = (tt_append_mark){0};
     if (d->dropping) {
         d->now.bytes = 0;
         j->output_known = false;
@@ -222,6 +223,7 @@ void tt_delivery_rolled_back(tt_job *j) { j->delivery.ending = j->delivery.dropp
 void tt_delivery_restart(tt_job *j)
 {
     j->delivery.now = (tt_delivered){0};
+    j->delivery.prepared = (tt_append_mark){0};
     j->delivery.ending = false;
 }
 
@@ -249,6 +251,7 @@ static void take_spec(delivery *d)
     tt_job_sink_spec(j, &d->spec);
     d->spec.base = j->delivery.base;
     d->spec.last = j->delivery.now.last;
+    d->spec.prepared = j->delivery.prepared;
     d->spec.replaces = j->delivery.replaces;
     if (j->writer_state)
         tt_buf_cstr_put(&d->writer_state, j->writer_state);
@@ -315,6 +318,35 @@ static tt_rc fill_sink(delivery *d, tt_sink *sink, tt_err *err)
     return rc;
 }
 
+typedef struct {
+    tt_job *j;
+    tt_append_mark mark, earlier;
+    bool is_earlier; /* the target is what the attempt before prepared */
+} prepared;
+
+static tt_rc prepared_apply(void *arg, tt_txn *txn, tt_err *err)
+{
+    const prepared *p = arg;
+    tt_txn_enlist(txn, &p->j->part);
+    pthread_mutex_lock(&p->j->lock);
+    p->j->delivery.prepared = p->mark;
+    if (p->is_earlier)
+        p->j->delivery.now.last = p->earlier;
+    p->j->head_dirty = true;
+    pthread_mutex_unlock(&p->j->lock);
+    return TT_OK;
+}
+
+/* The ledger knows what the target is going to be before it is: after a crash in between it is told from a file of somebody else's, whatever has
+ * come to the job since. */
+static tt_rc commit_file(delivery *d, tt_sink *sink, tt_append_mark *ret, tt_err *err)
+{
+    prepared p = {.j = d->j, .earlier = d->spec.prepared};
+    TT_TRY(tt_sink_prepare(sink, &p.mark, &p.is_earlier, err));
+    TT_TRY(tt_ledger_run(d->j->env->ledger, prepared_apply, &p, err));
+    return tt_sink_commit(sink, d->to, ret, err);
+}
+
 static tt_rc convert(delivery *d, tt_err *err)
 {
     tt_sink *sink = NULL;
@@ -324,7 +356,7 @@ static tt_rc convert(delivery *d, tt_err *err)
     if (rc == TT_OK && asked_to_stop(d->j))
         rc = stopped(err);
     if (rc == TT_OK)
-        rc = tt_sink_commit(sink, d->to, &e.last, err);
+        rc = commit_file(d, sink, &e.last, err);
     tt_sink_close(sink);
     return rc == TT_OK ? tt_ledger_run(d->j->env->ledger, ended_apply, &e, err) : rc;
 }
@@ -669,6 +701,7 @@ json_t *tt_delivery_to_json(const tt_job *j)
     json_t *out = json_pack("{s:b,s:b,s:I}", "ended", is.ended, "replaces", d->replaces && !d->ending, "delivered", d->dropping ? (json_int_t)0 : (json_int_t)is.bytes);
     put_mark(out, "base_len", "base_hash", &d->base);
     put_mark(out, "last_len", "last_hash", &is.last);
+    put_mark(out, "prepared_len", "prepared_hash", j->removing || d->ending ? &none.last : &d->prepared);
     return out;
 }
 
@@ -678,6 +711,7 @@ void tt_delivery_from_json(tt_job *j, const json_t *state)
     d->now.ended = json_is_true(json_object_get(state, "ended"));
     d->now.bytes = (uint64_t)json_integer_value(json_object_get(state, "delivered"));
     d->now.last = get_mark(state, "last_len", "last_hash");
+    d->prepared = get_mark(state, "prepared_len", "prepared_hash"); /* none in older ledgers */
     d->replaces = json_is_true(json_object_get(state, "replaces"));
     d->base = get_mark(state, "base_len", "base_hash");
 }

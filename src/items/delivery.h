@@ -35,6 +35,7 @@ typedef struct {
     /* persisted in the head */
     tt_delivered now;
     bool replaces;          /* what lies at the target gives way */
+    tt_append_mark prepared;/* of a file that is about to be swapped in, or was, when a crash came in between; length 0: none */
     tt_append_mark base;    /* of the file that was there when the journal was made: it stays in front */
     /* not persisted */
     bool running, stop;

@@ -156,6 +156,15 @@ void tt_job_remove_journal(tt_job *j)
     j->output = NULL;
 }
 
+void tt_job_discard_part(tt_job *j)
+{
+    tt_sink_spec spec;
+    if (!tt_job_is_journaled(j) || !j->def.journal || !j->def.output_real)
+        return;
+    tt_job_sink_spec(j, &spec);
+    tt_sink_discard(j->delivery.row, &spec);
+}
+
 tt_rc tt_job_remove_target(tt_job *j, tt_err *err)
 {
     TT_FD_AUTO int dir = -1;

@@ -21,6 +21,8 @@ tt_rc tt_job_find_sink(struct tt_job *j, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_job_create_journal(struct tt_job *j, bool overwrite, tt_err *err) TT_MUST_CHECK;
 /* Gives up the journal of a job that did not come to be, or is gone. */
 void tt_job_remove_journal(struct tt_job *j);
+/* With its delivery stopped: what a killed attempt to make the target left beside it. */
+void tt_job_discard_part(struct tt_job *j);
 /* Deletes the target file (missing is fine). */
 tt_rc tt_job_remove_target(struct tt_job *j, tt_err *err) TT_MUST_CHECK;
 /* With the lock held. TT_CONFLICT: all results are in a target that takes no more (a Parquet file), so received items cannot be asked for again. */

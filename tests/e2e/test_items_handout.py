@@ -368,3 +368,38 @@ def test_a_lease_that_runs_out_halves_the_batch(wire):
     assert len(wire.post("/v1/jobs/j/claim", worker="w", lease="100ms").json()["items"]) == 12, "16 are wanted, 12 are there"
     until(lambda: wire.job("j")["served"] == 0, "the end of the lease")
     assert len(wire.post("/v1/jobs/j/claim", worker="w").json()["items"]) == 8
+
+
+# ---- a repair may change how a job hands out ----
+
+
+def test_a_repair_changes_the_rules_that_it_may(wire, server):
+    wire.create("j", "in.jsonl", "out.jsonl", max_in_flight=5, lease="90s")
+    assert len(wire.claim("j", 100)["items"]) == 5
+    body = {"name": "j", "input": "in.jsonl", "output": "out.jsonl", "cont": True}
+    made = wire.post("/v1/jobs", {**body, "max_in_flight": 12, "rate": "1000/s", "priority": 7, "max_attempts": 9})
+    assert made.status in (200, 201), made
+    seen = wire.job("j")
+    assert (seen["max_in_flight"], seen["rate_limit"], seen["priority"], seen["max_attempts"], seen["lease_ms"]) == (12, "1000/s", 7, 9, 90000)
+    assert len(wire.claim("j", 100)["items"]) == 12
+    server.kill_server()
+    again = wire.job("j")
+    assert {k: again[k] for k in ("max_in_flight", "rate_limit", "priority", "max_attempts", "lease_ms")} == {
+        k: seen[k] for k in ("max_in_flight", "rate_limit", "priority", "max_attempts", "lease_ms")}
+    assert wire.post("/v1/jobs", {**body, "lease": "20s"}).status in (200, 201)
+    assert wire.job("j")["lease_ms"] == 20000 and wire.job("j")["max_in_flight"] == 12
+    assert wire.post("/v1/jobs", {**body, "max_in_flight": 12, "priority": 7, "rate": "1000/s", "max_attempts": 9, "lease": "20s", "cont": False}).status == 200
+
+
+@pytest.mark.parametrize("members, word", [({"overlap": 2}, "overlap 1"), ({"key": "n"}, "key null"), ({"order": "input"}, 'order "arrival"'), ({"types": "text"}, 'types "infer"'),
+                                           ({"overwrite": True}, "overwrite false"), ({"reader": "CsvReader"}, "reader `JsonlReader`"), ({"rate": "no"}, "rate` must be")])
+def test_a_repair_says_what_it_cannot_change(wire, members, word):
+    wire.create("j", "in.jsonl", "out.jsonl", reader="JsonlReader")
+    wire.claim("j", 5)
+    body = {"name": "j", "input": "in.jsonl", "output": "out.jsonl", "cont": True, "priority": 3}
+    answer = wire.post("/v1/jobs", {**body, **members})
+    assert answer.status in (400, 409) and word in answer.json()["detail"], answer
+    seen = wire.job("j")
+    assert seen["served"] == 5 and seen["priority"] == 0, "nothing was changed"
+    assert wire.post("/v1/jobs", {**body, "overlap": 1, "key": None, "order": "arrival", "overwrite": False}).status in (200, 201)
+    assert wire.job("j")["priority"] == 3

@@ -94,6 +94,61 @@ def test_every_call_may_fail(tutti, call, what, is_long, monkeypatch):
         nth += 1 if is_long else 1 + 2 * nth
 
 
+def killed_behind_the_rename(tutti, output, order):
+    """A job that was killed when its output had its name already and the ledger did not know: the fsync of the directory is where."""
+    for nth in range(1, 40):
+        t = tutti(start=False, env={"TUTTI_FAULT": "fsync:%d:kill" % nth}, args=["--log-level", "error"])
+        write_input(t)
+        try:
+            t.start()
+            work(t, random.Random(1), output, order)
+        except AssertionError:
+            pass
+        if t.process:
+            t.kill()
+        journals = list((t.data / "journal").iterdir()) if (t.data / "journal").exists() else []
+        if (t.cwd / output).exists() and journals:
+            return t
+    raise AssertionError("no fsync is behind the rename")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("output, order", [("out.jsonl.gz", "arrival"), ("out.jsonl", "input")])
+def test_what_comes_after_a_kill_behind_the_rename_is_added(tutti, output, order, monkeypatch):
+    """The target is then neither what was there before nor what the journal would make now."""
+    with monkeypatch.context() as patch:
+        patch.setattr(tutti_process, "LIMIT_S", 2.0)
+        t = killed_behind_the_rename(tutti, output, order)
+    size = (t.cwd / output).stat().st_size
+    for again in range(2):
+        t.restart(env={"TUTTI_FAULT": "rename:1+:EIO"})
+        until(lambda: "trouble" in t.get("/v1/jobs/j").json, "the conversion fails", 60)
+        assert ask(t, "POST", "/v1/jobs/j/redo", {"ids": [7 + again]}) == {"schema": 1, "redone": 1}
+        batch = ask(t, "POST", "/v1/jobs/j/claim?n=25")
+        assert [i for i, _ in batch["items"]] == [7 + again]
+        assert ask(t, "POST", "/v1/jobs/j/results", [[7 + again, {"id": COUNT + again}]])["accepted"] == 1
+        until(lambda: "trouble" in t.get("/v1/jobs/j").json, "the conversion fails again", 60)
+        t.kill()
+        assert (t.cwd / output).stat().st_size == size
+    t.restart(env={})
+    until(lambda: t.get("/v1/jobs/j").json["status"] == "COMPLETE", "the job is complete", 60)
+    data = (t.cwd / output).read_bytes()
+    ids = [json.loads(line)["id"] for line in (gzip.decompress(data) if output.endswith(".gz") else data).splitlines()]
+    assert sorted(ids) == list(range(COUNT + 2))
+
+
+@pytest.mark.parametrize("how", ["delete", "clean"])
+def test_a_deleted_job_leaves_no_part_behind(tutti, how):
+    """An attempt to make the output was cut off, and the job is given up before the next one."""
+    t = tutti(env={"TUTTI_FAULT": "rename:1+:EIO,unlink:1:EIO"}, args=["--log-level", "error"])
+    write_input(t)
+    assert not work(t, random.Random(2), "out.jsonl.gz", "arrival")
+    until(lambda: "trouble" in t.get("/v1/jobs/j").json, "the conversion fails", 60)
+    answer = t.request("DELETE", "/v1/jobs/j") if how == "delete" else t.post("/v1/jobs/j/clean?output=true")
+    assert answer.status == 200, answer
+    assert {p.name for p in t.cwd.iterdir()} == {"in.jsonl", "d"}
+
+
 @pytest.mark.timeout(600)
 def test_kills_at_random_moments(tutti, is_long):
     seed = int(os.environ.get("TUTTI_TEST_SEED") or random.randrange(10**6))
