@@ -1,25 +1,22 @@
 """Fetches a report over HTTP: logs in, downloads pages or links, unpacks, and shapes the records for the storage."""
 
-import csv
-import gzip
 import http.cookiejar
-import io
 import json
 import re
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import zipfile
 from datetime import datetime, timedelta
 from typing import Literal
 
+from _report import MOST_BYTES, Report, fill, member, unpack
+
 TRIES = 4
 MOST_PAGES = 10000
-MOST_BYTES = 1 << 30
 
 
-class HttpReport:
+class HttpReport(Report):
     """Fetches a report over HTTP and stores its records."""
 
     def __init__(self, url: str, storage: dict = None, start_date: datetime = None, end_date: datetime = None, per_day: bool = False,
@@ -38,10 +35,7 @@ class HttpReport:
         count = 0
         for values in self.periods():
             for text in self.downloads(values):
-                rows = [row for row in map(self.shape, self.parse(text)) if row is not None]
-                self.store(rows)
-                count += len(rows)
-                self.count("records", len(rows))
+                count += self.give(self.shaped(self.parse(text)))
         self.update("data retrieval", "completed")
         return count > 0
 
@@ -122,91 +116,3 @@ class HttpReport:
             if not following:
                 return
             url, params = urllib.parse.urljoin(url, str(following)), {}
-
-    # ---- records ----
-
-    def parse(self, data):
-        text = unpack(data).decode("utf-8-sig")
-        kind = self.format
-        if kind == "auto":
-            kind = "json" if text.lstrip()[:1] in ("[", "{") else "csv"
-        if kind == "csv":
-            yield from csv.DictReader(io.StringIO(text, newline=""), fieldnames=self.columns or None, delimiter=self.delimiter, restkey="_rest")
-            return
-        found = map(json.loads, filter(None, text.splitlines())) if kind == "jsonl" else member(json.loads(text), self.records)
-        if not hasattr(found, "__iter__") or isinstance(found, (dict, str)):
-            raise ValueError("no list of records at `%s`" % self.records)
-        for record in found:
-            yield dict(zip(self.columns, record)) if isinstance(record, list) else dict(record)
-
-    def shape(self, row):
-        """Renamed, filtered, with what is derived; None: left out."""
-        row.pop("_rest", None)
-        row = {self.rename.get(name, name): value for name, value in row.items()}
-        if not all(fits(row.get(condition["column"]), condition) for condition in self.filters):
-            return None
-        for name, how in self.derive.items():
-            row[name] = derived(row, how)
-        for name, factor in self.multiply.items():
-            row[name] = float(row[name]) * float(factor)
-        for name in self.lower:
-            row[name] = str(row[name]).lower()
-        for name, which in self.maps.items():
-            row[name] = self.convert(which, row[name])
-        row.update(self.constants)
-        return {name: row.get(name) for name in self.keep} if self.keep else row
-
-    def convert(self, which, value):
-        from tutti.program import conversion
-        if not hasattr(self, "_maps"):
-            self._maps = {}
-        if which not in self._maps:
-            self._maps[which] = conversion(which)
-        return self._maps[which](value)
-
-
-def fill(text, values):
-    """{date} and the like; other braces stay."""
-    return re.sub(r"\{(\w+)\}", lambda m: str(values[m[1]]) if m[1] in values else m[0], str(text))
-
-
-def unpack(data):
-    """Zip (the last member), gzip, or as it is; a bomb is refused."""
-    if data[:4] == b"PK\x03\x04":
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            source = archive.open(archive.infolist()[-1])
-            plain = source.read(MOST_BYTES + 1)
-    elif data[:2] == b"\x1f\x8b":
-        with gzip.open(io.BytesIO(data)) as source:
-            plain = source.read(MOST_BYTES + 1)
-    else:
-        return data
-    if len(plain) > MOST_BYTES:
-        raise ValueError("the download is larger than %d bytes when it is unpacked" % MOST_BYTES)
-    return plain
-
-
-def member(value, path):
-    for name in filter(None, (path or "").split(".")):
-        value = value[int(name)] if isinstance(value, list) else value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def fits(value, condition):
-    """{"column": c, "equals"|"not"|"matches"|"above"|"below": x}, several together."""
-    checks = {
-        "equals": lambda x: value == x, "not": lambda x: value != x, "matches": lambda x: re.search(x, str(value), re.I) is not None,
-        "above": lambda x: float(value) > x, "below": lambda x: float(value) < x,
-    }
-    unknown = set(condition) - set(checks) - {"column"}
-    if unknown:
-        raise ValueError("a filter knows equals, not, matches, above and below, not %s" % ", ".join(sorted(unknown)))
-    return all(checks[name](x) for name, x in condition.items() if name != "column")
-
-
-def derived(row, how):
-    """A text with {columns}, or {"column": c, "pattern": p, "to": "\\1-\\2", "otherwise": x}."""
-    if isinstance(how, str):
-        return fill(how, row)
-    match = re.search(how["pattern"], str(row.get(how["column"], "")))
-    return match.expand(how.get("to", r"\1")) if match else how.get("otherwise", "")

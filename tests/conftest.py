@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
 from redis_process import Redis
+import mail_server as mail
 import sql_servers
 from tutti_process import ROOT, Tutti, binary
 
@@ -105,6 +106,18 @@ def _database(kind: Any, program: str) -> Iterator[sql_servers.Server]:
     if not sql_servers.find(program):
         pytest.skip("no %s: script/setup installs it" % program)
     server = kind()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mail_server() -> Iterator[mail.MailServer]:
+    """A Dovecot for all tests of the session; each has users of its own."""
+    if not Path(mail.PROGRAM).exists():
+        pytest.skip("no dovecot: script/setup installs it")
+    server = mail.MailServer()
     try:
         yield server.start()
     finally:

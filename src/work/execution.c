@@ -6,6 +6,7 @@
 #include "vault/aws.h"
 #include "work/kinds.h"
 #include "work/program_run.h"
+#include "work/program_state.h"
 #include "work/runner.h"
 #include "work/storage.h"
 
@@ -354,6 +355,8 @@ static tt_rc run_and_store(tt_kind_call *call, const tt_program_job *job, const 
     tt_rc rc = tt_program_run(job, a, &report, err);
     if (rc == TT_OK)
         rc = store(s, &report, opened, a, err);
+    if (rc == TT_OK)
+        rc = tt_program_state_keep(tt_program_state_dir(env), job->file->name, report.remember, err);
     if (rc == TT_OK)
         rc = put_tree(call->result, outcome_of(&report), err);
     hide_secrets(call->result, true);

@@ -19,7 +19,7 @@ struct tt_program_env {
     tt_arena arena;
     TT_VEC(tt_str) dirs;
     TT_VEC(override_row) overrides;
-    const char *own_dir, *maps_dir, *spool_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
+    const char *own_dir, *maps_dir, *state_dir, *spool_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
     int64_t timeout_ms;
     uint64_t memory_bytes;
 };
@@ -29,6 +29,7 @@ const char *tt_program_own_dir(const tt_program_env *env) { return env->own_dir;
 const char *tt_program_cache_dir(const tt_program_env *env) { return env->cache_dir; }
 const char *tt_program_spool_dir(const tt_program_env *env) { return env->spool_dir; }
 const char *tt_program_maps_dir(const tt_program_env *env) { return env->maps_dir; }
+const char *tt_program_state_dir(const tt_program_env *env) { return env->state_dir; }
 const char *tt_program_include_dir(const tt_program_env *env) { return env->include_dir; }
 int64_t tt_program_default_timeout_ms(const tt_program_env *env) { return env->timeout_ms; }
 uint64_t tt_program_default_memory_bytes(const tt_program_env *env) { return env->memory_bytes; }
@@ -109,6 +110,7 @@ static tt_rc fill_env(tt_program_env *env, const tt_options *o, tt_err *err)
     add_dir(env, env->own_dir = tt_arena_printf(&env->arena, "%s/programs", data ? data : "."));
     add_dir(env, find_part(env, "share/tutti/programs", "programs"));
     env->maps_dir = tt_arena_printf(&env->arena, "%s/maps", data ? data : ".");
+    env->state_dir = tt_arena_printf(&env->arena, "%s/state", data ? data : ".");
     env->spool_dir = tt_arena_printf(&env->arena, "%s/cache", data ? data : ".");
     env->cache_dir = tt_arena_printf(&env->arena, "%s/cache/programs", data ? data : ".");
     env->include_dir = find_part(env, "include/tutti/program.h", "include/tutti/program.h");
@@ -118,7 +120,7 @@ static tt_rc fill_env(tt_program_env *env, const tt_options *o, tt_err *err)
     env->timeout_ms = tt_option_int(o, "programs.timeout");
     env->memory_bytes = (uint64_t)tt_option_int(o, "programs.memory");
     char *header = tt_arena_dup(&env->arena, tt_str_of(env->include_dir));
-    if (!env->own_dir || !env->maps_dir || !env->spool_dir || !env->cache_dir || !env->python || !env->compiler || !header)
+    if (!env->own_dir || !env->maps_dir || !env->state_dir || !env->spool_dir || !env->cache_dir || !env->python || !env->compiler || !header)
         return tt_fail(err, TT_NOMEM, "out of memory");
     header[strlen(header) - strlen("/tutti/program.h")] = '\0';
     env->include_dir = header;

@@ -2,7 +2,7 @@
 
 void tt_program_report_deinit(tt_program_report *r)
 {
-    json_t **const trees[] = {&r->progress, &r->counters, &r->datasets, &r->result, &r->storage};
+    json_t **const trees[] = {&r->progress, &r->counters, &r->datasets, &r->result, &r->storage, &r->remember};
     for (size_t i = 0; i < TT_COUNT(trees); i++) {
         json_decref(*trees[i]);
         *trees[i] = NULL;
@@ -122,6 +122,20 @@ static const char *take_storage(tt_program_report *r, json_t *value)
     return NULL;
 }
 
+static const char *take_remember(tt_program_report *r, json_t *value)
+{
+    const char *name;
+    json_t *kept;
+    if (!json_is_object(value))
+        return "`remember` is no object";
+    json_object_foreach(value, name, kept) {
+        if (!has_room(&r->remember, name))
+            return "too much to remember, or a name that is too long";
+        json_object_set(r->remember, name, kept);
+    }
+    return NULL;
+}
+
 static const char *take_error(tt_program_report *r, json_t *value)
 {
     if (!json_is_string(value))
@@ -147,7 +161,7 @@ static const struct {
     const char *(*take)(tt_program_report *r, json_t *value); /* NULL: taken; else what is wrong */
 } members[] = {
     {"progress", take_progress}, {"counters", take_counters}, {"result", take_result}, {"rows", take_rows},
-    {"storage", take_storage},   {"error", take_error},       {"end", take_end},
+    {"storage", take_storage},   {"error", take_error},       {"end", take_end},       {"remember", take_remember},
 };
 
 /* ---- lines ---- */

@@ -5,6 +5,7 @@
  *   {"result":ANY}                      kept with the task; the last one counts
  *   {"rows":[{...},...]}                records for the storage
  *   {"storage":{"type":...}}            where they go, when it is not what the request said
+ *   {"remember":{"last":5}}             what the next run of the program finds, kept once the records are stored (program_state.h)
  *   {"error":"text"}                    why it is about to fail
  *   {"end":0}                           only from C programs, whose process goes on: the value that run() gave
  *
@@ -20,7 +21,7 @@
 enum { TT_REPORT_LINE_BYTES = 8 * 1024 * 1024, TT_REPORT_ENTRIES = 200, TT_REPORT_TEXT_BYTES = 4096, TT_REPORT_RESULT_BYTES = 1024 * 1024 };
 
 typedef struct tt_program_report {
-    json_t *progress, *counters, *datasets, *result, *storage; /* NULL: nothing said */
+    json_t *progress, *counters, *datasets, *result, *storage, *remember; /* NULL: nothing said */
     char error[512];          /* "" : none */
     bool ended;
     int64_t end;              /* valid when ended */

@@ -19,6 +19,8 @@ static void fill_env(const char **env, const tt_program_job *job, tt_arena *aren
     size_t n = 0;
     if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_EXECUTION=%s", job->id)))
         n++;
+    if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_STATE_FILE=%s/%s.json", tt_program_state_dir(job->env), job->file->name)))
+        n++;
     if ((env[n] = tt_arena_printf(arena, "TUTTI_MAPS_DIR=%s", tt_program_maps_dir(job->env))))
         n++;
     env[tt_program_blank_env(env, n, arena)] = NULL;

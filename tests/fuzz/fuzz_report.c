@@ -15,7 +15,7 @@ static void check_bounds(const tt_program_report *r)
 {
     const char *name;
     json_t *value;
-    tt_assert(json_object_size(r->progress) <= TT_REPORT_ENTRIES && json_object_size(r->counters) <= TT_REPORT_ENTRIES && json_object_size(r->datasets) <= 2);
+    tt_assert(json_object_size(r->progress) <= TT_REPORT_ENTRIES && json_object_size(r->counters) <= TT_REPORT_ENTRIES && json_object_size(r->datasets) <= 2 && json_object_size(r->remember) <= TT_REPORT_ENTRIES);
     json_object_foreach(r->progress, name, value)
         tt_assert(!json_is_string(value) || json_string_length(value) <= TT_REPORT_TEXT_BYTES);
     json_object_foreach(r->counters, name, value)
@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         tt_program_report_feed(&b, tt_str_slice((tt_str){(const char *)data, size}, at, at + step));
     tt_program_report_end(&a);
     tt_program_report_end(&b);
-    tt_assert(same(a.progress, b.progress) && same(a.counters, b.counters) && same(a.datasets, b.datasets) && same(a.result, b.result) && same(a.storage, b.storage));
+    tt_assert(same(a.progress, b.progress) && same(a.counters, b.counters) && same(a.datasets, b.datasets) && same(a.result, b.result) && same(a.storage, b.storage) && same(a.remember, b.remember));
     tt_assert(rows_a == rows_b && a.bad_lines == b.bad_lines && a.ended == b.ended && strcmp(a.error, b.error) == 0 && a.revision == b.revision);
     check_bounds(&a);
     tt_program_report_deinit(&a);

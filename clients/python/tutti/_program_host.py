@@ -49,6 +49,7 @@ def load(path):
     """The file as a module. `platforms` is a package of the file's own folder, in which our base_platform stands."""
     name = os.path.splitext(os.path.basename(path))[0]
     folder = os.path.dirname(os.path.abspath(path))
+    sys.dont_write_bytecode = True  # the folder is watched, and may be somebody else's
     sys.path[0] = folder
     sys.path.insert(1, os.path.dirname(HERE))
     sys.path.append(os.path.join(HERE, "_etlas"))

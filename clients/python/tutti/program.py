@@ -61,6 +61,20 @@ class Program:
         if piece:
             self._say(rows=piece)
 
+    # ---- what the next run of this program shall know ----
+
+    def recall(self, name: str, fallback: Any = None) -> Any:
+        """What an earlier run remembered under this name."""
+        try:
+            with open(os.environ.get("TUTTI_STATE_FILE", os.devnull), encoding="utf-8") as file:
+                return json.loads(file.read() or "{}").get(name, fallback)
+        except FileNotFoundError:
+            return fallback
+
+    def remember(self, name: str, value: Any) -> None:
+        """Kept when this run has ended well and its records are stored, so that a run that came to nothing is forgotten as a whole."""
+        self._say(remember={name: value})
+
 
 def records(rows: Any) -> Iterable[Dict[str, Any]]:
     """Rows of a data frame as dicts, its missing values (NaN, NaT) as None; anything else as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.message
 import re
+import ssl
 from imaplib import IMAP4, IMAP4_SSL
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
@@ -46,9 +47,13 @@ class BasePlatform(Program):
     def _get_mailbox(self) -> IMAP4:
         self.update("login", "accessing")
         host, _, port = self.MAIL_CONFIG["host"].partition(":")
-        mailbox: IMAP4 = IMAP4_SSL(host, int(port or 993), timeout=60)
+        mailbox: IMAP4 = IMAP4_SSL(host, int(port or 993), ssl_context=ssl.create_default_context(), timeout=60)
         self.update("login", "authenticating")
-        mailbox.login(self.MAIL_CONFIG["user"], self.MAIL_CONFIG["password"])
+        user, password = self.MAIL_CONFIG["user"], self.MAIL_CONFIG["password"]
+        if "AUTH=PLAIN" in mailbox.capabilities:  # which takes any letter, where LOGIN takes ASCII
+            mailbox.authenticate("PLAIN", lambda _: ("\0%s\0%s" % (user, password)).encode())
+        else:
+            mailbox.login(user, password)
         mailbox.select("inbox")
         self.update("login", "completed")
         return mailbox
