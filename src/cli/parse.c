@@ -1,5 +1,7 @@
 #include "cli/parse.h"
 
+#include "base/nearest.h"
+
 const tt_flag tt_common_flags[] = {
     {"--help", "-h", .help = "show help for the command"},
     {"--version", "-V", .help = "show the version"},
@@ -151,34 +153,16 @@ static bool is_noun(const tt_command *commands, const char *word)
 
 /* ---- did you mean ---- */
 
-typedef struct {
-    tt_str wanted;
-    const char *best;
-    unsigned distance;
-} guess;
-
-static void guess_offer(guess *g, const char *candidate)
-{
-    tt_str text = tt_str_of(candidate);
-    unsigned distance = tt_str_starts(text, g->wanted) && g->wanted.len > 2 ? 1 : tt_str_distance(g->wanted, text);
-    if (distance < g->distance) {
-        g->best = candidate;
-        g->distance = distance;
-    }
-}
-
-static guess guess_start(tt_str wanted) { return (guess){.wanted = wanted, .distance = wanted.len < 3 ? 2 : 2 + (unsigned)wanted.len / 3}; }
-
-static void guess_flags(guess *g, const tt_command *command)
+static void guess_flags(tt_nearest *g, const tt_command *command)
 {
     for (const tt_flag *f = tt_common_flags; f->name; f++)
-        guess_offer(g, f->name);
+        tt_nearest_offer(g, tt_str_of(f->name));
     for (const tt_flag *f = command ? command->flags : NULL; f && f->name; f++)
         if (f->help)
-            guess_offer(g, f->name);
+            tt_nearest_offer(g, tt_str_of(f->name));
     const tt_option *row;
     for (size_t at = 0; command && (row = tt_command_option(command, &at));)
-        guess_offer(g, row->flag);
+        tt_nearest_offer(g, tt_str_of(row->flag));
 }
 
 static const char *help_of(const tt_command *command, char out[128])
@@ -192,32 +176,32 @@ static const char *help_of(const tt_command *command, char out[128])
 
 static tt_rc unknown_flag(const tt_command *command, tt_str name, tt_err *err)
 {
-    guess g = guess_start(name);
+    tt_nearest g = tt_nearest_start(name);
     guess_flags(&g, command);
     char help[128];
-    if (g.best)
-        return tt_fail(err, TT_USAGE, "unknown flag `%.*s`: did you mean `%s`?", TT_STR_ARG(name), g.best);
+    if (g.best.ptr)
+        return tt_fail(err, TT_USAGE, "unknown flag `%.*s`: did you mean `%.*s`?", TT_STR_ARG(name), TT_STR_ARG(g.best));
     return tt_fail(err, TT_USAGE, "unknown flag `%.*s`: see `%s`", TT_STR_ARG(name), help_of(command, help));
 }
 
 static tt_rc unknown_noun(const tt_command *commands, const char *word, tt_err *err)
 {
-    guess g = guess_start(tt_str_of(word));
+    tt_nearest g = tt_nearest_start(tt_str_of(word));
     for (; !tt_command_is_end(commands); commands++)
-        guess_offer(&g, commands->noun ? commands->noun : commands->verb);
-    if (g.best)
-        return tt_fail(err, TT_USAGE, "unknown command `%s`: did you mean `tutti %s`?", word, g.best);
+        tt_nearest_offer(&g, tt_str_of(commands->noun ? commands->noun : commands->verb));
+    if (g.best.ptr)
+        return tt_fail(err, TT_USAGE, "unknown command `%s`: did you mean `tutti %.*s`?", word, TT_STR_ARG(g.best));
     return tt_fail(err, TT_USAGE, "unknown command `%s`: see `tutti --help`", word);
 }
 
 static tt_rc unknown_verb(const tt_command *commands, const char *noun, const char *word, tt_err *err)
 {
-    guess g = guess_start(tt_str_of(word));
+    tt_nearest g = tt_nearest_start(tt_str_of(word));
     for (; !tt_command_is_end(commands); commands++)
         if (commands->noun && strcmp(commands->noun, noun) == 0)
-            guess_offer(&g, commands->verb);
-    if (g.best)
-        return tt_fail(err, TT_USAGE, "unknown command `%s %s`: did you mean `tutti %s %s`?", noun, word, noun, g.best);
+            tt_nearest_offer(&g, tt_str_of(commands->verb));
+    if (g.best.ptr)
+        return tt_fail(err, TT_USAGE, "unknown command `%s %s`: did you mean `tutti %s %.*s`?", noun, word, noun, TT_STR_ARG(g.best));
     return tt_fail(err, TT_USAGE, "unknown command `%s %s`: see `tutti %s --help`", noun, word, noun);
 }
 

@@ -47,7 +47,7 @@ static void put_label(tt_buf *out, tt_str text, size_t width)
 /* A span of a column's units ("us": microseconds), of plain numbers as it is. */
 static void put_span(tt_buf *out, double span, tt_str unit)
 {
-    static const struct { const char *unit; double ms; } rows[] = {{"ns", 1e-6}, {"us", 1e-3}, {"ms", 1}, {"days", 86400e3}};
+    static const struct { const char *unit; double ms; } rows[] = {{"ns", 1e-6}, {"us", 1e-3}, {"ms", 1}, {"s", 1000}, {"days", 86400e3}};
     char text[TT_TIME_TEXT];
     for (size_t i = 0; i < TT_COUNT(rows); i++)
         if (tt_str_is(unit, rows[i].unit)) {

@@ -134,8 +134,30 @@ static double quantile(const double *sorted, size_t count, double q)
     return i + 1 < count ? sorted[i] + (sorted[i + 1] - sorted[i]) * (at - low) : sorted[i];
 }
 
-static json_t *json_of_durations(const tt_step_result *s)
+/* "95%", "99.9%"; the half is "median", always there. */
+static void set_quantile(json_t *object, double q, double value)
 {
+    char name[32];
+    snprintf(name, sizeof name, "%.10g%%", q * 100);
+    if (q != 0.5)
+        json_object_set_new(object, name, json_of_double(value));
+}
+
+/* What times of the column are counted in; NULL: it is a column of numbers. */
+static const char *unit_of(const tt_plan *plan)
+{
+    static const struct { int64_t ns; const char *name; } rows[] = {{1, "ns"}, {1000, "us"}, {1000000, "ms"}, {1000000000, "s"}, {INT64_C(86400000000000), "days"}};
+    int64_t ns = plan->columns.columns[plan->columns.time].unit_ns;
+    for (size_t i = 0; i < TT_COUNT(rows); i++)
+        if (rows[i].ns == ns)
+            return rows[i].name;
+    return NULL;
+}
+
+static json_t *json_of_durations(const tt_plan *plan, const tt_step_result *s)
+{
+    const tt_funnel *f = &plan->funnel;
+    const char *unit = unit_of(plan);
     size_t n = s->durations.len;
     double *sorted = tt_calloc(n + 1, sizeof *sorted);
     json_t *object = json_pack("{s:I}", "count", (json_int_t)n);
@@ -145,11 +167,15 @@ static json_t *json_of_durations(const tt_step_result *s)
         double sum = 0;
         for (size_t i = 0; i < n; i++)
             sum += sorted[i];
-        static const struct { const char *name; double q; } rows[] = {{"min", 0}, {"25%", 0.25}, {"median", 0.5}, {"75%", 0.75}, {"95%", 0.95}, {"max", 1}};
-        for (size_t i = 0; i < TT_COUNT(rows); i++)
-            json_object_set_new(object, rows[i].name, json_of_double(quantile(sorted, n, rows[i].q)));
+        json_object_set_new(object, "min", json_of_double(sorted[0]));
+        for (size_t i = 0; i < f->quantile_count; i++)
+            set_quantile(object, f->quantiles[i], quantile(sorted, n, f->quantiles[i]));
+        json_object_set_new(object, "median", json_of_double(quantile(sorted, n, 0.5)));
+        json_object_set_new(object, "max", json_of_double(sorted[n - 1]));
         json_object_set_new(object, "mean", json_of_double(sum / (double)n));
     }
+    if (unit)
+        json_object_set_new(object, "unit", json_string(unit));
     free(sorted);
     return object;
 }
@@ -249,7 +275,7 @@ static json_t *json_of_funnel(const tt_query_result *r)
         json_t *step = json_of_counts(r->steps[i].groups, r->steps[i].rows);
         json_object_set_new(step, "aggregations", f->step.given ? json_of_aggregations(r->plan, &f->step, r->steps[i].aggregations) : json_null());
         if (f->time_to_convert && i > 0)
-            json_object_set_new(step, "timeToConvert", json_of_durations(&r->steps[i]));
+            json_object_set_new(step, "timeToConvert", json_of_durations(r->plan, &r->steps[i]));
         json_array_append_new(sequence, step);
     }
     json_object_set_new(funnel, "sequence", sequence);

@@ -2,9 +2,6 @@
 
 #include <math.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include "data/parquet/cell.h"
 
 /* ---- values ---- */
@@ -90,34 +87,81 @@ static tt_filter_range range_of(const tt_filter *f, const tt_literal *value, tt_
     return r;
 }
 
+/* The ranges of a list of values are points, in order: the one that may hold v is the last that does not begin behind it. */
+static size_t count_before(const tt_ready_filter *f, bool is_float, int64_t v, double d)
+{
+    size_t low = 0, high = f->range_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (is_float ? f->ranges[middle].lo_d <= d : f->ranges[middle].lo <= v)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static bool int_holds(const tt_ready_filter *f, int64_t v)
 {
-    bool in = false;
-    for (size_t i = 0; i < f->range_count && !in; i++)
-        in = v >= f->ranges[i].lo && v <= f->ranges[i].hi;
-    return in != f->negated;
+    size_t i = f->range_count > 1 ? count_before(f, false, v, 0) : f->range_count;
+    return (i > 0 && v >= f->ranges[i - 1].lo && v <= f->ranges[i - 1].hi) != f->negated;
 }
 
 static bool double_holds(const tt_ready_filter *f, double v)
 {
-    bool in = false;
-    for (size_t i = 0; i < f->range_count && !in; i++)
-        in = v >= f->ranges[i].lo_d && v <= f->ranges[i].hi_d;
-    return in != f->negated;
+    size_t i = f->range_count > 1 ? count_before(f, true, 0, v) : f->range_count;
+    return (i > 0 && v >= f->ranges[i - 1].lo_d && v <= f->ranges[i - 1].hi_d) != f->negated;
 }
+
+static int by_lo(const void *a, const void *b)
+{
+    int64_t x = ((const tt_filter_range *)a)->lo, y = ((const tt_filter_range *)b)->lo;
+    return (x > y) - (x < y);
+}
+
+static int by_lo_d(const void *a, const void *b)
+{
+    double x = ((const tt_filter_range *)a)->lo_d, y = ((const tt_filter_range *)b)->lo_d;
+    return (x > y) - (x < y);
+}
+
+/* Points only: a number that no cell can hold leaves an empty range, which would be in the way. */
+static void sort_ranges(tt_ready_filter *f, bool is_float)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < f->range_count; i++)
+        if (is_float ? f->ranges[i].lo_d <= f->ranges[i].hi_d : f->ranges[i].lo <= f->ranges[i].hi)
+            f->ranges[kept++] = f->ranges[i];
+    f->range_count = kept;
+    qsort(f->ranges, kept, sizeof *f->ranges, is_float ? by_lo_d : by_lo);
+}
+
+/* in, not in: judged by a search, however long the list is. Of the operators of lists each value counts by itself. */
+static bool is_one_of(const tt_filter *f) { return f->op == TT_OP_IN || f->op == TT_OP_NOT_IN; }
 
 /* ---- texts ---- */
 
-static bool regex_holds(const tt_ready_filter *f, tt_str text)
+static int by_text(const void *a, const void *b) { return tt_str_cmp(*(const tt_str *)a, *(const tt_str *)b); }
+
+static tt_rc sort_texts(tt_ready_filter *f, tt_err *err)
 {
-    return pcre2_match(f->regex, (PCRE2_SPTR)(text.ptr ? text.ptr : ""), text.len, 0, 0, f->regex_data, NULL) >= 0;
+    size_t count = f->filter->value_count;
+    f->texts = tt_calloc(count, sizeof *f->texts);
+    if (!f->texts)
+        return tt_fail(err, TT_NOMEM, "out of memory for a filter");
+    for (size_t i = 0; i < count; i++)
+        f->texts[i] = f->filter->values[i].text;
+    qsort(f->texts, count, sizeof *f->texts, by_text);
+    return TT_OK;
 }
 
 static bool text_holds(const tt_ready_filter *f, tt_str text)
 {
     const tt_filter *x = f->filter;
     if (x->op == TT_OP_REGEX)
-        return regex_holds(f, text);
+        return tt_regex_holds(f->regex, text);
+    if (f->texts)
+        return (bsearch(&text, f->texts, x->value_count, sizeof text, by_text) != NULL) != f->negated;
     bool found = false;
     for (size_t i = 0; i < x->value_count && !found; i++) {
         tt_str value = x->values[i].text;
@@ -129,22 +173,6 @@ static bool text_holds(const tt_ready_filter *f, tt_str text)
     return found != f->negated;
 }
 
-static tt_rc compile_regex(tt_ready_filter *f, tt_err *err)
-{
-    int code;
-    PCRE2_SIZE at;
-    tt_str pattern = f->filter->values[0].text;
-    f->regex = pcre2_compile((PCRE2_SPTR)(pattern.ptr ? pattern.ptr : ""), pattern.len, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code, &at, NULL);
-    if (!f->regex) {
-        PCRE2_UCHAR text[120] = "";
-        pcre2_get_error_message(code, text, sizeof text);
-        return tt_fail(err, TT_UNPROCESSABLE, "the regular expression `%.*s` cannot be read: %s (at byte %zu)", TT_STR_ARG(pattern), (const char *)text, (size_t)at);
-    }
-    (void)pcre2_jit_compile(f->regex, PCRE2_JIT_COMPLETE); /* where the machine has it */
-    f->regex_data = pcre2_match_data_create(1, NULL);
-    return f->regex_data ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for a regular expression");
-}
-
 /* ---- */
 
 tt_rc tt_ready_filter_init(tt_ready_filter *f, const tt_plan *plan, const tt_filter *filter, bool is_float32, tt_err *err)
@@ -154,23 +182,29 @@ tt_rc tt_ready_filter_init(tt_ready_filter *f, const tt_plan *plan, const tt_fil
     *f = (tt_ready_filter){.filter = filter, .column = column};
     f->negated = filter->op == TT_OP_NE || filter->op == TT_OP_NOT_CONTAINS || filter->op == TT_OP_NOT_IN;
     if (filter->op == TT_OP_REGEX)
-        return compile_regex(f, err);
-    if (type == TT_COL_STRING || filter->op >= TT_OP_SIZE_EQ)
+        return tt_regex_new(filter->values[0].text, &f->regex, err);
+    if (filter->op >= TT_OP_SIZE_EQ)
         return TT_OK;
+    if (type == TT_COL_STRING)
+        return is_one_of(filter) ? sort_texts(f, err) : TT_OK;
     f->ranges = tt_calloc(filter->value_count, sizeof *f->ranges);
     if (!f->ranges)
         return tt_fail(err, TT_NOMEM, "out of memory for a filter");
     f->range_count = filter->value_count;
     for (size_t i = 0; i < filter->value_count; i++)
         f->ranges[i] = range_of(filter, &filter->values[i], type, is_float32);
+    if (is_one_of(filter))
+        sort_ranges(f, type == TT_COL_FLOAT);
     return TT_OK;
 }
+
+tt_rc tt_ready_filter_check(const tt_ready_filter *f, tt_err *err) { return f->regex ? tt_regex_check(f->regex, err) : TT_OK; }
 
 void tt_ready_filter_deinit(tt_ready_filter *f)
 {
     free(f->ranges);
-    pcre2_match_data_free(f->regex_data);
-    pcre2_code_free(f->regex);
+    free(f->texts);
+    tt_regex_free(f->regex);
     *f = (tt_ready_filter){0};
 }
 
@@ -181,7 +215,7 @@ static bool holds_as(const tt_ready_filter *f, tt_col_type type, const tt_pq_col
     if (type == TT_COL_FLOAT)
         return double_holds(f, tt_pq_double_at(c, values, i));
     if (c->kind == TT_PQ_UINT64 && ((const uint64_t *)values->fixed)[i] > INT64_MAX) /* above every literal */
-        return int_holds(f, INT64_MAX);
+        return f->negated || f->filter->op == TT_OP_GT || f->filter->op == TT_OP_GE;
     return int_holds(f, tt_pq_int_at(c, values, i));
 }
 

@@ -5,6 +5,7 @@
 
 #include "data/parquet/reader.h"
 #include "query/plan.h"
+#include "query/regex.h"
 
 /* A range of whole numbers and one of doubles, both ends included; negated: outside of it. NaN lies in none. */
 typedef struct {
@@ -16,14 +17,16 @@ typedef struct {
     const tt_filter *filter;
     const tt_query_column *column;
     bool negated;              /* !=, not in, not contains: also true without a value */
-    tt_filter_range *ranges;   /* numbers, dates, bools: one, or one for each value of a list */
+    tt_filter_range *ranges;   /* numbers, dates, bools: one, or one for each value of a list (of in, not in: points in order) */
     size_t range_count;
-    void *regex;               /* pcre2_code */
-    void *regex_data;          /* pcre2_match_data */
+    tt_str *texts;             /* of in, not in: in order */
+    tt_regex *regex;
 } tt_ready_filter;
 
 tt_rc tt_ready_filter_init(tt_ready_filter *f, const tt_plan *plan, const tt_filter *filter, bool is_float32, tt_err *err) TT_MUST_CHECK;
 void tt_ready_filter_deinit(tt_ready_filter *f);
+/* TT_UNPROCESSABLE: a regular expression was given up, and what it said since then is worth nothing. */
+tt_rc tt_ready_filter_check(const tt_ready_filter *f, tt_err *err) TT_MUST_CHECK;
 /* Value i of a flat column, which is not null. */
 bool tt_ready_filter_holds(const tt_ready_filter *f, const tt_pq_column *c, const tt_pq_values *values, uint32_t i);
 /* Row i of a list column's batch. */

@@ -25,8 +25,7 @@ static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memo
 
 static tt_rc add_test(tt_matcher *m, const tt_row_test *test, unsigned bit, tt_err *err)
 {
-    if (bit >= TT_MAX_TESTS)
-        return tt_fail(err, TT_TOO_LARGE, "the query has more than %d conditions and steps: that many can be looked for at once", TT_MAX_TESTS);
+    tt_assert(bit < TT_MAX_TESTS);
     for (size_t i = 0; i < test->count; i++) {
         column_filters *c = &m->columns[test->filters[i].column];
         tt_ready_filter filter = {.filter = &test->filters[i]};
@@ -232,6 +231,13 @@ static void apply_nulls(const column_filters *c, const tt_pq_batch *b, const uin
     }
 }
 
+static tt_rc check_filters(const column_filters *c, tt_err *err)
+{
+    for (size_t k = 0; k < c->filters.len; k++)
+        TT_TRY(tt_ready_filter_check(&c->filters.ptr[k], err));
+    return TT_OK;
+}
+
 tt_rc tt_matcher_apply(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_batch *batch, uint64_t *masks, tt_err *err)
 {
     enum { MOST_ROWS = 4096 };
@@ -255,5 +261,5 @@ tt_rc tt_matcher_apply(tt_matcher *m, uint32_t column, const tt_pq_column *file_
     }
     if (batch->validity)
         apply_nulls(c, batch, before, masks);
-    return TT_OK;
+    return check_filters(c, err);
 }

@@ -7,13 +7,11 @@
 #include "base/vec.h"
 #include "query/plan.h"
 
-enum { TT_MAX_TESTS = 64 };
-
 typedef struct tt_matcher tt_matcher;
 
 /* The tests of all conditions that are used, in their order (a sequence's steps one after another), then those of the funnel's steps, then
  * the two of the retention.
- * TT_TOO_LARGE: more than TT_MAX_TESTS. TT_INVALID: a regular expression that cannot be read. */
+ * At most TT_MAX_TESTS: plan.c. */
 tt_rc tt_matcher_new(const tt_plan *plan, tt_matcher **ret, tt_err *err) TT_MUST_CHECK;
 void tt_matcher_free(tt_matcher *m);
 /* The bit of a condition's (first) test, of the funnel's first step, of the retention's first rows (the next one: those that come again). */

@@ -2,9 +2,11 @@
 
 #include <math.h>
 
+#include "base/nearest.h"
 #include "query/expand.h"
 #include "query/fault.h"
 #include "query/literal.h"
+#include "query/regex.h"
 #include "query/shape.h"
 
 /* A plan in the making: what is const to its readers is not yet. */
@@ -57,10 +59,14 @@ static tt_rc copy_columns(maker *m, const tt_query_columns *from)
 static tt_rc find_column(maker *m, const char *name, uint32_t *ret)
 {
     ptrdiff_t at = tt_query_column_find(&m->plan->columns, tt_str_of(name));
-    if (at < 0)
-        return tt_query_fail(m->err, TT_QUERY_DATASET_MISMATCH, "Column '%.200s' not in dataset", name);
+    char hint[240];
+    tt_nearest near = tt_nearest_start(tt_str_of(name));
     *ret = (uint32_t)at;
-    return TT_OK;
+    if (at >= 0)
+        return TT_OK;
+    for (size_t i = 0; i < m->plan->columns.count; i++)
+        tt_nearest_offer(&near, m->plan->columns.columns[i].name);
+    return tt_query_fail(m->err, TT_QUERY_DATASET_MISMATCH, "Column '%.200s' not in dataset%s", name, tt_nearest_hint(&near, hint, sizeof hint));
 }
 
 static tt_rc use_column(maker *m, const char *name, uint32_t *ret)
@@ -98,6 +104,15 @@ static tt_rc read_one(maker *m, const json_t *value, const tt_query_column *colu
     return ret->text.ptr ? copy_text(m, ret->text, &ret->text) : TT_OK;
 }
 
+/* It is made again wherever it is used: expressions are not shared by threads. */
+static tt_rc check_regex(maker *m, tt_str pattern)
+{
+    tt_regex *regex = NULL;
+    tt_rc rc = tt_regex_new(pattern, &regex, m->err);
+    tt_regex_free(regex);
+    return rc;
+}
+
 static tt_rc read_operand(maker *m, const json_t *value, const tt_query_column *column, const tt_op_row *op, tt_filter *f)
 {
     bool is_list = json_is_array(value);
@@ -110,7 +125,7 @@ static tt_rc read_operand(maker *m, const json_t *value, const tt_query_column *
     for (size_t i = 0; i < f->value_count; i++)
         TT_TRY(read_one(m, is_list ? json_array_get(value, i) : value, column, op->operand, &values[i]));
     f->values = values;
-    return TT_OK;
+    return op->op == TT_OP_REGEX ? check_regex(m, values[0].text) : TT_OK;
 }
 
 static tt_rc read_filter(maker *m, const json_t *filter, tt_filter *f)
@@ -338,11 +353,26 @@ static tt_rc read_breakdown(maker *m, const json_t *breakdown, tt_breakdown *b)
     return tt_query_fail(m->err, TT_QUERY_TYPE_MISMATCH, "Column '%.200s' is of type LIST: a funnel is broken down by one value for each group: use stepAggregations", name);
 }
 
+static tt_rc read_times(maker *m, const json_t *times, tt_funnel *f)
+{
+    static const double usual[] = {0.25, 0.5, 0.75, 0.95};
+    const json_t *list = json_object_get(times, "quantiles");
+    double *quantiles = take(m, TT_MOST_QUANTILES, sizeof *quantiles);
+    if (!quantiles)
+        return no_memory(m);
+    f->time_to_convert = json_is_true(times) || json_is_object(times);
+    f->quantile_count = list ? json_array_size(list) : TT_COUNT(usual);
+    for (size_t i = 0; i < f->quantile_count; i++)
+        quantiles[i] = list ? json_number_value(json_array_get(list, i)) : usual[i];
+    f->quantiles = quantiles;
+    return TT_OK;
+}
+
 static tt_rc read_funnel(maker *m, const json_t *funnel)
 {
     tt_funnel *f = &m->plan->funnel;
     f->given = true;
-    f->time_to_convert = json_is_true(json_object_get(funnel, "timeToConvert"));
+    TT_TRY(read_times(m, json_object_get(funnel, "timeToConvert"), f));
     TT_TRY(read_sequence(m, funnel, &f->sequence));
     if (json_object_get(funnel, "breakdown"))
         TT_TRY(read_breakdown(m, json_object_get(funnel, "breakdown"), &f->breakdown));
@@ -388,6 +418,19 @@ static tt_rc read_retention(maker *m, const json_t *retention)
 
 /* ---- */
 
+/* Each test is a bit of a row's mask. */
+static tt_rc check_test_count(maker *m)
+{
+    const tt_plan *p = m->plan;
+    size_t count = p->funnel.sequence.count + (p->retention.given ? 2 : 0);
+    for (size_t i = 0; i < p->condition_count; i++)
+        if (p->conditions[i].is_used)
+            count += p->conditions[i].kind == TT_CONDITION_SEQUENCE ? p->conditions[i].sequence.count : 1;
+    if (count <= TT_MAX_TESTS)
+        return TT_OK;
+    return tt_query_fail(m->err, TT_QUERY_SCHEMA, "the query has %zu conditions and steps: more than %d conditions and steps cannot be looked for at once", count, TT_MAX_TESTS);
+}
+
 static tt_rc read_query(maker *m, const json_t *query, const tt_query_columns *columns)
 {
     const json_t *part = json_object_get(query, "query"), *funnel = json_object_get(query, "funnel");
@@ -399,6 +442,7 @@ static tt_rc read_query(maker *m, const json_t *query, const tt_query_columns *c
         TT_TRY(read_funnel(m, funnel));
     if (json_object_get(query, "retention"))
         TT_TRY(read_retention(m, json_object_get(query, "retention")));
+    TT_TRY(check_test_count(m));
     return read_timeframe(m, json_object_get(query, "timeframe"));
 }
 

@@ -12,6 +12,8 @@
 #include "query/moment.h"
 #include "query/relation.h"
 
+enum { TT_MAX_TESTS = 64 }; /* conditions that are used, steps, and the two tests of a retention */
+
 /* A literal in the form of its column: INT and DATETIME (in the column's units) i, FLOAT d, BOOL b, STRING text. A FLOAT literal for an INT
  * column stays d with is_float (5.5 fits no int, but `> 5.5` means something). */
 typedef struct {
@@ -85,11 +87,14 @@ typedef struct {
     uint32_t top;          /* 0: not given */
 } tt_breakdown;
 
+enum { TT_MOST_QUANTILES = 20 };
 typedef struct {
     bool given;
     tt_sequence sequence;
     tt_aggregations step, end;
     bool time_to_convert;
+    const double *quantiles; /* of it, each from 0 to 1 */
+    size_t quantile_count;
     tt_breakdown breakdown;
 } tt_funnel;
 

@@ -1,6 +1,7 @@
 #include "query/relation.h"
 
 #include "base/buf.h"
+#include "base/nearest.h"
 #include "query/fault.h"
 
 enum { MAX_DEPTH = 64, MAX_RELATION_BYTES = 64 * 1024 };
@@ -55,12 +56,18 @@ static tt_rc read_name(parser *p)
     while (is_name(peek(p)))
         p->at++;
     tt_str name = tt_str_slice(p->text, start, p->at);
-    for (size_t i = 0; i < json_array_size(p->conditions); i++)
-        if (tt_str_eq_nocase(tt_str_of(json_string_value(json_object_get(json_array_get(p->conditions, i), "name"))), name)) {
+    tt_nearest near = tt_nearest_start(name);
+    char hint[120];
+    for (size_t i = 0; i < json_array_size(p->conditions); i++) {
+        tt_str known = tt_str_of(json_string_value(json_object_get(json_array_get(p->conditions, i), "name")));
+        if (tt_str_eq_nocase(known, name)) {
             emit(p, TT_REL_CONDITION, (uint32_t)i);
             return TT_OK;
         }
-    return tt_query_fail(p->err, TT_QUERY_RELATION, "Condition named %.*s does not exist", TT_STR_ARG(name));
+        if (known.len)
+            tt_nearest_offer(&near, known);
+    }
+    return tt_query_fail(p->err, TT_QUERY_RELATION, "Condition named %.*s does not exist%s", TT_STR_ARG(name), tt_nearest_hint(&near, hint, sizeof hint));
 }
 
 static tt_rc read_or(parser *p, unsigned depth);

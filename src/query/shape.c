@@ -2,8 +2,11 @@
 
 #include <math.h>
 
+#include "base/nearest.h"
 #include "query/fault.h"
-#include "query/ops.h"
+#include "query/plan.h"
+
+enum { MOST_ENTRIES = 1000, MOST_VALUES = 100000 }; /* of conditions, steps, ...; of values behind an operator */
 
 typedef tt_rc check_fn(const json_t *value, tt_err *err);
 
@@ -59,44 +62,60 @@ static tt_rc check_moment(const json_t *value, tt_err *err)
 
 static tt_rc check_number(const json_t *value, tt_err *err) { return json_is_number(value) ? TT_OK : wrong_type(value, "number", err); }
 
-static tt_rc not_one_of(const json_t *value, const char *list, tt_err *err)
+/* near: offered all that it could be. */
+static tt_rc not_one_of(const json_t *value, const char *list, const tt_nearest *near, tt_err *err)
 {
-    char after[256];
-    snprintf(after, sizeof after, " is not one of [%s]", list);
+    char after[512], hint[64];
+    snprintf(after, sizeof after, " is not one of [%s]%s", list, json_is_string(value) ? tt_nearest_hint(near, hint, sizeof hint) : "");
     return tt_query_fail_value(err, TT_QUERY_SCHEMA, "", value, after);
 }
 
-static tt_rc check_op(const json_t *value, tt_err *err)
+/* Operators as messages list them; in targets the comparisons only. */
+static tt_rc check_op_of(const json_t *value, bool is_target, tt_err *err)
 {
-    char list[200] = "";
+    tt_str text = tt_str_of(json_string_value(value));
+    const tt_op_row *row = json_is_string(value) ? tt_op_find(text) : NULL;
+    char list[320] = "";
     size_t len = 0;
-    if (json_is_string(value) && tt_op_find(tt_str_of(json_string_value(value))))
+    tt_nearest near = tt_nearest_start(text);
+    if (row && (row->is_comparison || !is_target))
         return TT_OK;
-    for (size_t i = 0; tt_op_at(i) && len < sizeof list; i++)
-        len += (size_t)snprintf(list + len, sizeof list - len, "%s'%s'", i ? ", " : "", tt_op_at(i)->word);
-    return not_one_of(value, list, err);
+    for (size_t i = 0; (row = tt_op_at(i)) && len < sizeof list; i++) {
+        if (is_target && !row->is_comparison)
+            continue;
+        len += (size_t)snprintf(list + len, sizeof list - len, "%s'%s'", len ? ", " : "", row->word);
+        tt_nearest_offer(&near, tt_str_of(row->word));
+    }
+    return not_one_of(value, list, &near, err);
 }
 
-static tt_rc check_target_op(const json_t *value, tt_err *err)
-{
-    const tt_op_row *row = json_is_string(value) ? tt_op_find(tt_str_of(json_string_value(value))) : NULL;
-    return row && row->is_comparison ? TT_OK : not_one_of(value, "'==', '!=', '>', '>=', '<', '<='", err);
-}
+static tt_rc check_op(const json_t *value, tt_err *err) { return check_op_of(value, false, err); }
+static tt_rc check_target_op(const json_t *value, tt_err *err) { return check_op_of(value, true, err); }
 
 static tt_rc check_aggregation_type(const json_t *value, tt_err *err)
 {
     static const char *const types[] = {"count", "countPerValue", "groupsPerValue", "sumPerValue", "meanPerValue"};
-    for (size_t i = 0; json_is_string(value) && i < TT_COUNT(types); i++)
+    tt_nearest near = tt_nearest_start(tt_str_of(json_string_value(value)));
+    for (size_t i = 0; json_is_string(value) && i < TT_COUNT(types); i++) {
         if (strcmp(json_string_value(value), types[i]) == 0)
             return TT_OK;
-    return not_one_of(value, "'count', 'countPerValue', 'groupsPerValue', 'sumPerValue', 'meanPerValue'", err);
+        tt_nearest_offer(&near, tt_str_of(types[i]));
+    }
+    return not_one_of(value, "'count', 'countPerValue', 'groupsPerValue', 'sumPerValue', 'meanPerValue'", &near, err);
 }
 
 static bool is_scalar(const json_t *value) { return json_is_string(value) || json_is_number(value) || json_is_boolean(value); }
 
+static tt_rc too_long(size_t size, size_t most, tt_err *err)
+{
+    return tt_query_fail(err, TT_QUERY_SCHEMA, "a list of %zu entries is too long: at most %zu are taken", size, most);
+}
+
 static tt_rc check_operand(const json_t *value, tt_err *err)
 {
     bool fits = is_scalar(value) || (json_is_array(value) && json_array_size(value) > 0);
+    if (json_array_size(value) > MOST_VALUES)
+        return too_long(json_array_size(value), MOST_VALUES, err);
     for (size_t i = 0; fits && i < json_array_size(value); i++)
         fits = is_scalar(json_array_get(value, i));
     return fits ? TT_OK : tt_query_fail_value(err, TT_QUERY_SCHEMA, "", value, " is not of type 'string', 'number', 'boolean' or a list of them");
@@ -112,19 +131,32 @@ static const member *find_member(const member *members, const char *name)
     return NULL;
 }
 
+static void hint_member(const member *members, const char *key, char *out, size_t size)
+{
+    tt_nearest near = tt_nearest_start(tt_str_of(key));
+    for (; members->name; members++)
+        tt_nearest_offer(&near, tt_str_of(members->name));
+    tt_nearest_hint(&near, out, size);
+}
+
 static tt_rc check_no_others(const json_t *value, const member *members, tt_err *err)
 {
     TT_BUF_AUTO tt_buf names = {0};
     size_t count = 0;
     const char *key;
+    char hint[64] = "";
     json_t *ignored;
-    json_object_foreach((json_t *)value, key, ignored)
-        if (!find_member(members, key))
-            tt_buf_printf(&names, "%s'%s'", count++ ? ", " : "", key);
+    json_object_foreach((json_t *)value, key, ignored) {
+        if (find_member(members, key))
+            continue;
+        tt_buf_printf(&names, "%s'%s'", count ? ", " : "", key);
+        if (count++ == 0)
+            hint_member(members, key, hint, sizeof hint);
+    }
     if (count == 0)
         return TT_OK;
     tt_str shown = tt_str_slice(tt_buf_view(&names), 0, 240);
-    return tt_query_fail(err, TT_QUERY_SCHEMA, "Additional properties are not allowed (%.*s %s unexpected)", TT_STR_ARG(shown), count == 1 ? "was" : "were");
+    return tt_query_fail(err, TT_QUERY_SCHEMA, "Additional properties are not allowed (%.*s %s unexpected)%s", TT_STR_ARG(shown), count == 1 ? "was" : "were", hint);
 }
 
 static tt_rc check_object(const json_t *value, const member *members, tt_err *err)
@@ -147,6 +179,8 @@ static tt_rc check_array(const json_t *value, check_fn *check, size_t least, tt_
         return wrong_type(value, "array", err);
     if (json_array_size(value) < least)
         return tt_query_fail_value(err, TT_QUERY_SCHEMA, "", value, " is too short");
+    if (json_array_size(value) > MOST_ENTRIES)
+        return too_long(json_array_size(value), MOST_ENTRIES, err);
     for (size_t i = 0; i < json_array_size(value); i++)
         TT_TRY(check(json_array_get(value, i), err));
     return TT_OK;
@@ -274,6 +308,24 @@ static tt_rc check_part(const json_t *value, tt_err *err)
     return check_object(value, members, err);
 }
 
+static tt_rc check_share(const json_t *value, tt_err *err)
+{
+    double share = json_number_value(value);
+    return json_is_number(value) && share >= 0 && share <= 1 ? TT_OK : tt_query_fail_value(err, TT_QUERY_SCHEMA, "", value, " is not a number from 0 to 1");
+}
+
+static tt_rc check_quantiles(const json_t *value, tt_err *err)
+{
+    TT_TRY(check_array(value, check_share, 1, err));
+    return json_array_size(value) <= TT_MOST_QUANTILES ? TT_OK : too_long(json_array_size(value), TT_MOST_QUANTILES, err);
+}
+
+static tt_rc check_times(const json_t *value, tt_err *err)
+{
+    static const member members[] = {{"quantiles", check_quantiles}, {0}};
+    return json_is_object(value) ? check_object(value, members, err) : check_bool(value, err);
+}
+
 static tt_rc check_breakdown(const json_t *value, tt_err *err)
 {
     static const member members[] = {{"column", check_string, true}, {"top", check_top}, {0}};
@@ -283,7 +335,7 @@ static tt_rc check_breakdown(const json_t *value, tt_err *err)
 static tt_rc check_funnel(const json_t *value, tt_err *err)
 {
     static const member members[] = {{"sequence", check_steps, true}, {"maxDuration", check_span}, {"stepAggregations", check_aggregations},
-                                     {"endAggregations", check_aggregations}, {"timeToConvert", check_bool}, {"breakdown", check_breakdown}, {0}};
+                                     {"endAggregations", check_aggregations}, {"timeToConvert", check_times}, {"breakdown", check_breakdown}, {0}};
     return check_object(value, members, err);
 }
 

@@ -1,6 +1,8 @@
 """The demo comes to its end on this machine, and its proof finds what is lost, doubled or damaged."""
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from tutti_process import ROOT, binary
 
 sys.path.insert(0, str(ROOT / "script" / "lib"))
 import demo  # noqa: E402
+import demo_history  # noqa: E402
 
 RECORDS = [{"package": "p", "path": "/a"}, {"package": "p", "path": "/a"}, {"package": "q", "path": "/b", "line": 1, "text": "x\n"}]
 
@@ -45,3 +48,54 @@ def test_the_proof_takes_any_order(tmp_path):
 def test_the_proof_finds(tmp_path, results):
     with pytest.raises(demo.DemoFailed, match="NOT exactly once|no intact record"):
         prove(tmp_path, results)
+
+
+def play_history(*arguments):
+    return subprocess.run([sys.executable, ROOT / "script" / "lib" / "demo_history.py", "--program", binary(), *map(str, arguments)],
+                          capture_output=True, text=True, timeout=110, stdin=subprocess.DEVNULL)
+
+
+def commit(folder, number, day, **files):
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", "-C", str(folder)]
+    subprocess.run([*git, "add", "-A"], check=True)
+    when = "2026-01-%02dT00:00:00Z" % day
+    subprocess.run([*git, "commit", "-q", "-m", str(number)], check=True, env={**os.environ, "GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when})
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git")
+def test_the_history_of_a_clone_is_asked(tmp_path):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    for number, day in enumerate((1, 2, 4)):
+        commit(tmp_path, number, day, **{"f%d" % i: "%d" % min(number, i % 3) for i in range(120)})
+    done = play_history("--root", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "240 events: the history of this clone" in done.stdout and "the same funnel" in done.stdout
+    assert re.search(r"  1  █+ +120  100.0 %\n +2  [█·]+ +80   66.7 %.* median 1d\S*\n +3  [█·]+ +40   33.3 %", done.stdout), done.stdout
+
+
+DPKG_LOG = """2026-01-01 10:00:00 startup archives unpack
+2026-01-01 10:00:01 install curl:amd64 <none> 7.88
+2026-01-01 10:00:01 status half-installed curl:amd64 7.88
+2026-01-01 10:00:02 configure curl:amd64 7.88 <none>
+2026-01-05 09:00:00 upgrade curl:amd64 7.88 7.89
+2026-01-01 10:00:01 install jq:all <none> 1.6
+2026-01-01 10:00:01 configure jq:all 1.6 <none>
+"""
+
+
+def test_or_the_log_of_the_package_manager(tmp_path):
+    (tmp_path / "dpkg.log").write_text(DPKG_LOG)
+    done = play_history("--root", tmp_path, "--log", tmp_path / "dpkg.log")
+    assert done.returncode == 0 and "6 events: the package manager's log" in done.stdout and "the same funnel" in done.stdout, done.stdout + done.stderr
+    nothing = play_history("--root", tmp_path, "--log", tmp_path / "no.log")
+    assert nothing.returncode == 0 and "nothing to ask" in nothing.stdout
+
+
+def test_a_wrong_funnel_is_noticed(tmp_path, monkeypatch):
+    history = demo_history.History("a log", ["install", "configure"], "architecture", list(demo_history.of_packages(DPKG_LOG.splitlines())))
+    assert demo_history.count_by_hand(history) == [2, 1]
+    monkeypatch.setattr(demo_history, "count_by_hand", lambda history: [2, 2])
+    with pytest.raises(demo.DemoFailed, match="counted by hand it is"):
+        demo_history.play(binary(), tmp_path, history, demo.Screen(False))

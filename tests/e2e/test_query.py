@@ -55,7 +55,7 @@ def test_time_to_convert_and_texts(tmp_path):
     (["--group", "user", "--time", "event", "--empty"], 2, "Column event is not numeric"),
     (["--group", "user", "--time", "ts", "-e", "{"], 2, "the query is not JSON"),
     (["--group", "user", "--time", "ts", "-e", '{"blah":1}'], 2, "ValidationError(SCHEMA: Additional properties are not allowed ('blah' was unexpected))"),
-    (["--group", "user", "--time", "ts", "-e", '{"query":{"conditions":[{"filter":["event","regex","("]}]}}'], 2, "the regular expression `(` cannot be read"),
+    (["--group", "user", "--time", "ts", "-e", '{"query":{"conditions":[{"filter":["event","regex","("]}]}}'], 2, "the regular expression '(' cannot be read"),
 ])
 def test_what_is_wrong_is_said(tmp_path, arguments, code, text):
     write(tmp_path / "p.parquet", random_table(random.Random(3), 10, 3, False), random.Random(3))
