@@ -368,7 +368,7 @@ static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, con
 {
     TT_BUF_AUTO tt_buf settings = {0};
     TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
-    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id, .on_report = tell_progress, .arg = a};
+    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .roots = roots, .id = id, .on_report = tell_progress, .arg = a};
     tt_storage *s = tt_storage_new(tt_program_spool_dir(env));
     tt_rc rc = run_and_store(call, &job, opened, s, a, err);
     tt_storage_free(s);

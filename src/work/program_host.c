@@ -9,6 +9,7 @@
 
 #include "base/map.h"
 #include "tutti/program.h"
+#include "work/native.h"
 #include "work/program_c.h"
 
 enum { REPORT_FD = 3, COMMAND_BYTES = 256 * 1024 * 1024 };
@@ -122,6 +123,8 @@ static const tutti_program *load(const char *path)
     const tutti_program *p = tt_map_get(&loaded, tt_str_of(path));
     if (p)
         return p;
+    if (strncmp(path, TT_NATIVE_PREFIX, strlen(TT_NATIVE_PREFIX)) == 0)
+        return tt_native_find(tt_str_of(path + strlen(TT_NATIVE_PREFIX)));
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!object) {
         fprintf(stderr, "%s\n", dlerror());

@@ -1,5 +1,6 @@
 #include "work/program_run.h"
 
+#include "work/native.h"
 #include "work/program_inner.h"
 #include "work/runner.h"
 
@@ -22,6 +23,10 @@ static void fill_env(const char **env, const tt_program_job *job, tt_arena *aren
     if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_STATE_FILE=%s/%s.json", tt_program_state_dir(job->env), job->file->name)))
         n++;
     if ((env[n] = tt_arena_printf(arena, "TUTTI_MAPS_DIR=%s", tt_program_maps_dir(job->env))))
+        n++;
+    if (job->file->kind->is_hosted && (env[n] = tt_native_roots_env(job->roots, arena)))
+        n++;
+    if (job->file->kind->is_hosted && (env[n] = tt_native_data_env(tt_program_data_dir(job->env), arena)))
         n++;
     env[tt_program_blank_env(env, n, arena)] = NULL;
 }
