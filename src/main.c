@@ -108,6 +108,11 @@ static const tt_flag start_flags[] = {
     {"--follow", .help = "wait, and show progress"},
     {NULL},
 };
+static const tt_flag list_flags[] = {
+    {"--limit", "-n", "N", "0", .help = "show at most so many; 0: all"},
+    {"--status", NULL, "STATUS", .help = "only those in this state: IN_PROGRESS, PAUSED, COMPLETE or BROKEN"},
+    {NULL},
+};
 static const tt_flag errors_flags[] = {
     {"--limit", "-n", "N", "1000", .help = "show at most so many; 0: all"},
     {"--reason", NULL, "TEXT", .help = "only those whose reason has this text in it"},
@@ -241,6 +246,9 @@ static const tt_flag query_flags[] = {
     {"--string", "-e", "JSON", .help = "the query itself"},
     {"--empty", .help = "the empty query: how many groups and rows there are"},
     {"--threads", NULL, "N", .help = "files that are worked on at the same time; default: one per core"},
+    {"--export", NULL, "FILE", .help = "write the ids of the groups that match into this file: .parquet or .csv"},
+    {"--export-step", NULL, "N", .help = "instead those of the groups that passed step N of the funnel"},
+    {"--export-dropped", NULL, "N", .help = "instead those that passed the step before N, but not step N"},
     {NULL},
 };
 static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
@@ -284,7 +292,7 @@ static const tt_command commands[] = {
      .example = "source <(tutti completion bash)"},
     {NULL, "man", "Print a manual page.", .flags = man_flags, .operands = page, .fn = tt_cmd_man, .example = "tutti man tutti-job | man -l -"},
 
-    {"job", "list", "List all jobs.", .fn = tt_cmd_job_list},
+    {"job", "list", "List all jobs.", .flags = list_flags, .fn = tt_cmd_job_list},
     {"job", "start", "Start a job.", .flags = start_flags, .operands = new_job, .fn = tt_cmd_job_start,
      .details = "A job that is there already with the same definition is left as it is.",
      .list_title = "Outputs, and what is promised", .list = tt_cmd_list_sinks,

@@ -69,6 +69,56 @@ static void cell_eta(tt_table *t, const json_t *value)
     tt_table_cell(t, tt_str_of(text));
 }
 
+/* ---- pages ---- */
+
+static tt_rc read_limit(tt_cli *cli, int64_t *ret, tt_err *err)
+{
+    TT_TRY(tt_parse_i64(tt_cli_flag(cli, "--limit"), ret, err));
+    return *ret < 0 ? tt_fail(err, TT_USAGE, "--limit must not be negative: 0 shows all") : TT_OK;
+}
+
+static void ask_behind(tt_buf *target, const json_t *next)
+{
+    char number[32];
+    snprintf(number, sizeof number, "%lld", (long long)json_integer_value(next));
+    if (json_is_string(next))
+        tt_buf_query(target, "after", (tt_str){json_string_value(next), json_string_length(next)});
+    else if (json_is_integer(next))
+        tt_buf_query(target, "after", tt_str_of(number));
+}
+
+/* Pages of a list, until limit entries are there (0: all of them). *ret is a document of the same shape as one page. */
+static tt_rc gather(tt_cli *cli, tt_str list, const char *member, int64_t limit, json_t **ret, tt_err *err)
+{
+    enum { PAGE = 1000 };
+    json_t *all = json_array(), *next = NULL;
+    *ret = json_pack("{s:i,s:o}", "schema", 1, member, all);
+    for (int64_t left = limit; *ret; left -= PAGE) {
+        TT_BUF_AUTO tt_buf answer = {0}, target = {0};
+        TT_JSON_AUTO json_t *page = NULL;
+        char count[32];
+        snprintf(count, sizeof count, "%lld", (long long)(limit && left < PAGE ? left : PAGE));
+        tt_buf_str(&target, list);
+        tt_buf_query(&target, "limit", tt_str_of(count));
+        ask_behind(&target, next);
+        TT_TRY(ask(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, &page, err));
+        json_array_extend(all, json_object_get(page, member));
+        json_object_set(*ret, "next", json_object_get(page, "next") ? json_object_get(page, "next") : json_null());
+        next = json_object_get(*ret, "next");
+        if (json_is_null(next) || (limit && left <= PAGE))
+            return TT_OK;
+    }
+    return tt_fail(err, TT_NOMEM, "out of memory");
+}
+
+static tt_rc print_tree(tt_cli *cli, const json_t *tree, tt_err *err)
+{
+    char *text = json_dumps(tree, JSON_COMPACT);
+    tt_rc rc = text ? tt_out_document(cli, tt_str_of(text), err) : tt_fail(err, TT_NOMEM, "out of memory");
+    free(text);
+    return rc;
+}
+
 /* ---- list ---- */
 
 static void list_row(tt_table *t, const json_t *job)
@@ -84,22 +134,35 @@ static void list_row(tt_table *t, const json_t *job)
     tt_table_cell(t, tt_json_member_str(job, "output"));
 }
 
-static tt_rc job_list(tt_cli *cli, tt_err *err)
+static tt_rc print_jobs(tt_cli *cli, const json_t *jobs, tt_err *err)
 {
     static const char *const headings[] = {"NAME", "STATUS", ">DONE", ">TOTAL", ">ERRORS", ">RATE", ">ETA", "OUTPUT", NULL};
-    TT_BUF_AUTO tt_buf answer = {0};
-    TT_JSON_AUTO json_t *root = NULL;
     size_t i;
     json_t *job;
-    TT_TRY(ask(cli, "GET", "/v1/jobs", (tt_str){0}, &answer, &root, err));
-    if (tt_cli_json(cli))
-        return tt_out_document(cli, tt_buf_view(&answer), err);
     tt_table *t = tt_table_new(headings);
-    json_array_foreach(json_object_get(root, "jobs"), i, job)
+    json_array_foreach(jobs, i, job)
         list_row(t, job);
     tt_rc rc = tt_table_print(cli, t, err);
     tt_table_free(t);
     return rc;
+}
+
+static tt_rc job_list(tt_cli *cli, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0};
+    TT_JSON_AUTO json_t *all = NULL;
+    int64_t limit;
+    TT_TRY(read_limit(cli, &limit, err));
+    tt_buf_cstr_put(&target, "/v1/jobs");
+    tt_buf_query(&target, "status", tt_cli_flag(cli, "--status"));
+    TT_TRY(gather(cli, tt_buf_view(&target), "jobs", limit, &all, err));
+    if (tt_cli_json(cli))
+        return print_tree(cli, all, err);
+    TT_TRY(print_jobs(cli, json_object_get(all, "jobs"), err));
+    const json_t *next = json_object_get(all, "next");
+    if (!json_is_null(next))
+        tt_say(cli, "there are more behind `%s`: --limit 0 shows all", json_string_value(next));
+    return TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_job_list, job_list)
 
@@ -184,31 +247,6 @@ TT_CLI_COMMAND(tt_cmd_job_report, job_report)
 
 /* ---- errors ---- */
 
-/* Pages of the list, until limit items are there (0: all of them). *ret is a document of the same shape as one page. */
-static tt_rc gather_errors(tt_cli *cli, int64_t limit, json_t **ret, tt_err *err)
-{
-    enum { PAGE = 1000 };
-    json_t *all = json_array(), *next = NULL;
-    *ret = json_pack("{s:i,s:o}", "schema", 1, "errors", all);
-    for (int64_t left = limit; *ret; left -= PAGE) {
-        TT_BUF_AUTO tt_buf answer = {0}, target = {0};
-        TT_JSON_AUTO json_t *page = NULL;
-        tt_job_target(cli, "/errors", &target);
-        tt_buf_printf(&target, "?limit=%lld", (long long)(limit && left < PAGE ? left : PAGE));
-        if (next)
-            tt_buf_printf(&target, "&after=%lld", (long long)json_integer_value(next));
-        tt_buf_query(&target, "reason", tt_cli_flag(cli, "--reason"));
-        tt_buf_query(&target, "state", tt_cli_flag(cli, "--state"));
-        TT_TRY(ask(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, &page, err));
-        json_array_extend(all, json_object_get(page, "errors"));
-        json_object_set(*ret, "next", json_object_get(page, "next") ? json_object_get(page, "next") : json_null());
-        next = json_object_get(*ret, "next");
-        if (!json_is_integer(next) || (limit && left <= PAGE))
-            return TT_OK;
-    }
-    return tt_fail(err, TT_NOMEM, "out of memory");
-}
-
 static tt_rc print_errors(tt_cli *cli, const json_t *list, tt_err *err)
 {
     static const char *const headings[] = {">ID", "STATE", ">ATTEMPTS", "WORKER", "TIME", "REASON", NULL};
@@ -235,20 +273,18 @@ static tt_rc print_errors(tt_cli *cli, const json_t *list, tt_err *err)
 
 static tt_rc job_errors(tt_cli *cli, tt_err *err)
 {
+    TT_BUF_AUTO tt_buf target = {0};
     TT_JSON_AUTO json_t *all = NULL;
     int64_t limit;
-    TT_TRY(tt_parse_i64(tt_cli_flag(cli, "--limit"), &limit, err));
-    if (limit < 0)
-        return tt_fail(err, TT_USAGE, "--limit must not be negative: 0 shows all");
-    TT_TRY(gather_errors(cli, limit, &all, err));
-    if (tt_cli_json(cli)) {
-        char *text = json_dumps(all, JSON_COMPACT);
-        tt_rc rc = text ? tt_out_document(cli, tt_str_of(text), err) : tt_fail(err, TT_NOMEM, "out of memory");
-        free(text);
-        return rc;
-    }
+    TT_TRY(read_limit(cli, &limit, err));
+    tt_job_target(cli, "/errors", &target);
+    tt_buf_query(&target, "reason", tt_cli_flag(cli, "--reason"));
+    tt_buf_query(&target, "state", tt_cli_flag(cli, "--state"));
+    TT_TRY(gather(cli, tt_buf_view(&target), "errors", limit, &all, err));
+    if (tt_cli_json(cli))
+        return print_tree(cli, all, err);
     TT_TRY(print_errors(cli, json_object_get(all, "errors"), err));
-    if (json_is_integer(json_object_get(all, "next")))
+    if (!json_is_null(json_object_get(all, "next")))
         tt_say(cli, "there are more: --limit 0 shows all");
     return TT_OK;
 }

@@ -116,6 +116,8 @@ tt_rc tt_reader_open(const tt_reader_spec *spec, tt_reader **ret, tt_err *err)
         rc = open_files(r, spec, err);
     if (rc == TT_OK)
         rc = open_row(r, spec->state, err);
+    if (spec->state.len) /* planned already */
+        tt_window_deinit(&r->window);
     if (rc != TT_OK) {
         tt_reader_close(r);
         return rc;
@@ -159,6 +161,8 @@ tt_rc tt_reader_next_block(tt_reader *r, const tt_block *prev, tt_block *ret, tt
         if (next.count)
             break;
     }
+    if (next.count == 0) /* the plan is done; a job may live for long */
+        tt_window_deinit(&r->window);
     *ret = next;
     return TT_OK;
 }

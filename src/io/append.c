@@ -10,6 +10,8 @@
 
 #include "base/sys.h"
 #include "io/fd.h"
+#include "io/handle.h"
+#include "io/taken.h"
 
 enum { TAIL_BYTES = 4096, BUFFER_MIN = 64 << 10, BUFFER_MAX = 1 << 20, OPEN_TRIES = 8, MAX_GENERATIONS = 1000 * 1000 };
 
@@ -31,12 +33,16 @@ typedef struct {
  * A rollback whose cut fails leaves cut_due beside the state: whatever writes next cuts first. */
 typedef enum { CLEAN, STAGED, FLUSHED, FAILED } state;
 
+/* The descriptors are on loan (handle.h) unless something is staged, or was not cut off or synced yet: then they stay. */
 struct tt_append {
+    tt_handle handle;   /* first; of fd, dirfd and the tails */
+    bool in_use;        /* we have pinned it */
     int fd;
     int dirfd;          /* of the file's directory, readable */
     char *path;
     const char *name;   /* inside path */
     uint64_t dev, ino;
+    bool is_taken;      /* listed in taken.h, with this path */
 
     state state;
     uint64_t committed; /* length that the ledger knows */
@@ -47,7 +53,8 @@ struct tt_append {
     bool unsynced;      /* written since the last sync */
     char *buf;
     size_t buf_len, buf_cap;
-    tail committed_tail, staged_tail; /* of the committed length; of committed + written */
+    tail *committed_tail, *staged_tail; /* of the committed length; of committed + written */
+    uint64_t committed_hash; /* of the committed tail, while not in use */
     tt_err error;       /* why FAILED */
 };
 
@@ -58,6 +65,7 @@ static void check(const tt_append *a)
     tt_assert(a->state != FLUSHED || (a->staged > 0 && a->buf_len == 0));
     tt_assert((a->state == FAILED) == (a->error.code != TT_OK));
     tt_assert(!a->cut_due || a->written == 0);
+    tt_assert(a->in_use || a->state == CLEAN || a->state == FAILED);
 }
 
 static void tail_push(tail *t, const char *ptr, size_t len)
@@ -132,6 +140,109 @@ static tt_rc cut(tt_append *a, tt_err *err)
     return TT_OK;
 }
 
+/* --- the descriptors --- */
+
+static tt_rc lock_file(int fd, const char *path, struct stat *ret, tt_err *err);
+static int read_tail(int fd, uint64_t length, tail *ret);
+
+static void close_files(tt_handle *h)
+{
+    tt_append *a = (tt_append *)h;
+    tt_fd_close(&a->fd);
+    tt_fd_close(&a->dirfd);
+    free(a->committed_tail);
+    a->committed_tail = a->staged_tail = NULL;
+}
+
+static tt_rc make_tails(tt_append *a, tt_err *err)
+{
+    a->committed_tail = tt_malloc(2 * sizeof *a->committed_tail);
+    if (!a->committed_tail)
+        return tt_fail(err, TT_NOMEM, "out of memory for the output '%.256s'", a->path);
+    a->staged_tail = a->committed_tail + 1;
+    a->committed_tail->len = a->staged_tail->len = 0;
+    return TT_OK;
+}
+
+static void lend(tt_append *a)
+{
+    tt_handle_opened(&a->handle, 2);
+    a->in_use = true;
+}
+
+static int open_patiently(const char *path, int flags)
+{
+    int fd;
+    do
+        fd = tt_sys.open(path, flags | O_CLOEXEC, 0);
+    while (fd < 0 && tt_handles_make_room(errno));
+    return fd;
+}
+
+static tt_rc open_dir_again(tt_append *a, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf dir = {0};
+    tt_buf_printf(&dir, "%.*s", (int)(a->name - a->path), a->path);
+    TT_TRY(tt_buf_check(&dir, err));
+    a->dirfd = open_patiently(tt_buf_cstr(&dir), O_RDONLY | O_DIRECTORY);
+    if (a->dirfd < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return gone(a, "deleted", err);
+    return a->dirfd < 0 ? tt_fail_errno(err, errno, "cannot open the directory of '%.256s' again", a->path) : TT_OK;
+}
+
+/* Found below the roots once; only that very file is taken again, and only as it was left. */
+static tt_rc open_file_again(tt_append *a, tt_err *err)
+{
+    struct stat st;
+    a->fd = open_patiently(beside(a, a->name).text, O_RDWR | O_NONBLOCK | O_NOFOLLOW);
+    if (a->fd < 0)
+        return errno == ENOENT ? gone(a, "deleted", err) : errno == ELOOP ? gone(a, "moved or replaced", err) : tt_fail_errno(err, errno, "cannot open '%.256s' again", a->path);
+    if (fstat(a->fd, &st) != 0 || st.st_dev != a->dev || st.st_ino != a->ino)
+        return gone(a, "moved or replaced", err);
+    TT_TRY(lock_file(a->fd, a->path, &st, err));
+    TT_TRY(check_length(a, err));
+    TT_TRY(make_tails(a, err));
+    int failed = read_tail(a->fd, a->committed, a->committed_tail);
+    if (failed)
+        return tt_fail_errno(err, failed, "cannot read the end of '%.256s'", a->path);
+    *a->staged_tail = *a->committed_tail;
+    if (tail_hash(a->committed_tail) != a->committed_hash)
+        return tt_fail(err, TT_CONFLICT, "the output '%.256s' is not as it was left: its last bytes before position %ju differ; put that file back, or start the job anew",
+            a->path, (uintmax_t)a->committed);
+    return TT_OK;
+}
+
+/* Before anything that needs the descriptors; they stay until it rests. */
+static tt_rc use(tt_append *a, tt_err *err)
+{
+    if (a->in_use)
+        return TT_OK;
+    a->in_use = tt_handle_pin(&a->handle);
+    if (a->in_use)
+        return TT_OK;
+    tt_rc rc = open_dir_again(a, err);
+    if (rc == TT_OK)
+        rc = open_file_again(a, err);
+    if (rc == TT_OK)
+        lend(a);
+    else
+        close_files(&a->handle);
+    return rc;
+}
+
+/* Nothing is under way that needs them. */
+static void rest(tt_append *a)
+{
+    if (!a->in_use || a->state != CLEAN || a->unsynced || a->cut_due)
+        return;
+    a->committed_hash = tail_hash(a->committed_tail);
+    free(a->buf);
+    a->buf = NULL;
+    a->buf_cap = 0;
+    a->in_use = false;
+    tt_handle_unpin(&a->handle);
+}
+
 /* --- staging --- */
 
 static tt_rc write_out(tt_append *a, const char *ptr, size_t len, tt_err *err)
@@ -146,7 +257,7 @@ static tt_rc write_out(tt_append *a, const char *ptr, size_t len, tt_err *err)
     if (failed)
         return tt_fail_errno(err, failed, "cannot write to '%.256s' at byte %ju", a->path, (uintmax_t)at);
     a->written += len;
-    tail_push(&a->staged_tail, ptr, len);
+    tail_push(a->staged_tail, ptr, len);
     return TT_OK;
 }
 
@@ -202,6 +313,10 @@ void tt_append_put(tt_append *a, const void *ptr, size_t len)
     a->staged += len;
     if (a->state == FAILED)
         return;
+    if (use(a, &a->error) != TT_OK) {
+        a->state = FAILED;
+        return;
+    }
     a->state = STAGED;
     if (make_room(a, len))
         to_buffer(a, ptr, len);
@@ -211,6 +326,8 @@ void tt_append_put(tt_append *a, const void *ptr, size_t len)
 
 static tt_rc flush(tt_append *a, bool sync, tt_err *err)
 {
+    if (a->state == CLEAN && !a->cut_due && !(sync && a->unsynced))
+        return TT_OK;
     if (a->cut_due)
         TT_TRY(cut(a, err));
     if (a->state == STAGED) {
@@ -237,7 +354,7 @@ tt_rc tt_append_flush(tt_append *a, bool sync, tt_append_mark *ret, tt_err *err)
     if (a->state == STAGED)
         a->state = FLUSHED;
     ret->length_bytes = a->committed + a->written;
-    ret->tail_hash = tail_hash(&a->staged_tail);
+    ret->tail_hash = a->in_use ? tail_hash(a->staged_tail) : a->committed_hash;
     return TT_OK;
 }
 
@@ -245,26 +362,29 @@ void tt_append_commit(tt_append *a)
 {
     check(a);
     tt_assert(a->state == FLUSHED || a->state == CLEAN);
-    if (a->state == CLEAN)
-        return;
-    a->committed += a->written;
-    a->reach = a->committed;
-    a->committed_tail = a->staged_tail;
-    a->staged = a->written = 0;
-    a->state = CLEAN;
+    if (a->state == FLUSHED) {
+        a->committed += a->written;
+        a->reach = a->committed;
+        *a->committed_tail = *a->staged_tail;
+        a->staged = a->written = 0;
+        a->state = CLEAN;
+    }
+    rest(a);
 }
 
 tt_rc tt_append_rollback(tt_append *a, tt_err *err)
 {
     check(a);
-    if (a->state != CLEAN)
-        a->staged_tail = a->committed_tail;
+    if (a->state != CLEAN && a->in_use)
+        *a->staged_tail = *a->committed_tail;
     a->staged = a->written = 0;
     a->buf_len = 0;
     a->error.code = TT_OK;
     a->state = CLEAN;
     a->cut_due = a->reach > a->committed;
-    return a->cut_due ? cut(a, err) : TT_OK;
+    tt_rc rc = a->cut_due ? cut(a, err) : TT_OK;
+    rest(a);
+    return rc;
 }
 
 /* --- opening and closing --- */
@@ -286,8 +406,10 @@ void tt_append_id(const tt_append *a, uint64_t *ret_dev, uint64_t *ret_ino)
 
 static void dispose(tt_append *a)
 {
-    tt_fd_close(&a->fd);
-    tt_fd_close(&a->dirfd);
+    if (a->is_taken)
+        tt_taken_remove(a->dev, a->ino, a->path);
+    tt_handle_drop(&a->handle);
+    close_files(&a->handle); /* it may not have come so far as to be lent */
     free(a->path);
     free(a->buf);
     free(a);
@@ -332,6 +454,7 @@ static tt_rc open_once(const tt_roots *roots, tt_str path, int flags, tt_append 
 {
     tt_append *a = *ret = TT_NEW(tt_append);
     struct stat st;
+    a->handle.close = close_files;
     a->fd = a->dirfd = -1;
     TT_TRY(tt_roots_open(roots, path, O_RDWR | flags, 0666, &a->fd, &a->path, err));
     TT_TRY(open_dir(a, roots, err));
@@ -339,7 +462,7 @@ static tt_rc open_once(const tt_roots *roots, tt_str path, int flags, tt_append 
     a->dev = st.st_dev;
     a->ino = st.st_ino;
     *ret_size = (uint64_t)st.st_size;
-    return TT_OK;
+    return make_tails(a, err);
 }
 
 /* Between opening and locking, the one who had the lock may have given the name to another file: then again. */
@@ -349,6 +472,11 @@ static tt_rc open_output(const tt_roots *roots, tt_str path, int flags, tt_appen
         tt_append *a = NULL;
         tt_rc rc = open_once(roots, path, flags, &a, ret_size, err);
         if (rc == TT_OK && whose_name(a) == NAME_OURS) {
+            lend(a);
+            rc = tt_taken_add(a->dev, a->ino, a->path, err);
+            a->is_taken = rc == TT_OK;
+        }
+        if (a->is_taken) {
             *ret = a;
             return TT_OK;
         }
@@ -378,17 +506,17 @@ int tt_append_mark_of(int fd, uint64_t length, tt_append_mark *ret)
 /* The file ends (for us) at length; its last bytes are read. */
 static tt_rc start_at(tt_append *a, uint64_t length, tt_err *err)
 {
-    int failed = read_tail(a->fd, length, &a->committed_tail);
+    int failed = read_tail(a->fd, length, a->committed_tail);
     if (failed)
         return tt_fail_errno(err, failed, "cannot read the end of '%.256s'", a->path);
-    a->staged_tail = a->committed_tail;
+    *a->staged_tail = *a->committed_tail;
     a->committed = a->reach = length;
     return TT_OK;
 }
 
 static tt_rc end_last_line(tt_append *a, tt_err *err)
 {
-    const tail *t = &a->committed_tail;
+    const tail *t = a->committed_tail;
     tt_append_mark mark;
     if (t->len == 0 || t->bytes[t->len - 1] == '\n')
         return TT_OK;
@@ -416,11 +544,13 @@ tt_rc tt_append_create(const tt_roots *roots, tt_str path, tt_append_mode mode, 
     uint64_t size;
     TT_TRY(open_output(roots, path, O_CREAT, &a, &size, err));
     tt_rc rc = begin(a, mode, size, err);
-    if (rc == TT_OK)
-        *ret = a;
-    else
+    if (rc != TT_OK) {
         tt_append_close(a);
-    return rc;
+        return rc;
+    }
+    rest(a);
+    *ret = a;
+    return TT_OK;
 }
 
 /* Checks before anything is changed. */
@@ -430,12 +560,12 @@ static tt_rc continue_at(tt_append *a, const tt_append_mark *recorded, uint64_t 
         return tt_fail(err, TT_CONFLICT, "the output '%.256s' has only %ju of the %ju bytes that were written: put the whole file back, or start the job anew",
             a->path, (uintmax_t)size, (uintmax_t)recorded->length_bytes);
     TT_TRY(start_at(a, recorded->length_bytes, err));
-    if (recorded->length_bytes && tail_hash(&a->committed_tail) != recorded->tail_hash)
+    if (recorded->length_bytes && tail_hash(a->committed_tail) != recorded->tail_hash)
         return tt_fail(err, TT_CONFLICT, "the output '%.256s' is not the file that was written: the bytes before position %ju differ; put that file back, or start the job anew",
             a->path, (uintmax_t)recorded->length_bytes);
     a->reach = size;
     TT_TRY(cut(a, err));
-    return sync_dir(a, err); /* whoever made it may have died before that */
+    return recorded->length_bytes ? TT_OK : sync_dir(a, err); /* whoever made it may have died before that, and before anything was recorded */
 }
 
 tt_rc tt_append_resume(const tt_roots *roots, tt_str path, const tt_append_mark *recorded, tt_append **ret, tt_err *err)
@@ -449,6 +579,7 @@ tt_rc tt_append_resume(const tt_roots *roots, tt_str path, const tt_append_mark 
     TT_TRY(rc);
     rc = continue_at(a, recorded, size, err);
     if (rc == TT_OK) {
+        rest(a);
         *ret = a;
         return TT_OK;
     }
@@ -506,18 +637,20 @@ static tt_rc swap_file(tt_append *a, const char *old_name, int *ret_fd, struct s
 
 static void go_on_with(tt_append *a, int fd, const struct stat *st)
 {
+    if (a->is_taken)
+        tt_taken_remove(a->dev, a->ino, a->path);
     tt_fd_close(&a->fd);
     a->fd = fd;
     a->dev = st->st_dev;
     a->ino = st->st_ino;
     a->committed = a->reach = 0;
-    a->committed_tail.len = a->staged_tail.len = 0;
+    a->committed_tail->len = a->staged_tail->len = 0;
     a->unsynced = false;
+    a->is_taken = tt_taken_add(a->dev, a->ino, a->path, NULL) == TT_OK; /* it is new: nobody else's */
 }
 
-tt_rc tt_append_new_generation(tt_append *a, char **ret_old, tt_err *err)
+static tt_rc new_generation(tt_append *a, char **ret_old, tt_err *err)
 {
-    TT_TRY(tt_append_rollback(a, err));
     whose name = whose_name(a);
     if (name == NAME_OTHER)
         return gone(a, "moved or replaced", err);
@@ -540,8 +673,22 @@ tt_rc tt_append_new_generation(tt_append *a, char **ret_old, tt_err *err)
     return TT_OK;
 }
 
+tt_rc tt_append_new_generation(tt_append *a, char **ret_old, tt_err *err)
+{
+    TT_TRY(tt_append_rollback(a, err));
+    TT_TRY(use(a, err));
+    tt_rc rc = new_generation(a, ret_old, err);
+    rest(a);
+    return rc;
+}
+
 static tt_rc delete_file(tt_append *a, tt_err *err)
 {
+    if (!a->in_use && !tt_handle_pin(&a->handle)) { /* the directory is enough */
+        if (open_dir_again(a, NULL) != TT_OK)
+            return access(a->path, F_OK) != 0 && errno == ENOENT ? TT_OK : open_dir_again(a, err);
+        tt_handle_opened(&a->handle, 1);
+    }
     switch (whose_name(a)) {
     case NAME_OTHER:
         return tt_fail(err, TT_CONFLICT, "'%.256s' is not deleted: another file has taken the place of the output", a->path);

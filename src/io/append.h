@@ -5,7 +5,9 @@
  *   put* -> flush (pwrite + fdatasync) -> [ledger records mark] -> commit
  *                     \-> failure -> rollback (ftruncate to the committed length, staged bytes forgotten)
  *
- * Only the ledger's writer thread may call put/flush/commit/rollback. The file is locked (flock) while open. */
+ * Only the ledger's writer thread may call put/flush/commit/rollback. The file is locked (flock) while it is open. Its descriptors are on loan
+ * (handle.h): when nothing is staged or unsynced they may be given up, and the lock with them; within the process the file stays taken
+ * (taken.h). The next put opens it again, and it must be the same file, of the same length, with the same last bytes (TT_CONFLICT out of flush). */
 #ifndef TT_IO_APPEND_H
 #define TT_IO_APPEND_H
 

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -302,6 +303,23 @@ tt_rc tt_redis_next(tt_redis *r, tt_reply **ret, tt_err *err)
     rc = tt_fail(err, rc, "Redis refuses: %.*s", TT_STR_ARG(tt_str_slice(text, 0, 200)));
     tt_reply_free(ret);
     return rc;
+}
+
+tt_rc tt_redis_poll(tt_redis *r, tt_reply **ret, tt_err *err)
+{
+    void *reply = NULL;
+    *ret = NULL;
+    if (!r->ctx)
+        return tt_fail(err, TT_UNAVAILABLE, "%s is not connected", r->shown);
+    for (int tries = 0; tries < 2 && !reply; tries++) {
+        struct pollfd fd = {.fd = r->ctx->fd, .events = POLLIN};
+        if (redisGetReplyFromReader(r->ctx, &reply) != REDIS_OK)
+            return fault(r, err);
+        if (!reply && tries == 0 && poll(&fd, 1, 0) > 0 && redisBufferRead(r->ctx) != REDIS_OK)
+            return fault(r, err);
+    }
+    *ret = reply;
+    return TT_OK;
 }
 
 /* All of them are read, also behind one that failed. */

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/sys.h"
 #include "io/fd.h"
+#include "io/handle.h"
 #include "io/roots_inner.h"
 
 typedef struct {
@@ -44,7 +45,7 @@ static int open_how(int dirfd, const char *path, const struct open_how *how)
     int fd = -1;
     for (int i = 0; i < RACE_TRIES; i++) {
         fd = tt_sys.openat2(dirfd, path, how, sizeof *how);
-        if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+        if (fd >= 0 || (errno != EAGAIN && errno != EINTR && !tt_handles_make_room(errno)))
             break;
     }
     return fd;

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "io/fd.h"
 #include "io/fingerprint.h"
+#include "io/handle.h"
 #include "io/passing_hash.h"
 #include "io/unpack.h"
 
@@ -29,30 +30,40 @@ typedef struct {
 } unpacking;
 
 struct tt_source {
+    tt_handle handle;      /* first; of the descriptors, and of all that follows from what was unpacked */
     char *path;
+    char *spool_dir;
+    const tt_unpacker *row;/* NULL: a plain file */
+    dev_t dev;
+    ino_t ino;
     int fd;
-    int spool_fd;          /* -1: a plain file */
+    int spool_fd;          /* packed: what is unpacked; made anew when the file is opened again */
     tt_passing_hash hash;
     unpacking u;
 
+    pthread_mutex_t opening; /* one at a time opens it again; above `mutex` */
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t moved;  /* busy ended */
     bool busy;             /* a thread unpacks */
     uint64_t unpacked;     /* bytes in the spool; changed by the busy thread only */
     bool done;             /* all is in the spool */
+    uint64_t size_bytes;   /* unpacked, once that is known */
+    bool size_known;
     tt_err failure;        /* nothing can follow what is in the spool; TT_OK: none */
 };
 
-static tt_rc start_unpacking(tt_source *s, const tt_unpacker *row, const char *spool_dir, tt_err *err)
+static tt_rc start_unpacking(tt_source *s, tt_err *err)
 {
-    s->spool_fd = tt_fd_open_unlinked(spool_dir);
+    do
+        s->spool_fd = tt_fd_open_unlinked(s->spool_dir);
+    while (s->spool_fd < 0 && tt_handles_make_room(errno));
     if (s->spool_fd < 0)
-        return tt_fail_errno(err, errno, "cannot unpack '%.256s': no spool file in '%.256s'", s->path, spool_dir);
+        return tt_fail_errno(err, errno, "cannot unpack '%.256s': no spool file in '%.256s'", s->path, s->spool_dir);
     unpacking *u = &s->u;
-    u->row = row;
+    u->row = s->row;
     u->in = tt_malloc(IN_BYTES);
     u->out = tt_malloc(OUT_BYTES);
-    u->state = row->start();
+    u->state = s->row->start();
     if (!u->in || !u->out || !u->state)
         return tt_fail(err, TT_NOMEM, "no memory to unpack '%.256s'", s->path);
     u->io = (tt_unpack_io){.in = u->in, .out = u->out, .out_len = OUT_BYTES};
@@ -69,25 +80,55 @@ static void stop_unpacking(unpacking *u)
     u->in = u->out = NULL;
 }
 
+/* All that begins anew when the file is opened again: nobody uses it now. */
+static void close_files(tt_handle *h)
+{
+    tt_source *s = (tt_source *)h;
+    stop_unpacking(&s->u);
+    s->u = (unpacking){0};
+    s->unpacked = 0;
+    s->done = false;
+    s->failure = (tt_err){0};
+    tt_fd_close(&s->spool_fd);
+    tt_fd_close(&s->fd);
+}
+
+static void lend(tt_source *s) { tt_handle_opened(&s->handle, s->row ? 2 : 1); }
+
+static tt_rc look_at(tt_source *s, tt_err *err)
+{
+    unsigned char head[TT_UNPACK_MAGIC];
+    size_t len = 0;
+    struct stat st;
+    int failed = tt_fd_read_at(s->fd, 0, head, sizeof head, &len);
+    if (!failed && fstat(s->fd, &st) != 0)
+        failed = errno;
+    if (failed)
+        return tt_fail_errno(err, failed, "cannot read '%.256s'", s->path);
+    s->row = tt_unpacker_find(head, len);
+    s->dev = st.st_dev;
+    s->ino = st.st_ino;
+    return s->row ? start_unpacking(s, err) : TT_OK;
+}
+
 tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, tt_source **ret, tt_err *err)
 {
     TT_FD_AUTO int fd = -1;
     char *real = NULL;
     TT_TRY(tt_roots_open(roots, path, O_RDONLY, 0, &fd, &real, err));
     tt_source *s = TT_NEW(tt_source);
+    s->handle.close = close_files;
+    pthread_mutex_init(&s->opening, NULL);
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->moved, NULL);
     tt_passing_hash_init(&s->hash);
     s->path = real;
+    s->spool_dir = tt_dup_cstr(spool_dir ? spool_dir : "");
     s->fd = tt_fd_take(&fd);
     s->spool_fd = -1;
-    unsigned char head[TT_UNPACK_MAGIC];
-    size_t len = 0;
-    int failed = tt_fd_read_at(s->fd, 0, head, sizeof head, &len);
-    const tt_unpacker *row = failed ? NULL : tt_unpacker_find(head, len);
-    tt_rc rc = failed ? tt_fail_errno(err, failed, "cannot read '%.256s'", s->path) : TT_OK;
-    if (row)
-        rc = start_unpacking(s, row, spool_dir, err);
+    tt_rc rc = look_at(s, err);
+    lend(s);
+    tt_handle_unpin(&s->handle);
     if (rc == TT_OK)
         *ret = s;
     else
@@ -99,18 +140,59 @@ void tt_source_close(tt_source *s)
 {
     if (!s)
         return;
-    stop_unpacking(&s->u);
-    tt_fd_close(&s->spool_fd);
-    tt_fd_close(&s->fd);
+    tt_handle_drop(&s->handle);
     tt_passing_hash_deinit(&s->hash);
     pthread_cond_destroy(&s->moved);
     pthread_mutex_destroy(&s->mutex);
+    pthread_mutex_destroy(&s->opening);
+    free(s->spool_dir);
     free(s->path);
     free(s);
 }
 
 const char *tt_source_path(const tt_source *s) { return s->path; }
-bool tt_source_is_packed(const tt_source *s) { return s->spool_fd >= 0; }
+bool tt_source_is_packed(const tt_source *s) { return s->row != NULL; }
+
+/* ---- using it: the descriptors may have been given up meanwhile ---- */
+
+/* The path was found below the roots once; only that very file is taken again. */
+static tt_rc open_again(tt_source *s, tt_err *err)
+{
+    struct stat st;
+    TT_FD_AUTO int fd = -1;
+    do
+        fd = tt_sys.open(s->path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, 0);
+    while (fd < 0 && tt_handles_make_room(errno));
+    if (fd < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+        return tt_fail_errno(err, errno, "cannot open '%.256s' again", s->path);
+    if (fd < 0 || fstat(fd, &st) != 0 || st.st_dev != s->dev || st.st_ino != s->ino)
+        return tt_fail(err, TT_CONFLICT, "the input '%.256s' was %s while it was read: put the old file back and start the job once more, or start a new job", s->path,
+                       fd < 0 ? "moved or deleted" : "replaced");
+    s->fd = tt_fd_take(&fd);
+    tt_rc rc = s->row ? start_unpacking(s, err) : TT_OK;
+    if (rc == TT_OK)
+        lend(s);
+    else
+        close_files(&s->handle);
+    return rc;
+}
+
+/* On success the descriptors stay until tt_handle_unpin. */
+static tt_rc use(tt_source *s, tt_err *err)
+{
+    if (tt_handle_pin(&s->handle))
+        return TT_OK;
+    pthread_mutex_lock(&s->opening);
+    tt_rc rc = tt_handle_pin(&s->handle) ? TT_OK : open_again(s, err);
+    pthread_mutex_unlock(&s->opening);
+    return rc;
+}
+
+static tt_rc used(tt_source *s, tt_rc rc)
+{
+    tt_handle_unpin(&s->handle);
+    return rc;
+}
 
 static tt_rc refill(tt_source *s, tt_err *err)
 {
@@ -184,6 +266,8 @@ static tt_rc unpack_more(tt_source *s, tt_err *err)
     if (rc == TT_OK) {
         s->unpacked += len;
         s->done = s->u.done;
+        s->size_known |= s->done;
+        s->size_bytes = s->unpacked;
         s->failure = s->u.failure;
         if (s->done || s->failure.code != TT_OK)
             stop_unpacking(&s->u);
@@ -209,7 +293,7 @@ static tt_rc unpack_to(tt_source *s, uint64_t end, tt_err *err)
     return rc;
 }
 
-tt_rc tt_source_read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t *ret_len, tt_err *err)
+static tt_rc read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t *ret_len, tt_err *err)
 {
     bool packed = tt_source_is_packed(s);
     if (packed)
@@ -224,32 +308,46 @@ tt_rc tt_source_read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t
     return TT_OK;
 }
 
+tt_rc tt_source_read_at(tt_source *s, uint64_t at, void *buf, size_t cap, size_t *ret_len, tt_err *err)
+{
+    TT_TRY(use(s, err));
+    return used(s, read_at(s, at, buf, cap, ret_len, err));
+}
+
+/* Of the open file. */
+static tt_rc look(tt_source *s, struct stat *ret, tt_err *err)
+{
+    TT_TRY(use(s, err));
+    return used(s, fstat(s->fd, ret) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot look at '%.256s'", s->path));
+}
+
 bool tt_source_size(tt_source *s, uint64_t *ret_bytes)
 {
     if (!tt_source_is_packed(s)) {
         struct stat st;
-        bool known = fstat(s->fd, &st) == 0;
+        bool known = look(s, &st, NULL) == TT_OK;
         if (known)
             *ret_bytes = (uint64_t)st.st_size;
         return known;
     }
     pthread_mutex_lock(&s->mutex);
-    bool known = s->done;
+    bool known = s->size_known;
     if (known)
-        *ret_bytes = s->unpacked;
+        *ret_bytes = s->size_bytes;
     pthread_mutex_unlock(&s->mutex);
     return known;
 }
 
 tt_rc tt_source_fingerprint(tt_source *s, tt_fingerprint *ret, tt_err *err)
 {
+    TT_TRY(use(s, err));
     int failed = tt_fingerprint_of(s->fd, ret);
-    return failed ? tt_fail_errno(err, failed, "cannot read '%.256s'", s->path) : TT_OK;
+    return used(s, failed ? tt_fail_errno(err, failed, "cannot read '%.256s'", s->path) : TT_OK);
 }
 
 void tt_source_hash_reads(tt_source *s) { tt_passing_hash_start(&s->hash); }
 
-tt_rc tt_source_hash_step(tt_source *s, uint64_t budget_bytes, bool *ret_done, tt_fingerprint *ret, tt_err *err)
+static tt_rc hash_step(tt_source *s, uint64_t budget_bytes, bool *ret_done, tt_fingerprint *ret, tt_err *err)
 {
     uint64_t hash, bytes;
     int failed = tt_passing_hash_step(&s->hash, s->fd, budget_bytes, ret_done, &hash, &bytes);
@@ -263,17 +361,22 @@ tt_rc tt_source_hash_step(tt_source *s, uint64_t budget_bytes, bool *ret_done, t
     return TT_OK;
 }
 
+tt_rc tt_source_hash_step(tt_source *s, uint64_t budget_bytes, bool *ret_done, tt_fingerprint *ret, tt_err *err)
+{
+    TT_TRY(use(s, err));
+    return used(s, hash_step(s, budget_bytes, ret_done, ret, err));
+}
+
 bool tt_source_is_touched(tt_source *s, const tt_fingerprint *recorded)
 {
     struct stat st;
-    return fstat(s->fd, &st) == 0 && (uint64_t)st.st_size == recorded->size_bytes && tt_mtime_ns(&st) != recorded->mtime_ns;
+    return look(s, &st, NULL) == TT_OK && (uint64_t)st.st_size == recorded->size_bytes && tt_mtime_ns(&st) != recorded->mtime_ns;
 }
 
 tt_rc tt_source_unchanged(tt_source *s, const tt_fingerprint *recorded, tt_err *err)
 {
     struct stat st;
-    if (fstat(s->fd, &st) != 0)
-        return tt_fail_errno(err, errno, "cannot look at '%.256s'", s->path);
+    TT_TRY(look(s, &st, err));
     if ((uint64_t)st.st_size == recorded->size_bytes && tt_mtime_ns(&st) == recorded->mtime_ns)
         return TT_OK;
     return tt_fail(err, TT_CONFLICT, "the input '%.256s' was changed while it was read: put the old file back, or start a new job", s->path);

@@ -1,6 +1,7 @@
 /* An input file as seekable bytes, whatever its compression: a plain file is read where it lies; a .gz (also
  * with several members) or .zst file is unpacked progressively into an unlinked spool file, as far as somebody has read. Reads may come
- * from several threads at once. Detection is by magic number, not by name.
+ * from several threads at once. Detection is by magic number, not by name. The descriptors are on loan (handle.h): a source that nobody has used for
+ * long holds none, nor a spool; the next use opens the file again, by its path, and fails with TT_CONFLICT when it is another one.
  * A fingerprint says whether the file is still the one that a job started with. */
 #ifndef TT_IO_SOURCE_H
 #define TT_IO_SOURCE_H

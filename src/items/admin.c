@@ -151,17 +151,15 @@ static tt_rc replace(tt_items *items, tt_job *old, tt_job *replacement, bool rem
 typedef struct {
     const char *path; /* absolute */
     const tt_job *except;
-    bool taken;
 } output_search;
 
-static void look_for_output(void *arg, tt_job *j)
+static bool has_output(void *arg, tt_job *j)
 {
     output_search *s = arg;
-    if (j == s->except || s->taken)
-        return;
     pthread_mutex_lock(&j->lock);
-    s->taken = j->def.output_real && strcmp(j->def.output_real, s->path) == 0;
+    bool has = j != s->except && j->def.output_real && strcmp(j->def.output_real, s->path) == 0;
     pthread_mutex_unlock(&j->lock);
+    return has;
 }
 
 static tt_rc output_refused(const tt_definition *d, tt_err *err)
@@ -177,8 +175,7 @@ static tt_rc check_output(tt_items *items, const tt_definition *d, const tt_job 
         return TT_OK;
     TT_TRY(tt_output_find(items->env.roots, d, &path, err));
     output_search s = {.path = tt_buf_cstr(&path), .except = except};
-    tt_items_each(items, look_for_output, &s);
-    return s.taken ? output_refused(d, err) : TT_OK;
+    return tt_items_any(items, has_output, &s) ? output_refused(d, err) : TT_OK;
 }
 
 /* A job that wrote into its own input would destroy it. By inode: hard links count. */

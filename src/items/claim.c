@@ -101,7 +101,7 @@ static void load_main(void *arg)
         tt_claims_retry(j, &done);
         tt_loaded_unref(loaded);
     } else {
-        if (rc != TT_NOMEM) /* memory may come back; an input that cannot be read does not */
+        if (rc != TT_NOMEM && rc != TT_UNAVAILABLE) /* memory and descriptors may come back; an input that cannot be read does not */
             tt_job_break(j, false, err.text);
         tt_claims_fail(j, rc, err.text, &done);
     }

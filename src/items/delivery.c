@@ -9,7 +9,7 @@
 #include "items/job.h"
 #include "items/journal.h"
 
-enum { RETRY_MIN_MS = 1000, RETRY_MAX_MS = 60 * 1000, CONVERT_TURN_MS = 200, LINGER_MS = 5000, GROUP_RECORDS = 5000, GROUP_BYTES = 4 << 20 };
+enum { RETRY_MIN_MS = 1000, RETRY_MAX_MS = 60 * 1000, CONVERT_TURN_MS = 200, LINGER_MS = 5000, MAX_PLACES = 64, LOOK_AROUND_MS = 1000, GROUP_RECORDS = 5000, GROUP_BYTES = 4 << 20 };
 
 /* ---- what all jobs share ---- */
 
@@ -18,6 +18,7 @@ void tt_deliveries_init(tt_deliveries *d)
     pthread_mutex_init(&d->lock, NULL);
     pthread_mutex_init(&d->converting, NULL);
     pthread_cond_init(&d->none, NULL);
+    d->last = &d->first;
 }
 
 void tt_deliveries_deinit(tt_deliveries *d)
@@ -27,19 +28,79 @@ void tt_deliveries_deinit(tt_deliveries *d)
     pthread_mutex_destroy(&d->lock);
 }
 
-static void count_threads(tt_deliveries *d, int change)
+/* A place for a thread; without one the job waits in the queue (its reference is taken over), and false. */
+static bool get_place(tt_deliveries *d, tt_job *j, bool in_turn)
 {
     pthread_mutex_lock(&d->lock);
-    d->threads += (unsigned)change;
-    if (d->threads == 0)
+    bool has_place = d->places < MAX_PLACES && (in_turn || !d->first || !d->threads);
+    d->places += has_place;
+    d->threads += has_place;
+    j->delivery.queued = !has_place;
+    if (!has_place) {
+        j->delivery.behind = NULL;
+        *d->last = j;
+        d->last = &j->delivery.behind;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return has_place;
+}
+
+static void give_place_back(tt_deliveries *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->places--;
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* The last thing that a thread does here. */
+static void end_thread(tt_deliveries *d)
+{
+    pthread_mutex_lock(&d->lock);
+    if (--d->threads == 0 && !d->first)
         pthread_cond_broadcast(&d->none);
     pthread_mutex_unlock(&d->lock);
+}
+
+static bool others_wait(tt_deliveries *d)
+{
+    pthread_mutex_lock(&d->lock);
+    bool wait = d->first != NULL;
+    pthread_mutex_unlock(&d->lock);
+    return wait;
+}
+
+/* Whoever waits first, if there is a place; NULL: nobody. */
+static tt_job *next_in_turn(tt_deliveries *d)
+{
+    pthread_mutex_lock(&d->lock);
+    tt_job *j = d->places < MAX_PLACES ? d->first : NULL;
+    if (j) {
+        d->first = j->delivery.behind;
+        if (!d->first)
+            d->last = &d->first;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return j;
+}
+
+static void wake(tt_job *j, bool in_turn);
+
+/* One of them may have nothing to do any more. */
+static void start_waiting(tt_deliveries *d)
+{
+    for (tt_job *j; (j = next_in_turn(d));) {
+        pthread_mutex_lock(&j->lock);
+        j->delivery.queued = false;
+        wake(j, true);
+        pthread_mutex_unlock(&j->lock);
+        tt_job_unref(j);
+    }
 }
 
 void tt_deliveries_wait(tt_deliveries *d)
 {
     pthread_mutex_lock(&d->lock);
-    while (d->threads)
+    while (d->threads || d->first)
         pthread_cond_wait(&d->none, &d->lock);
     pthread_mutex_unlock(&d->lock);
 }
@@ -268,12 +329,14 @@ static tt_rc convert(delivery *d, tt_err *err)
     return rc == TT_OK ? tt_ledger_run(d->j->env->ledger, ended_apply, &e, err) : rc;
 }
 
-static tt_rc convert_in_turn(tt_job *j, tt_err *err)
+/* *ret_gives_way: others wait for a place, and it is not this one's turn. */
+static tt_rc convert_in_turn(tt_job *j, bool *ret_gives_way, tt_err *err)
 {
     struct timespec until;
-    int busy;
+    int busy = 0;
     do {
-        if (asked_to_stop(j))
+        *ret_gives_way = busy && others_wait(&j->env->deliveries);
+        if (*ret_gives_way || asked_to_stop(j))
             return stopped(err);
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += CONVERT_TURN_MS * 1000 * 1000;
@@ -444,7 +507,7 @@ static tt_rc stream_group(stream *s, tt_err *err)
 static void wait_ms(tt_job *j, int64_t ms)
 {
     struct timespec until;
-    int64_t due = tt_mono_ms() + ms;
+    int64_t due = tt_mono_ms() + (ms < LOOK_AROUND_MS ? ms : LOOK_AROUND_MS);
     until.tv_sec = due / 1000;
     until.tv_nsec = due % 1000 * 1000000;
     pthread_cond_timedwait(&j->delivery.changed, &j->lock, &until);
@@ -477,8 +540,11 @@ static bool go_on_after(tt_job *j, tt_rc rc, const tt_err *err, unsigned *failur
     }
     int64_t pause = RETRY_MIN_MS << (*failures < 6 ? *failures : 6), due;
     *failures += 1;
-    for (due = tt_mono_ms() + (pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS); tt_mono_ms() < due && !must_stop(j);)
+    for (due = tt_mono_ms() + (pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS); tt_mono_ms() < due && !must_stop(j);) {
         wait_ms(j, due - tt_mono_ms());
+        if (others_wait(&j->env->deliveries))
+            break;
+    }
     return true;
 }
 
@@ -486,7 +552,7 @@ static bool go_on_after(tt_job *j, tt_rc rc, const tt_err *err, unsigned *failur
 static bool lingers(tt_job *j, const stream *s)
 {
     int64_t due = tt_mono_ms() + LINGER_MS;
-    while (s->sink && !has_work(j) && !must_stop(j) && j->def.journal && tt_mono_ms() < due)
+    while (s->sink && !has_work(j) && !must_stop(j) && j->def.journal && tt_mono_ms() < due && !others_wait(&j->env->deliveries))
         wait_ms(j, due - tt_mono_ms());
     return has_work(j);
 }
@@ -496,34 +562,38 @@ static void *deliver(void *arg)
     tt_job *j = arg;
     tt_items_env *env = j->env;
     unsigned failures = 0;
-    bool more = true;
+    bool more = true, gives_way = false;
     stream s = {.d = {.j = j}};
     pthread_mutex_lock(&j->lock);
     while (more && !must_stop(j) && (has_work(j) || lingers(j, &s))) {
         tt_err err = {0};
         pthread_mutex_unlock(&j->lock);
-        tt_rc rc = j->delivery.row->promise == TT_SINK_SWAP ? convert_in_turn(j, &err) : stream_group(&s, &err);
+        tt_rc rc = j->delivery.row->promise == TT_SINK_SWAP ? convert_in_turn(j, &gives_way, &err) : stream_group(&s, &err);
         if (rc != TT_OK)
             close_stream(&s);
         pthread_mutex_lock(&j->lock);
-        more = go_on_after(j, rc, &err, &failures);
+        more = gives_way || go_on_after(j, rc, &err, &failures);
+        if (gives_way || others_wait(&env->deliveries))
+            break; /* and to the end of the queue */
     }
     pthread_mutex_unlock(&j->lock);
     close_stream(&s);
     pthread_mutex_lock(&j->lock);
-    bool again = has_work(j) && more; /* since the last look */
+    bool again = has_work(j) && more; /* since the last look, or it has given way */
     j->delivery.running = false;
+    give_place_back(&env->deliveries);
     if (again)
         tt_delivery_wake(j);
     pthread_cond_broadcast(&j->delivery.changed);
     pthread_mutex_unlock(&j->lock);
     tt_job_notify(j);
     tt_job_unref(j);
-    count_threads(&env->deliveries, -1);
+    start_waiting(&env->deliveries);
+    end_thread(&env->deliveries);
     return NULL;
 }
 
-void tt_delivery_wake(tt_job *j)
+static void wake(tt_job *j, bool in_turn)
 {
     pthread_t thread;
     pthread_attr_t attr;
@@ -531,20 +601,24 @@ void tt_delivery_wake(tt_job *j)
         pthread_cond_broadcast(&j->delivery.changed);
         return;
     }
-    if (must_stop(j) || !has_work(j) || j->delivery.given_up)
+    if (j->delivery.queued || must_stop(j) || !has_work(j) || j->delivery.given_up)
+        return;
+    tt_job_ref(j);
+    if (!get_place(&j->env->deliveries, j, in_turn))
         return;
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    tt_job_ref(j);
-    count_threads(&j->env->deliveries, 1);
     j->delivery.running = pthread_create(&thread, &attr, deliver, j) == 0;
     pthread_attr_destroy(&attr);
     if (j->delivery.running)
         return;
     snprintf(j->delivery.trouble, sizeof j->delivery.trouble, "no thread can be started");
-    count_threads(&j->env->deliveries, -1);
+    give_place_back(&j->env->deliveries);
+    end_thread(&j->env->deliveries);
     __atomic_sub_fetch(&j->refs, 1, __ATOMIC_ACQ_REL); /* the caller has one */
 }
+
+void tt_delivery_wake(tt_job *j) { wake(j, false); }
 
 void tt_delivery_interrupt(tt_job *j)
 {

@@ -38,6 +38,8 @@ typedef struct {
     tt_append_mark base;    /* of the file that was there when the journal was made: it stays in front */
     /* not persisted */
     bool running, stop;
+    bool queued;            /* waits for a thread */
+    struct tt_job *behind;  /* the next one that does */
     bool given_up;          /* `trouble` does not pass by itself */
     tt_delivered next;      /* becomes `now` with this group, if `ending` */
     bool ending;
@@ -47,11 +49,12 @@ typedef struct {
     char trouble[640];      /* "": none */
 } tt_delivery;
 
-/* What all jobs share. */
+/* What all jobs share. There are so many threads at most; jobs beyond that wait for their turn, and those that only wait themselves give way. */
 typedef struct {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock;       /* guards all below but the last */
     pthread_cond_t none;
-    unsigned threads;
+    unsigned threads, places;   /* those that live, and those of them that have not ended their work */
+    struct tt_job *first, **last; /* waiting, each with a reference */
     pthread_mutex_t converting; /* one conversion at a time */
 } tt_deliveries;
 void tt_deliveries_init(tt_deliveries *d);

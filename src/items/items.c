@@ -95,24 +95,33 @@ static tt_rc open_journals(tt_items *items, tt_err *err)
     return TT_OK;
 }
 
+/* The files of the directory that belong to jobs. */
 typedef struct {
-    const char *path;
-    bool known;
-} journal_search;
+    tt_map paths;
+    bool keep_all; /* a record that cannot be read may have one, or the list has no room */
+} journal_list;
 
-static void look_for_journal(void *arg, tt_job *j)
+static void list_journals(void *arg, tt_job *j)
 {
-    journal_search *s = arg;
-    s->known |= (j->def.journal && strcmp(j->def.journal, s->path) == 0) || (j->def.spool && strcmp(j->def.spool, s->path) == 0);
+    journal_list *list = arg;
+    const char *own[] = {j->def.journal, j->def.spool};
+    for (size_t i = 0; i < TT_COUNT(own); i++)
+        if (own[i] && !tt_map_put(&list->paths, tt_str_of(own[i]), list, NULL))
+            list->keep_all = true;
 }
 
-/* A record that cannot be read may have one. */
 static bool is_known_journal(void *arg, const char *path)
 {
-    tt_items *items = arg;
-    journal_search s = {.path = path, .known = items->has_unreadable};
-    tt_items_each(items, look_for_journal, &s);
-    return s.known;
+    journal_list *list = arg;
+    return list->keep_all || tt_map_get(&list->paths, tt_str_of(path));
+}
+
+static void sweep_journals(tt_items *items)
+{
+    journal_list list = {.keep_all = items->has_unreadable};
+    tt_items_each(items, list_journals, &list);
+    tt_journals_sweep(items->env.journal_dir, is_known_journal, &list);
+    tt_map_deinit(&list.paths);
 }
 
 tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err)
@@ -141,7 +150,7 @@ tt_rc tt_items_open(const tt_items_options *options, tt_items **ret, tt_err *err
         tt_items_close(items);
         return rc;
     }
-    tt_journals_sweep(items->env.journal_dir, is_known_journal, items);
+    sweep_journals(items);
     tt_items_each(items, resume_one, NULL);
     if (options->redis_url.len)
         rc = tt_mirror_open(items, items->options.redis_url, items->options.redis_password, &items->mirror, err);
@@ -161,17 +170,30 @@ void tt_items_change(tt_items *items, const tt_items_limits *limits)
     items->env.max_attempts = limits->max_attempts;
 }
 
-static tt_rc enlist_job(void *arg, tt_txn *txn, tt_err *err)
+typedef struct {
+    tt_change change; /* first */
+    tt_job *j;        /* a reference */
+} last_change;
+
+static tt_rc last_apply(tt_change *c, tt_txn *txn, tt_err *err)
 {
-    tt_txn_enlist(txn, &((tt_job *)arg)->part);
+    tt_txn_enlist(txn, &((last_change *)c)->j->part);
     return TT_OK;
 }
 
-/* Leases end without costing an attempt; what has not been stored is. */
+static void last_done(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    last_change *last = (last_change *)c;
+    if (rc != TT_OK)
+        tt_log_error("a job's last state was not stored", TT_F_CSTR("job", last->j->def.name), TT_F_CSTR("error", err->text));
+    tt_job_unref(last->j);
+    free(last);
+}
+
+/* Leases end without costing an attempt; what has not been stored is, together with that of the other jobs. */
 static void close_job(void *arg, tt_job *j)
 {
     tt_claim *done = NULL;
-    tt_err err = {0};
     pthread_mutex_lock(&j->lock);
     tt_leases_void(j);
     tt_claims_fail(j, TT_UNAVAILABLE, "the server is shutting down: try again in a moment", &done);
@@ -182,8 +204,11 @@ static void close_job(void *arg, tt_job *j)
     j->sync_wanted = live;
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);
-    if (live && tt_ledger_run(j->env->ledger, enlist_job, j, &err) != TT_OK)
-        tt_log_error("a job's last state was not stored", TT_F_CSTR("job", j->def.name), TT_F_CSTR("error", err.text));
+    if (!live)
+        return;
+    last_change *last = TT_NEW(last_change);
+    *last = (last_change){.change = {.apply = last_apply, .done = last_done}, .j = tt_job_ref(j)};
+    tt_ledger_submit(j->env->ledger, &last->change);
 }
 
 static void stop_delivery(void *arg, tt_job *j)
@@ -287,6 +312,17 @@ void tt_items_each(tt_items *items, void (*fn)(void *arg, tt_job *j), void *arg)
         tt_job_unref(list.ptr[i]);
     }
     tt_vec_deinit(&list);
+}
+
+bool tt_items_any(tt_items *items, bool (*fn)(void *arg, tt_job *j), void *arg)
+{
+    void *j;
+    bool found = false;
+    pthread_mutex_lock(&items->lock);
+    for (size_t at = 0; !found && tt_map_next(&items->by_name, &at, NULL, &j);)
+        found = fn(arg, j);
+    pthread_mutex_unlock(&items->lock);
+    return found;
 }
 
 tt_mirror *tt_items_mirror(tt_items *items) { return items->mirror; }

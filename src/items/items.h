@@ -205,6 +205,7 @@ struct tt_mirror *tt_items_mirror(tt_items *items);
 void tt_job_report(tt_job *j, tt_buf *out);          /* the older form, with ours added: one JSON object */
 void tt_job_describe(tt_job *j, tt_buf *out);        /* JOB of /v1 */
 bool tt_job_finished(tt_job *j);
+bool tt_job_has_status(tt_job *j, tt_str status); /* as in the reports; empty: any */
 /* The sentence, which the caller frees; NULL: it is not broken. */
 char *tt_job_why_broken(tt_job *j);
 /* Every job in name order, each with a reference while fn runs. */

@@ -21,6 +21,8 @@ struct tt_items {
 tt_job *tt_items_peek(tt_items *items, tt_str name); /* a reference, or NULL */
 void tt_items_set(tt_items *items, tt_job *j);       /* takes over the reference; the one that was there is dropped */
 void tt_items_remove(tt_items *items, tt_job *j);
+/* Whether fn says so of any job. In no order, and without a list of ten thousand; the map is locked meanwhile. */
+bool tt_items_any(tt_items *items, bool (*fn)(void *arg, tt_job *j), void *arg);
 
 /* Calls fn for each entry of j's error list above after that matches, in the order of ids; it stops when fn says false. Blocks. */
 tt_rc tt_errors_each(tt_job *j, tt_str after_name, const tt_error_filter *filter, bool (*fn)(void *arg, uint64_t id, tt_str entry), void *arg, tt_err *err) TT_MUST_CHECK;

@@ -1,5 +1,6 @@
 #include "items/redo.h"
 
+#include "io/handle.h"
 #include "items/job.h"
 #include "ledger/pages.h"
 
@@ -40,7 +41,7 @@ static bool may_ride(const tt_job *j, bool last)
 {
     const tt_redo *r = &j->redo;
     uint64_t staged = tt_append_staged(j->output);
-    return staged > 0 && staged <= TT_REDO_GROUP_BYTES && !last && !r->want_sync && r->slots < TT_REDO_SLOTS &&
+    return staged > 0 && staged <= TT_REDO_GROUP_BYTES && !last && !r->want_sync && r->slots < TT_REDO_SLOTS && !tt_handles_are_scarce() &&
            r->committed_len + staged <= TT_REDO_BYTES && tt_append_staged_bytes(j->output).len == staged;
 }
 
@@ -56,7 +57,7 @@ tt_rc tt_redo_flush(tt_job *j, bool sync, bool last, tt_err *err)
         tt_buf_str(&r->bytes, tt_append_staged_bytes(j->output));
         r->rides = tt_buf_check(&r->bytes, NULL) == TT_OK; /* else it is synced, which needs no memory */
     }
-    r->syncs = !r->rides && (tt_append_staged(j->output) > 0 || r->want_sync);
+    r->syncs = !r->rides && (tt_append_staged(j->output) > 0 || (r->want_sync && tt_redo_is_unsynced(r)));
     tt_append_mark now;
     tt_rc rc = tt_append_flush(j->output, sync && r->syncs, &now, err);
     r->stale = rc != TT_OK && r->syncs && tt_redo_is_unsynced(r);

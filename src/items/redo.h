@@ -5,7 +5,7 @@
  *
  *   synced mark <= recorded mark: the bytes between the two lie in the redo pages 0 .. slots-1, in order, without gaps.
  *   group small enough  -> rides:  recorded mark moves, one more page
- *   group not small, or limits reached, or a sync is due -> synced: both marks move, pages count as empty (their numbers are used again)
+ *   group not small, or limits reached, or a sync is due, or descriptors are scarce (an unsynced output keeps its own) -> synced: both marks move, pages count as empty (their numbers are used again)
  *   a sync fails -> stale: what the kernel kept of the unsynced bytes is unknown; before the next group the file is opened
  *                   again at the synced mark and the bytes are written anew from memory
  *

@@ -24,6 +24,16 @@ bool tt_job_finished(tt_job *j)
     return finished;
 }
 
+bool tt_job_has_status(tt_job *j, tt_str status)
+{
+    if (status.len == 0)
+        return true;
+    pthread_mutex_lock(&j->lock);
+    bool has = tt_str_is(status, tt_job_status(j));
+    pthread_mutex_unlock(&j->lock);
+    return has;
+}
+
 char *tt_job_why_broken(tt_job *j)
 {
     pthread_mutex_lock(&j->lock);

@@ -392,6 +392,23 @@ tt_rc tt_ledger_run(tt_ledger *l, tt_rc (*apply)(void *arg, tt_txn *txn, tt_err 
     return w.rc;
 }
 
+typedef struct {
+    tt_ledger_tasks_fn *fn;
+    void *arg;
+} listener;
+
+static tt_rc apply_watch(void *arg, tt_txn *txn, tt_err *err)
+{
+    const listener *l = arg;
+    tt_txn_watch_tasks(txn, l->fn, l->arg);
+    return TT_OK;
+}
+
+tt_rc tt_ledger_watch_tasks(tt_ledger *l, tt_ledger_tasks_fn *fn, void *arg, tt_err *err)
+{
+    return tt_ledger_run(l, apply_watch, &(listener){fn, arg}, err);
+}
+
 /* ---- open and close ---- */
 
 /* The lock is on a file of its own beside the database. SQLite's EXCLUSIVE mode would shut out our own reading connection;

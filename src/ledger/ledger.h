@@ -66,6 +66,11 @@ void tt_txn_enlist(tt_txn *txn, tt_participant *p);
 /* Submit a change and wait for it (start, shutdown, tests; never on the writer or an HTTP thread). */
 tt_rc tt_ledger_run(tt_ledger *ledger, tt_rc (*apply)(void *arg, tt_txn *txn, tt_err *err), void *arg, tt_err *err) TT_MUST_CHECK;
 
+/* Who wants to know which tasks have changed. fn is called on the writer's thread behind each commit that changed rows of tasks, with their numbers (some
+ * perhaps more than once; ids NULL: it may be any of them); it must be short. One at a time; fn NULL: nobody any more. Waits for the writer. */
+typedef void tt_ledger_tasks_fn(void *arg, const uint64_t *ids, size_t count);
+tt_rc tt_ledger_watch_tasks(tt_ledger *ledger, tt_ledger_tasks_fn *fn, void *arg, tt_err *err) TT_MUST_CHECK;
+
 /* The writer's condition, for health: how long the oldest waiting change has waited, groups so far, last failure. */
 typedef struct {
     uint64_t groups, changes, failures;

@@ -16,10 +16,45 @@ static int count_frames(void *arg, sqlite3 *handle, const char *name, int frames
     return SQLITE_OK;
 }
 
+/* ---- tasks that change ---- */
+
+static void note_row(void *arg, int operation, const char *database, const char *table, sqlite3_int64 row)
+{
+    tt_txn *txn = arg;
+    (void)operation;
+    (void)database;
+    if (strcmp(table, "tasks") == 0 && !tt_vec_push(&txn->changed, (uint64_t)row))
+        txn->changed_any = true;
+}
+
+static void listen_to_rows(tt_txn *txn)
+{
+    if (txn->db.handle)
+        sqlite3_update_hook(txn->db.handle, txn->tell ? note_row : NULL, txn);
+}
+
+void tt_txn_watch_tasks(tt_txn *txn, tt_ledger_tasks_fn *fn, void *arg)
+{
+    txn->tell = fn;
+    txn->tell_arg = arg;
+    listen_to_rows(txn);
+}
+
+static void tell_changed(tt_txn *txn)
+{
+    if (txn->tell && (txn->changed.len || txn->changed_any))
+        txn->tell(txn->tell_arg, txn->changed_any ? NULL : txn->changed.ptr, txn->changed.len);
+    tt_vec_clear(&txn->changed);
+    txn->changed_any = false;
+}
+
+/* ---- the connection ---- */
+
 static tt_rc connect(tt_txn *txn, tt_err *err)
 {
     TT_TRY(tt_db_open(&txn->db, txn->path, txn->relaxed ? TT_DB_WRITER_RELAXED : TT_DB_WRITER, err));
     sqlite3_wal_hook(txn->db.handle, count_frames, txn);
+    listen_to_rows(txn);
     return TT_OK;
 }
 
@@ -30,7 +65,11 @@ tt_rc tt_txn_open(tt_txn *txn, tt_ledger *ledger, const char *path, bool relaxed
     return connect(txn, err);
 }
 
-void tt_txn_close(tt_txn *txn) { tt_db_close(&txn->db); }
+void tt_txn_close(tt_txn *txn)
+{
+    tt_db_close(&txn->db);
+    tt_vec_deinit(&txn->changed);
+}
 
 void tt_txn_start_group(tt_txn *txn)
 {
@@ -42,7 +81,8 @@ void tt_txn_start_group(tt_txn *txn)
 /* A connection that cannot even roll back is given up; the next need opens a new one. */
 static void roll_back(tt_txn *txn)
 {
-    txn->open = txn->marked = txn->must_commit = false;
+    txn->open = txn->marked = txn->must_commit = txn->changed_any = false;
+    tt_vec_clear(&txn->changed);
     if (!txn->db.handle || sqlite3_get_autocommit(txn->db.handle))
         return;
     if (tt_db_run_plain(&txn->db, TT_SQL_ROLLBACK, NULL) != TT_OK && !sqlite3_get_autocommit(txn->db.handle))
@@ -156,8 +196,10 @@ tt_rc tt_txn_commit(tt_txn *txn)
     tt_err err;
     tt_rc rc = tt_db_run_plain(&txn->db, TT_SQL_COMMIT, &err);
     txn->open = txn->must_commit = false;
-    if (rc == TT_OK)
+    if (rc == TT_OK) {
+        tell_changed(txn);
         return TT_OK;
+    }
     tt_txn_lose(txn, rc, &err);
     txn->unsettled = true;
     (void)!settle(txn, NULL); /* else the next begin tries again */

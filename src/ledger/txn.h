@@ -12,6 +12,7 @@
 #ifndef TT_LEDGER_TXN_H
 #define TT_LEDGER_TXN_H
 
+#include "base/vec.h"
 #include "ledger/db.h"
 #include "ledger/ledger.h"
 
@@ -33,6 +34,10 @@ struct tt_txn {
     unsigned full_frames;         /* so many: checkpoint after this group */
     tt_change *change;            /* being applied */
     tt_participant *participants, **last_participant; /* of this group */
+    tt_ledger_tasks_fn *tell;       /* NULL: nobody wants to know */
+    void *tell_arg;
+    TT_VEC(uint64_t) changed;     /* tasks with changed rows in this transaction */
+    bool changed_any;             /* there was no memory for that list */
 };
 
 tt_rc tt_txn_open(tt_txn *txn, tt_ledger *ledger, const char *path, bool relaxed, tt_err *err) TT_MUST_CHECK;
@@ -52,6 +57,9 @@ tt_rc tt_txn_end_unit(tt_txn *txn, tt_rc rc, const tt_err *unit_err, bool *ret_w
 void tt_txn_lose(tt_txn *txn, tt_rc rc, const tt_err *err);
 /* Commit what there is. A failure is a lost transaction (txn->lost, txn->why). */
 tt_rc tt_txn_commit(tt_txn *txn);
+
+/* See tt_ledger_watch_tasks. */
+void tt_txn_watch_tasks(tt_txn *txn, tt_ledger_tasks_fn *fn, void *arg);
 
 /* Copy the WAL into the database. Only while idle. */
 tt_rc tt_txn_checkpoint(tt_txn *txn, tt_err *err) TT_MUST_CHECK;

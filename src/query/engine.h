@@ -14,6 +14,7 @@
 
 typedef struct {
     uint64_t memory_bytes;   /* for events, and for the numbers of groups; 0: 48 MiB */
+    const tt_ids_wanted *ids; /* whose ids go into the result; NULL: nobody's */
     bool (*is_stopped)(void *arg); /* asked now and then; may be NULL */
     void *arg;
 } tt_engine_options;

@@ -8,21 +8,59 @@ static tt_items *items_of(const tt_req *req) { return tt_items_area_of(req)->ite
 
 /* ---- list, show ---- */
 
+typedef struct {
+    tt_buf body;
+    tt_str after, status;
+    size_t count, limit; /* 0: all */
+    tt_buf last;         /* name of the last one in the page */
+    bool more;
+} job_page;
+
 static void add_job(void *arg, tt_job *j)
 {
-    tt_buf *body = arg;
-    if (body->ptr[body->len - 1] != '[')
-        tt_buf_char(body, ',');
-    tt_job_describe(j, body);
+    job_page *page = arg;
+    tt_str name = tt_str_of(tt_job_name(j));
+    if (page->more || (page->after.len && tt_str_cmp(name, page->after) <= 0) || !tt_job_has_status(j, page->status))
+        return;
+    if (page->limit && page->count == page->limit) {
+        page->more = true;
+        return;
+    }
+    if (page->count++)
+        tt_buf_char(&page->body, ',');
+    tt_job_describe(j, &page->body);
+    tt_buf_clear(&page->last);
+    tt_buf_str(&page->last, name);
+}
+
+static bool is_status(tt_str status)
+{
+    static const char *const all[] = {"IN_PROGRESS", "PAUSED", "COMPLETE", "BROKEN"};
+    bool known = status.len == 0;
+    for (size_t i = 0; i < TT_COUNT(all); i++)
+        known |= tt_str_is(status, all[i]);
+    return known;
 }
 
 static void list(tt_req *req)
 {
-    tt_buf body = {0};
-    tt_buf_cstr_put(&body, "{\"schema\":1,\"jobs\":[");
-    tt_items_each(items_of(req), add_job, &body);
-    tt_buf_cstr_put(&body, "]}");
-    tt_req_answer(req, 200, "application/json", &body);
+    tt_err err = {0};
+    int64_t limit = tt_req_int(req, "limit");
+    job_page page = {.after = tt_req_str(req, "after"), .status = tt_req_str(req, "status"), .limit = limit > 0 ? (size_t)limit : 0};
+    if (limit < 0 || !is_status(page.status)) {
+        tt_req_error(req, tt_fail(&err, TT_INVALID, "%s", limit < 0 ? "limit must not be negative: 0 is all" : "status must be IN_PROGRESS, PAUSED, COMPLETE or BROKEN"), &err);
+        return;
+    }
+    tt_buf_cstr_put(&page.body, "{\"schema\":1,\"jobs\":[");
+    tt_items_each(items_of(req), add_job, &page);
+    tt_buf_cstr_put(&page.body, "],\"next\":");
+    if (page.more)
+        tt_buf_json_str(&page.body, tt_buf_view(&page.last));
+    else
+        tt_buf_cstr_put(&page.body, "null");
+    tt_buf_char(&page.body, '}');
+    tt_buf_deinit(&page.last);
+    tt_req_answer(req, 200, "application/json", &page.body);
 }
 
 static void answer_job(tt_req *req, int status)
@@ -552,6 +590,11 @@ static void adopt(tt_req *req) { tt_items_on_pool(req, adopt_on_pool); }
 
 static const tt_param job_params[] = {NAME, TOKEN, {0}};
 static const tt_param token_params[] = {TOKEN, {0}};
+static const tt_param list_params[] = {
+    {"limit", TT_PARAM_INT, false, "0", "How many at most; 0: all"},
+    {"after", TT_PARAM_STR, false, NULL, "Only names behind this one: `next` of the page before"},
+    {"status", TT_PARAM_STR, false, NULL, "Only those in this state: IN_PROGRESS, PAUSED, COMPLETE or BROKEN"}, TOKEN, {0},
+};
 static const tt_param claim_params[] = {
     NAME,
     {"n", TT_PARAM_INT, false, NULL, "How many items at most; default: as many as this worker gives back within about a second"},
@@ -589,7 +632,7 @@ static const tt_param clean_params[] = {
     {.method = m, .path = p, .dialect = TT_DIALECT_V1, .access = acc, .body = kind, .params = params_, .handler = fn, .summary = text, ##__VA_ARGS__}
 
 const tt_route tt_jobs_routes[] = {
-    OURS("GET", "/v1/jobs", TT_ACCESS_READ, TT_BODY_NONE, token_params, list, "All jobs with their progress.", .response_example = "{\"schema\":1,\"jobs\":[]}"),
+    OURS("GET", "/v1/jobs", TT_ACCESS_READ, TT_BODY_NONE, list_params, list, "Jobs with their progress, in the order of their names.", .response_example = "{\"schema\":1,\"jobs\":[],\"next\":null}"),
     OURS("POST", "/v1/jobs", TT_ACCESS_JOB, TT_BODY_JSON, token_params, create, "Start a job."),
     OURS("POST", "/v1/adopt", TT_ACCESS_ADMIN, TT_BODY_JSON, token_params, adopt, "Take over jobs that the older service left in a Redis: {\"redis\":\"redis://...\",\"names\":[...],\"dry_run\":false}.", .response_example = "{\"schema\":1,\"jobs\":[{\"name\":\"j\",\"status\":\"adopted\",\"reason\":\"\",\"received\":20,\"errors\":0,\"served\":5,\"unknown\":0,\"protected\":false}]}"),
     OURS("GET", "/v1/jobs/{name}", TT_ACCESS_READ, TT_BODY_NONE, job_params, show, "One job with its progress."),

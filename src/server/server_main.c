@@ -18,6 +18,7 @@
 #include "server/items_calls.h"
 #include "server/pulse.h"
 #include "server/reload.h"
+#include "server/rq_area.h"
 #include "server/schedule_routes.h"
 #include "server/secret_routes.h"
 #include "server/task_routes.h"
@@ -38,6 +39,7 @@ struct tt_house {
     tt_items_area items_area;
     tt_tasks *tasks;
     tt_task_area task_area;
+    tt_rq *rq; /* NULL: no queue asks for it */
     tt_logs *logs;
     tt_catalog *catalog;
     tt_execution_area execution_area;
@@ -161,6 +163,15 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
+/* A command's own house shows nothing: the next server does. */
+static tt_rc open_rq(tt_house *h, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf redis = {0};
+    redis_url(h->options, &redis);
+    TT_TRY(tt_buf_check(&redis, err));
+    return h->handover.count ? tt_rq_area_open(h->options, tt_buf_view(&redis), h->ledger, h->tasks, &h->rq, err) : TT_OK;
+}
+
 static tt_rc open_vault(tt_house *h, tt_err *err)
 {
     TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
@@ -207,6 +218,10 @@ static void add_areas(tt_house *h)
     tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, own_routes, h);
+    if (h->rq) {
+        tt_server_add_health(h->server, tt_rq_health, h->rq);
+        tt_server_add_metrics(h->server, tt_rq_write_metrics, h->rq);
+    }
 }
 
 /* Views of the settings. */
@@ -246,6 +261,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(tt_pool_new(CALL_THREADS, "calls", &h->calls, err));
     TT_TRY(open_items(h, err));
     TT_TRY(open_tasks(h, err));
+    TT_TRY(open_rq(h, err));
     TT_TRY(open_vault(h, err));
     TT_TRY(open_programs(h, err));
     open_schedules(h);
@@ -301,6 +317,7 @@ void tt_house_close(tt_house *h)
     tt_schedules_free(h->schedule_area.schedules);
     tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
+    tt_rq_close(h->rq);
     tt_tasks_close(h->tasks);
     tt_items_close(h->items);
     tt_vault_free(h->vault);

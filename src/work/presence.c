@@ -154,6 +154,9 @@ void tt_presence_drop(tt_worker_state *w, uint64_t id)
     tt_hand *h = tt_presence_hand(w, id);
     if (!h)
         return;
+    int64_t now_ms = tt_mono_ms(), from_ms = h->since_ms > w->free_ms ? h->since_ms : w->free_ms;
+    w->busy_ms += h == w->hands.ptr && now_ms > from_ms ? now_ms - from_ms : 0;
+    w->free_ms = now_ms;
     size_t behind = (size_t)(w->hands.ptr + w->hands.len - (h + 1));
     free(h->progress);
     memmove(h, h + 1, behind * sizeof *h); /* the order is kept */

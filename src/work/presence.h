@@ -29,6 +29,8 @@ typedef struct {
     int64_t seen_ms;      /* monotonic; the last request */
     uint64_t done, failed;
     unsigned waiting;     /* claims that wait */
+    char queues[512];     /* of its last claim, with commas between; empty: none yet, or too many to list */
+    int64_t busy_ms, free_ms; /* how long it has worked so far, and (monotonic) since when what it has now is its turn; about */
     tt_hands hands;
 } tt_worker_state;
 

@@ -117,14 +117,38 @@ static bool same_queues(const tt_task_claim *a, const tt_task_claim *b)
     return same;
 }
 
+/* Locked. */
+static bool is_suspended(const tt_tasks *t, tt_str queue)
+{
+    for (size_t i = 0; t->suspended && i < t->suspended_count; i++)
+        if (tt_str_is(queue, t->suspended[i]) || strcmp(t->suspended[i], "*") == 0)
+            return true;
+    return false;
+}
+
+/* Of these queues those that are not suspended; all of them where nothing is. */
+static const tt_str *open_queues(tt_tasks *t, tt_task_claim *c, const tt_str *queues, size_t *count)
+{
+    size_t kept = 0;
+    pthread_mutex_lock(&t->lock);
+    tt_str *list = t->suspended ? tt_arena_alloc(&c->arena, *count * sizeof *list) : NULL;
+    for (size_t i = 0; list && i < *count; i++)
+        if (!is_suspended(t, queues[i]))
+            list[kept++] = queues[i];
+    if (t->suspended)
+        *count = kept;
+    pthread_mutex_unlock(&t->lock);
+    return list ? list : queues;
+}
+
 /* most more tasks for c, behind those that it has. */
-static void decide(tt_task_claim *c, size_t most, tt_txn *txn)
+static void decide(tt_tasks *t, tt_task_claim *c, size_t most, tt_txn *txn)
 {
     static const tt_str usual = TT_STR("default");
-    size_t got = 0;
+    size_t got = 0, queue_count = c->queues ? c->queue_count : 1;
     tt_err err;
-    tt_rc rc = tt_queue_claim(txn, c->queues ? c->queues : &usual, c->queues ? c->queue_count : 1, c->worker, c->lease_ms, most, &c->arena,
-                              c->tasks + c->count, &got, &err);
+    const tt_str *queues = open_queues(t, c, c->queues ? c->queues : &usual, &queue_count);
+    tt_rc rc = tt_queue_claim(txn, queues, queue_count, c->worker, c->lease_ms, most, &c->arena, c->tasks + c->count, &got, &err);
     c->count += rc == TT_OK ? got : 0;
     if (c->count == 0) {
         c->rc = rc;
@@ -154,7 +178,7 @@ static tt_rc apply_pump(tt_change *change, tt_txn *txn, tt_err *err)
     for (tt_task_claim *c = t->batch; c; c = c->next) {
         if (empty && same_queues(c, empty))
             continue;
-        decide(c, 1, txn);
+        decide(t, c, 1, txn);
         if (c->rc == TT_NOT_FOUND) {
             c->rc = TT_OK;
             empty = c;
@@ -165,7 +189,7 @@ static tt_rc apply_pump(tt_change *change, tt_txn *txn, tt_err *err)
             continue;
         make_room(c);
         if (c->tasks != &c->first)
-            decide(c, c->most - 1, txn);
+            decide(t, c, c->most - 1, txn);
     }
     return TT_OK;
 }
@@ -273,6 +297,18 @@ static void refuse(tt_task_claim *c, tt_rc rc, const char *why)
     answer(c);
 }
 
+/* Locked. */
+static void note_queues(tt_worker_state *w, const tt_task_claim *c)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < c->queue_count && len < sizeof w->queues; i++)
+        len += (size_t)snprintf(w->queues + len, sizeof w->queues - len, "%s%.*s", i ? "," : "", TT_STR_ARG(c->queues[i]));
+    if (!c->queues)
+        len = (size_t)snprintf(w->queues, sizeof w->queues, "default");
+    if (len >= sizeof w->queues)
+        w->queues[0] = '\0';
+}
+
 void tt_tasks_claim(tt_tasks *t, tt_task_claim *c)
 {
     c->arena = (tt_arena){0};
@@ -289,6 +325,7 @@ void tt_tasks_claim(tt_tasks *t, tt_task_claim *c)
     if (w && !draining) {
         w->waiting++;
         w->seen_ms = tt_mono_ms();
+        note_queues(w, c);
         c->generation = w->generation;
         list_add(&t->waiting, c);
         tt_tasks_pump(t);
@@ -331,6 +368,17 @@ void tt_tasks_wake(tt_tasks *t)
     tt_tasks_pump(t);
     pthread_mutex_unlock(&t->lock);
 }
+
+void tt_tasks_suspend(tt_tasks *t, char *const *queues, size_t count)
+{
+    pthread_mutex_lock(&t->lock);
+    t->suspended = queues;
+    t->suspended_count = count;
+    tt_tasks_pump(t);
+    pthread_mutex_unlock(&t->lock);
+}
+
+tt_rc tt_tasks_watch(tt_tasks *t, tt_ledger_tasks_fn *fn, void *arg, tt_err *err) { return tt_ledger_watch_tasks(t->env.ledger, fn, arg, err); }
 
 /* ---- the clock ---- */
 
@@ -488,7 +536,7 @@ void tt_tasks_each_worker(tt_tasks *t, void (*fn)(void *arg, const tt_worker_inf
         tt_worker_info info = {.name = name, .pid = w->pid, .since_ms = w->since_ms, .seen_ago_ms = tt_mono_ms() - w->seen_ms, .done = w->done,
                                .failed = w->failed, .consuming = tt_worker_is_consuming(w), .task = h ? h->id : 0, .in_hand = w->hands.len,
                                .claimed_ago_ms = w->claimed_ms ? tt_mono_ms() - w->claimed_ms : -1,
-                               .kind = h ? tt_str_of(h->kind) : (tt_str){0}};
+                               .kind = h ? tt_str_of(h->kind) : (tt_str){0}, .queues = tt_str_of(w->queues), .busy_ms = w->busy_ms};
         fn(arg, &info);
     }
     pthread_mutex_unlock(&t->lock);

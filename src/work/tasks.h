@@ -31,6 +31,10 @@ void tt_tasks_close(tt_tasks *t);
 /* Something may have become ready: for floors above that push inside a change of their own, after its commit. */
 void tt_tasks_wake(tt_tasks *t);
 
+/* The one seam by which others hear of what becomes of tasks (rq.h): fn is called behind each commit with the numbers of tasks that changed, however they did;
+ * ids NULL: any may have. It must be short. fn NULL: nobody listens any more, and no call is under way. Blocks for a moment. */
+tt_rc tt_tasks_watch(tt_tasks *t, tt_ledger_tasks_fn *fn, void *arg, tt_err *err) TT_MUST_CHECK;
+
 /* ---- workers ---- */
 
 /* Says "I hold nothing": tasks in the books of this name go back. When another process had them, it died: the first of them, which it was running as far
@@ -50,6 +54,8 @@ typedef struct {
     uint64_t task;         /* the first in hand; 0: none */
     size_t in_hand;
     tt_str kind;
+    tt_str queues;         /* that it asked for last, with commas between; empty: not known */
+    int64_t busy_ms;       /* how long it has worked, about */
 } tt_worker_info;
 /* In no order; fn must not call tasks. */
 void tt_tasks_each_worker(tt_tasks *t, void (*fn)(void *arg, const tt_worker_info *info), void *arg);
@@ -79,6 +85,8 @@ typedef struct tt_task_claim {
     bool over;             /* time is up, or its worker went: answer, do not keep */
 } tt_task_claim;
 void tt_tasks_claim(tt_tasks *t, tt_task_claim *c);
+/* From now on no task of these queues is given to anybody (`*`: of any queue); queues NULL: all are again. The names must live until the next call. */
+void tt_tasks_suspend(tt_tasks *t, char *const *queues, size_t count);
 
 /* ---- one task ---- */
 

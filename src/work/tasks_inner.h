@@ -31,6 +31,8 @@ struct tt_tasks {
     int64_t look_at_ms;     /* for workers of this machine that died; INT64_MAX: none has anything */
     int64_t claimed_ms;     /* monotonic; when any worker last got a task; 0: never */
     bool draining;
+    char *const *suspended; /* names of queues of which nothing is given out; NULL: none */
+    size_t suspended_count;
 };
 
 /* All locked. */
