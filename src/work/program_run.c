@@ -63,6 +63,18 @@ static void put_command(tt_buf *line, const tt_program_job *job, const char *obj
     tt_buf_cstr_put(line, "}\n");
 }
 
+static void answer_secret(void *arg, const char *name)
+{
+    run *r = arg;
+    TT_BUF_AUTO tt_buf value = {0}, line = {0};
+    tt_err err = {0};
+    tt_rc rc = r->job->secret ? r->job->secret(r->job->arg, tt_str_of(name), &value, &err) : tt_fail(&err, TT_UNSUPPORTED, "there are no secrets here: only a worker has them");
+    tt_buf_cstr_put(&line, rc == TT_OK ? "{\"secret\":" : "{\"error\":");
+    tt_buf_json_str(&line, rc == TT_OK ? tt_buf_view(&value) : tt_str_of(err.text));
+    tt_buf_cstr_put(&line, "}\n");
+    tt_runner_say(kept, line.failed ? TT_STR("{\"error\":\"out of memory\"}\n") : tt_buf_view(&line));
+}
+
 /* argv: ourselves, the hidden command, the compiled program. */
 static tt_rc run_hosted(run *r, tt_attempt *a, const char *const *argv, const char *const *env, tt_runner_end *ret, tt_err *err)
 {
@@ -121,6 +133,8 @@ tt_rc tt_program_run(const tt_program_job *job, tt_attempt *a, tt_program_report
     tt_arena arena = {0};
     tt_runner_end end = {0};
     run r = {.job = job, .report = report};
+    report->on_secret = job->file->kind->is_hosted ? answer_secret : NULL;
+    report->secret_arg = &r;
     tt_rc rc = start(&r, a, &arena, &end, err);
     tt_program_report_end(report);
     tell(&r);

@@ -16,6 +16,8 @@ typedef struct {
     const tt_roots *roots;    /* below which its files may be, if it is one of ours; NULL: the current directory */
     const char *id;           /* what the program sees as $TUTTI_EXECUTION */
     void (*on_report)(void *arg, const tt_program_report *r); /* its revision rose */
+    /* The value of a secret that the program asks for by name; NULL: there are none here. */
+    tt_rc (*secret)(void *arg, tt_str name, tt_buf *ret, tt_err *err);
     void *arg;
 } tt_program_job;
 
