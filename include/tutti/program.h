@@ -69,6 +69,8 @@ struct tutti_host {
     int (*store)(const tutti_host *t, const char *rows);
     /* The result: any JSON. 0, or -1 when it is none. */
     int (*result)(const tutti_host *t, const char *json);
+    /* A secret, or a field of one: "shop/login#password". It is kept out of the log, the progress and the result. NULL when there is none; the log says why. */
+    const char *(*secret)(const tutti_host *t, const char *name);
 };
 
 /* A program. run gives 0 when all went well; any other value is a failure. */

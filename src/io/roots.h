@@ -19,6 +19,10 @@ void tt_roots_free(tt_roots *roots);
 /* The entries `names` (NULL-ended, static; also with `-` and more behind) of the directory dir are the program's own: neither they nor what lies
  * below them can be opened by any path (TT_DENIED). Once, before the roots are shared. */
 tt_rc tt_roots_keep_out(tt_roots *roots, tt_str dir, const char *const *names, tt_err *err) TT_MUST_CHECK;
+/* What tutti keeps in its data directory: the names for tt_roots_keep_out. */
+extern const char *const tt_roots_own_names[];
+/* The path of the i-th root, absolute; NULL: no more. The roots own it. */
+const char *tt_roots_dir(const tt_roots *roots, size_t i);
 /* Absolute paths of the roots, for messages: "/a, /b". The roots own the text. */
 const char *tt_roots_text(const tt_roots *roots);
 

@@ -1,7 +1,5 @@
 #include "io/sql.h"
 
-#include <dlfcn.h>
-
 #include "base/mem.h"
 #include "io/sql_impl.h"
 
@@ -234,19 +232,4 @@ void tt_sql_put_on_conflict(const tt_sql_db *db, tt_buf *out, const tt_str *keys
         tt_buf_cstr_put(out, " = excluded.");
         tt_sql_put_name(db, out, sets[i]);
     }
-}
-
-tt_rc tt_sql_load(const char *const *libraries, const tt_sql_symbol *symbols, size_t count, const char *package, tt_err *err)
-{
-    void *so = NULL;
-    for (; *libraries && !so; libraries++)
-        so = dlopen(*libraries, RTLD_NOW | RTLD_LOCAL);
-    if (!so)
-        return tt_fail(err, TT_UNSUPPORTED, "cannot load the database's library: %s: install the package %s", dlerror(), package);
-    for (size_t i = 0; i < count; i++) {
-        *symbols[i].slot = dlsym(so, symbols[i].name);
-        if (!*symbols[i].slot)
-            return tt_fail(err, TT_UNSUPPORTED, "the database's library has no %s: install a newer %s", symbols[i].name, package);
-    }
-    return TT_OK;
 }

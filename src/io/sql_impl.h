@@ -33,13 +33,6 @@ struct tt_sql_db {
     bool in_transaction;
 };
 
-/* A library that is loaded when it is first needed: fills the pointers from the names, each a row of size bytes. */
-typedef struct {
-    const char *name;
-    void **slot;
-} tt_sql_symbol;
-tt_rc tt_sql_load(const char *const *libraries, const tt_sql_symbol *symbols, size_t count, const char *package, tt_err *err) TT_MUST_CHECK;
-
 /* SQLite's and PostgreSQL's ON CONFLICT. */
 void tt_sql_put_on_conflict(const tt_sql_db *db, tt_buf *out, const tt_str *keys, size_t key_count, const tt_str *sets, size_t set_count);
 

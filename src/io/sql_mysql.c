@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/mem.h"
+#include "io/library.h"
 #include "io/sql_impl.h"
 
 /* The functions of libmariadb that are used; one more needs a row. Types come from its own header. */
@@ -27,13 +28,13 @@ enum { ER_LOCK_WAIT = 1205, ER_DEADLOCK = 1213, ER_OUT_OF_RESOURCES = 1041, ER_D
 static tt_rc load(MYSQL **ret, tt_err *err)
 {
     static const char *const names[] = {"libmariadb.so.3", NULL};
-    static const tt_sql_symbol symbols[] = {
+    static const tt_library_symbol symbols[] = {
 #define ROW(name) {"mysql_" #name, (void **)&lib.name},
         MYSQL_FUNCTIONS(ROW)
 #undef ROW
     };
     pthread_mutex_lock(&lib_lock);
-    tt_rc rc = lib_loaded ? TT_OK : tt_sql_load(names, symbols, TT_COUNT(symbols), "libmariadb3", err);
+    tt_rc rc = lib_loaded ? TT_OK : tt_library_load(names, symbols, TT_COUNT(symbols), "libmariadb3", err);
     lib_loaded = rc == TT_OK;
     if (rc == TT_OK && !(*ret = lib.init(NULL)))
         rc = tt_fail(err, TT_NOMEM, "out of memory for a connection");

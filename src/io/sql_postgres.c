@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "base/mem.h"
+#include "io/library.h"
 #include "io/sql_impl.h"
 
 /* The functions of libpq that are used; one more needs a row. Types come from its own header. */
@@ -26,13 +27,13 @@ enum { OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_JSON = 11
 static tt_rc load(tt_err *err)
 {
     static const char *const names[] = {"libpq.so.5", NULL};
-    static const tt_sql_symbol symbols[] = {
+    static const tt_library_symbol symbols[] = {
 #define ROW(name) {"PQ" #name, (void **)&lib.name},
         PQ_FUNCTIONS(ROW)
 #undef ROW
     };
     pthread_mutex_lock(&lib_lock);
-    tt_rc rc = lib_loaded ? TT_OK : tt_sql_load(names, symbols, TT_COUNT(symbols), "libpq5", err);
+    tt_rc rc = lib_loaded ? TT_OK : tt_library_load(names, symbols, TT_COUNT(symbols), "libpq5", err);
     lib_loaded = rc == TT_OK;
     pthread_mutex_unlock(&lib_lock);
     return rc;

@@ -61,9 +61,6 @@ static tt_rc make_dir(const char *path, tt_err *err)
     return TT_OK;
 }
 
-/* What jobs must not touch in the data directory. */
-static const char *const own_files[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "journal", "logs", "maps", "programs", "state", "vault.key", NULL};
-
 tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
 {
     const tt_str *list;
@@ -75,7 +72,7 @@ tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
         return tt_fail_errno(err, errno, "cannot tell the current directory: name the job directories with --root");
     usual[0] = tt_str_of(here);
     TT_TRY(tt_roots_new(count ? list : usual, count ? count : TT_COUNT(usual), &roots, err));
-    tt_rc rc = tt_roots_keep_out(roots, usual[1], own_files, err);
+    tt_rc rc = tt_roots_keep_out(roots, usual[1], tt_roots_own_names, err);
     if (rc == TT_OK)
         *ret = roots;
     else

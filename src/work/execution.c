@@ -203,16 +203,30 @@ static bool is_listed(const json_t *names, const char *name)
 }
 
 /* Short ones would hide half of everything. */
-static tt_rc mask(tt_attempt *a, const json_t *value, tt_err *err)
+static tt_rc mask_text(tt_attempt *a, tt_str text, tt_err *err)
 {
     enum { SHORTEST = 4 };
-    tt_str text = {json_string_value(value), json_string_length(value)};
     if (text.len < SHORTEST)
         return TT_OK;
     char *copy = tt_str_dup(text);
     if (copy && tt_vec_push(&secrets, copy) && tt_attempt_mask(a, text))
         return TT_OK;
     return tt_fail(err, TT_NOMEM, "out of memory");
+}
+
+static tt_rc mask(tt_attempt *a, const json_t *value, tt_err *err) { return mask_text(a, (tt_str){json_string_value(value), json_string_length(value)}, err); }
+
+/* For a program that asks while it runs. */
+static tt_rc tell_secret(void *arg, tt_str name, tt_buf *ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf reference = {0};
+    tt_buf_cstr_put(&reference, "secret:");
+    tt_buf_str(&reference, name);
+    TT_TRY(tt_buf_check(&reference, err));
+    if (!tt_vault_is_reference(tt_buf_view(&reference), TT_REFER_SECRETS))
+        return tt_fail(err, TT_INVALID, "`%.*s` is no name of a secret", TT_STR_ARG(tt_str_slice(name, 0, 100)));
+    TT_TRY(tt_vault_resolve(vault, tt_buf_view(&reference), TT_REFER_SECRETS, ret, err));
+    return mask_text(arg, tt_buf_view(ret), err);
 }
 
 static void forget_secrets(void)
@@ -368,7 +382,7 @@ static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, con
 {
     TT_BUF_AUTO tt_buf settings = {0};
     TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
-    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .id = id, .on_report = tell_progress, .arg = a};
+    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .roots = roots, .id = id, .on_report = tell_progress, .secret = tell_secret, .arg = a};
     tt_storage *s = tt_storage_new(tt_program_spool_dir(env));
     tt_rc rc = run_and_store(call, &job, opened, s, a, err);
     tt_storage_free(s);

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "io/fd.h"
+#include "work/native.h"
 #include "work/program_c.h"
 #include "work/program_inner.h"
 
@@ -19,12 +20,13 @@ struct tt_program_env {
     tt_arena arena;
     TT_VEC(tt_str) dirs;
     TT_VEC(override_row) overrides;
-    const char *own_dir, *maps_dir, *state_dir, *spool_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
+    const char *data_dir, *own_dir, *maps_dir, *state_dir, *spool_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
     int64_t timeout_ms;
     uint64_t memory_bytes;
 };
 
 const tt_str *tt_program_dirs(const tt_program_env *env, size_t *ret_count) { return *ret_count = env->dirs.len, env->dirs.ptr; }
+const char *tt_program_data_dir(const tt_program_env *env) { return env->data_dir; }
 const char *tt_program_own_dir(const tt_program_env *env) { return env->own_dir; }
 const char *tt_program_cache_dir(const tt_program_env *env) { return env->cache_dir; }
 const char *tt_program_spool_dir(const tt_program_env *env) { return env->spool_dir; }
@@ -104,7 +106,7 @@ static tt_rc fill_env(tt_program_env *env, const tt_options *o, tt_err *err)
     const tt_str *given;
     override_reader reader = {.env = env, .err = err};
     size_t count = tt_option_list(o, "programs.dirs", &given);
-    const char *data = tt_arena_dup(&env->arena, tt_option_str(o, "data"));
+    const char *data = env->data_dir = tt_arena_dup(&env->arena, tt_option_str(o, "data"));
     for (size_t i = 0; i < count; i++)
         add_dir(env, tt_arena_dup(&env->arena, given[i]));
     add_dir(env, env->own_dir = tt_arena_printf(&env->arena, "%s/programs", data ? data : "."));
@@ -120,7 +122,7 @@ static tt_rc fill_env(tt_program_env *env, const tt_options *o, tt_err *err)
     env->timeout_ms = tt_option_int(o, "programs.timeout");
     env->memory_bytes = (uint64_t)tt_option_int(o, "programs.memory");
     char *header = tt_arena_dup(&env->arena, tt_str_of(env->include_dir));
-    if (!env->own_dir || !env->maps_dir || !env->state_dir || !env->spool_dir || !env->cache_dir || !env->python || !env->compiler || !header)
+    if (!data || !env->own_dir || !env->maps_dir || !env->state_dir || !env->spool_dir || !env->cache_dir || !env->python || !env->compiler || !header)
         return tt_fail(err, TT_NOMEM, "out of memory");
     header[strlen(header) - strlen("/tutti/program.h")] = '\0';
     env->include_dir = header;
@@ -157,6 +159,9 @@ static const tt_program_kind kinds[] = {
     {"c", ".c", true, tt_program_prepare_c},
     {"executable", NULL, false, tt_program_prepare_executable},
 };
+
+/* No file has it: programs of native.h. */
+static const tt_program_kind native_kind = {"built-in", NULL, true, tt_program_prepare_native};
 
 static tt_str stem_of(tt_str file_name)
 {
@@ -290,6 +295,16 @@ static bool find_in(tt_str dir, tt_str name, tt_program_file *ret)
     return false;
 }
 
+/* One that is part of tutti. Its content is the version's. */
+static void fill_native(const char *name, tt_program_file *ret)
+{
+    XXH128_hash_t h = XXH3_128bits(TT_VERSION, strlen(TT_VERSION));
+    *ret = (tt_program_file){.kind = &native_kind};
+    snprintf(ret->name, sizeof ret->name, "%s", name);
+    snprintf(ret->path, sizeof ret->path, "%s%s", TT_NATIVE_PREFIX, name);
+    snprintf(ret->hash, sizeof ret->hash, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+}
+
 static void put_dirs(const tt_program_env *env, tt_buf *out)
 {
     for (size_t i = 0; i < env->dirs.len; i++)
@@ -302,6 +317,9 @@ tt_rc tt_program_locate(const tt_program_env *env, tt_str name, tt_program_file 
     for (size_t i = 0; tt_program_name_ok(name) && i < env->dirs.len; i++)
         if (find_in(env->dirs.ptr[i], name, ret))
             return TT_OK;
+    for (size_t i = 0; tt_native_name(i); i++)
+        if (tt_str_is(name, tt_native_name(i)))
+            return fill_native(tt_native_name(i), ret), TT_OK;
     put_dirs(env, &dirs);
     return tt_fail(err, TT_NOT_FOUND, "no program `%.*s` in %s: `tutti program list` shows what there is", TT_STR_ARG(tt_str_slice(name, 0, 80)), tt_buf_cstr(&dirs));
 }
@@ -331,6 +349,10 @@ void tt_program_each(const tt_program_env *env, bool (*fn)(void *arg, const tt_p
             goes_on = fn(arg, file);
         }
     }
+    for (size_t i = 0; tt_native_name(i) && goes_on; i++) {
+        fill_native(tt_native_name(i), file);
+        goes_on = is_hidden(env, env->dirs.len, file->name) || fn(arg, file);
+    }
     free(file);
 }
 
@@ -356,6 +378,18 @@ tt_rc tt_program_prepare_executable(const tt_program_env *env, const tt_program_
     if (!argv)
         return tt_fail(err, TT_NOMEM, "out of memory");
     argv[0] = file->path;
+    *ret_argv = argv;
+    return TT_OK;
+}
+
+tt_rc tt_program_prepare_native(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err)
+{
+    const char **argv = tt_arena_alloc(arena, 4 * sizeof *argv);
+    if (!argv)
+        return tt_fail(err, TT_NOMEM, "out of memory");
+    argv[0] = "/proc/self/exe";
+    argv[1] = TT_PROGRAM_HOST_COMMAND;
+    argv[2] = file->path;
     *ret_argv = argv;
     return TT_OK;
 }

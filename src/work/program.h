@@ -15,6 +15,7 @@ tt_rc tt_program_env_new(const tt_options *options, tt_program_env **ret, tt_err
 void tt_program_env_free(tt_program_env *env);
 /* The folders, in the order of their precedence; those of the settings first, then DIR/programs, then the built-in ones. Some may not exist. */
 const tt_str *tt_program_dirs(const tt_program_env *env, size_t *ret_count);
+const char *tt_program_data_dir(const tt_program_env *env);
 const char *tt_program_own_dir(const tt_program_env *env);     /* DIR/programs */
 const char *tt_program_cache_dir(const tt_program_env *env);   /* may not exist yet */
 const char *tt_program_spool_dir(const tt_program_env *env);   /* DIR/cache */

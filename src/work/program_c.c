@@ -69,7 +69,7 @@ static void make_key(const tt_program_env *env, const tt_program_file *file, cha
     snprintf(out, KEY_TEXT, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
 }
 
-static tt_rc make_dirs(const char *path, tt_err *err)
+tt_rc tt_program_make_dirs(const char *path, tt_err *err)
 {
     TT_BUF_AUTO tt_buf parent = {0};
     const char *slash = strrchr(path, '/');
@@ -78,7 +78,7 @@ static tt_rc make_dirs(const char *path, tt_err *err)
     if (errno != ENOENT || !slash || slash == path)
         return tt_fail_errno(err, errno, "cannot make the directory `%s`", path);
     tt_buf_put(&parent, path, (size_t)(slash - path));
-    TT_TRY(make_dirs(tt_buf_cstr(&parent), err));
+    TT_TRY(tt_program_make_dirs(tt_buf_cstr(&parent), err));
     return mkdir(path, 0700) == 0 || errno == EEXIST ? TT_OK : tt_fail_errno(err, errno, "cannot make the directory `%s`", path);
 }
 
@@ -116,7 +116,7 @@ static tt_rc compile(const tt_program_env *env, const tt_program_file *file, tt_
     command c = {0};
     static atomic_uint number; /* threads compile beside each other */
     const char *made = tt_arena_printf(arena, "%s.%d.%u", object, (int)getpid(), ++number), *name = strrchr(object, '/');
-    TT_TRY(make_dirs(tt_program_cache_dir(env), err));
+    TT_TRY(tt_program_make_dirs(tt_program_cache_dir(env), err));
     TT_TRY(make_command(env, file, arena, made, &c, err));
     TT_TRY(tt_capture(&(tt_capture_spec){.argv = c.args, .timeout_ms = COMPILE_TIMEOUT_MS, .max_out_bytes = 1024 * 1024}, &out, &errors, &status, err));
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {

@@ -9,6 +9,7 @@
 
 #include "base/map.h"
 #include "tutti/program.h"
+#include "work/native.h"
 #include "work/program_c.h"
 
 enum { REPORT_FD = 3, COMMAND_BYTES = 256 * 1024 * 1024 };
@@ -22,6 +23,7 @@ typedef struct {
 } session;
 
 static int report_fd = -1;
+static FILE *commands; /* what was standard input; NULL when only a description is asked for */
 
 /* ---- reports ---- */
 
@@ -108,9 +110,27 @@ static int report_json(const char *member, const char *text, bool wants_list)
 static int host_store(const tutti_host *t, const char *rows) { return report_json("rows", rows, true); }
 static int host_result(const tutti_host *t, const char *json) { return report_json("result", json, false); }
 
+/* Asks the worker, which answers with a line on what was standard input. */
+static const char *host_secret(const tutti_host *t, const char *name)
+{
+    char *line = NULL;
+    size_t cap = 0;
+    if (!commands || report(json_pack("{s:s}", "secret", name)) != 0)
+        return NULL;
+    ssize_t n = getline(&line, &cap, commands);
+    json_t *answer = n > 0 ? json_loadb(line, (size_t)n, 0, NULL) : NULL;
+    const char *value = json_string_value(json_object_get(answer, "secret")), *why = json_string_value(json_object_get(answer, "error"));
+    const char *kept = value ? tt_arena_dup(&session_of(t)->arena, tt_str_of(value)) : NULL;
+    if (!kept)
+        host_log(t, "the secret %s: %s", name, why ? why : "no answer");
+    json_decref(answer);
+    free(line);
+    return kept;
+}
+
 static const tutti_host functions = {
     .size = sizeof(tutti_host), .text = host_text, .integer = host_integer, .number = host_number, .flag = host_flag, .id = host_id,
-    .update = host_update, .count = host_count, .log = host_log, .fail = host_fail, .store = host_store, .result = host_result,
+    .update = host_update, .count = host_count, .log = host_log, .fail = host_fail, .store = host_store, .result = host_result, .secret = host_secret,
 };
 
 /* ---- loading ---- */
@@ -122,6 +142,8 @@ static const tutti_program *load(const char *path)
     const tutti_program *p = tt_map_get(&loaded, tt_str_of(path));
     if (p)
         return p;
+    if (strncmp(path, TT_NATIVE_PREFIX, strlen(TT_NATIVE_PREFIX)) == 0)
+        return tt_native_find(tt_str_of(path + strlen(TT_NATIVE_PREFIX)));
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!object) {
         fprintf(stderr, "%s\n", dlerror());
@@ -227,20 +249,20 @@ static int run_one(const json_t *command)
 /* Commands and reports move away from where a program would meet them. */
 static FILE *move_fds(void)
 {
-    int commands = fcntl(0, F_DUPFD_CLOEXEC, 10), null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int commands_fd = fcntl(0, F_DUPFD_CLOEXEC, 10), null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     report_fd = fcntl(REPORT_FD, F_DUPFD_CLOEXEC, 10);
-    if (commands < 0 || null_fd < 0 || report_fd < 0 || dup2(null_fd, 0) < 0)
+    if (commands_fd < 0 || null_fd < 0 || report_fd < 0 || dup2(null_fd, 0) < 0)
         return NULL;
     close(null_fd);
     close(REPORT_FD);
-    return fdopen(commands, "r");
+    return fdopen(commands_fd, "r");
 }
 
 static int serve(void)
 {
     char *line = NULL;
     size_t cap = 0;
-    FILE *commands = move_fds();
+    commands = move_fds();
     setvbuf(stdout, NULL, _IOLBF, 0);
     prctl(PR_SET_NAME, "tutti-program");
     if (!commands)

@@ -146,6 +146,14 @@ static const char *take_error(tt_program_report *r, json_t *value)
     return NULL;
 }
 
+static const char *take_secret(tt_program_report *r, json_t *value)
+{
+    if (!json_is_string(value) || !r->on_secret)
+        return "`secret` is for programs in C";
+    r->on_secret(r->secret_arg, json_string_value(value));
+    return NULL;
+}
+
 static const char *take_end(tt_program_report *r, json_t *value)
 {
     if (!json_is_integer(value))
@@ -162,6 +170,7 @@ static const struct {
 } members[] = {
     {"progress", take_progress}, {"counters", take_counters}, {"result", take_result}, {"rows", take_rows},
     {"storage", take_storage},   {"error", take_error},       {"end", take_end},       {"remember", take_remember},
+    {"secret", take_secret},
 };
 
 /* ---- lines ---- */

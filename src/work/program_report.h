@@ -7,6 +7,7 @@
  *   {"storage":{"type":...}}            where they go, when it is not what the request said
  *   {"remember":{"last":5}}             what the next run of the program finds, kept once the records are stored (program_state.h)
  *   {"error":"text"}                    why it is about to fail
+ *   {"secret":"shop/login#password"}    only from C programs, which wait for the answer on standard input
  *   {"end":0}                           only from C programs, whose process goes on: the value that run() gave
  *
  * What is no such line is counted, the first one is kept to be shown, and nothing else happens: a program that writes rubbish
@@ -31,6 +32,9 @@ typedef struct tt_program_report {
     /* Each batch of rows, an array of objects; a failure is what the program fails with. NULL: rows are refused as a bad line. */
     tt_rc (*on_rows)(void *arg, const json_t *rows, tt_err *err);
     void *arg;
+    /* Somebody waits for this secret. NULL: the line is a bad one. */
+    void (*on_secret)(void *arg, const char *name);
+    void *secret_arg;
     tt_rc rows_rc;            /* of the first failure of on_rows */
     tt_err rows_err;
     tt_buf line;              /* begun, not yet ended */

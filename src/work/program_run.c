@@ -1,5 +1,6 @@
 #include "work/program_run.h"
 
+#include "work/native.h"
 #include "work/program_inner.h"
 #include "work/runner.h"
 
@@ -22,6 +23,10 @@ static void fill_env(const char **env, const tt_program_job *job, tt_arena *aren
     if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_STATE_FILE=%s/%s.json", tt_program_state_dir(job->env), job->file->name)))
         n++;
     if ((env[n] = tt_arena_printf(arena, "TUTTI_MAPS_DIR=%s", tt_program_maps_dir(job->env))))
+        n++;
+    if (job->file->kind->is_hosted && (env[n] = tt_native_roots_env(job->roots, arena)))
+        n++;
+    if (job->file->kind->is_hosted && (env[n] = tt_native_data_env(tt_program_data_dir(job->env), arena)))
         n++;
     env[tt_program_blank_env(env, n, arena)] = NULL;
 }
@@ -56,6 +61,18 @@ static void put_command(tt_buf *line, const tt_program_job *job, const char *obj
     tt_buf_printf(line, ",\"memory\":%llu,\"settings\":", (unsigned long long)tt_attempt_memory_limit(a));
     tt_buf_str(line, job->settings);
     tt_buf_cstr_put(line, "}\n");
+}
+
+static void answer_secret(void *arg, const char *name)
+{
+    run *r = arg;
+    TT_BUF_AUTO tt_buf value = {0}, line = {0};
+    tt_err err = {0};
+    tt_rc rc = r->job->secret ? r->job->secret(r->job->arg, tt_str_of(name), &value, &err) : tt_fail(&err, TT_UNSUPPORTED, "there are no secrets here: only a worker has them");
+    tt_buf_cstr_put(&line, rc == TT_OK ? "{\"secret\":" : "{\"error\":");
+    tt_buf_json_str(&line, rc == TT_OK ? tt_buf_view(&value) : tt_str_of(err.text));
+    tt_buf_cstr_put(&line, "}\n");
+    tt_runner_say(kept, line.failed ? TT_STR("{\"error\":\"out of memory\"}\n") : tt_buf_view(&line));
 }
 
 /* argv: ourselves, the hidden command, the compiled program. */
@@ -116,6 +133,8 @@ tt_rc tt_program_run(const tt_program_job *job, tt_attempt *a, tt_program_report
     tt_arena arena = {0};
     tt_runner_end end = {0};
     run r = {.job = job, .report = report};
+    report->on_secret = job->file->kind->is_hosted ? answer_secret : NULL;
+    report->secret_arg = &r;
     tt_rc rc = start(&r, a, &arena, &end, err);
     tt_program_report_end(report);
     tell(&r);

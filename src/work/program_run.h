@@ -4,6 +4,7 @@
 #ifndef TT_WORK_PROGRAM_RUN_H
 #define TT_WORK_PROGRAM_RUN_H
 
+#include "io/roots.h"
 #include "work/attempt.h"
 #include "work/program.h"
 #include "work/program_report.h"
@@ -12,8 +13,11 @@ typedef struct {
     const tt_program_env *env;
     const tt_program_file *file;
     tt_str settings;          /* JSON */
+    const tt_roots *roots;    /* below which its files may be, if it is one of ours; NULL: the current directory */
     const char *id;           /* what the program sees as $TUTTI_EXECUTION */
     void (*on_report)(void *arg, const tt_program_report *r); /* its revision rose */
+    /* The value of a secret that the program asks for by name; NULL: there are none here. */
+    tt_rc (*secret)(void *arg, tt_str name, tt_buf *ret, tt_err *err);
     void *arg;
 } tt_program_job;
 

@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/sys.h"
 #include "io/fd.h"
+#include "work/program_inner.h"
 
 /* What is remembered already, with the changes. A new reference. */
 static tt_rc changed(const char *path, const json_t *changes, json_t **ret, tt_err *err)
@@ -37,7 +37,7 @@ static tt_rc write_text(const char *path, tt_str text, tt_err *err)
     int errnum = fd < 0 ? errno : tt_fd_write_at(fd, 0, text.ptr, text.len);
     if (errnum == 0 && tt_sys.fsync(fd) != 0)
         errnum = errno;
-    return errnum == 0 ? TT_OK : tt_fail_errno(err, errnum, "cannot keep what a program remembers in `%s`", path);
+    return errnum == 0 ? TT_OK : tt_fail_errno(err, errnum, "cannot keep `%s`", path);
 }
 
 static tt_rc replace(const char *path, const json_t *all, tt_err *err)
@@ -47,30 +47,49 @@ static tt_rc replace(const char *path, const json_t *all, tt_err *err)
     size_t len = text ? strlen(text) : 0;
     tt_buf_printf(&made, "%s.new", path);
     tt_rc rc = !text || made.failed ? tt_fail(err, TT_NOMEM, "out of memory")
-               : len > TT_PROGRAM_STATE_BYTES ? tt_fail(err, TT_TOO_LARGE, "what the program remembers has %zu bytes: at most %d are kept", len, TT_PROGRAM_STATE_BYTES)
+               : len > TT_PROGRAM_STATE_BYTES ? tt_fail(err, TT_TOO_LARGE, "`%s` would have %zu bytes: at most %d are kept", path, len, TT_PROGRAM_STATE_BYTES)
                : write_text(tt_buf_cstr(&made), (tt_str){text, len}, err);
     free(text);
     TT_TRY(rc);
-    return tt_sys.rename(tt_buf_cstr(&made), path) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot keep what a program remembers in `%s`", path);
+    return tt_sys.rename(tt_buf_cstr(&made), path) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot keep `%s`", path);
+}
+
+/* Open and locked: calls for one directory come after each other. */
+static tt_rc lock_dir(const char *dir, int *ret_fd, tt_err *err)
+{
+    TT_TRY(tt_program_make_dirs(dir, err));
+    TT_FD_AUTO int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0)
+        return tt_fail_errno(err, errno, "cannot lock the directory `%s`", dir);
+    *ret_fd = tt_fd_take(&fd);
+    return TT_OK;
+}
+
+static tt_rc replace_and_sync(int dir_fd, const char *path, const json_t *all, tt_err *err)
+{
+    TT_TRY(replace(path, all, err));
+    return tt_sys.fsync(dir_fd) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot keep `%s`", path);
 }
 
 tt_rc tt_program_state_keep(const char *dir, const char *program, const json_t *changes, tt_err *err)
 {
     TT_BUF_AUTO tt_buf path = {0};
+    TT_FD_AUTO int lock = -1;
     json_t *all = NULL;
     if (json_object_size(changes) == 0)
         return TT_OK;
     tt_buf_printf(&path, "%s/%s.json", dir, program);
     TT_TRY(tt_buf_check(&path, err));
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return tt_fail_errno(err, errno, "cannot make the directory `%s`", dir);
-    TT_FD_AUTO int lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (lock < 0 || flock(lock, LOCK_EX) != 0)
-        return tt_fail_errno(err, errno, "cannot lock the directory `%s`", dir);
+    TT_TRY(lock_dir(dir, &lock, err));
     TT_TRY(changed(tt_buf_cstr(&path), changes, &all, err));
-    tt_rc rc = replace(tt_buf_cstr(&path), all, err);
+    tt_rc rc = replace_and_sync(lock, tt_buf_cstr(&path), all, err);
     json_decref(all);
-    if (rc == TT_OK && tt_sys.fsync(lock) != 0)
-        rc = tt_fail_errno(err, errno, "cannot keep what a program remembers in `%s`", dir);
     return rc;
+}
+
+tt_rc tt_program_write_json(const char *dir, const char *path, const json_t *all, tt_err *err)
+{
+    TT_FD_AUTO int lock = -1;
+    TT_TRY(lock_dir(dir, &lock, err));
+    return replace_and_sync(lock, path, all, err);
 }

@@ -14,4 +14,7 @@ enum { TT_PROGRAM_STATE_BYTES = 16 * 1024 * 1024 };
 /* changes: an object of names and values, null: that name is forgotten; NULL or empty: nothing happens. */
 tt_rc tt_program_state_keep(const char *dir, const char *program, const json_t *changes, tt_err *err) TT_MUST_CHECK;
 
+/* Writes all to path in the directory dir, which is made if need be: whoever reads meanwhile sees the old content or the new one. */
+tt_rc tt_program_write_json(const char *dir, const char *path, const json_t *all, tt_err *err) TT_MUST_CHECK;
+
 #endif

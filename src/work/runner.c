@@ -15,6 +15,7 @@ enum {
     MILD_MS = 1000,          /* between SIGTERM and SIGKILL */
     SAMPLE_MS = 200,         /* of memory, when there is a limit: it looks at all processes, which is too much for those that end at once */
     MAX_RUNNERS = 16,
+    MOST_MORE_BYTES = 4 * 1024 * 1024, /* for a process that asks and does not read */
     REASON_BYTES = 400,      /* of the log in a failure's sentence */
 };
 
@@ -22,6 +23,7 @@ struct tt_runner {
     pid_t pid;               /* 0: it has ended */
     int pid_fd, out_fd, report_fd, in_fd; /* -1: closed */
     bool keeps_input;
+    tt_buf more;             /* to be written behind the work's input */
     int status;
     size_t killed;
     uint64_t peak_memory_bytes;
@@ -33,6 +35,12 @@ static size_t known_count;
 
 void tt_runner_adopt(void) { tt_child_adopt_orphans(); }
 bool tt_runner_is_alive(const tt_runner *r) { return r->pid != 0; }
+
+void tt_runner_say(tt_runner *r, tt_str bytes)
+{
+    tt_assert(r->keeps_input);
+    tt_buf_str(&r->more, bytes);
+}
 
 /* ---- start ---- */
 
@@ -77,7 +85,7 @@ tt_rc tt_runner_start(const tt_runner_spec *spec, tt_runner **ret, tt_err *err)
     if (known_count == MAX_RUNNERS)
         return tt_fail(err, TT_BUSY, "%d programs run in this worker already", MAX_RUNNERS);
     tt_runner *r = TT_NEW(tt_runner);
-    *r = (tt_runner){.pid_fd = -1, .out_fd = -1, .report_fd = -1, .in_fd = -1, .keeps_input = spec->keeps_input};
+    *r = (tt_runner){.pid_fd = -1, .out_fd = -1, .report_fd = -1, .in_fd = -1, .keeps_input = spec->keeps_input, .more.limit_bytes = MOST_MORE_BYTES};
     tt_rc rc = start(r, spec, theirs, err);
     for (size_t i = 0; i < TT_COUNT(theirs); i++)
         close_fd(&theirs[i]);
@@ -141,6 +149,7 @@ void tt_runner_free(tt_runner *r)
     close_fd(&r->report_fd);
     close_fd(&r->in_fd);
     close_fd(&r->pid_fd);
+    tt_buf_deinit(&r->more);
     free(r);
 }
 
@@ -169,6 +178,12 @@ static bool read_some(session *s, int *fd, void (*on_bytes)(session *s, tt_str b
     return n > 0;
 }
 
+static void drop_written(tt_buf *b, size_t n)
+{
+    memmove(b->ptr, b->ptr + n, b->len - n);
+    b->len -= n;
+}
+
 static void on_output(session *s, tt_str bytes) { tt_attempt_log(s->a, bytes); }
 
 static void on_report(session *s, tt_str bytes)
@@ -177,15 +192,21 @@ static void on_report(session *s, tt_str bytes)
         s->is_over = !s->work->on_report(s->work->arg, bytes);
 }
 
+static size_t unwritten(const session *s) { return s->work->input.len - s->written + s->r->more.len; }
+
 static void write_some(session *s)
 {
-    tt_str rest = tt_str_slice(s->work->input, s->written, s->work->input.len);
+    tt_str first = tt_str_slice(s->work->input, s->written, s->work->input.len), rest = first.len ? first : tt_buf_view(&s->r->more);
     ssize_t n = rest.len ? write(s->r->in_fd, rest.ptr, rest.len) : 0;
-    if (n > 0)
+    if (n > 0 && first.len)
         s->written += (size_t)n;
+    else if (n > 0)
+        drop_written(&s->r->more, (size_t)n);
     bool broken = n < 0 && errno != EAGAIN && errno != EINTR;
-    if (broken)
-        s->written = s->work->input.len; /* it does not want to read */
+    if (broken) { /* it does not want to read */
+        s->written = s->work->input.len;
+        tt_buf_clear(&s->r->more);
+    }
     if (broken || (s->written == s->work->input.len && !s->r->keeps_input))
         close_fd(&s->r->in_fd);
 }
@@ -241,7 +262,7 @@ static bool turn(session *s)
         return true;
     struct pollfd fds[] = {
         {.fd = r->pid_fd, .events = POLLIN}, {.fd = r->out_fd, .events = POLLIN}, {.fd = r->report_fd, .events = POLLIN},
-        {.fd = s->written < s->work->input.len || !r->keeps_input ? r->in_fd : -1, .events = POLLOUT},
+        {.fd = unwritten(s) > 0 || !r->keeps_input ? r->in_fd : -1, .events = POLLOUT},
         {.fd = stopping ? -1 : tt_attempt_stop_fd(s->a), .events = POLLIN},
     };
     poll(fds, TT_COUNT(fds), wait_ms(s, tt_attempt_flush(s->a)));
@@ -284,6 +305,7 @@ tt_rc tt_runner_attend(tt_runner *r, tt_attempt *a, const tt_runner_work *work, 
     tt_err own;
     r->killed = 0;
     r->peak_memory_bytes = 0;
+    tt_buf_clear(&r->more);
     while (!dead && !s.is_over)
         dead = turn(&s);
     drain(&s);

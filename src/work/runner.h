@@ -40,6 +40,8 @@ tt_rc tt_runner_start(const tt_runner_spec *spec, tt_runner **ret, tt_err *err) 
 /* Until the process ends or on_report says that the work is over. TT_OK: over, or exit code 0. Else why not, with the log's last lines:
  * TT_FAILED (exit code, signal, memory), TT_TIMEOUT, TT_CANCELED. After anything but is_over the process and all below it are gone. */
 tt_rc tt_runner_attend(tt_runner *r, tt_attempt *a, const tt_runner_work *work, tt_runner_end *ret, tt_err *err) TT_MUST_CHECK;
+/* More for its standard input while it is attended, behind what was written before. Only one that keeps its input. */
+void tt_runner_say(tt_runner *r, tt_str bytes);
 bool tt_runner_is_alive(const tt_runner *r);
 /* Kills what is left. NULL is fine. */
 void tt_runner_free(tt_runner *r);

@@ -11,11 +11,15 @@
 
 #include "base/buf.h"
 #include "io/roots.h"
+#include "io/sql.h"
 
 typedef struct tt_storage tt_storage;
 
 /* A storage that can be, as far as is known without opening it: type and settings. TT_INVALID names what is wrong. */
 tt_rc tt_storage_check(const json_t *storage, tt_err *err) TT_MUST_CHECK;
+
+/* A connection to the database of a storage whose type is one of tables. */
+tt_rc tt_storage_connect(const json_t *storage, const tt_roots *roots, tt_sql_db **ret, tt_err *err) TT_MUST_CHECK;
 
 tt_storage *tt_storage_new(const char *spool_dir);
 void tt_storage_free(tt_storage *s); /* NULL is fine */

@@ -91,13 +91,22 @@ static tt_rc make_url(const tt_storage_call *call, const char *type, tt_buf *url
     return tt_buf_check(url, err);
 }
 
-static tt_rc connect_to(table *t, const tt_storage_call *call, const char *type, tt_err *err)
+static tt_rc connect_to(const tt_storage_call *call, const char *type, tt_sql_db **ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf url = {0};
     TT_TRY(make_url(call, type, &url, err));
     tt_sql_spec spec = {.name = TT_STR("storage"), .url = tt_buf_view(&url), .user = tt_str_of(tt_storage_setting(call, "username")),
                         .password = tt_str_of(tt_storage_setting(call, "password"))};
-    return tt_sql_open(&spec, &t->db, err);
+    return tt_sql_open(&spec, ret, err);
+}
+
+tt_rc tt_storage_connect(const json_t *storage, const tt_roots *roots, tt_sql_db **ret, tt_err *err)
+{
+    tt_storage_call call = {.settings = json_object_get(storage, "settings"), .roots = roots};
+    TT_TRY(tt_storage_check(storage, err));
+    if (!*tt_storage_setting(&call, "table"))
+        return tt_fail(err, TT_INVALID, "a storage of type %s is no database", json_string_value(json_object_get(storage, "type")));
+    return connect_to(&call, json_string_value(json_object_get(storage, "type")), ret, err);
 }
 
 /* ---- what the table is ---- */
@@ -453,7 +462,7 @@ static tt_rc store(table *t, tt_storage *s, const tt_storage_call *call, const c
 {
     const char *shown = strcmp(type, "postgresql") == 0 ? "loading into PostgreSQL" : strcmp(type, "sqlite") == 0 ? "loading into SQLite" : "loading into MySQL";
     tt_str name = tt_str_of(tt_storage_setting(call, "table"));
-    TT_TRY(connect_to(t, call, type, err));
+    TT_TRY(connect_to(call, type, &t->db, err));
     TT_TRY(learn_table(t, name, err));
     call->note(call->arg, "analyzed table");
     TT_TRY(bring_together(t, s, name, err));

@@ -8,6 +8,7 @@ import urllib.parse
 import zipfile
 
 import pytest
+from sql_servers import Sqlite
 from test_programs import Programs
 
 CSV = "Type Tag,Gross Rev,Country,Days\n12345678_01,2.5,UK,1/2/2026\nORGANIC,9,US,1/2/2026\n87654321_01,4,DE,1/2/2026\n"
@@ -57,6 +58,10 @@ class Site(http.server.BaseHTTPRequestHandler):
         if url.path == "/next":
             n = int(query.get("n", "1"))
             return self.answer(json.dumps({"items": [{"n": n}], "next": "/next?n=%d" % (n + 1) if n < 3 else None}).encode())
+        if url.path == "/rates":
+            return self.answer(json.dumps({"base": query["base"], "rates": {"EUR": 0 if "bad" in query else 0.5, "GBP": "0.75"}}).encode())
+        if url.path == "/convert":
+            return self.answer(json.dumps({query["q"]: 4} if query["q"] == "USD_ILS" else {}).encode())
         return self.answer(b"nothing", 404)
 
 
@@ -116,3 +121,66 @@ def test_busy_sites_are_asked_again_and_others_are_not(report, site):
     assert result.returncode == 1 and "404" in result.stderr
     result, rows = report(url="file:///etc/passwd")
     assert result.returncode == 1 and "no address of the web" in result.stderr
+
+
+# ---- conversion maps ----
+
+
+def maps_of(tmp_path, name):
+    return json.loads((tmp_path / "data" / "maps" / (name + ".json")).read_text())
+
+
+def test_the_map_of_currencies(tmp_path, site):
+    programs = Programs(tmp_path)
+    result = programs.here("currency_map_update", "url=%s/rates" % site, "other_url=%s/convert" % site, 'currencies=["EUR","ils","USD"]')
+    assert result.returncode == 0 and "store: completed" in result.stderr, result
+    assert maps_of(tmp_path, "currency") == {"eur": 0.5 * 0.95, "gbp": 0.75 * 0.95, "ils": 4.0 * 0.95, "usd": 1.0}
+    programs.add("uses.py", "from platforms.base_platform import BasePlatform\nclass Uses(BasePlatform):\n    def _run(self):\n"
+                 "        return 10 / self.get_conversion_map('currency')('Gbp')\n", 0o644)
+    assert json.loads(programs.tutti("run", "uses", "--here", "--json").stdout)["result"] == 10 / (0.75 * 0.95)
+
+
+@pytest.mark.parametrize("sets, said", [
+    (["url={site}/rates", 'currencies=["QQQ"]', "other_url={site}/convert"], "/convert knows no rate of QQQ"), (["url={site}/rates", 'currencies=["QQQ"]'], "there is no `other_url`"),
+    (["url={site}/csv"], "gives no JSON"), (["url={site}/next"], "gives no rates at `rates`"), (["url={site}/missing"], "404"), (["url={site}/rates?bad=1"], "the rate of EUR is 0"),
+])
+def test_a_map_that_cannot_be_made_leaves_the_old_one(tmp_path, site, sets, said):
+    programs = Programs(tmp_path)
+    (tmp_path / "data" / "maps").mkdir(parents=True)
+    (tmp_path / "data" / "maps" / "currency.json").write_text('{"usd":1.0}')
+    result = programs.here("currency_map_update", *(one.replace("{site}", site) for one in sets))
+    assert result.returncode == 1 and said in result.stderr, result
+    assert maps_of(tmp_path, "currency") == {"usd": 1.0}
+
+
+def test_the_map_of_countries_from_the_list_of_iso(tmp_path):
+    programs = Programs(tmp_path)
+    (tmp_path / "iso.json").write_text(json.dumps({"3166-1": [
+        {"alpha_2": "AX", "name": "Åland Islands"}, {"alpha_2": "TR", "name": "Türkiye", "official_name": "Republic of TÜRKİYE", "common_name": "Turkey"}, {"name": "x"}, 5]}))
+    result = programs.here("country_map_update", "file=%s" % (tmp_path / "iso.json"))
+    assert result.returncode == 0, result
+    found = maps_of(tmp_path, "country")
+    assert {name: found[name] for name in ("åland islands", "türkiye", "turkey")} == {"åland islands": "ax", "türkiye": "tr", "turkey": "tr"} and len(found) == 4
+    for content in ("[]", "nonsense", '{"3166-1": []}'):
+        (tmp_path / "iso.json").write_text(content)
+        assert programs.here("country_map_update", "file=%s" % (tmp_path / "iso.json")).returncode == 1
+    assert maps_of(tmp_path, "country") == found
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "mariadb"])
+def test_the_map_of_countries_from_a_table(tmp_path, request, kind):
+    programs = Programs(tmp_path)
+    if kind == "sqlite":
+        db, settings = Sqlite(tmp_path / "shop.db"), {"path": str(tmp_path / "shop.db")}
+    else:
+        db = request.getfixturevalue(kind)
+        settings = {"hostname": "127.0.0.1", "port": db.port, "db": db.url.rpartition("/")[2], "username": "tutti", "password": db.password}
+    db.ask("DROP TABLE IF EXISTS countries")
+    db.ask("CREATE TABLE countries (country_name VARCHAR(50), country_code VARCHAR(2))")
+    db.ask("INSERT INTO countries VALUES ('Germany', 'DE'), (' Côte d''Ivoire', 'CI'), (NULL, 'XX')")
+    storage = {"type": db.kind, "settings": {**settings, "table": "countries"}}
+    result = programs.tutti("run", "country_map_update", "--here", "--set", "database=%s" % json.dumps(storage), cwd=tmp_path)
+    assert result.returncode == 0 and "pull: completed" in result.stderr, result
+    assert maps_of(tmp_path, "country") == {"germany": "de", "côte d'ivoire": "ci"}
+    result = programs.tutti("run", "country_map_update", "--here", "--set", "database=%s" % json.dumps(storage), "--set", "name_column=nope", cwd=tmp_path)
+    assert result.returncode == 1 and "nope" in result.stderr, result

@@ -280,6 +280,46 @@ def test_c_programs_share_a_process_until_one_ends_it(place):
     assert third["pid"] != first["pid"] and third["calls"] == 1
 
 
+ASKS = """
+#include <tutti/program.h>
+
+static const tutti_setting settings[] = {{"names", TUTTI_STR}, {0}};
+
+static int run(const tutti_host *t)
+{
+    char name[64];
+    for (const char *at = t->text(t, "names"); *at; at += *at == ',') {
+        int n = 0;
+        for (; *at && *at != ','; at++)
+            name[n++] = *at;
+        name[n] = 0;
+        const char *value = t->secret(t, name);
+        t->log(t, "%s is %s", name, value ? value : "nothing");
+        t->update(t, name, value ? value : "nothing");
+        t->count(t, "letters", value ? (int64_t)__builtin_strlen(value) : 0);
+    }
+    return 0;
+}
+TUTTI_PROGRAM(.settings = settings, .run = run);
+"""
+
+
+def test_a_c_program_asks_for_secrets_that_nobody_else_sees(place):
+    place.add("asks.c", ASKS, 0o644)
+    place.start()
+    values = {"shop%2Flogin": {"value": json.dumps({"user": "ada", "password": 'ge"heim\n5ö'})}, "plain": {"value": "a plain one"}}
+    for name, body in values.items():
+        assert place.t.request("PUT", "/v1/secrets/" + name, body).status in (200, 201)
+    for _ in range(2):  # the second time in the same process
+        m = place.ended(place.run("asks", {"names": "shop/login#password,plain,nothing,not a name,plain"}))
+        assert m["status"] == "finished" and m["meta"] == {"shop/login#password": "***", "plain": "***", "nothing": "nothing", "not a name": "nothing"}, m
+    assert place.t.get("/v1/executions/2").json["counters"] == {"letters": len('ge"heim\n5ö'.encode()) + 2 * len("a plain one")}
+    log = place.t.get("/v1/tasks/1/log").body.decode()
+    assert "shop/login#password is ***\nplain is ***\nthe secret nothing: " in log and "the secret not a name: " in log and "plain one" not in log, log
+    here = place.tutti("run", "asks", "--here", "--programs", place.dir, "--set", "names=plain")
+    assert here.returncode == 0 and "the secret plain: there are no secrets here: only a worker has them" in here.stdout, here
+
+
 # ---- storage ----
 
 STORES = """
