@@ -119,6 +119,7 @@ static tt_rc query(tt_cli *cli, tt_err *err)
     tt_plan *plan = NULL;
     tt_query_result *result = NULL;
     uint64_t threads = 0;
+    const char *temp_dir = getenv("TMPDIR");
     tt_query_files q = {.count = tt_cli_operand_count(cli), .progress = show_progress, .arg = cli};
     tt_str *paths = tt_arena_alloc(tt_cli_arena(cli), (q.count + 1) * sizeof *paths);
     if (!paths)
@@ -132,6 +133,7 @@ static tt_rc query(tt_cli *cli, tt_err *err)
         TT_TRY(tt_parse_u64(tt_cli_flag(cli, "--threads"), &threads, err));
     TT_TRY(read_query(cli, &text, err));
     q.query = tt_buf_view(&text);
+    q.temp_dir = temp_dir && *temp_dir ? temp_dir : "/tmp";
     q.threads = threads > 64 ? 64 : (unsigned)threads;
     TT_TRY(tt_query_run_files(&q, &plan, &result, err));
     tt_rc rc = print_answer(cli, result, err);

@@ -17,6 +17,7 @@ typedef struct {
 typedef struct {
     const tt_plan *plan;
     const tt_engine_options *options;
+    const char *temp_dir;
     tt_matcher *matcher;
     tt_dense groups;
     tt_rows *rows;
@@ -207,35 +208,6 @@ static tt_rc scan(engine *e, tt_err *err)
 
 /* ---- sequences ---- */
 
-typedef void group_fn(void *arg, uint32_t group, const tt_chain *chain, const tt_chain_step *steps);
-
-static tt_rc collect_share(engine *e, tt_track *t, uint32_t pass, tt_err *err)
-{
-    tt_rows_need need = {.masks = true, .times = true};
-    tt_row_batch batch;
-    bool ignored;
-    tt_track_begin_pass(t, pass);
-    TT_TRY(tt_rows_begin(e->rows, &need, err));
-    do {
-        TT_TRY(tt_rows_next(e->rows, &batch, err));
-        TT_TRY(tt_track_add(t, &batch, &ignored, err));
-        TT_TRY(check_stop(e, err));
-    } while (batch.count);
-    return TT_OK;
-}
-
-static tt_rc finish_track(engine *e, tt_track *t, group_fn *on_group, tt_err *err)
-{
-    uint32_t passes = tt_track_passes(t);
-    for (uint32_t pass = 0; pass < passes; pass++) {
-        uint64_t met = t->event_count;
-        TT_TRY(collect_share(e, t, pass, err));
-        t->event_count = met; /* it decides how many shares there are */
-        TT_TRY(tt_track_finish_pass(t, e->groups.count, on_group, e, err));
-    }
-    return passes ? TT_OK : tt_track_finish_pass(t, e->groups.count, on_group, e, err);
-}
-
 static void note_durations(void *arg, uint32_t group, const tt_chain *chain, const tt_chain_step *steps)
 {
     engine *e = arg;
@@ -423,11 +395,11 @@ static tt_rc make_tracks(engine *e, uint64_t memory_bytes, tt_err *err)
     for (size_t i = 0; i < p->condition_count; i++)
         if (p->conditions[i].is_used && p->conditions[i].kind == TT_CONDITION_SEQUENCE) {
             e->tallies[i].track = &e->tracks[e->track_count++];
-            tt_track_init(e->tallies[i].track, &p->conditions[i].sequence, tt_matcher_condition_bit(e->matcher, i), e->is_double, false, memory_bytes);
+            tt_track_init(e->tallies[i].track, &p->conditions[i].sequence, tt_matcher_condition_bit(e->matcher, i), e->is_double, false, memory_bytes, e->temp_dir);
         }
     if (p->funnel.given) {
         e->funnel = &e->tracks[e->track_count++];
-        tt_track_init(e->funnel, &p->funnel.sequence, tt_matcher_funnel_bit(e->matcher), e->is_double, p->funnel.time_to_convert, memory_bytes);
+        tt_track_init(e->funnel, &p->funnel.sequence, tt_matcher_funnel_bit(e->matcher), e->is_double, p->funnel.time_to_convert, memory_bytes, e->temp_dir);
     }
     return TT_OK;
 }
@@ -452,11 +424,11 @@ static tt_rc run(engine *e, tt_err *err)
     e->result->scanned_groups = e->groups.count;
     for (size_t i = 0; i < e->track_count; i++)
         if (&e->tracks[i] != e->funnel)
-            TT_TRY(finish_track(e, &e->tracks[i], NULL, err));
+            TT_TRY(tt_track_finish(&e->tracks[i], e->groups.count, NULL, NULL, err));
     TT_TRY(reserve_groups(e, err));
     TT_TRY(find_matching(e, err));
     if (e->funnel) {
-        TT_TRY(finish_track(e, e->funnel, e->plan->funnel.time_to_convert ? note_durations : NULL, err));
+        TT_TRY(tt_track_finish(e->funnel, e->groups.count, e->plan->funnel.time_to_convert ? note_durations : NULL, e, err));
         count_steps(e);
     }
     if (e->result->groups == UINT64_MAX)
@@ -484,7 +456,7 @@ static void close_engine(engine *e)
 
 tt_rc tt_engine_run(const tt_plan *plan, const tt_pq_file *file, const tt_engine_options *options, tt_query_result **ret, tt_err *err)
 {
-    engine e = {.plan = plan, .options = options, .last_group = TT_DENSE_NONE};
+    engine e = {.plan = plan, .options = options, .temp_dir = options->temp_dir ? options->temp_dir : "/tmp", .last_group = TT_DENSE_NONE};
     tt_rc rc = open_engine(&e, file, err);
     if (rc == TT_OK)
         rc = run(&e, err);

@@ -1,7 +1,7 @@
 /* The engine: one plan over one part. Groups that match, the funnel's steps, and the aggregations over their rows.
  *
  *   pass 1   rows of each group; counts and sums of conditions; sequences whose rows come in the order of time, as they come
- *   events   otherwise the rows that match a step, sorted by group and time; in several passes when they take more than memory_bytes
+ *   events   otherwise the rows that match a step, by group; what is more than memory_bytes is kept in a file without a name
  *   pass 2   aggregations, over the rows of the groups that match
  *
  * Memory: the groups of the part (some 20 bytes each and 8 to 16 for each condition, and the bytes of their ids), memory_bytes, and a batch;
@@ -13,7 +13,8 @@
 #include "query/rows.h"
 
 typedef struct {
-    uint64_t memory_bytes;   /* for events, and for the numbers of groups; 0: 48 MiB */
+    uint64_t memory_bytes;   /* for events of each sequence, and for the numbers of groups; 0: 48 MiB */
+    const char *temp_dir;    /* for events beyond that; NULL: /tmp */
     bool (*is_stopped)(void *arg); /* asked now and then; may be NULL */
     void *arg;
 } tt_engine_options;

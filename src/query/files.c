@@ -45,7 +45,7 @@ static void take_result(crew *c, size_t part, tt_rc rc, const tt_query_result *r
 static void *work(void *arg)
 {
     crew *c = arg;
-    const tt_engine_options options = {.is_stopped = is_over, .arg = c};
+    const tt_engine_options options = {.temp_dir = c->q->temp_dir, .is_stopped = is_over, .arg = c};
     for (size_t i; (i = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED)) < c->q->count && !is_over(c);) {
         tt_query_result *r = NULL;
         tt_err err = {0};

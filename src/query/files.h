@@ -11,6 +11,7 @@ typedef struct {
     tt_str group, time;   /* columns */
     tt_str query;         /* JSON */
     unsigned threads;     /* 0: one per core */
+    const char *temp_dir; /* see tt_engine_options */
     void (*progress)(void *arg, size_t done, size_t total); /* from any thread, one at a time; may be NULL */
     void *arg;
 } tt_query_files;

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "data/parquet/statistics.h"
 #include "query/fault.h"
 #include "query/filter.h"
 
@@ -20,6 +21,7 @@ struct tt_rows {
     uint32_t *remap;             /* by code of the group's dictionary: group number + 1; 0: not met yet */
     uint32_t remap_cap;
     bool remap_is_fresh;
+    int64_t wide[TT_ROW_BATCH];  /* for values on their way to numbers */
     uint32_t *kept;              /* group numbers of all rows; NULL: not kept */
     bool kept_is_full;
     uint64_t at_row;
@@ -85,6 +87,28 @@ static tt_rc find_columns(tt_rows *r, tt_err *err)
     return TT_OK;
 }
 
+/* Ids that lie close together need no hashing; what the footer says of them may be wrong, and is then slow. */
+static void expect_groups(const tt_rows *r)
+{
+    enum { MOST = 8 << 20 };
+    uint32_t column = r->file_columns[r->spec.plan->columns.group];
+    int64_t low = INT64_MAX, high = INT64_MIN;
+    tt_pq_kind kind = tt_pq_column_at(r->spec.file, column)->kind;
+    if (r->spec.groups->is_bytes || (kind != TT_PQ_INT32 && kind != TT_PQ_INT64))
+        return;
+    for (uint32_t g = 0; g < tt_pq_row_group_count(r->spec.file); g++) {
+        tt_pq_statistics s;
+        tt_pq_chunk_statistics(r->spec.file, g, column, &s);
+        if (!s.has_min || !s.has_max)
+            return;
+        low = s.min.i < low ? s.min.i : low;
+        high = s.max.i > high ? s.max.i : high;
+    }
+    uint64_t span = low <= high ? (uint64_t)high - (uint64_t)low : UINT64_MAX;
+    if (span < MOST && span / 2 < tt_pq_row_count(r->spec.file) + TT_ROW_BATCH)
+        tt_dense_expect(r->spec.groups, low, span + 1);
+}
+
 tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err)
 {
     size_t count = spec->plan->columns.count;
@@ -100,11 +124,13 @@ tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err)
     if (rows <= spec->keep_bytes / sizeof *r->kept)
         r->kept = tt_calloc(rows + 1, sizeof *r->kept); /* without it the groups are looked up again */
     tt_rc rc = r->file_columns && r->scanned && r->scanned_file && r->batches ? find_columns(r, err) : no_memory(err);
-    if (rc == TT_OK)
-        *ret = r;
-    else
+    if (rc != TT_OK) {
         tt_rows_free(r);
-    return rc;
+        return rc;
+    }
+    expect_groups(r);
+    *ret = r;
+    return TT_OK;
 }
 
 void tt_rows_free(tt_rows *r)
@@ -164,14 +190,6 @@ tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err)
 
 /* ---- groups ---- */
 
-static uint32_t group_of(tt_rows *r, const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
-{
-    if (!r->spec.groups->is_bytes)
-        return tt_dense_int(r->spec.groups, tt_pq_int_at(c, values, i));
-    tt_str text = tt_pq_text_at(c, values, i);
-    return tt_dense_bytes(r->spec.groups, text.ptr, (uint32_t)text.len);
-}
-
 static tt_rc make_remap(tt_rows *r, uint32_t count, tt_err *err)
 {
     if (r->remap_is_fresh)
@@ -190,66 +208,85 @@ static tt_rc make_remap(tt_rows *r, uint32_t count, tt_err *err)
     return TT_OK;
 }
 
-static bool is_there(const tt_rows *r, const tt_pq_batch *b, uint32_t i) { return tt_pq_is_valid(b->validity, i) && r->groups[i] != TT_DENSE_NONE; }
+/* Rows without a group are none. */
+static void drop_nulls(uint32_t *groups, const tt_pq_batch *b)
+{
+    for (uint32_t i = 0; b->validity && i < b->row_count; i++)
+        if (!tt_pq_is_valid(b->validity, i))
+            groups[i] = TT_DENSE_NONE;
+}
+
+/* Whole numbers as they are looked up; those of eight bytes stay where they are. */
+static const int64_t *widen(const tt_pq_column *c, const tt_pq_values *values, const uint32_t *at, uint32_t count, int64_t *wide)
+{
+    if (!at && (c->kind == TT_PQ_INT64 || c->kind == TT_PQ_UINT64))
+        return values->fixed;
+    for (uint32_t i = 0; i < count; i++)
+        wide[i] = tt_pq_int_at(c, values, at ? at[i] : i);
+    return wide;
+}
+
+/* Numbers of values at[0 .. count) (NULL: 0 .. count) into numbers, where that is not TT_DENSE_NONE. */
+static bool number_values(tt_rows *r, const tt_pq_column *c, const tt_pq_values *values, const uint32_t *at, uint32_t count, uint32_t *numbers)
+{
+    if (!r->spec.groups->is_bytes)
+        return tt_dense_ints(r->spec.groups, widen(c, values, at, count, r->wide), count, numbers);
+    if (c->kind == TT_PQ_BYTES && !at)
+        return tt_dense_texts(r->spec.groups, values->base, values->start, values->length, count, numbers);
+    uint32_t *start = (uint32_t *)(void *)r->wide, *length = start + TT_ROW_BATCH;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t v = at ? at[i] : i;
+        start[i] = c->kind == TT_PQ_BYTES ? values->start[v] : v * c->width;
+        length[i] = c->kind == TT_PQ_BYTES ? values->length[v] : c->width;
+    }
+    return tt_dense_texts(r->spec.groups, c->kind == TT_PQ_BYTES ? values->base : values->fixed, start, length, count, numbers);
+}
+
+/* Codes that were not met yet get the groups of their values; a code that waits is marked, so that it stands in the list once. */
+static tt_rc learn_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
+{
+    enum { WAITS = UINT32_MAX };
+    uint32_t codes[TT_ROW_BATCH], numbers[TT_ROW_BATCH], count = 0;
+    for (uint32_t i = 0; i < b->row_count; i++) {
+        uint32_t code = tt_pq_code(b, i);
+        if (r->remap[code] || r->groups[i] == TT_DENSE_NONE)
+            continue;
+        r->remap[code] = WAITS;
+        codes[count++] = code;
+    }
+    if (count == 0)
+        return TT_OK;
+    memset(numbers, 0, count * sizeof *numbers);
+    if (!number_values(r, c, &b->dictionary->values, codes, count, numbers))
+        return no_memory(err);
+    for (uint32_t i = 0; i < count; i++)
+        r->remap[codes[i]] = numbers[i] + 1;
+    return TT_OK;
+}
+
+/* All codes of rows that are there are known. */
+#define NUMBER_CODES(bits)                                                                                            \
+    static void number_codes_##bits(const uint##bits##_t *codes, const uint32_t *remap, uint32_t count, uint32_t *groups) \
+    {                                                                                                                 \
+        for (uint32_t i = 0; i < count; i++)                                                                          \
+            groups[i] = groups[i] == TT_DENSE_NONE ? TT_DENSE_NONE : remap[codes[i]] - 1;                             \
+    }
+NUMBER_CODES(8)
+NUMBER_CODES(16)
+NUMBER_CODES(32)
 
 static tt_rc number_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
 {
     TT_TRY(make_remap(r, b->dictionary->count, err));
-    for (uint32_t i = 0; i < b->row_count; i++) {
-        if (!is_there(r, b, i)) {
-            r->groups[i] = TT_DENSE_NONE;
-            continue;
-        }
-        uint32_t code = tt_pq_code(b, i), known = r->remap[code];
-        if (!known) {
-            uint32_t group = group_of(r, c, &b->dictionary->values, code);
-            if (group == TT_DENSE_NONE)
-                return no_memory(err);
-            r->remap[code] = known = group + 1;
-        }
-        r->groups[i] = known - 1;
-    }
-    return TT_OK;
-}
-
-/* Files are often clustered: the same value as before is the same group. */
-static tt_rc number_ints(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
-{
-    int64_t last = 0;
-    uint32_t group = TT_DENSE_NONE;
-    for (uint32_t i = 0; i < b->row_count; i++) {
-        if (!is_there(r, b, i)) {
-            r->groups[i] = TT_DENSE_NONE;
-            continue;
-        }
-        int64_t value = tt_pq_int_at(c, &b->values, i);
-        if (group == TT_DENSE_NONE || value != last)
-            group = tt_dense_int(r->spec.groups, value);
-        if (group == TT_DENSE_NONE)
-            return no_memory(err);
-        last = value;
-        r->groups[i] = group;
-    }
-    return TT_OK;
-}
-
-static tt_rc number_texts(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
-{
-    tt_str last = {0};
-    uint32_t group = TT_DENSE_NONE;
-    for (uint32_t i = 0; i < b->row_count; i++) {
-        if (!is_there(r, b, i)) {
-            r->groups[i] = TT_DENSE_NONE;
-            continue;
-        }
-        tt_str text = tt_pq_text_at(c, &b->values, i);
-        if (group == TT_DENSE_NONE || !tt_str_eq(text, last))
-            group = tt_dense_bytes(r->spec.groups, text.ptr, (uint32_t)text.len);
-        if (group == TT_DENSE_NONE)
-            return no_memory(err);
-        last = text;
-        r->groups[i] = group;
-    }
+    if (b->dictionary->count == 0) /* then every row is null */
+        return TT_OK;
+    TT_TRY(learn_codes(r, c, b, err));
+    if (b->code_width == 1)
+        number_codes_8(b->codes, r->remap, b->row_count, r->groups);
+    else if (b->code_width == 2)
+        number_codes_16(b->codes, r->remap, b->row_count, r->groups);
+    else
+        number_codes_32(b->codes, r->remap, b->row_count, r->groups);
     return TT_OK;
 }
 
@@ -262,10 +299,11 @@ static tt_rc number_groups(tt_rows *r, uint32_t n, tt_err *err)
         return TT_OK;
     }
     const tt_pq_column *c = tt_rows_file_column(r, column);
+    drop_nulls(r->groups, b);
     if (b->form == TT_PQ_FORM_CODES)
         TT_TRY(number_codes(r, c, b, err));
-    else
-        TT_TRY(r->spec.groups->is_bytes ? number_texts(r, c, b, err) : number_ints(r, c, b, err));
+    else if (!number_values(r, c, &b->values, NULL, n, r->groups))
+        return no_memory(err);
     if (r->kept)
         memcpy(r->kept + r->at_row, r->groups, n * sizeof *r->groups);
     return TT_OK;
