@@ -241,6 +241,9 @@ static const tt_flag query_flags[] = {
     {"--string", "-e", "JSON", .help = "the query itself"},
     {"--empty", .help = "the empty query: how many groups and rows there are"},
     {"--threads", NULL, "N", .help = "files that are worked on at the same time; default: one per core"},
+    {"--export", NULL, "FILE", .help = "write the ids of the groups that match into this file: .parquet or .csv"},
+    {"--export-step", NULL, "N", .help = "instead those of the groups that passed step N of the funnel"},
+    {"--export-dropped", NULL, "N", .help = "instead those that passed the step before N, but not step N"},
     {NULL},
 };
 static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};

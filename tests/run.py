@@ -12,12 +12,13 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 FUZZ_BUILD = ROOT / "build-fuzz"
 TSAN_BUILD = ROOT / "build-tsan"
 SHOWN_LINES = 60
+MAX_UNSTEADY = 8  # more failures than that are no accident
 CRITERION = re.compile(r"Tested:\D*(\d+)\D*?\|\D*?Passing:\D*?(\d+)\D*?\|\D*?Failing:\D*?(\d+)\D*?\|\D*?Crashing:\D*?(\d+)")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 SANITIZERS = {
@@ -46,6 +47,7 @@ class Run(NamedTuple):
     is_long: bool
     shows_logs: bool
     jobs: int
+    again: bool  # what fails is run once more, alone; what passes then is named as unsteady
 
     def wants(self, *names: str) -> bool:
         return not self.patterns or any(pattern in name for pattern in self.patterns for name in names)
@@ -94,18 +96,42 @@ def unit(run: Run) -> Count:
     done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     log = run.build / "meson-logs" / "testlog.json"
     results = [json.loads(line) for line in log.read_text(errors="replace").splitlines()] if log.exists() else []
+    total, bad = unit_results(run, results)
+    if len(results) != len(names):
+        say("  ✗ meson test ran %d of %d programs" % (len(results), len(names)))
+        show(done.stdout + done.stderr, run)
+        total += Count(failed=1)
+    elif run.again and 0 < len(bad) <= MAX_UNSTEADY:
+        subprocess.run(command[:-len(names)] + ["--num-processes", "1", *bad], env=env, stdin=subprocess.DEVNULL, capture_output=True)
+        second = [json.loads(line) for line in log.read_text(errors="replace").splitlines()]
+        kept, _ = unit_results(run, [result for result in results if unit_name(result) not in bad], quiet=True)
+        total = kept + unit_results(run, second)[0]
+        say_unsteady([unit_name(result) for result in second if result["result"] == "OK"])
+    return total
+
+
+def unit_name(result: Dict[str, Any]) -> str:
+    return str(result["name"]).split(" / ")[-1].split(":")[-1]
+
+
+def say_unsteady(names: List[str]) -> None:
+    if names:
+        say("unsteady:          %d failed first and passed alone: %s" % (len(names), ", ".join(names)))
+
+
+def unit_results(run: Run, results: List[Dict[str, Any]], quiet: bool = False) -> Tuple[Count, List[str]]:
+    """What the programs say together, and the names of those with failures."""
+    total, bad = Count(), []
     for result in results:
         output = result.get("stdout", "") + result.get("stderr", "")
         count = criterion_count(output, result["result"])
         total += count
         if count.failed:
-            say("  ✗ test_%s (%s, %.1f s):" % (result["name"].split(" / ")[-1], result["result"], result["duration"]))
+            bad.append(unit_name(result))
+        if count.failed and not quiet:
+            say("  ✗ test_%s (%s, %.1f s):" % (unit_name(result), result["result"], result["duration"]))
             show(output, run)
-    if len(results) != len(names):
-        say("  ✗ meson test ran %d of %d programs" % (len(results), len(names)))
-        show(done.stdout + done.stderr, run)
-        total += Count(failed=1)
-    return total
+    return total, bad
 
 
 # ---- Python tests ----
@@ -122,6 +148,11 @@ def junit_count(path: Path) -> Optional[Count]:
     return Count(tests - bad - skipped, bad, skipped)
 
 
+def junit_failures(path: Path) -> Set[str]:
+    return {"%s::%s" % (case.get("classname"), case.get("name")) for case in ElementTree.parse(path).iter("testcase")
+            if any(child.tag in ("failure", "error") for child in case)}
+
+
 def pytest(run: Run, folder: Path, targets: List[str], *options: str, **env: str) -> Count:
     """One pytest run in `folder`; a run that breaks down counts as one failure."""
     report = run.build / ("pytest-%s.xml" % folder.name)
@@ -136,8 +167,16 @@ def pytest(run: Run, folder: Path, targets: List[str], *options: str, **env: str
                "-o", "cache_dir=%s" % (ROOT / ".cache" / folder.name), "--junitxml", str(report), *options, *(paths or targets)]
     if names:
         command += ["-k", " or ".join(names)]
-    done = subprocess.run(command, cwd=folder, env=run.env(PYTHONDONTWRITEBYTECODE="1", **env), stdin=subprocess.DEVNULL)
+    env = run.env(PYTHONDONTWRITEBYTECODE="1", **env)
+    done = subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL)
     count = junit_count(report)
+    if run.again and count is not None and done.returncode == 1 and 0 < count.failed <= MAX_UNSTEADY:
+        first = junit_failures(report)
+        done = subprocess.run([*command, "--last-failed", "--numprocesses", "0"], cwd=folder, env=env, stdin=subprocess.DEVNULL)
+        second = junit_count(report)
+        if second is not None and second.passed + second.failed == count.failed:
+            say_unsteady(sorted(first - junit_failures(report)))
+            count = Count(count.passed + second.passed, second.failed, count.skipped)
     if count is None or (done.returncode not in (0, 1, 5)):
         return (count or Count()) + Count(failed=1)
     return count + Count(failed=1 if done.returncode == 1 and not count.failed else 0)
@@ -205,9 +244,9 @@ def forget_coverage(build: Path) -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(usage="script/test [--long] [--log] [--line] [--asan] [PATTERN...]")
+    parser = argparse.ArgumentParser(usage="script/test [--long] [--log] [--line] [--again] [--asan] [PATTERN...]")
     parser.add_argument("--build", default="build")
-    for flag in ("--long", "--log", "--line", "--figure"):
+    for flag in ("--long", "--log", "--line", "--figure", "--again"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 8))
     parser.add_argument("--only", help="kinds, with commas: " + ", ".join(name for name, _ in KINDS))
@@ -217,7 +256,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     args = parse()
-    run = Run(ROOT / args.build, args.patterns, args.long, args.log, args.jobs)
+    run = Run(ROOT / args.build, args.patterns, args.long, args.log, args.jobs, args.again)
     measures = args.line or args.figure
     total = Count()
     if measures:

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -221,7 +222,9 @@ void tt_child_adopt_orphans(void) { prctl(PR_SET_CHILD_SUBREAPER, 1L); }
 typedef struct {
     pid_t pid, parent, group, session;
     bool is_dead; /* a zombie */
+    bool is_kernel;
     bool is_victim;
+    bool is_unsure; /* between two programs: its environment is not there to be read */
 } process;
 typedef TT_VEC(process) process_list;
 
@@ -239,9 +242,12 @@ static bool read_process(pid_t pid, process *ret)
     const char *after_name = strrchr(text, ')'); /* names may hold anything */
     char state;
     int parent, group, session;
-    if (!after_name || sscanf(after_name + 1, " %c %d %d %d", &state, &parent, &group, &session) != 4)
+    unsigned flags;
+    enum { KERNEL_THREAD = 0x00200000 }; /* PF_KTHREAD of linux/sched.h */
+    if (!after_name || sscanf(after_name + 1, " %c %d %d %d %*d %*d %u", &state, &parent, &group, &session, &flags) != 5)
         return false;
-    *ret = (process){.pid = pid, .parent = parent, .group = group, .session = session, .is_dead = state == 'Z' || state == 'X'};
+    *ret = (process){.pid = pid, .parent = parent, .group = group, .session = session,
+                     .is_dead = state == 'Z' || state == 'X', .is_kernel = (flags & KERNEL_THREAD) != 0};
     return true;
 }
 
@@ -288,7 +294,8 @@ static bool holds_mark(tt_str environment, const char *mark)
     return false;
 }
 
-static bool is_marked(const process *p, const char *mark)
+/* A process that is just in execve has no environment for a moment (environ_read of Linux' fs/proc/base.c gives nothing): p is unsure then. */
+static bool is_marked(process *p, const char *mark)
 {
     enum { LIMIT_BYTES = 1024 * 1024 };
     TT_BUF_AUTO tt_buf text = {.limit_bytes = LIMIT_BYTES};
@@ -300,6 +307,7 @@ static bool is_marked(const process *p, const char *mark)
         text.len += (size_t)n;
     if (fd >= 0)
         close(fd);
+    p->is_unsure = n == 0 && text.len == 0 && !p->is_dead && !p->is_kernel;
     return holds_mark(tt_buf_view(&text), mark);
 }
 
@@ -331,19 +339,23 @@ static void mark_victims(process_list *all, const target *t)
     }
 }
 
-/* Lists and stops the victims until a round finds nobody new; what is stopped cannot fork. */
+/* Lists and stops the victims until a round finds nobody new; what is stopped cannot fork. Who is unsure is looked at again a little
+ * later; a process without any environment stays so, hence the bound. */
 static void stop_victims(const target *t, process_list *all)
 {
     enum { MAX_ROUNDS = 16 };
     TT_VEC(pid_t) stopped = {0};
-    size_t fresh = 1;
-    for (int round = 0; round < MAX_ROUNDS && fresh; round++) {
-        fresh = 0;
+    size_t fresh = 1, unsure = 0;
+    for (int round = 0; round < MAX_ROUNDS && (fresh || unsure); round++) {
+        if (!fresh)
+            poll(NULL, 0, 1);
+        fresh = unsure = 0;
         tt_vec_clear(all);
         list_processes(all);
         mark_victims(all, t);
         for (size_t i = 0; i < all->len; i++) {
             const process *p = &all->ptr[i];
+            unsure += p->is_unsure && !p->is_victim;
             bool known = !p->is_victim || p->is_dead;
             for (size_t k = 0; k < stopped.len && !known; k++)
                 known = stopped.ptr[k] == p->pid;

@@ -1,9 +1,6 @@
 /* `tutti parquet convert`: CSV and JSON lines into Parquet, Parquet into them or into another Parquet file. */
 #include <errno.h>
-#include <fcntl.h>
-#include <strings.h>
 
-#include "base/sys.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/output.h"
@@ -14,9 +11,9 @@
 #include "data/parquet/scan.h"
 #include "data/parquet/table.h"
 #include "data/reader.h"
-#include "io/fd.h"
+#include "io/whole_file.h"
 
-enum { BATCH_ROWS = 4096, OUT_BYTES = 1 << 20 };
+enum { BATCH_ROWS = 4096 };
 
 static const char *const parquet_names[] = {".parquet", ".pq", NULL};
 static const char *const csv_names[] = {".csv", NULL};
@@ -181,52 +178,24 @@ static tt_rc rows_into_parquet(tt_cli *cli, const tt_pq_file *f, const tt_column
     }
 }
 
-static tt_rc write_out(int fd, const char *name, uint64_t *at, tt_buf *out, size_t above, tt_err *err)
+static tt_rc rows_into_text(const tt_pq_file *f, const tt_column_list *columns, tt_pq_scan *scan, const char *output, tt_err *err)
 {
-    if (out->len <= above)
-        return TT_OK;
-    TT_TRY(tt_buf_check(out, err));
-    int errnum = tt_fd_write_at(fd, *at, out->ptr, out->len);
-    if (errnum)
-        return tt_fail_errno(err, errnum, "%s: cannot write", name);
-    *at += out->len;
-    tt_buf_clear(out);
-    return TT_OK;
-}
-
-static tt_rc write_text(int fd, const char *name, bool is_csv, const tt_pq_file *f, const tt_column_list *columns, tt_pq_scan *scan, tt_err *err)
-{
-    TT_BUF_AUTO tt_buf out = {0};
+    TT_WHOLE_FILE_AUTO tt_whole_file *file = NULL;
     const tt_pq_batch *batches;
-    uint64_t at = 0;
+    bool is_csv = tt_has_extension(tt_str_of(output), csv_names);
     tt_pq_put_line_fn *put_line = is_csv ? tt_pq_put_csv_line : tt_pq_put_json_line;
+    TT_TRY(tt_whole_file_create(output, &file, err));
     if (is_csv)
-        tt_pq_put_csv_header(f, columns->ptr, columns->len, &out);
+        tt_pq_put_csv_header(f, columns->ptr, columns->len, tt_whole_file_out(file));
     for (uint32_t rows;;) {
         TT_TRY(tt_pq_scan_next(scan, BATCH_ROWS, &batches, &rows, err));
         if (rows == 0)
-            return write_out(fd, name, &at, &out, 0, err);
+            return tt_whole_file_finish(file, err);
         for (uint32_t i = 0; i < rows; i++) {
-            put_line(f, columns->ptr, columns->len, batches, i, &out);
-            TT_TRY(write_out(fd, name, &at, &out, OUT_BYTES, err));
+            put_line(f, columns->ptr, columns->len, batches, i, tt_whole_file_out(file));
+            TT_TRY(tt_whole_file_flush(file, err));
         }
     }
-}
-
-static tt_rc rows_into_text(tt_cli *cli, const tt_pq_file *f, const tt_column_list *columns, tt_pq_scan *scan, const char *output, tt_err *err)
-{
-    const char *part = tt_arena_printf(tt_cli_arena(cli), "%s.part", output);
-    if (!part)
-        return tt_fail(err, TT_NOMEM, "out of memory");
-    TT_FD_AUTO int fd = tt_sys.open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return tt_fail_errno(err, errno, "%s: cannot create", part);
-    tt_rc rc = write_text(fd, output, tt_has_extension(tt_str_of(output), csv_names), f, columns, scan, err);
-    if (rc == TT_OK && (tt_sys.fsync(fd) != 0 || tt_sys.rename(part, output) != 0))
-        rc = tt_fail_errno(err, errno, "%s: cannot complete", output);
-    if (rc != TT_OK)
-        tt_sys.unlink(part);
-    return rc;
 }
 
 static tt_rc from_parquet(tt_cli *cli, const char *input, const char *output, tt_err *err)
@@ -244,7 +213,7 @@ static tt_rc from_parquet(tt_cli *cli, const char *input, const char *output, tt
     if (rc == TT_OK)
         rc = tt_pq_scan_new(f, columns.ptr, (uint32_t)columns.len, BATCH_ROWS, &scan, err);
     if (rc == TT_OK)
-        rc = to_parquet ? rows_into_parquet(cli, f, &columns, scan, output, err) : rows_into_text(cli, f, &columns, scan, output, err);
+        rc = to_parquet ? rows_into_parquet(cli, f, &columns, scan, output, err) : rows_into_text(f, &columns, scan, output, err);
     tt_vec_deinit(&columns);
     return rc;
 }

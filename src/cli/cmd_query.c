@@ -3,10 +3,11 @@
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/output.h"
-#include "cli/progress.h"
+#include "cli/query_draw.h"
+#include "query/answer.h"
 #include "query/files.h"
 
-enum { BAR_CELLS = 40, MAX_QUERY_BYTES = 1 << 20 };
+enum { MAX_QUERY_BYTES = 1 << 20 };
 
 /* ---- the question ---- */
 
@@ -47,70 +48,31 @@ static tt_rc print_json(tt_cli *cli, const json_t *answer, tt_err *err)
     return rc;
 }
 
-static void put_bar(tt_buf *out, int64_t value, int64_t most)
-{
-    int cells = most > 0 ? (int)((double)value / (double)most * BAR_CELLS + 0.5) : 0;
-    for (int i = 0; i < BAR_CELLS; i++)
-        tt_buf_cstr_put(out, i < cells ? "\xe2\x96\x88" : "\xc2\xb7"); /* a full block, a dot */
-}
-
-static tt_rc print_step(tt_cli *cli, size_t number, int64_t groups, int64_t first, int64_t before, tt_err *err)
-{
-    char text[32];
-    TT_BUF_AUTO tt_buf line = {0};
-    tt_buf_printf(&line, "%3zu  ", number);
-    put_bar(&line, groups, first);
-    tt_buf_printf(&line, "  %12s  %5.1f %%", tt_grouped(groups, text), first ? 100.0 * (double)groups / (double)first : 0);
-    if (number > 1)
-        tt_buf_printf(&line, "  (%.1f %% of the step before)", before ? 100.0 * (double)groups / (double)before : 0);
-    tt_buf_char(&line, '\n');
-    TT_TRY(tt_buf_check(&line, err));
-    return tt_out(cli, tt_buf_view(&line), err);
-}
-
-static tt_rc print_funnel(tt_cli *cli, const tt_query_result *r, tt_err *err)
-{
-    size_t count = r->plan->funnel.sequence.count;
-    for (size_t i = 0; i < count; i++)
-        TT_TRY(print_step(cli, i + 1, (int64_t)r->steps[i].groups, (int64_t)r->steps[0].groups, (int64_t)r->steps[i ? i - 1 : 0].groups, err));
-    return TT_OK;
-}
-
-static tt_rc print_aggregations(tt_cli *cli, const json_t *list, tt_err *err)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *a = json_array_get(list, i), *value = json_object_get(a, "value");
-        char *text = json_dumps(value, JSON_ENCODE_ANY);
-        tt_rc rc = !text ? tt_fail(err, TT_NOMEM, "out of memory for the answer")
-                         : tt_outf(cli, err, "%s of %s: %s\n", json_string_value(json_object_get(a, "type")), json_string_value(json_object_get(a, "column")), text);
-        free(text);
-        TT_TRY(rc);
-    }
-    return TT_OK;
-}
-
-static tt_rc print_text(tt_cli *cli, const tt_query_result *r, const json_t *answer, tt_err *err)
-{
-    char groups[32], rows[32], all[32];
-    TT_TRY(tt_outf(cli, err, "%s groups match, with %s of %s rows\n", tt_grouped((int64_t)r->groups, groups), tt_grouped((int64_t)r->rows, rows),
-                   tt_grouped((int64_t)r->scanned_rows, all)));
-    TT_TRY(print_aggregations(cli, json_object_get(json_object_get(answer, "query"), "aggregations"), err));
-    if (!r->plan->funnel.given)
-        return TT_OK;
-    TT_TRY(print_funnel(cli, r, err));
-    return print_aggregations(cli, json_object_get(json_object_get(answer, "funnel"), "endAggregations"), err);
-}
-
 static tt_rc print_answer(tt_cli *cli, const tt_query_result *r, tt_err *err)
 {
     TT_JSON_AUTO json_t *answer = tt_query_result_json(r);
     if (!answer)
         return tt_fail(err, TT_NOMEM, "out of memory for the answer");
-    if (!tt_cli_json(cli))
-        return print_text(cli, r, answer, err);
     json_object_set_new(answer, "schema", json_integer(1));
     json_object_set_new(answer, "stats", json_pack("{s:I,s:I}", "scannedRows", (json_int_t)r->scanned_rows, "scannedGroups", (json_int_t)r->scanned_groups));
-    return print_json(cli, answer, err);
+    return tt_cli_json(cli) ? print_json(cli, answer, err) : tt_query_draw(cli, answer, err);
+}
+
+/* --export FILE, with --export-step N or --export-dropped N. */
+static tt_rc read_export(tt_cli *cli, tt_query_files *q, tt_err *err)
+{
+    tt_str step = tt_cli_flag(cli, "--export-step"), dropped = tt_cli_flag(cli, "--export-dropped");
+    uint64_t number = 0;
+    q->export_path = tt_cli_flag(cli, "--export").ptr; /* flags are NUL-ended */
+    if (!step.ptr && !dropped.ptr)
+        return TT_OK;
+    if (!q->export_path || (step.ptr && dropped.ptr))
+        return tt_fail(err, TT_USAGE, "--export-step and --export-dropped say whose ids --export writes: give --export FILE and one of them");
+    TT_TRY(tt_parse_u64(step.ptr ? step : dropped, &number, err));
+    if (number < 1 || number > UINT8_MAX)
+        return tt_fail(err, TT_USAGE, "--export-%s: steps are counted from 1", step.ptr ? "step" : "dropped");
+    q->export_ids = (tt_ids_wanted){(uint32_t)number, dropped.ptr != NULL};
+    return TT_OK;
 }
 
 static tt_rc query(tt_cli *cli, tt_err *err)
@@ -131,6 +93,7 @@ static tt_rc query(tt_cli *cli, tt_err *err)
     TT_TRY(need_flag(cli, "--time", "the column of the timestamps", &q.time, err));
     if (tt_cli_flag(cli, "--threads").ptr)
         TT_TRY(tt_parse_u64(tt_cli_flag(cli, "--threads"), &threads, err));
+    TT_TRY(read_export(cli, &q, err));
     TT_TRY(read_query(cli, &text, err));
     q.query = tt_buf_view(&text);
     q.temp_dir = temp_dir && *temp_dir ? temp_dir : "/tmp";

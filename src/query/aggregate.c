@@ -1,7 +1,7 @@
 #include "query/aggregate.h"
 
 #include "query/filter.h"
-#include "query/repr.h"
+#include "query/values.h"
 
 typedef struct {
     uint64_t rows, groups, summed;
@@ -14,13 +14,13 @@ struct tt_aggregator {
     const tt_aggregation *what;
     uint32_t levels;
     bool is_clustered;
-    tt_dense values;          /* value -> number; doubles by their bits */
+    tt_values values;
     TT_VEC(cell) cells;       /* by number * levels + level */
     uint64_t *counts;         /* COUNT: by level */
-    uint32_t *codes;          /* by code: value number + 1; 0: not met in this row group */
-    uint32_t code_cap;
     TT_VEC(uint32_t) last;    /* clustered: by value, the last group that had it + 1 */
     tt_dense pairs;           /* otherwise: group and value together, as one number */
+    TT_VEC(uint64_t) met;     /* lists: by value, the last row that had it, so that one element twice counts once */
+    uint64_t row;             /* lists: the one in hand, from 1 */
 };
 
 static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memory for an aggregation"); }
@@ -32,7 +32,7 @@ tt_rc tt_aggregator_new(const tt_plan *plan, const tt_aggregation *what, uint32_
 {
     tt_aggregator *a = TT_NEW(tt_aggregator);
     *a = (tt_aggregator){.plan = plan, .what = what, .levels = levels, .is_clustered = is_clustered, .counts = tt_calloc(levels, sizeof *a->counts)};
-    tt_dense_init(&a->values, type_of(a) == TT_COL_STRING);
+    tt_values_init(&a->values, column_of(a));
     tt_dense_init(&a->pairs, false);
     *ret = a;
     if (a->counts)
@@ -45,12 +45,12 @@ void tt_aggregator_free(tt_aggregator *a)
 {
     if (!a)
         return;
-    tt_dense_deinit(&a->values);
+    tt_values_deinit(&a->values);
     tt_dense_deinit(&a->pairs);
     tt_vec_deinit(&a->cells);
     tt_vec_deinit(&a->last);
+    tt_vec_deinit(&a->met);
     free(a->counts);
-    free(a->codes);
     free(a);
 }
 
@@ -61,73 +61,18 @@ void tt_aggregator_need(const tt_aggregator *a, bool *columns)
         columns[a->what->other_column] = true;
 }
 
-/* ---- values ---- */
-
-/* False: NaN, which is no value. */
-static bool number_value(tt_aggregator *a, const tt_pq_column *c, const tt_pq_values *values, uint32_t i, uint32_t *ret)
-{
-    if (type_of(a) == TT_COL_STRING) {
-        tt_str text = tt_pq_text_at(c, values, i);
-        *ret = tt_dense_bytes(&a->values, text.ptr, (uint32_t)text.len);
-    } else if (type_of(a) == TT_COL_FLOAT) {
-        double d = tt_pq_double_at(c, values, i);
-        if (d != d)
-            return false;
-        *ret = tt_dense_int(&a->values, tt_time_of_double(d));
-    } else {
-        *ret = tt_dense_int(&a->values, tt_pq_int_at(c, values, i));
-    }
-    return true;
-}
-
+/* Room for the numbers of a value; of TT_DENSE_NONE there is nothing to keep. */
 static tt_rc make_room(tt_aggregator *a, uint32_t number, tt_err *err)
 {
     if (number == TT_DENSE_NONE)
-        return no_memory(err);
+        return TT_OK;
     size_t wanted = ((size_t)number + 1) * a->levels;
     while (a->cells.len < wanted)
         if (!tt_vec_push(&a->cells, (cell){0}))
             return no_memory(err);
     while (a->last.len <= number)
-        if (!tt_vec_push(&a->last, 0))
+        if (!tt_vec_push(&a->last, 0) || !tt_vec_push(&a->met, 0))
             return no_memory(err);
-    return TT_OK;
-}
-
-static tt_rc make_codes(tt_aggregator *a, uint32_t count, bool restarted, tt_err *err)
-{
-    if (count > a->code_cap) {
-        free(a->codes);
-        a->code_cap = 0;
-        a->codes = tt_calloc(count, sizeof *a->codes);
-        if (!a->codes)
-            return no_memory(err);
-        a->code_cap = count;
-    } else if (restarted && count) {
-        memset(a->codes, 0, count * sizeof *a->codes);
-    }
-    return TT_OK;
-}
-
-/* The number of the value in slot; TT_DENSE_NONE in *ret: it is none. */
-static tt_rc value_in(tt_aggregator *a, const tt_pq_column *c, const tt_pq_batch *b, uint32_t slot, uint32_t *ret, tt_err *err)
-{
-    enum { NO_VALUE = UINT32_MAX };
-    bool codes = b->form == TT_PQ_FORM_CODES;
-    *ret = TT_DENSE_NONE;
-    if (!tt_pq_is_valid(b->validity, slot))
-        return TT_OK;
-    uint32_t at = codes ? tt_pq_code(b, slot) : slot, number = TT_DENSE_NONE;
-    if (codes && a->codes[at]) {
-        *ret = a->codes[at] == NO_VALUE ? TT_DENSE_NONE : a->codes[at] - 1;
-        return TT_OK;
-    }
-    bool is_value = number_value(a, c, codes ? &b->dictionary->values : &b->values, at, &number);
-    if (is_value)
-        TT_TRY(make_room(a, number, err));
-    if (codes)
-        a->codes[at] = is_value ? number + 1 : NO_VALUE;
-    *ret = is_value ? number : TT_DENSE_NONE;
     return TT_OK;
 }
 
@@ -170,9 +115,13 @@ static void add_other(const tt_aggregator *a, const tt_rows *rows, const tt_row_
 static tt_rc add_slot(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *batch, uint32_t row, uint32_t slot, uint32_t level, tt_err *err)
 {
     uint32_t value;
-    TT_TRY(value_in(a, tt_rows_file_column(rows, a->what->column), batch->columns[a->what->column], slot, &value, err));
+    TT_TRY(tt_values_number(&a->values, tt_rows_file_column(rows, a->what->column), batch->columns[a->what->column], slot, &value, err));
+    TT_TRY(make_room(a, value, err));
     if (value == TT_DENSE_NONE)
         return TT_OK;
+    if (a->row && a->met.ptr[value] == a->row)
+        return TT_OK;
+    a->met.ptr[value] = a->row;
     cell *c = &a->cells.ptr[(size_t)value * a->levels + level];
     c->rows++;
     if (a->what->type == TT_AGG_GROUPS_PER_VALUE)
@@ -206,6 +155,7 @@ static tt_rc add_row(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *
     }
     if (c->shape != TT_PQ_LIST)
         return add_slot(a, rows, batch, row, row, level, err);
+    a->row++;
     for (uint32_t slot = b->list_offsets[row]; slot < b->list_offsets[row + 1]; slot++)
         TT_TRY(add_slot(a, rows, batch, row, slot, level, err));
     return TT_OK;
@@ -213,9 +163,7 @@ static tt_rc add_row(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *
 
 tt_rc tt_aggregator_add(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *batch, const uint8_t *levels_of, tt_err *err)
 {
-    const tt_pq_batch *b = batch->columns[a->what->column];
-    if (b->form == TT_PQ_FORM_CODES)
-        TT_TRY(make_codes(a, b->dictionary->count, tt_rows_restarted(rows), err));
+    TT_TRY(tt_values_begin(&a->values, batch->columns[a->what->column], tt_rows_restarted(rows), err));
     for (uint32_t i = 0; i < batch->count; i++) {
         uint32_t group = batch->groups[i];
         if (group == TT_DENSE_NONE || levels_of[group] == UINT8_MAX)
@@ -226,19 +174,6 @@ tt_rc tt_aggregator_add(tt_aggregator *a, const tt_rows *rows, const tt_row_batc
 }
 
 /* ---- results ---- */
-
-static void put_text(const tt_aggregator *a, uint32_t number, tt_buf *out)
-{
-    tt_buf_clear(out);
-    if (type_of(a) == TT_COL_STRING)
-        tt_buf_str(out, tt_dense_text(&a->values, number));
-    else if (type_of(a) == TT_COL_BOOL)
-        tt_buf_cstr_put(out, a->values.ints.ptr[number] ? "True" : "False");
-    else if (type_of(a) == TT_COL_FLOAT)
-        tt_py_float(tt_time_to_double(a->values.ints.ptr[number]), out);
-    else
-        tt_buf_i64(out, a->values.ints.ptr[number]);
-}
 
 static void add_levels(const tt_aggregator *a, uint32_t number, uint32_t from, tt_tally *t)
 {
@@ -257,12 +192,13 @@ tt_rc tt_aggregator_result(const tt_aggregator *a, uint32_t from, tt_agg_result 
     TT_BUF_AUTO tt_buf text = {0};
     for (uint32_t level = from; level < a->levels; level++)
         ret->count += a->counts[level];
-    for (uint32_t n = 0; n < a->values.count; n++) {
+    for (uint32_t n = 0; n < a->values.dense.count; n++) {
         tt_tally sum = {0};
         add_levels(a, n, from, &sum);
         if (sum.rows == 0)
             continue;
-        put_text(a, n, &text);
+        tt_buf_clear(&text);
+        tt_values_text(&a->values, n, &text);
         tt_tally *t = text.failed ? NULL : tt_agg_result_tally(ret, tt_buf_view(&text));
         if (!t)
             return no_memory(err);

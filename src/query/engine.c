@@ -1,7 +1,9 @@
 #include "query/engine.h"
 
 #include "query/aggregate.h"
+#include "query/breakdown.h"
 #include "query/filter.h"
+#include "query/retention.h"
 #include "query/track.h"
 
 enum { DEFAULT_MEMORY = 48 << 20, ASK_EVERY = 64 /* batches */ };
@@ -383,6 +385,31 @@ static tt_rc aggregate(engine *e, tt_err *err)
     return rc;
 }
 
+static tt_rc collect_ids(engine *e, tt_err *err)
+{
+    const uint8_t *levels = e->funnel ? e->funnel->levels : e->matching;
+    for (uint32_t g = 0; g < e->groups.count; g++)
+        if (tt_ids_are_wanted(e->options->ids, levels[g]) && !tt_id_list_add(&e->result->ids, &e->groups, g))
+            return no_memory(err);
+    return TT_OK;
+}
+
+/* ---- answers that look at the rows once more ---- */
+
+static tt_rc check_part_stop(void *arg, tt_err *err) { return check_stop(arg, err); }
+
+static tt_rc look_again(engine *e, tt_err *err)
+{
+    tt_part part = {.plan = e->plan, .rows = e->rows, .matcher = e->matcher, .group_count = e->groups.count, .row_counts = e->row_counts, .check_stop = check_part_stop,
+                    .arg = e, .result = e->result};
+    if (e->plan->funnel.breakdown.given) {
+        part.levels = e->funnel->levels;
+        TT_TRY(tt_breakdown_run(&part, err));
+    }
+    part.levels = e->matching;
+    return e->plan->retention.given ? tt_retention_run(&part, err) : TT_OK;
+}
+
 /* ---- a run ---- */
 
 static tt_rc make_tracks(engine *e, uint64_t memory_bytes, tt_err *err)
@@ -433,6 +460,9 @@ static tt_rc run(engine *e, tt_err *err)
     }
     if (e->result->groups == UINT64_MAX)
         return no_memory(err);
+    if (e->options->ids)
+        TT_TRY(collect_ids(e, err));
+    TT_TRY(look_again(e, err));
     return aggregate(e, err);
 }
 

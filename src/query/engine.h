@@ -13,8 +13,13 @@
 #include "query/rows.h"
 
 typedef struct {
+<<<<<<< HEAD
     uint64_t memory_bytes;   /* for events of each sequence, and for the numbers of groups; 0: 48 MiB */
     const char *temp_dir;    /* for events beyond that; NULL: /tmp */
+=======
+    uint64_t memory_bytes;   /* for events, and for the numbers of groups; 0: 48 MiB */
+    const tt_ids_wanted *ids; /* whose ids go into the result; NULL: nobody's */
+>>>>>>> room-lang
     bool (*is_stopped)(void *arg); /* asked now and then; may be NULL */
     void *arg;
 } tt_engine_options;

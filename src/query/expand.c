@@ -222,11 +222,15 @@ static tt_rc check_timeframe(const json_t *timeframe, tt_err *err)
 
 static tt_rc expand(json_t *query, tt_err *err)
 {
-    json_t *part = json_object_get(query, "query"), *funnel = json_object_get(query, "funnel");
+    json_t *part = json_object_get(query, "query"), *funnel = json_object_get(query, "funnel"), *retention = json_object_get(query, "retention");
     if (part)
         TT_TRY(expand_part(part, err));
     if (funnel)
         TT_TRY(expand_funnel(funnel, err));
+    if (retention) {
+        TT_TRY(expand_filter(json_object_get(retention, "first"), err));
+        TT_TRY(expand_filter(json_object_get(retention, "again"), err));
+    }
     return check_timeframe(json_object_get(query, "timeframe"), err);
 }
 

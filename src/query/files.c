@@ -1,6 +1,7 @@
 #include "query/files.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "query/file_columns.h"
@@ -13,6 +14,10 @@ typedef struct {
     pthread_mutex_t lock;    /* guards all below */
     size_t done;
     tt_query_result *sum;
+    tt_id_file *ids;         /* NULL: nobody wants them */
+    tt_id_list *waiting;     /* by part: ids that come behind those of a part that is not done */
+    bool *is_done;           /* by part */
+    size_t written;          /* parts whose ids are in the file */
     tt_rc rc;                /* of the part that failed first */
     tt_err err;
 } crew;
@@ -26,12 +31,26 @@ static bool is_over(void *arg)
     return over;
 }
 
-static void take_result(crew *c, size_t part, tt_rc rc, const tt_query_result *r, const tt_err *err)
+/* Ids stand in the order of the parts, whichever of them was done first. */
+static tt_rc write_ids(crew *c, size_t part, tt_query_result *r, tt_err *err)
+{
+    c->waiting[part] = r->ids;
+    r->ids = (tt_id_list){0};
+    for (c->is_done[part] = true; c->written < c->q->count && c->is_done[c->written]; c->written++) {
+        TT_TRY(tt_id_file_add(c->ids, &c->waiting[c->written], err));
+        tt_id_list_deinit(&c->waiting[c->written]);
+    }
+    return TT_OK;
+}
+
+static void take_result(crew *c, size_t part, tt_rc rc, tt_query_result *r, const tt_err *err)
 {
     tt_err failure = *err;
     pthread_mutex_lock(&c->lock);
     if (rc == TT_OK)
         rc = tt_query_result_merge(c->sum, r, &failure);
+    if (rc == TT_OK && c->ids)
+        rc = write_ids(c, part, r, &failure);
     if (rc != TT_OK && c->rc == TT_OK) {
         c->rc = rc;
         tt_fail(&c->err, rc, "%.*s: %s", TT_STR_ARG(c->q->paths[part]), failure.text);
@@ -45,7 +64,7 @@ static void take_result(crew *c, size_t part, tt_rc rc, const tt_query_result *r
 static void *work(void *arg)
 {
     crew *c = arg;
-    const tt_engine_options options = {.temp_dir = c->q->temp_dir, .is_stopped = is_over, .arg = c};
+    const tt_engine_options options = {.temp_dir = c->q->temp_dir, .ids = c->ids ? &c->q->export_ids : NULL, .is_stopped = is_over, .arg = c};
     for (size_t i; (i = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED)) < c->q->count && !is_over(c);) {
         tt_query_result *r = NULL;
         tt_err err = {0};
@@ -93,6 +112,47 @@ static tt_rc open_files(const tt_query_files *q, tt_pq_file **files, tt_arena *a
     return TT_OK;
 }
 
+/* ---- ids ---- */
+
+/* The list takes nobody's place among the files that are asked. */
+static tt_rc check_export(const tt_query_files *q, tt_err *err)
+{
+    struct stat target, file;
+    if (stat(q->export_path, &target) != 0)
+        return TT_OK;
+    for (size_t i = 0; i < q->count; i++)
+        if (stat(q->paths[i].ptr, &file) == 0 && file.st_dev == target.st_dev && file.st_ino == target.st_ino)
+            return tt_fail(err, TT_USAGE, "%s is one of the files that are asked: give the list of ids another name", q->export_path);
+    return TT_OK;
+}
+
+static tt_rc open_ids(crew *c, tt_err *err)
+{
+    const tt_query_files *q = c->q;
+    size_t steps = c->plan->funnel.sequence.count;
+    if (!q->export_path)
+        return TT_OK;
+    if (q->export_ids.step > steps)
+        return tt_fail(err, TT_USAGE, "ids of step %u cannot be written: the query has a funnel of %zu steps", q->export_ids.step, steps);
+    TT_TRY(check_export(q, err));
+    c->waiting = tt_calloc(q->count, sizeof *c->waiting);
+    c->is_done = tt_calloc(q->count, sizeof *c->is_done);
+    if (!c->waiting || !c->is_done)
+        return tt_fail(err, TT_NOMEM, "out of memory for a list of files");
+    return tt_id_file_create(q->export_path, c->files, q->count, q->group, &c->ids, err);
+}
+
+static void close_ids(crew *c)
+{
+    for (size_t i = 0; c->waiting && i < c->q->count; i++)
+        tt_id_list_deinit(&c->waiting[i]);
+    free(c->waiting);
+    free(c->is_done);
+    tt_id_file_free(c->ids);
+}
+
+/* ---- */
+
 static tt_rc run(const tt_query_files *q, tt_pq_file **files, tt_arena *arena, tt_plan **ret_plan, tt_query_result **ret, tt_err *err)
 {
     tt_query_columns columns;
@@ -100,8 +160,13 @@ static tt_rc run(const tt_query_files *q, tt_pq_file **files, tt_arena *arena, t
     TT_TRY(tt_plan_make(q->query, &columns, ret_plan, err));
     crew c = {.q = q, .files = files, .plan = *ret_plan, .lock = PTHREAD_MUTEX_INITIALIZER};
     TT_TRY(tt_query_result_new(*ret_plan, &c.sum, err));
-    run_crew(&c);
     *ret = c.sum;
+    c.rc = open_ids(&c, &c.err);
+    if (c.rc == TT_OK)
+        run_crew(&c);
+    if (c.rc == TT_OK && c.ids)
+        c.rc = tt_id_file_finish(c.ids, &c.err);
+    close_ids(&c);
     if (c.rc != TT_OK && err)
         *err = c.err;
     return c.rc;

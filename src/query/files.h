@@ -6,12 +6,14 @@
 #include "query/engine.h"
 
 typedef struct {
-    const tt_str *paths;
+    const tt_str *paths;  /* NUL-ended */
     size_t count;
     tt_str group, time;   /* columns */
     tt_str query;         /* JSON */
     unsigned threads;     /* 0: one per core */
     const char *temp_dir; /* see tt_engine_options */
+    const char *export_path; /* the ids of groups go into this file, part by part; NULL: nowhere */
+    tt_ids_wanted export_ids;
     void (*progress)(void *arg, size_t done, size_t total); /* from any thread, one at a time; may be NULL */
     void *arg;
 } tt_query_files;

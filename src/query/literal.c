@@ -171,11 +171,19 @@ tt_rc tt_literal_read(const json_t *value, const tt_query_column *column, tt_col
     return TT_OK;
 }
 
+int64_t tt_literal_whole(const json_t *value)
+{
+    if (json_is_integer(value))
+        return json_integer_value(value);
+    double d = json_number_value(value);
+    return d >= 9.2e18 ? INT64_MAX : d <= -9.2e18 ? INT64_MIN : (int64_t)d;
+}
+
 tt_rc tt_literal_span(const json_t *value, const tt_query_column *time, const char *what, int64_t *ret_units, tt_err *err)
 {
     int64_t ms = 0, ns = 0;
     if (json_is_number(value)) {
-        *ret_units = (int64_t)json_number_value(value);
+        *ret_units = tt_literal_whole(value);
         return TT_OK;
     }
     if (time->type != TT_COL_DATETIME)

@@ -18,7 +18,7 @@ struct tt_matcher {
     const tt_plan *plan;
     column_filters *columns;  /* by the plan's columns */
     unsigned *condition_bits;
-    unsigned funnel_bit;
+    unsigned funnel_bit, retention_bit;
 };
 
 static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memory for a query's filters"); }
@@ -55,7 +55,13 @@ static tt_rc add_tests(tt_matcher *m, tt_err *err)
             TT_TRY(add_test(m, &c->test, bit++, err));
     }
     m->funnel_bit = bit;
-    return m->plan->funnel.given ? add_steps(m, &m->plan->funnel.sequence, &bit, err) : TT_OK;
+    if (m->plan->funnel.given)
+        TT_TRY(add_steps(m, &m->plan->funnel.sequence, &bit, err));
+    m->retention_bit = bit;
+    if (!m->plan->retention.given)
+        return TT_OK;
+    TT_TRY(add_test(m, &m->plan->retention.first, bit, err));
+    return add_test(m, &m->plan->retention.again, bit + 1, err);
 }
 
 tt_rc tt_matcher_new(const tt_plan *plan, tt_matcher **ret, tt_err *err)
@@ -90,6 +96,7 @@ void tt_matcher_free(tt_matcher *m)
 
 unsigned tt_matcher_condition_bit(const tt_matcher *m, size_t condition) { return m->condition_bits[condition]; }
 unsigned tt_matcher_funnel_bit(const tt_matcher *m) { return m->funnel_bit; }
+unsigned tt_matcher_retention_bit(const tt_matcher *m) { return m->retention_bit; }
 bool tt_matcher_uses(const tt_matcher *m, uint32_t column) { return m->columns[column].filters.len > 0; }
 
 void tt_matcher_restart(tt_matcher *m)

@@ -11,13 +11,15 @@ enum { TT_MAX_TESTS = 64 };
 
 typedef struct tt_matcher tt_matcher;
 
-/* The tests of all conditions that are used, in their order (a sequence's steps one after another), then those of the funnel's steps.
+/* The tests of all conditions that are used, in their order (a sequence's steps one after another), then those of the funnel's steps, then
+ * the two of the retention.
  * TT_TOO_LARGE: more than TT_MAX_TESTS. TT_INVALID: a regular expression that cannot be read. */
 tt_rc tt_matcher_new(const tt_plan *plan, tt_matcher **ret, tt_err *err) TT_MUST_CHECK;
 void tt_matcher_free(tt_matcher *m);
-/* The bit of a condition's (first) test, of the funnel's first step. */
+/* The bit of a condition's (first) test, of the funnel's first step, of the retention's first rows (the next one: those that come again). */
 unsigned tt_matcher_condition_bit(const tt_matcher *m, size_t condition);
 unsigned tt_matcher_funnel_bit(const tt_matcher *m);
+unsigned tt_matcher_retention_bit(const tt_matcher *m);
 /* Does a filter look at this column of the plan? */
 bool tt_matcher_uses(const tt_matcher *m, uint32_t column);
 /* Another row group begins: dictionaries are other ones. */

@@ -262,7 +262,7 @@ static tt_rc read_aggregation(maker *m, const json_t *one, tt_aggregation *a)
     double top = json_number_value(json_object_get(one, "top"));
     if (top > 0 && a->type == TT_AGG_COUNT)
         return tt_query_fail_value(m->err, TT_QUERY_SCHEMA, "'top' is not applicable for type 'count': ", one, "");
-    a->top = top > 1e6 ? 1000000 : (uint32_t)top;
+    a->top = (uint32_t)top;
     return copy_text(m, tt_str_of(text_of(one, "name") ? text_of(one, "name") : ""), &a->name);
 }
 
@@ -327,14 +327,63 @@ static tt_rc read_timeframe(maker *m, const json_t *timeframe)
 
 /* ---- the funnel ---- */
 
+static tt_rc read_breakdown(maker *m, const json_t *breakdown, tt_breakdown *b)
+{
+    const char *name = text_of(breakdown, "column");
+    TT_TRY(use_column(m, name, &b->column));
+    b->given = true;
+    b->top = (uint32_t)json_number_value(json_object_get(breakdown, "top"));
+    if (m->plan->columns.columns[b->column].type != TT_COL_LIST)
+        return TT_OK;
+    return tt_query_fail(m->err, TT_QUERY_TYPE_MISMATCH, "Column '%.200s' is of type LIST: a funnel is broken down by one value for each group: use stepAggregations", name);
+}
+
 static tt_rc read_funnel(maker *m, const json_t *funnel)
 {
     tt_funnel *f = &m->plan->funnel;
     f->given = true;
     f->time_to_convert = json_is_true(json_object_get(funnel, "timeToConvert"));
     TT_TRY(read_sequence(m, funnel, &f->sequence));
+    if (json_object_get(funnel, "breakdown"))
+        TT_TRY(read_breakdown(m, json_object_get(funnel, "breakdown"), &f->breakdown));
     TT_TRY(read_aggregations(m, json_object_get(funnel, "stepAggregations"), &f->step));
     return read_aggregations(m, json_object_get(funnel, "endAggregations"), &f->end);
+}
+
+/* ---- retention ---- */
+
+static tt_rc read_period(maker *m, const json_t *value, tt_retention *r)
+{
+    TT_BUF_AUTO tt_buf number = {0};
+    const tt_query_column *time = time_column(m);
+    const char *text = json_string_value(value);
+    r->period = (tt_period){.unit_ns = time->unit_ns};
+    if (!text) {
+        r->period.units = tt_literal_whole(value);
+        tt_buf_i64(&number, r->period.units);
+        return copy_text(m, tt_buf_view(&number), &r->period_text);
+    }
+    if (time->type != TT_COL_DATETIME)
+        return tt_query_fail(m->err, TT_QUERY_TYPE_MISMATCH, "period \"%.60s\": the timestamp column '%.*s' holds numbers: give a number in its units", text, TT_STR_ARG(time->name));
+    if (!tt_period_read(tt_str_of(text), time->unit_ns, &r->period))
+        return tt_query_fail(m->err, TT_QUERY_TYPE_MISMATCH, "period \"%.60s\" is none: write day, week, month, or a duration like 12h that the units of column '%.*s' divide", text,
+                             TT_STR_ARG(time->name));
+    return copy_text(m, tt_str_of(text), &r->period_text);
+}
+
+static tt_rc read_retention(maker *m, const json_t *retention)
+{
+    enum { DEFAULT_PERIODS = 12 };
+    tt_retention *r = &m->plan->retention;
+    const json_t *first = json_object_get(retention, "first"), *again = json_object_get(retention, "again"), *periods = json_object_get(retention, "periods");
+    r->given = true;
+    r->periods = periods ? (uint32_t)json_number_value(periods) : DEFAULT_PERIODS;
+    if (first)
+        TT_TRY(read_test(m, first, &r->first));
+    r->again = r->first;
+    if (again)
+        TT_TRY(read_test(m, again, &r->again));
+    return read_period(m, json_object_get(retention, "period"), r);
 }
 
 /* ---- */
@@ -348,6 +397,8 @@ static tt_rc read_query(maker *m, const json_t *query, const tt_query_columns *c
     TT_TRY(read_aggregations(m, json_object_get(part, "aggregations"), &m->plan->aggregations));
     if (funnel)
         TT_TRY(read_funnel(m, funnel));
+    if (json_object_get(query, "retention"))
+        TT_TRY(read_retention(m, json_object_get(query, "retention")));
     return read_timeframe(m, json_object_get(query, "timeframe"));
 }
 

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "query/columns.h"
+#include "query/moment.h"
 #include "query/relation.h"
 
 /* A literal in the form of its column: INT and DATETIME (in the column's units) i, FLOAT d, BOOL b, STRING text. A FLOAT literal for an INT
@@ -77,12 +78,29 @@ typedef struct {
     bool given;            /* an empty list is not the same as none */
 } tt_aggregations;
 
+/* The funnel of each value that its groups have in the row with which they enter it. */
+typedef struct {
+    bool given;
+    uint32_t column;
+    uint32_t top;          /* 0: not given */
+} tt_breakdown;
+
 typedef struct {
     bool given;
     tt_sequence sequence;
     tt_aggregations step, end;
     bool time_to_convert;
+    tt_breakdown breakdown;
 } tt_funnel;
+
+/* Which groups came back, so many periods after their first row. */
+typedef struct {
+    bool given;
+    tt_row_test first, again;
+    tt_period period;
+    tt_str period_text;    /* as given */
+    uint32_t periods;      /* after the first */
+} tt_retention;
 
 typedef struct {
     tt_arena arena;
@@ -96,6 +114,7 @@ typedef struct {
     tt_relation relation;
     tt_aggregations aggregations;
     tt_funnel funnel;
+    tt_retention retention;
 } tt_plan;
 
 /* From a query's bytes. TT_INVALID: not JSON. TT_UNPROCESSABLE: with the words of fault.h. On success *ret is the caller's: tt_plan_free. */

@@ -1,10 +1,8 @@
 #include "query/result.h"
 
-#include <math.h>
+#include "query/fault.h"
 
-#include "query/repr.h"
-
-enum { DEFAULT_TOP = 10 };
+enum { MOST_COHORT_CELLS = 1 << 22 };
 
 static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memory for a query's result"); }
 
@@ -33,8 +31,11 @@ static bool new_steps(const tt_plan *plan, tt_query_result *r)
     size_t count = plan->funnel.sequence.count;
     r->steps = tt_calloc(count + 1, sizeof *r->steps);
     bool ok = r->steps != NULL;
-    for (size_t i = 0; ok && i < count; i++)
+    for (size_t i = 0; ok && i < count; i++) {
         ok = new_aggregations(&plan->funnel.step, &r->steps[i].aggregations);
+        r->steps[i].breakdown = ok ? tt_calloc(1, sizeof *r->steps[i].breakdown) : NULL;
+        ok = ok && r->steps[i].breakdown;
+    }
     return ok;
 }
 
@@ -42,6 +43,7 @@ tt_rc tt_query_result_new(const tt_plan *plan, tt_query_result **ret, tt_err *er
 {
     tt_query_result *r = TT_NEW(tt_query_result);
     r->plan = plan;
+    tt_dense_init(&r->retention.pieces, false);
     if (new_aggregations(&plan->aggregations, &r->aggregations) && new_aggregations(&plan->funnel.end, &r->end) && new_steps(plan, r)) {
         *ret = r;
         return TT_OK;
@@ -58,8 +60,12 @@ void tt_query_result_free(tt_query_result *r)
     free_aggregations(r->end, r->plan->funnel.end.count);
     for (size_t i = 0; r->steps && i < r->plan->funnel.sequence.count; i++) {
         free_aggregations(r->steps[i].aggregations, r->plan->funnel.step.count);
+        free_aggregations(r->steps[i].breakdown, 1);
         tt_vec_deinit(&r->steps[i].durations);
     }
+    tt_dense_deinit(&r->retention.pieces);
+    tt_vec_deinit(&r->retention.cells);
+    tt_id_list_deinit(&r->ids);
     free(r->steps);
     free(r);
 }
@@ -77,7 +83,41 @@ tt_tally *tt_agg_result_tally(tt_agg_result *a, tt_str value)
     return t;
 }
 
+static size_t cohort_cells(const tt_plan *plan) { return (size_t)plan->retention.periods + 2; }
+
+tt_rc tt_retention_cohort(tt_query_result *r, int64_t piece, uint64_t **ret, tt_err *err)
+{
+    tt_retention_result *t = &r->retention;
+    size_t cells = cohort_cells(r->plan);
+    uint32_t number = tt_dense_int(&t->pieces, piece);
+    if (number == TT_DENSE_NONE)
+        return no_memory(err);
+    if (((size_t)number + 1) * cells > MOST_COHORT_CELLS)
+        return tt_query_fail(err, TT_QUERY_TYPE_MISMATCH, "retention: there are more than %zu periods in which groups begin: is 'period' in the units of the timestamp column?",
+                             MOST_COHORT_CELLS / cells);
+    while (t->cells.len < ((size_t)number + 1) * cells)
+        if (!tt_vec_push(&t->cells, 0))
+            return no_memory(err);
+    *ret = t->cells.ptr + number * cells;
+    return TT_OK;
+}
+
 /* ---- adding up ---- */
+
+static tt_rc merge_retention(tt_query_result *to, const tt_retention_result *from, tt_err *err)
+{
+    size_t cells = cohort_cells(to->plan);
+    if (from->has_last && (!to->retention.has_last || from->last > to->retention.last))
+        to->retention.last = from->last;
+    to->retention.has_last |= from->has_last;
+    for (uint32_t n = 0; n < from->pieces.count; n++) {
+        uint64_t *cohort;
+        TT_TRY(tt_retention_cohort(to, from->pieces.ints.ptr[n], &cohort, err));
+        for (size_t i = 0; i < cells; i++)
+            cohort[i] += from->cells.ptr[n * cells + i];
+    }
+    return TT_OK;
+}
 
 static bool merge_aggregation(tt_agg_result *to, const tt_agg_result *from)
 {
@@ -113,7 +153,7 @@ static bool merge_step(const tt_plan *plan, tt_step_result *to, const tt_step_re
     for (size_t i = 0; i < from->durations.len; i++)
         if (!tt_vec_push(&to->durations, from->durations.ptr[i]))
             return false;
-    return merge_aggregations(to->aggregations, from->aggregations, plan->funnel.step.count);
+    return merge_aggregation(to->breakdown, from->breakdown) && merge_aggregations(to->aggregations, from->aggregations, plan->funnel.step.count);
 }
 
 tt_rc tt_query_result_merge(tt_query_result *r, const tt_query_result *from, tt_err *err)
@@ -126,161 +166,7 @@ tt_rc tt_query_result_merge(tt_query_result *r, const tt_query_result *from, tt_
     bool ok = merge_aggregations(r->aggregations, from->aggregations, plan->aggregations.count) && merge_aggregations(r->end, from->end, plan->funnel.end.count);
     for (size_t i = 0; ok && i < plan->funnel.sequence.count; i++)
         ok = merge_step(plan, &r->steps[i], &from->steps[i]);
-    return ok ? TT_OK : no_memory(err);
-}
-
-/* ---- the answer ---- */
-
-typedef struct {
-    tt_str key;
-    double order;
-    json_t *value;
-} ranked;
-
-static int by_rank(const void *a, const void *b)
-{
-    const ranked *x = a, *y = b;
-    if (x->order != y->order)
-        return x->order > y->order ? -1 : 1;
-    return tt_str_cmp(x->key, y->key);
-}
-
-/* Whole as long as it is one. */
-static json_t *json_of_int128(__int128 v) { return v >= INT64_MIN && v <= INT64_MAX ? json_integer((json_int_t)v) : json_real((double)v); }
-
-/* A sum that JSON cannot hold is given as null. */
-static json_t *json_of_double(double d) { return isfinite(d) ? json_real(d) : json_null(); }
-
-static json_t *value_of(const tt_plan *plan, const tt_aggregation *what, const tt_tally *t, double *ret_order)
-{
-    bool is_int = plan->columns.columns[what->other_column].type == TT_COL_INT;
-    double sum = is_int ? (double)t->int_sum : t->float_sum;
-    switch (what->type) {
-    case TT_AGG_GROUPS_PER_VALUE:
-        *ret_order = (double)t->groups;
-        return json_integer((json_int_t)t->groups);
-    case TT_AGG_SUM_PER_VALUE:
-        *ret_order = sum;
-        return is_int ? json_of_int128(t->int_sum) : json_of_double(sum);
-    case TT_AGG_MEAN_PER_VALUE:
-        *ret_order = t->summed ? sum / (double)t->summed : 0;
-        return t->summed ? json_of_double(*ret_order) : NULL; /* no mean of nothing */
-    default:
-        *ret_order = (double)t->rows;
-        return json_integer((json_int_t)t->rows);
-    }
-}
-
-static json_t *top_values(const tt_plan *plan, const tt_aggregation *what, const tt_agg_result *a)
-{
-    size_t count = 0, top = what->top ? what->top : DEFAULT_TOP;
-    ranked *all = tt_calloc(a->tallies.len + 1, sizeof *all);
-    json_t *object = json_object();
-    tt_str key;
-    void *tally;
-    for (size_t at = 0; all && tt_map_next(&a->tallies, &at, &key, &tally);) {
-        all[count] = (ranked){.key = key};
-        all[count].value = value_of(plan, what, tally, &all[count].order);
-        count += all[count].value != NULL;
-    }
-    if (all)
-        qsort(all, count, sizeof *all, by_rank);
-    for (size_t i = 0; i < count; i++) {
-        char *name = i < top ? tt_str_dup(all[i].key) : NULL; /* keys of jansson end with NUL: what follows one is not shown */
-        if (name && object)
-            json_object_set_new_nocheck(object, name, all[i].value);
-        else
-            json_decref(all[i].value);
-        free(name);
-    }
-    free(all);
-    return object;
-}
-
-static json_t *json_of_aggregation(const tt_plan *plan, const tt_aggregation *what, const tt_agg_result *a)
-{
-    bool is_count = what->type == TT_AGG_COUNT;
-    const tt_query_column *column = &plan->columns.columns[what->column];
-    json_t *value = is_count ? json_integer((json_int_t)a->count) : top_values(plan, what, a);
-    json_t *top = is_count ? json_null() : json_integer(what->top ? what->top : DEFAULT_TOP);
-    json_t *name = what->name.len ? json_stringn(what->name.ptr, what->name.len) : json_null();
-    return json_pack("{s:o,s:s,s:o,s:o,s:o}", "column", json_stringn_nocheck(column->name.ptr, column->name.len), "type", tt_agg_type_name(what->type),
-                     "value", value, "top", top, "name", name);
-}
-
-static json_t *json_of_aggregations(const tt_plan *plan, const tt_aggregations *what, const tt_agg_result *list)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; i < what->count; i++)
-        json_array_append_new(array, json_of_aggregation(plan, &what->list[i], &list[i]));
-    return array;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* With linear interpolation between the two neighbours, as numpy does. */
-static double quantile(const double *sorted, size_t count, double q)
-{
-    double at = q * (double)(count - 1), low = floor(at);
-    size_t i = (size_t)low;
-    return i + 1 < count ? sorted[i] + (sorted[i + 1] - sorted[i]) * (at - low) : sorted[i];
-}
-
-static json_t *json_of_durations(const tt_step_result *s)
-{
-    size_t n = s->durations.len;
-    double *sorted = tt_calloc(n + 1, sizeof *sorted);
-    json_t *object = json_pack("{s:I}", "count", (json_int_t)n);
-    if (sorted && n) {
-        memcpy(sorted, s->durations.ptr, n * sizeof *sorted);
-        qsort(sorted, n, sizeof *sorted, by_value);
-        double sum = 0;
-        for (size_t i = 0; i < n; i++)
-            sum += sorted[i];
-        static const struct { const char *name; double q; } rows[] = {{"min", 0}, {"25%", 0.25}, {"median", 0.5}, {"75%", 0.75}, {"95%", 0.95}, {"max", 1}};
-        for (size_t i = 0; i < TT_COUNT(rows); i++)
-            json_object_set_new(object, rows[i].name, json_of_double(quantile(sorted, n, rows[i].q)));
-        json_object_set_new(object, "mean", json_of_double(sum / (double)n));
-    }
-    free(sorted);
-    return object;
-}
-
-static json_t *json_of_counts(uint64_t groups, uint64_t rows)
-{
-    return json_pack("{s:I,s:I}", "matchingGroups", (json_int_t)groups, "matchingGroupRows", (json_int_t)rows);
-}
-
-static json_t *json_of_funnel(const tt_query_result *r)
-{
-    const tt_funnel *f = &r->plan->funnel;
-    json_t *sequence = json_array(), *funnel = json_object();
-    for (size_t i = 0; i < f->sequence.count; i++) {
-        json_t *step = json_of_counts(r->steps[i].groups, r->steps[i].rows);
-        json_object_set_new(step, "aggregations", f->step.given ? json_of_aggregations(r->plan, &f->step, r->steps[i].aggregations) : json_null());
-        if (f->time_to_convert && i > 0)
-            json_object_set_new(step, "timeToConvert", json_of_durations(&r->steps[i]));
-        json_array_append_new(sequence, step);
-    }
-    json_object_set_new(funnel, "sequence", sequence);
-    if (f->end.given)
-        json_object_set_new(funnel, "endAggregations", json_of_aggregations(r->plan, &f->end, r->end));
-    return funnel;
-}
-
-json_t *tt_query_result_json(const tt_query_result *r)
-{
-    json_t *root = json_object(), *query = json_of_counts(r->groups, r->rows);
-    if (r->plan->aggregations.given)
-        json_object_set_new(query, "aggregations", json_of_aggregations(r->plan, &r->plan->aggregations, r->aggregations));
-    json_object_set_new(root, "query", query);
-    if (r->plan->funnel.given)
-        json_object_set_new(root, "funnel", json_of_funnel(r));
-    return root;
+    return ok ? merge_retention(r, &from->retention, err) : no_memory(err);
 }
 
 /* ---- packed ---- */
@@ -309,6 +195,24 @@ static json_t *pack_aggregations(const tt_agg_result *list, size_t count)
     return array;
 }
 
+/* [[last]], then [period, groups, returned ...] of each cohort. */
+static json_t *pack_retention(const tt_query_result *r)
+{
+    const tt_retention_result *t = &r->retention;
+    json_t *array = json_array(), *last = json_array();
+    size_t cells = cohort_cells(r->plan);
+    if (t->has_last)
+        json_array_append_new(last, json_integer(t->last));
+    json_array_append_new(array, last);
+    for (uint32_t n = 0; n < t->pieces.count; n++) {
+        json_t *cohort = json_pack("[I]", (json_int_t)t->pieces.ints.ptr[n]);
+        for (size_t i = 0; i < cells; i++)
+            json_array_append_new(cohort, json_integer((json_int_t)t->cells.ptr[n * cells + i]));
+        json_array_append_new(array, cohort);
+    }
+    return array;
+}
+
 json_t *tt_query_result_pack(const tt_query_result *r)
 {
     const tt_plan *p = r->plan;
@@ -317,12 +221,13 @@ json_t *tt_query_result_pack(const tt_query_result *r)
         json_t *durations = json_array();
         for (size_t k = 0; k < r->steps[i].durations.len; k++)
             json_array_append_new(durations, json_real(r->steps[i].durations.ptr[k]));
-        json_array_append_new(steps, json_pack("[I,I,o,o]", (json_int_t)r->steps[i].groups, (json_int_t)r->steps[i].rows,
-                                               pack_aggregations(r->steps[i].aggregations, p->funnel.step.count), durations));
+        json_array_append_new(steps, json_pack("[I,I,o,o,o]", (json_int_t)r->steps[i].groups, (json_int_t)r->steps[i].rows,
+                                               pack_aggregations(r->steps[i].aggregations, p->funnel.step.count), durations,
+                                               pack_aggregations(r->steps[i].breakdown, 1)));
     }
-    return json_pack("{s:[I,I,I,I],s:o,s:o,s:o}", "counts", (json_int_t)r->scanned_rows, (json_int_t)r->scanned_groups, (json_int_t)r->groups,
+    return json_pack("{s:[I,I,I,I],s:o,s:o,s:o,s:o}", "counts", (json_int_t)r->scanned_rows, (json_int_t)r->scanned_groups, (json_int_t)r->groups,
                      (json_int_t)r->rows, "aggregations", pack_aggregations(r->aggregations, p->aggregations.count), "end",
-                     pack_aggregations(r->end, p->funnel.end.count), "steps", steps);
+                     pack_aggregations(r->end, p->funnel.end.count), "steps", steps, "retention", pack_retention(r));
 }
 
 /* ---- unpacked ---- */
@@ -379,10 +284,33 @@ static bool unpack_aggregations(const json_t *array, tt_agg_result *list, size_t
 static bool unpack_step(const tt_plan *plan, const json_t *row, tt_step_result *s)
 {
     const json_t *durations = json_array_get(row, 3);
-    bool ok = json_array_size(row) == 4 && read_u64(json_array_get(row, 0), &s->groups) && read_u64(json_array_get(row, 1), &s->rows) &&
-              unpack_aggregations(json_array_get(row, 2), s->aggregations, plan->funnel.step.count) && json_is_array(durations);
+    bool ok = json_array_size(row) == 5 && read_u64(json_array_get(row, 0), &s->groups) && read_u64(json_array_get(row, 1), &s->rows) &&
+              unpack_aggregations(json_array_get(row, 2), s->aggregations, plan->funnel.step.count) && json_is_array(durations) &&
+              unpack_aggregations(json_array_get(row, 4), s->breakdown, 1);
     for (size_t i = 0; ok && i < json_array_size(durations); i++)
         ok = json_is_number(json_array_get(durations, i)) && tt_vec_push(&s->durations, json_number_value(json_array_get(durations, i)));
+    return ok;
+}
+
+static bool unpack_cohort(const json_t *row, tt_query_result *r)
+{
+    size_t cells = cohort_cells(r->plan);
+    uint64_t *cohort;
+    bool ok = json_array_size(row) == cells + 1 && json_is_integer(json_array_get(row, 0)) &&
+              tt_retention_cohort(r, json_integer_value(json_array_get(row, 0)), &cohort, NULL) == TT_OK;
+    for (size_t i = 0; ok && i < cells; i++)
+        ok = read_u64(json_array_get(row, i + 1), &cohort[i]);
+    return ok;
+}
+
+static bool unpack_retention(const json_t *array, tt_query_result *r)
+{
+    const json_t *last = json_array_get(array, 0);
+    bool ok = json_is_array(last) && json_array_size(last) <= 1;
+    r->retention.has_last = ok && json_array_size(last) == 1;
+    r->retention.last = json_integer_value(json_array_get(last, 0));
+    for (size_t i = 1; ok && i < json_array_size(array); i++)
+        ok = unpack_cohort(json_array_get(array, i), r);
     return ok;
 }
 
@@ -397,7 +325,7 @@ static bool unpack(const json_t *packed, tt_query_result *r)
               json_array_size(steps) == p->funnel.sequence.count;
     for (size_t i = 0; ok && i < p->funnel.sequence.count; i++)
         ok = unpack_step(p, json_array_get(steps, i), &r->steps[i]);
-    return ok;
+    return ok && unpack_retention(json_object_get(packed, "retention"), r);
 }
 
 tt_rc tt_query_result_unpack(const tt_plan *plan, const json_t *packed, tt_query_result **ret, tt_err *err)

@@ -30,19 +30,20 @@ static bool is_integral(const json_t *value)
     return json_is_integer(value) || (json_is_real(value) && trunc(json_real_value(value)) == json_real_value(value) && fabs(json_real_value(value)) < 9e18);
 }
 
-static tt_rc check_at_least(const json_t *value, double least, const char *minimum, tt_err *err)
+static tt_rc check_between(const json_t *value, int64_t least, int64_t most, tt_err *err)
 {
     char after[64];
     if (!is_integral(value))
         return wrong_type(value, "integer", err);
-    if (json_number_value(value) >= least)
+    bool is_small = json_number_value(value) < (double)least;
+    if (!is_small && json_number_value(value) <= (double)most)
         return TT_OK;
-    snprintf(after, sizeof after, " is less than the minimum of %s", minimum);
+    snprintf(after, sizeof after, " is %s than the %s of %lld", is_small ? "less" : "greater", is_small ? "minimum" : "maximum", (long long)(is_small ? least : most));
     return tt_query_fail_value(err, TT_QUERY_SCHEMA, "", value, after);
 }
 
-static tt_rc check_count(const json_t *value, tt_err *err) { return check_at_least(value, 0, "0", err); }
-static tt_rc check_top(const json_t *value, tt_err *err) { return check_at_least(value, 1, "1", err); }
+static tt_rc check_count(const json_t *value, tt_err *err) { return check_between(value, 0, INT64_MAX, err); }
+static tt_rc check_top(const json_t *value, tt_err *err) { return check_between(value, 1, 1000000, err); }
 
 /* A number of the timestamp's units, or a duration ("2h"), which is read when the column is known. */
 static tt_rc check_span(const json_t *value, tt_err *err)
@@ -273,15 +274,40 @@ static tt_rc check_part(const json_t *value, tt_err *err)
     return check_object(value, members, err);
 }
 
+static tt_rc check_breakdown(const json_t *value, tt_err *err)
+{
+    static const member members[] = {{"column", check_string, true}, {"top", check_top}, {0}};
+    return check_object(value, members, err);
+}
+
 static tt_rc check_funnel(const json_t *value, tt_err *err)
 {
     static const member members[] = {{"sequence", check_steps, true}, {"maxDuration", check_span}, {"stepAggregations", check_aggregations},
-                                     {"endAggregations", check_aggregations}, {"timeToConvert", check_bool}, {0}};
+                                     {"endAggregations", check_aggregations}, {"timeToConvert", check_bool}, {"breakdown", check_breakdown}, {0}};
+    return check_object(value, members, err);
+}
+
+/* Which rows: a filter, or several. */
+static tt_rc check_rows(const json_t *value, tt_err *err)
+{
+    static const member one[] = {{"filter", check_filter, true}, {0}};
+    static const member many[] = {{"filters", check_filters, true}, {0}};
+    return check_either(value, "filter", one, "filters", many, err);
+}
+
+static tt_rc check_periods(const json_t *value, tt_err *err) { return check_between(value, 1, 366, err); }
+
+/* A number of the timestamp's units, or a word or duration, which is read when the column is known. */
+static tt_rc check_period(const json_t *value, tt_err *err) { return json_is_string(value) ? TT_OK : check_between(value, 1, INT64_MAX, err); }
+
+static tt_rc check_retention(const json_t *value, tt_err *err)
+{
+    static const member members[] = {{"first", check_rows}, {"again", check_rows}, {"period", check_period, true}, {"periods", check_periods}, {0}};
     return check_object(value, members, err);
 }
 
 tt_rc tt_query_check_shape(const json_t *query, tt_err *err)
 {
-    static const member members[] = {{"timeframe", check_timeframe}, {"query", check_part}, {"funnel", check_funnel}, {0}};
+    static const member members[] = {{"timeframe", check_timeframe}, {"query", check_part}, {"funnel", check_funnel}, {"retention", check_retention}, {0}};
     return check_object(query, members, err);
 }

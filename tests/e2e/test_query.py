@@ -1,224 +1,12 @@
 """Queries over Parquet files: `tutti query` against a small evaluator that follows docs/semantics.md row by row, on random
-tables full of ties and nulls, and against DuckDB on real histories."""
-import itertools
+tables full of ties and nulls, and against DuckDB and pandas on real histories."""
 import json
-import math
 import random
-import subprocess
 
 import pytest
 
-pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-import pyarrow.parquet as pq  # noqa: E402
-
-from tutti_process import binary  # noqa: E402
-
-EVENTS = ["view", "cart", "buy", "refund", None]
-COUNTRIES = ["de", "fr", "us", None]
-OPERATORS = {"==": lambda a, b: a == b, "!=": lambda a, b: a != b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
-             "<": lambda a, b: a < b, "<=": lambda a, b: a <= b}
-
-
-# ---- the evaluator ----
-
-def holds(row, one):
-    column, op, value = one
-    cell = row[column]
-    if isinstance(cell, float) and math.isnan(cell):
-        cell = None
-    if op in ("!=", "not contains", "not in"):
-        positive = {"!=": "==", "not contains": "contains", "not in": "in"}[op]
-        return not holds(row, (column, positive, value))
-    if cell is None:
-        return False
-    if op == "contains":
-        return value in cell
-    if op == "in":
-        return cell in value
-    return OPERATORS[op](cell, value)
-
-
-def matches(row, holder):
-    filters = holder.get("filters") or [holder["filter"]]
-    return all(holds(row, (f["column"], f["op"], f["value"]) if isinstance(f, dict) else f) for f in filters)
-
-
-def chains(rows, sequence, duration):
-    """For each step: None, or the best (time, start): the earliest completion, of those the latest start. By trying all chains."""
-    rows = [row for row in rows if row["ts"] is not None]
-    wanted = [i for i, step in enumerate(sequence) if step.get("rowFound", True)]
-    results = []
-    for upto in range(len(sequence)):
-        steps = [i for i in wanted if i <= upto]
-        if not steps:
-            results.append(True)
-            continue
-        best = None
-        for times in itertools.product(*[sorted({r["ts"] for r in rows if matches(r, sequence[i])}) for i in steps]):
-            if fits(rows, sequence, steps, times, upto, duration) and (best is None or (times[-1], -times[0]) < (best[0], -best[1])):
-                best = (times[-1], times[0])
-        results.append(best)
-    return results
-
-
-def fits(rows, sequence, steps, times, upto, duration):
-    if any(b <= a for a, b in zip(times, times[1:])) or (duration is not None and times[-1] - times[0] > duration):
-        return False
-    for k in range(1, len(steps)):
-        gap = times[k] - times[k - 1]
-        if gap < sequence[steps[k]].get("minGap", 0) or gap > sequence[steps[k]].get("maxGap", math.inf):
-            return False
-    edges = [-math.inf, *times, math.inf]
-    for i, step in enumerate(sequence[:upto + 1]):
-        if step.get("rowFound", True):
-            continue
-        after = sum(1 for s in steps if s < i)      # it stands behind so many steps that happen
-        is_last = all(not s.get("rowFound", True) for s in sequence[i:])
-        if after == len(steps) and not is_last:
-            continue                                # its other neighbour is not part of this chain yet
-        if any(edges[after] < r["ts"] < edges[after + 1] and matches(r, step) for r in rows):
-            return False
-    return True
-
-
-def passed(rows, sequence, duration):
-    count = 0
-    for result in chains(rows, sequence, duration):
-        if result is None:
-            break
-        count += 1
-    return count
-
-
-def condition_holds(rows, condition):
-    if "sequence" in condition:
-        return passed(rows, condition["sequence"], condition.get("maxDuration")) == len(condition["sequence"])
-    found = [row for row in rows if matches(row, condition)]
-    target = condition.get("target", ["count", ">=", 1])
-    if target[0] == "count":
-        zero = condition.get("includeZero", target[1:] == ["==", 0])
-        return (bool(found) or zero) and OPERATORS[target[1]](len(found), target[2])
-    return bool(found) and OPERATORS[target[2]](sum(row[target[1]] or 0 for row in found), target[3])
-
-
-def evaluate(rows, query):
-    frame = query.get("timeframe", {})
-    rows = [r for r in rows if r["user"] is not None
-            and ("from" not in frame or (r["ts"] is not None and r["ts"] >= frame["from"]))
-            and ("to" not in frame or (r["ts"] is not None and r["ts"] < frame["to"]))]
-    groups = {}
-    for row in rows:
-        groups.setdefault(row["user"], []).append(row)
-    part = query.get("query", {})
-    conditions = part.get("conditions", [])
-    join = any if part.get("relation") == "or" else all
-    found = {user: own for user, own in groups.items() if join(condition_holds(own, c) for c in conditions) or not conditions}
-    answer = {"query": {"matchingGroups": len(found), "matchingGroupRows": sum(map(len, found.values()))}}
-    funnel = query.get("funnel")
-    if funnel:
-        levels = {user: passed(own, funnel["sequence"], funnel.get("maxDuration")) for user, own in found.items()}
-        answer["funnel"] = [(sum(level > i for level in levels.values()), sum(len(found[user]) for user, level in levels.items() if level > i))
-                            for i in range(len(funnel["sequence"]))]
-    values = {}
-    for user, own in found.items():
-        for row in own:
-            if row["event"] is not None:
-                tally = values.setdefault(row["event"], [0, set(), 0])
-                tally[0] += 1
-                tally[1].add(user)
-                tally[2] += row["n"] or 0
-    answer["values"] = {event: (rows_, len(users), total) for event, (rows_, users, total) in values.items()}
-    return answer
-
-
-# ---- random tables and queries ----
-
-def random_table(rng, count, users, ordered):
-    rows = [{"user": rng.choice([None, *range(users)] if rng.random() < 0.02 else range(users)), "ts": rng.choice([None] + [rng.randrange(40)] * 30),
-             "event": rng.choice(EVENTS), "country": rng.choice(COUNTRIES), "n": rng.choice([None, -3, 0, 1, 2, 7]),
-             "price": rng.choice([None, float("nan"), 0.5, 2.25, -1.0])} for _ in range(count)]
-    if ordered:
-        rows.sort(key=lambda r: (r["ts"] is None, r["ts"]))
-    return rows
-
-
-def write(path, rows, rng):
-    schema = pa.schema([("user", pa.int64()), ("ts", pa.int64()), ("event", pa.string()), ("country", pa.string()), ("n", pa.int32()), ("price", pa.float64())])
-    table = pa.Table.from_pylist(rows, schema=schema)
-    pq.write_table(table, path, row_group_size=rng.choice([7, 50, 10000]), use_dictionary=rng.choice([True, False]),
-                   compression=rng.choice(["snappy", "zstd", "none"]), data_page_version=rng.choice(["1.0", "2.0"]))
-
-
-def random_filter(rng):
-    return rng.choice([["event", rng.choice(["==", "!="]), rng.choice(["view", "cart", "buy"])], ["event", rng.choice(["contains", "not contains"]), rng.choice(["u", "e", ""])],
-                       ["country", rng.choice(["in", "not in"]), ["de", "us"]], ["n", rng.choice(list(OPERATORS)), rng.choice([-3, 0, 1, 1.5, 2])],
-                       ["price", rng.choice(list(OPERATORS)), rng.choice([0.5, 2])], ["ts", rng.choice(list(OPERATORS)), rng.randrange(40)]])
-
-
-def random_test(rng):
-    if rng.random() < 0.7:
-        return {"filter": random_filter(rng)}
-    return {"filters": [dict(zip(("column", "op", "value"), random_filter(rng))) for _ in range(2)]}
-
-
-def random_sequence(rng, extended):
-    steps = [random_test(rng) for _ in range(rng.randrange(1, 4))]
-    if not extended:
-        return {"sequence": steps}
-    for i, step in enumerate(steps):
-        if rng.random() < 0.3:
-            step["rowFound"] = False
-        elif i and rng.random() < 0.4:
-            step[rng.choice(["minGap", "maxGap"])] = rng.randrange(1, 15)
-    steps.insert(rng.randrange(len(steps) + 1), random_test(rng))
-    if not steps[0].get("rowFound", False):
-        steps[0].pop("minGap", None), steps[0].pop("maxGap", None)
-    first = steps[0]
-    first.pop("minGap", None), first.pop("maxGap", None)
-    return {"sequence": steps, **({"maxDuration": rng.randrange(30)} if rng.random() < 0.5 else {})}
-
-
-def random_condition(rng):
-    if rng.random() < 0.3:
-        return random_sequence(rng, rng.random() < 0.4)
-    condition = random_test(rng)
-    if rng.random() < 0.7:
-        condition["target"] = rng.choice([["count", rng.choice(["==", "!=", ">", ">=", "<", "<="]), rng.randrange(4)], ["sum", "n", rng.choice(list(OPERATORS)), rng.randrange(-3, 9)]])
-        if condition["target"][0] == "count" and condition["target"][1] in ("<=", "!=") and condition["target"][2] > 0 and rng.random() < 0.5:
-            condition["includeZero"] = True
-    return condition
-
-
-def random_query(rng):
-    query = {"query": {"conditions": [random_condition(rng) for _ in range(rng.randrange(3))], "relation": rng.choice(["and", "or"]),
-                       "aggregations": [{"column": "event", "type": "countPerValue"}, {"column": "event", "type": "groupsPerValue"},
-                                        {"column": "event", "type": "sumPerValue", "otherColumn": "n"}]}}
-    if rng.random() < 0.8:
-        query["funnel"] = random_sequence(rng, rng.random() < 0.5)
-    if rng.random() < 0.2:
-        query["timeframe"] = {"from": rng.randrange(10, 15), "to": rng.randrange(20, 40)}
-    return query
-
-
-def command_line(*arguments):
-    return subprocess.run([str(binary()), *arguments], capture_output=True, text=True, timeout=120)
-
-
-def ask(path, query, *more):
-    done = command_line("query", str(path), "--group", "user", "--time", "ts", "-e", json.dumps(query), "--json", *more)
-    assert done.returncode == 0, (done.stderr, query)
-    return json.loads(done.stdout)
-
-
-def agree(rows, query, answer):
-    want = evaluate(rows, query)
-    got = answer["query"]
-    assert {k: got[k] for k in want["query"]} == want["query"], query
-    if "funnel" in want:
-        assert [(s["matchingGroups"], s["matchingGroupRows"]) for s in answer["funnel"]["sequence"]] == want["funnel"], query
-    per_value = [a["value"] for a in got["aggregations"]]
-    for i, values in enumerate(per_value):
-        assert values == {event: tally[i] for event, tally in want["values"].items()}, (query, i)
+pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+from query_cases import agree, ask, command_line, random_query, random_table, write  # noqa: E402
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -291,3 +79,117 @@ def test_a_real_history_agrees_with_duckdb(shared):
     counts = duckdb.sql(sql + " SELECT (SELECT count(*) FROM m), (SELECT count(*) FROM ev), " + ", ".join("(SELECT count(*) FROM s%d)" % i for i in range(3))).fetchall()[0]
     got = [answer["query"]["matchingGroups"], answer["query"]["matchingGroupRows"]] + [s["matchingGroups"] for s in answer["funnel"]["sequence"]]
     assert got == list(counts)
+
+
+# ---- breakdowns and retention, in the words of others ----
+
+BREAKDOWN = {"funnel": {"sequence": [{"filter": ["event", "==", e]} for e in ("commit", "add", "modify")], "breakdown": {"column": "repo", "top": 5}}}
+
+
+def test_a_breakdown_of_a_real_history_agrees_with_duckdb(shared):
+    duckdb = pytest.importorskip("duckdb")
+    path = shared / "events" / "gitlog_events.parquet"
+    breakdown = ask_history(path, BREAKDOWN)["funnel"]["breakdown"]
+    rows = duckdb.sql("""
+        WITH ev AS (SELECT userid, ts, event, repo FROM '%s'),
+        s0 AS (SELECT userid, min(ts) t FROM ev WHERE event = 'commit' GROUP BY userid),
+        s1 AS (SELECT e.userid, min(e.ts) t FROM ev e JOIN s0 s ON e.userid = s.userid AND e.ts > s.t WHERE event = 'add' GROUP BY e.userid),
+        s2 AS (SELECT e.userid, min(e.ts) t FROM ev e JOIN s1 s ON e.userid = s.userid AND e.ts > s.t WHERE event = 'modify' GROUP BY e.userid),
+        entry AS (SELECT e.userid, min(e.repo) repo FROM ev e JOIN s0 ON e.userid = s0.userid AND e.ts = s0.t WHERE event = 'commit' GROUP BY e.userid)
+        SELECT repo, count(*), count(s1.t), count(s2.t) FROM entry LEFT JOIN s1 USING (userid) LEFT JOIN s2 USING (userid) GROUP BY repo
+        ORDER BY 2 DESC, encode(repo)""" % path).fetchall()
+    assert [(one["value"], *(step["matchingGroups"] for step in one["sequence"])) for one in breakdown["values"]] == rows[:5]
+    assert [step["matchingGroups"] for step in breakdown["others"]["sequence"]] == [sum(row[i] for row in rows[5:]) for i in (1, 2, 3)]
+    assert breakdown["others"]["values"] == len(rows) - 5 and "without" not in breakdown
+
+
+def ask_history(path, query):
+    done = command_line("query", str(path), "-g", "userid", "-t", "ts", "-e", json.dumps(query), "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+RETENTION = {"retention": {"first": {"filter": ["event", "==", "commit"]}, "again": {"filter": ["event", "==", "modify"]}, "period": "month", "periods": 5}}
+
+
+def test_retention_in_a_real_history_agrees_with_duckdb(shared):
+    duckdb = pytest.importorskip("duckdb")
+    path = shared / "events" / "gitlog_events.parquet"
+    got = ask_history(path, RETENTION)["retention"]
+    f = "f AS (SELECT userid, min(ts) t FROM '%s' WHERE event = 'commit' GROUP BY userid)" % path
+    rows = duckdb.sql("""WITH %s, came AS (SELECT DISTINCT e.userid, datediff('month', f.t, e.ts) AS later
+                         FROM '%s' e JOIN f ON e.userid = f.userid AND e.ts >= f.t WHERE event = 'modify')
+                         SELECT strftime(f.t, '%%Y-%%m'), later, count(*) FROM f JOIN came USING (userid) WHERE later <= 5 GROUP BY ALL""" % (f, path)).fetchall()
+    cohorts = duckdb.sql("""WITH %s, last AS (SELECT max(ts) t FROM '%s') SELECT strftime(f.t, '%%Y-%%m'), any_value(datediff('month', f.t, last.t)), count(*)
+                            FROM f, last GROUP BY 1 ORDER BY 1""" % (f, path)).fetchall()
+    came = {(start, later): count for start, later, count in rows}
+    assert [(cohort["from"], cohort["groups"], cohort["returned"]) for cohort in got["cohorts"]] == [
+        (start, groups, [came.get((start, later), 0) for later in range(min(5, seen) + 1)]) for start, seen, groups in cohorts]
+
+
+def test_a_breakdown_and_retention_agree_with_pandas(tmp_path):
+    pd = pytest.importorskip("pandas")
+    rng = random.Random(17)
+    rows = random_table(rng, 400, 40, False)
+    write(tmp_path / "p.parquet", rows, rng)
+    df = pd.DataFrame(rows).dropna(subset=["user", "ts"])
+    query = {"funnel": {"sequence": [{"filter": ["event", "==", "view"]}, {"filter": ["event", "==", "buy"]}], "breakdown": {"column": "country"}},
+             "retention": {"first": {"filter": ["event", "==", "view"]}, "period": 10, "periods": 3}}
+    answer = ask(tmp_path / "p.parquet", query)
+    views = df[df.event == "view"]
+    t0 = views.groupby("user").ts.min()
+    buys = df[(df.event == "buy") & (df.ts > df.user.map(t0))].user.unique()
+    entries = views[views.ts == views.user.map(t0)].groupby("user").country.min()
+    want = entries.value_counts()
+    got = {one["value"]: [step["matchingGroups"] for step in one["sequence"]] for one in answer["funnel"]["breakdown"]["values"]}
+    assert got == {country: [count, int(entries[entries == country].index.isin(buys).sum())] for country, count in want.items()}
+    cohorts = (t0 // 10).value_counts()
+    came = views[views.ts >= views.user.map(t0)]
+    later = (came.ts // 10 - came.user.map(t0) // 10)
+    for cohort in answer["retention"]["cohorts"]:
+        members = t0[t0 // 10 == int(cohort["from"]) // 10].index
+        assert cohort["groups"] == cohorts[int(cohort["from"]) // 10]
+        assert cohort["returned"] == [came[(later == k) & came.user.isin(members)].user.nunique() for k in range(len(cohort["returned"]))]
+    assert sum(cohort["groups"] for cohort in answer["retention"]["cohorts"]) == len(t0)
+
+
+@pytest.mark.parametrize("unit, scale", [("s", 1), ("ms", 1000), ("us", 10**6), ("ns", 10**9)])
+def test_periods_of_the_calendar(tmp_path, unit, scale):
+    """Days, weeks from Monday and months of columns of times in each unit, also before 1970."""
+    import datetime as dt
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    moments = [dt.datetime(1969, 12, 31, 23, 59), dt.datetime(2024, 2, 29, 12), dt.datetime(2024, 3, 4), dt.datetime(2024, 3, 31, 23, 59, 59), dt.datetime(2024, 4, 1)]
+    table = pa.table({"user": list(range(len(moments))), "ts": pa.array(moments, pa.timestamp(unit))})
+    pq.write_table(table, tmp_path / "p.parquet", version="2.6")
+    want = {"day": lambda m: m.date().isoformat(), "week": lambda m: (m.date() - dt.timedelta(days=m.weekday())).isoformat(), "month": lambda m: m.strftime("%Y-%m"),
+            "12h": lambda m: m.replace(hour=m.hour // 12 * 12, minute=0, second=0).isoformat() + "Z"}
+    for period, start in want.items():
+        answer = ask(tmp_path / "p.parquet", {"retention": {"period": period, "periods": 2}})["retention"]
+        assert [(c["from"], c["groups"]) for c in answer["cohorts"]] == [(start_, sum(start(m) == start_ for m in moments)) for start_ in sorted({start(m) for m in moments})], period
+        assert answer["period"] == period
+
+
+def test_retention_of_a_column_of_floats(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    pq.write_table(pa.table({"user": [1, 1, 1, 2, 2, 3], "ts": [-0.5, 0.5, 2.0, 1.5, 1.5, float("nan")]}), tmp_path / "p.parquet")
+    got = ask(tmp_path / "p.parquet", {"retention": {"period": 1, "periods": 3}})["retention"]
+    assert got["cohorts"] == [{"from": "-1", "groups": 1, "returned": [1, 1, 0, 1]}, {"from": "1", "groups": 1, "returned": [1, 0]}]
+    assert got["totals"] == [{"groups": 2, "returned": 2}, {"groups": 2, "returned": 1}, {"groups": 1, "returned": 0}, {"groups": 1, "returned": 1}]
+
+
+@pytest.mark.parametrize("query, text", [
+    ({"retention": {}}, "'period' is a required property"),
+    ({"retention": {"period": 0}}, "0 is less than the minimum of 1"),
+    ({"retention": {"period": 1, "periods": 367}}, "367 is greater than the maximum of 366"),
+    ({"retention": {"period": "day"}}, "the timestamp column 'ts' holds numbers: give a number in its units"),
+    ({"retention": {"period": 1, "first": {"filter": ["nope", "==", 1]}}}, "Column 'nope' not in dataset"),
+    ({"funnel": {"sequence": [{"filter": ["n", "==", 1]}], "breakdown": {"column": "nope"}}}, "Column 'nope' not in dataset"),
+    ({"funnel": {"sequence": [{"filter": ["n", "==", 1]}], "breakdown": {}}}, "'column' is a required property"),
+])
+def test_what_is_wrong_with_a_breakdown_or_retention(tmp_path, query, text):
+    write(tmp_path / "p.parquet", random_table(random.Random(3), 10, 3, False), random.Random(3))
+    done = command_line("query", str(tmp_path / "p.parquet"), "-g", "user", "-t", "ts", "-e", json.dumps(query))
+    assert (done.returncode, text in done.stderr) == (2, True), done.stderr

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -111,6 +112,7 @@ static void start(house *h, const char *how, const char *workers, const char *li
     cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
     h->pid = fork();
     if (h->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody who would hold the runner's pipe */
         dup2(fds[1], STDOUT_FILENO);
         run_supervisor(h, how, workers, listen);
     }

@@ -16,7 +16,7 @@ void tt_pq_put_json_line(const tt_pq_file *f, const uint32_t *columns, size_t co
 }
 
 /* RFC 4180. A text that is empty is in quotes, a null is not. */
-static void put_csv_text(tt_str text, tt_buf *out)
+void tt_pq_put_csv_text(tt_str text, tt_buf *out)
 {
     bool is_plain = text.len > 0;
     for (size_t i = 0; i < text.len; i++)
@@ -45,9 +45,9 @@ void tt_pq_put_csv_line(const tt_pq_file *f, const uint32_t *columns, size_t cou
             tt_buf_char(out, ',');
         if (json.len && json.ptr[0] == '"') {
             tt_json_unescape(tt_buf_view(&json), &text);
-            put_csv_text(tt_buf_view(&text), out);
+            tt_pq_put_csv_text(tt_buf_view(&text), out);
         } else if (!tt_str_is(tt_buf_view(&json), "null")) {
-            put_csv_text(tt_buf_view(&json), out);
+            tt_pq_put_csv_text(tt_buf_view(&json), out);
         }
     }
     tt_buf_char(out, '\n');
@@ -58,7 +58,7 @@ void tt_pq_put_csv_header(const tt_pq_file *f, const uint32_t *columns, size_t c
     for (size_t i = 0; i < count; i++) {
         if (i)
             tt_buf_char(out, ',');
-        put_csv_text(tt_pq_column_at(f, columns[i])->name, out);
+        tt_pq_put_csv_text(tt_pq_column_at(f, columns[i])->name, out);
     }
     tt_buf_char(out, '\n');
 }

@@ -9,5 +9,7 @@
 typedef void tt_pq_put_line_fn(const tt_pq_file *f, const uint32_t *columns, size_t count, const tt_pq_batch *batches, uint32_t row, tt_buf *out);
 tt_pq_put_line_fn tt_pq_put_json_line, tt_pq_put_csv_line;
 void tt_pq_put_csv_header(const tt_pq_file *f, const uint32_t *columns, size_t count, tt_buf *out);
+/* A cell of text. */
+void tt_pq_put_csv_text(tt_str text, tt_buf *out);
 
 #endif
