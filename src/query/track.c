@@ -68,6 +68,15 @@ tt_rc tt_track_reserve(tt_track *t, uint32_t count, tt_err *err)
     return TT_OK;
 }
 
+tt_rc tt_track_give(tt_track *t, uint32_t count, uint8_t **ret_levels, tt_err *err)
+{
+    t->is_given = true;
+    t->in_order = false; /* no times are kept */
+    TT_TRY(tt_track_reserve(t, count, err));
+    *ret_levels = t->levels;
+    return TT_OK;
+}
+
 /* ---- rows ---- */
 
 static bool add_in_order(tt_track *t, const tt_row_batch *b)
@@ -256,7 +265,7 @@ tt_rc tt_track_finish(tt_track *t, uint32_t group_count, tt_track_fn *on_group, 
 {
     finisher f = {.t = t, .on_group = on_group, .arg = arg};
     tt_rc rc = TT_OK;
-    if (t->in_order)
+    if (t->in_order || t->is_given)
         return TT_OK;
     TT_TRY(tt_track_reserve(t, group_count, err));
     if (!t->sequence->is_plain || t->wants_times)

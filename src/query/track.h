@@ -18,6 +18,7 @@ typedef struct {
     bool is_double;
     bool in_order;           /* each row moves its group on */
     bool wants_times;        /* of each step passed, for on_group */
+    bool is_given;           /* levels were found elsewhere */
     tt_track_times *times;   /* by group, in_order */
     uint8_t *levels;         /* by group: steps passed */
     uint32_t group_cap;
@@ -35,6 +36,8 @@ void tt_track_deinit(tt_track *t);
 void tt_track_restart(tt_track *t, bool in_order);
 /* Room for groups 0 .. count - 1. */
 tt_rc tt_track_reserve(tt_track *t, uint32_t count, tt_err *err) TT_MUST_CHECK;
+/* Levels of groups 0 .. count - 1, which somebody else fills instead of adding rows. */
+tt_rc tt_track_give(tt_track *t, uint32_t count, uint8_t **ret_levels, tt_err *err) TT_MUST_CHECK;
 /* *ret_in_order: false: the rows are not in the order of time after all: restart. */
 tt_rc tt_track_add(tt_track *t, const tt_row_batch *batch, bool *ret_in_order, tt_err *err) TT_MUST_CHECK;
 /* All rows were added; on_group (may be NULL) gets the steps of each group that has any. */
