@@ -13,7 +13,7 @@ void tt_dense_deinit(tt_dense *d)
     free(d->direct);
     free(d->heap);
     tt_vec_deinit(&d->ints);
-    tt_vec_deinit(&d->ends);
+    tt_vec_deinit(&d->texts);
     *d = (tt_dense){.is_bytes = d->is_bytes};
 }
 
@@ -29,7 +29,7 @@ void tt_dense_expect(tt_dense *d, int64_t low, uint64_t count)
 uint64_t tt_dense_memory(const tt_dense *d)
 {
     return (d->slots ? sizeof *d->slots << d->slot_bits : 0) + d->direct_count * sizeof *d->direct + d->ints.cap * sizeof(int64_t) +
-           d->ends.cap * sizeof(uint64_t) + d->heap_cap;
+           d->texts.cap * sizeof *d->texts.ptr + d->heap_cap;
 }
 
 /* ---- hashes and slots ---- */
@@ -120,8 +120,6 @@ uint32_t tt_dense_int(tt_dense *d, int64_t value)
     return reserve(d, 1) ? find_int(d, value, hash_int(value)) : TT_DENSE_NONE;
 }
 
-static uint64_t start_of(const tt_dense *d, uint32_t n) { return n ? d->ends.ptr[n - 1] : 0; }
-
 static inline uint64_t load8(const char *p)
 {
     uint64_t word;
@@ -135,6 +133,22 @@ static inline bool same_bytes(const char *a, const char *b, size_t len)
     if (len >= 8 && len <= 16)
         return ((load8(a) ^ load8(b)) | (load8(a + len - 8) ^ load8(b + len - 8))) == 0;
     return len == 0 || memcmp(a, b, len) == 0;
+}
+
+static uint64_t heap_place(const tt_dense_text_entry *t)
+{
+    uint64_t at;
+    memcpy(&at, t->bytes + TT_DENSE_HEAD, sizeof at);
+    return at;
+}
+
+static inline bool is_text(const tt_dense *d, const tt_dense_text_entry *t, const char *ptr, uint32_t len)
+{
+    if (t->len != len)
+        return false;
+    if (len <= TT_DENSE_SHORT)
+        return same_bytes(t->bytes, ptr, len);
+    return memcmp(t->bytes, ptr, TT_DENSE_HEAD) == 0 && memcmp(d->heap + heap_place(t), ptr, len) == 0;
 }
 
 static bool keep_bytes(tt_dense *d, const char *ptr, uint32_t len)
@@ -156,14 +170,17 @@ static bool keep_bytes(tt_dense *d, const char *ptr, uint32_t len)
 static uint32_t find_bytes(tt_dense *d, const char *ptr, uint32_t len, uint32_t hash)
 {
     uint32_t slot = slot_of(d, hash);
-    for (uint64_t s; (s = d->slots[slot]) != 0; slot = next_slot(d, slot)) {
-        uint32_t n = number_in(s);
-        if (hash_in(s) == hash && d->ends.ptr[n] - start_of(d, n) == len && same_bytes(d->heap + start_of(d, n), ptr, len))
-            return n;
-    }
-    if (d->count >= TT_DENSE_NONE - 1 || !tt_vec_reserve(&d->ends, 1) || !keep_bytes(d, ptr, len))
+    for (uint64_t s; (s = d->slots[slot]) != 0; slot = next_slot(d, slot))
+        if (hash_in(s) == hash && is_text(d, &d->texts.ptr[number_in(s)], ptr, len))
+            return number_in(s);
+    tt_dense_text_entry t = {.len = len};
+    if (len)
+        memcpy(t.bytes, ptr, len <= TT_DENSE_SHORT ? len : TT_DENSE_HEAD);
+    if (len > TT_DENSE_SHORT)
+        memcpy(t.bytes + TT_DENSE_HEAD, &d->heap_len, sizeof d->heap_len);
+    if (d->count >= TT_DENSE_NONE - 1 || !tt_vec_reserve(&d->texts, 1) || (len > TT_DENSE_SHORT && !keep_bytes(d, ptr, len)))
         return TT_DENSE_NONE;
-    d->ends.ptr[d->ends.len++] = d->heap_len;
+    d->texts.ptr[d->texts.len++] = t;
     d->slots[slot] = (uint64_t)hash << 32 | (d->count + 1);
     return d->count++;
 }
@@ -175,8 +192,8 @@ uint32_t tt_dense_bytes(tt_dense *d, const char *ptr, uint32_t len)
 
 tt_str tt_dense_text(const tt_dense *d, uint32_t number)
 {
-    uint64_t start = start_of(d, number);
-    return (tt_str){d->heap + start, d->ends.ptr[number] - start};
+    const tt_dense_text_entry *t = &d->texts.ptr[number];
+    return (tt_str){t->len <= TT_DENSE_SHORT ? t->bytes : d->heap + heap_place(t), t->len};
 }
 
 /* ---- many at once ---- */
@@ -188,30 +205,28 @@ typedef struct {
     uint32_t hash[TT_DENSE_BATCH];
 } runs;
 
-static void fetch_slots(const tt_dense *d, const runs *r)
-{
-    for (uint32_t k = 0; k < r->count; k++)
-        __builtin_prefetch(&d->slots[slot_of(d, r->hash[k])]);
-}
+/* So many runs are under way at once: their slots, entries and bytes stay in the nearest cache until they are looked at. */
+enum { UNDER_WAY = 128 };
 
 /* What the first slot says is mostly right. */
-static void fetch_values(const tt_dense *d, const runs *r)
+static void fetch(const tt_dense *d, const uint32_t *hash, uint32_t count)
 {
-    for (uint32_t k = 0; k < r->count; k++) {
-        uint64_t s = d->slots[slot_of(d, r->hash[k])];
+    for (uint32_t k = 0; k < count; k++)
+        __builtin_prefetch(&d->slots[slot_of(d, hash[k])]);
+    for (uint32_t k = 0; k < count; k++) {
+        uint64_t s = d->slots[slot_of(d, hash[k])];
         if (s)
-            __builtin_prefetch(d->is_bytes ? (const void *)&d->ends.ptr[number_in(s)] : (const void *)&d->ints.ptr[number_in(s)]);
+            __builtin_prefetch(d->is_bytes ? (const void *)&d->texts.ptr[number_in(s)] : (const void *)&d->ints.ptr[number_in(s)]);
+    }
+    for (uint32_t k = 0; d->heap_len && k < count; k++) {
+        uint64_t s = d->slots[slot_of(d, hash[k])];
+        const tt_dense_text_entry *t = s ? &d->texts.ptr[number_in(s)] : NULL;
+        if (t && t->len > TT_DENSE_SHORT)
+            __builtin_prefetch(d->heap + heap_place(t));
     }
 }
 
-static void fetch_heap(const tt_dense *d, const runs *r)
-{
-    for (uint32_t k = 0; k < r->count; k++) {
-        uint64_t s = d->slots[slot_of(d, r->hash[k])];
-        if (s && hash_in(s) == r->hash[k])
-            __builtin_prefetch(d->heap + start_of(d, number_in(s)));
-    }
-}
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 /* Each run's number, found at its first row, goes to its other rows. */
 static void spread(const runs *r, uint32_t count, uint32_t *numbers)
@@ -261,9 +276,9 @@ bool tt_dense_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t 
         r.first[r.count] = i;
         r.hash[r.count++] = hash_int(last);
     }
-    fetch_slots(d, &r);
-    fetch_values(d, &r);
     for (uint32_t k = 0; k < r.count; k++) {
+        if (k % UNDER_WAY == 0)
+            fetch(d, r.hash + k, least(r.count - k, UNDER_WAY));
         int64_t value = values[r.first[k]];
         uint32_t number = is_direct(d, value) ? find_direct(d, value) : find_int(d, value, r.hash[k]);
         numbers[r.first[k]] = number;
@@ -289,10 +304,9 @@ bool tt_dense_texts(tt_dense *d, const char *base, const uint32_t *start, const 
         r.first[r.count] = i;
         r.hash[r.count++] = hash_bytes(base + start[i], length[i]);
     }
-    fetch_slots(d, &r);
-    fetch_values(d, &r);
-    fetch_heap(d, &r);
     for (uint32_t k = 0; k < r.count; k++) {
+        if (k % UNDER_WAY == 0)
+            fetch(d, r.hash + k, least(r.count - k, UNDER_WAY));
         uint32_t i = r.first[k];
         numbers[i] = find_bytes(d, base + start[i], length[i], r.hash[k]);
         ok = ok && numbers[i] != TT_DENSE_NONE;

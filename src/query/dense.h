@@ -1,6 +1,5 @@
 /* Values as small numbers: each distinct value (a whole number, or bytes) gets the next of 0, 1, 2, ... Open addressing with linear probing at
- * most half full; a slot holds the hash beside the number, so that only a value that is most likely the same one is looked at. Bytes are kept in one
- * heap. Many values at once are looked up in three rounds (hash, slot, value), so that the memory of all is on its way before it is needed: a table
+ * most half full; a slot holds the hash beside the number, so that only a value that is most likely the same one is looked at. Many values at once are looked up in three rounds (hash, slot, value), so that the memory of all is on its way before it is needed: a table
  * beyond the caches then costs nanoseconds. One thread. */
 #ifndef TT_QUERY_DENSE_H
 #define TT_QUERY_DENSE_H
@@ -9,6 +8,13 @@
 
 #define TT_DENSE_NONE UINT32_MAX /* no number: memory is out, or there are too many values */
 enum { TT_DENSE_BATCH = 4096 };  /* values looked up at once, at most */
+
+/* Bytes: short ones here, so that one look at memory is enough; of long ones the first, and where all are in the heap. */
+enum { TT_DENSE_SHORT = 20, TT_DENSE_HEAD = 12 };
+typedef struct {
+    uint32_t len;
+    char bytes[TT_DENSE_SHORT]; /* len > TT_DENSE_SHORT: TT_DENSE_HEAD of them, and behind them the place in the heap (8 bytes) */
+} tt_dense_text_entry;
 
 typedef struct {
     bool is_bytes;
@@ -19,8 +25,8 @@ typedef struct {
     int64_t low;
     uint64_t direct_count;
     TT_VEC(int64_t) ints;   /* by number */
-    TT_VEC(uint64_t) ends;  /* by number: where its bytes end in heap */
-    char *heap;
+    TT_VEC(tt_dense_text_entry) texts; /* by number */
+    char *heap;             /* bytes of long texts */
     uint64_t heap_len, heap_cap;
 } tt_dense;
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <xxhash.h>
 
+#include "base/buf.h"
 #include "data/parquet/scan.h"
 #include "io/fd.h"
 
@@ -26,29 +27,40 @@ tt_rc tt_prepare_section(tt_prepare_out *out, const void *bytes, uint64_t count,
     return TT_OK;
 }
 
-static tt_rc write_texts(tt_prepare_out *out, const tt_dense *values, tt_prepared_column *c, tt_err *err)
+/* All texts, one behind the other. */
+static tt_rc write_heap(tt_prepare_out *out, const tt_dense *values, uint32_t *start, uint32_t *length, tt_prepared_section *ret, tt_err *err)
 {
-    if (values->heap_len > UINT32_MAX)
-        return tt_fail(err, TT_TOO_LARGE, "%s: the distinct texts of a column are more than 4 GiB: make the parts smaller", out->name);
-    uint32_t *start = tt_malloc((values->count + 1ull) * 8), *length = start + values->count;
-    if (!start)
-        return no_memory(err);
+    TT_BUF_AUTO tt_buf heap = {0};
     for (uint32_t i = 0; i < values->count; i++) {
-        start[i] = i ? (uint32_t)values->ends.ptr[i - 1] : 0;
-        length[i] = (uint32_t)values->ends.ptr[i] - start[i];
+        tt_str text = tt_dense_text(values, i);
+        start[i] = (uint32_t)heap.len;
+        length[i] = (uint32_t)text.len;
+        tt_buf_str(&heap, text);
+        if (heap.len > UINT32_MAX)
+            return tt_fail(err, TT_TOO_LARGE, "%s: the distinct texts of a column are more than 4 GiB: make the parts smaller", out->name);
     }
-    tt_rc rc = tt_prepare_section(out, start, values->count * 4ull, &c->start, err);
-    if (rc == TT_OK)
-        rc = tt_prepare_section(out, length, values->count * 4ull, &c->length, err);
-    free(start);
-    return rc == TT_OK ? tt_prepare_section(out, values->heap, values->heap_len, &c->heap, err) : rc;
+    TT_TRY(tt_buf_check(&heap, err));
+    return tt_prepare_section(out, heap.ptr, heap.len, ret, err);
 }
 
-/* Numbers in the width of the column (which are kept by their bits), or bytes of that width. */
-static tt_rc write_fixed(tt_prepare_out *out, const tt_dense *values, tt_prepared_column *c, tt_err *err)
+static tt_rc write_texts(tt_prepare_out *out, const tt_dense *values, tt_prepared_column *c, tt_err *err)
 {
-    if (values->is_bytes)
-        return tt_prepare_section(out, values->heap, values->heap_len, &c->fixed, err);
+    uint32_t *start = tt_malloc((values->count + 1ull) * 8), *length = start + values->count;
+    tt_prepared_section *to = c->width ? &c->fixed : &c->heap; /* of bytes of one length nothing else is needed */
+    if (!start)
+        return no_memory(err);
+    tt_rc rc = write_heap(out, values, start, length, to, err);
+    if (rc == TT_OK && c->width == 0)
+        rc = tt_prepare_section(out, start, values->count * 4ull, &c->start, err);
+    if (rc == TT_OK && c->width == 0)
+        rc = tt_prepare_section(out, length, values->count * 4ull, &c->length, err);
+    free(start);
+    return rc;
+}
+
+/* Numbers in the width of the column, which are kept by their bits. */
+static tt_rc write_numbers(tt_prepare_out *out, const tt_dense *values, tt_prepared_column *c, tt_err *err)
+{
     char *fixed = tt_malloc(values->count * (size_t)c->width + 8);
     if (!fixed)
         return no_memory(err);
@@ -61,7 +73,7 @@ static tt_rc write_fixed(tt_prepare_out *out, const tt_dense *values, tt_prepare
 
 tt_rc tt_prepare_dictionary(tt_prepare_out *out, const tt_dense *values, tt_prepared_column *c, tt_err *err)
 {
-    return c->width ? write_fixed(out, values, c, err) : write_texts(out, values, c, err);
+    return values->is_bytes ? write_texts(out, values, c, err) : write_numbers(out, values, c, err);
 }
 
 /* ---- a column in the making ---- */
