@@ -76,9 +76,19 @@ static bool fits(const tt_query_column *column, const tt_pq_column *c)
     return whole && c->kind != TT_PQ_BOOL;
 }
 
+/* Rows of a group are counted in 32 bits; and nothing is taken for rows that a file only claims. */
+static tt_rc check_rows(const tt_pq_file *file, tt_err *err)
+{
+    if (tt_pq_row_count(file) < UINT32_MAX)
+        return TT_OK;
+    return tt_fail(err, TT_TOO_LARGE, "%s: it claims %llu rows in %llu bytes: a part has at most 4,294,967,294 rows: write it as several files", tt_pq_name(file),
+                   (unsigned long long)tt_pq_row_count(file), (unsigned long long)tt_pq_size_bytes(file));
+}
+
 static tt_rc find_columns(tt_rows *r, tt_err *err)
 {
     const tt_plan *plan = r->spec.plan;
+    TT_TRY(check_rows(r->spec.file, err));
     for (uint32_t i = 0; i < plan->columns.count; i++) {
         const tt_query_column *column = &plan->columns.columns[i];
         r->file_columns[i] = UINT32_MAX;
