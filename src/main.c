@@ -245,10 +245,20 @@ static const tt_flag query_flags[] = {
     {"--file", "-f", "QUERY.json", .help = "the query, from a file"},
     {"--string", "-e", "JSON", .help = "the query itself"},
     {"--empty", .help = "the empty query: how many groups and rows there are"},
-    {"--threads", NULL, "N", .help = "files that are worked on at the same time; default: one per core"},
+    {"--threads", NULL, "N", .help = "threads that work at the same time; default: one per core"},
+    {"--prepared", .help = "use prepared parts (tutti parquet prepare) where there are some, and make them at the third query of a file"},
+    {"--cache", NULL, "DIR", .help = "where prepared parts are; default: cache/parts in the data directory"},
     {"--export", NULL, "FILE", .help = "write the ids of the groups that match into this file: .parquet or .csv"},
     {"--export-step", NULL, "N", .help = "instead those of the groups that passed step N of the funnel"},
     {"--export-dropped", NULL, "N", .help = "instead those that passed the step before N, but not step N"},
+    {NULL},
+};
+static const tt_flag prepare_flags[] = {
+    {"--group", "-g", "COLUMN", .help = "the group ids"},
+    {"--time", "-t", "COLUMN", .help = "the timestamps"},
+    {"--threads", NULL, "N", .help = "files that are worked on at the same time; default: one per core"},
+    {"--cache", NULL, "DIR", .help = "where prepared parts are; default: cache/parts in the data directory"},
+    {"--cache-size", NULL, "SIZE", "20GiB", .help = "of all prepared parts there; those that were not used for longest go"},
     {NULL},
 };
 static const tt_operand parquet_file[] = {{"FILE", "a Parquet file", "file"}, {NULL}};
@@ -380,6 +390,10 @@ static const tt_command commands[] = {
     {"parquet", "cat", "Print all rows of a Parquet file, as JSON lines or CSV.", .flags = cat_flags, .operands = parquet_file, .fn = tt_cmd_parquet_cat,
      .details = "Members of structs are columns named `a.b`, lists are arrays; lists of lists cannot be read.",
      .example = "tutti parquet cat events.parquet --columns ts,event --csv"},
+    {"parquet", "prepare", "Sort Parquet files by group and time into a cache, for queries at the speed of memory.", .flags = prepare_flags, .operands = query_files,
+     .fn = tt_cmd_parquet_prepare,
+     .details = "A prepared part is used by tutti query --prepared as long as its file is the same, and made anew when it has changed.",
+     .example = "tutti parquet prepare events.parquet --group user --time ts"},
     {"parquet", "convert", "Convert CSV or JSON lines into Parquet, or Parquet into them.", .flags = convert_flags, .operands = convert_files,
      .fn = tt_cmd_parquet_convert,
      .details = "Types of columns that are not given are found out from the whole input. The output appears under its name when it is complete.",

@@ -3,11 +3,12 @@
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/output.h"
+#include "cli/parts.h"
 #include "cli/query_draw.h"
 #include "query/answer.h"
 #include "query/files.h"
 
-enum { MAX_QUERY_BYTES = 1 << 20 };
+enum { MAX_QUERY_BYTES = 1 << 20, PREPARE_AFTER = 3 /* queries */ };
 
 /* ---- the question ---- */
 
@@ -33,7 +34,7 @@ static void show_progress(void *arg, size_t done, size_t total)
 {
     tt_cli *cli = arg;
     if (cli->stderr_tty && total > 1)
-        fprintf(stderr, done < total ? "\r%zu of %zu files" : "\r\033[K", done, total);
+        fprintf(stderr, done < total ? "\r%zu of %zu parts" : "\r\033[K", done, total);
 }
 
 /* ---- the answer ---- */
@@ -48,13 +49,28 @@ static tt_rc print_json(tt_cli *cli, const json_t *answer, tt_err *err)
     return rc;
 }
 
+/* Of several threads the sum of what each took. */
+static json_t *json_of_work(const tt_query_result *r)
+{
+    const tt_query_work *w = &r->work;
+    const struct { const char *name; uint64_t value; } rows[] = {
+        {"scannedRows", r->scanned_rows}, {"scannedGroups", r->scanned_groups}, {"parts", w->parts}, {"preparedParts", w->prepared_parts},
+        {"rowGroups", w->row_groups}, {"prunedRowGroups", w->pruned_row_groups}, {"packedBytes", w->packed_bytes}, {"unpackedBytes", w->unpacked_bytes},
+        {"spilledBytes", w->spilled_bytes}, {"scanMicroseconds", w->scan_us}, {"sequenceMicroseconds", w->sequence_us}, {"aggregateMicroseconds", w->aggregate_us},
+    };
+    json_t *stats = json_object();
+    for (size_t i = 0; stats && i < TT_COUNT(rows); i++)
+        json_object_set_new(stats, rows[i].name, json_integer((json_int_t)rows[i].value));
+    return stats;
+}
+
 static tt_rc print_answer(tt_cli *cli, const tt_query_result *r, tt_err *err)
 {
     TT_JSON_AUTO json_t *answer = tt_query_result_json(r);
     if (!answer)
         return tt_fail(err, TT_NOMEM, "out of memory for the answer");
     json_object_set_new(answer, "schema", json_integer(1));
-    json_object_set_new(answer, "stats", json_pack("{s:I,s:I}", "scannedRows", (json_int_t)r->scanned_rows, "scannedGroups", (json_int_t)r->scanned_groups));
+    json_object_set_new(answer, "stats", json_of_work(r));
     return tt_cli_json(cli) ? print_json(cli, answer, err) : tt_query_draw(cli, answer, err);
 }
 
@@ -80,7 +96,7 @@ static tt_rc query(tt_cli *cli, tt_err *err)
     TT_BUF_AUTO tt_buf text = {0};
     tt_plan *plan = NULL;
     tt_query_result *result = NULL;
-    uint64_t threads = 0;
+    const char *temp_dir = getenv("TMPDIR");
     tt_query_files q = {.count = tt_cli_operand_count(cli), .progress = show_progress, .arg = cli};
     tt_str *paths = tt_arena_alloc(tt_cli_arena(cli), (q.count + 1) * sizeof *paths);
     if (!paths)
@@ -90,12 +106,15 @@ static tt_rc query(tt_cli *cli, tt_err *err)
     q.paths = paths;
     TT_TRY(need_flag(cli, "--group", "the column of the group ids (users, cases)", &q.group, err));
     TT_TRY(need_flag(cli, "--time", "the column of the timestamps", &q.time, err));
-    if (tt_cli_flag(cli, "--threads").ptr)
-        TT_TRY(tt_parse_u64(tt_cli_flag(cli, "--threads"), &threads, err));
+    TT_TRY(tt_cli_threads(cli, &q.threads, err));
+    if (tt_cli_has(cli, "--prepared")) {
+        q.cache.prepare_after = PREPARE_AFTER;
+        TT_TRY(tt_cli_parts(cli, &q.cache, err));
+    }
     TT_TRY(read_export(cli, &q, err));
     TT_TRY(read_query(cli, &text, err));
     q.query = tt_buf_view(&text);
-    q.threads = threads > 64 ? 64 : (unsigned)threads;
+    q.temp_dir = temp_dir && *temp_dir ? temp_dir : "/tmp";
     TT_TRY(tt_query_run_files(&q, &plan, &result, err));
     tt_rc rc = print_answer(cli, result, err);
     tt_query_result_free(result);

@@ -53,6 +53,7 @@ int tt_cmd_parquet_schema(tt_cli *cli); /* cmd_parquet.c */
 int tt_cmd_parquet_stat(tt_cli *cli);
 int tt_cmd_parquet_head(tt_cli *cli);
 int tt_cmd_parquet_cat(tt_cli *cli);
+int tt_cmd_parquet_prepare(tt_cli *cli); /* cmd_parquet_prepare.c */
 int tt_cmd_parquet_convert(tt_cli *cli); /* cmd_parquet_convert.c */
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
 int tt_cmd_worker_show(tt_cli *cli);

@@ -161,9 +161,69 @@ static tt_rc add_row(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *
     return TT_OK;
 }
 
+/* ---- rows whose values are codes ---- */
+
+/* Numbers of all rows' values; TT_DENSE_NONE: none. A code is looked up once per row group. */
+static tt_rc number_codes(tt_aggregator *a, const tt_pq_column *c, const tt_pq_batch *b, uint32_t *numbers, tt_err *err)
+{
+    for (uint32_t i = 0; i < b->row_count; i++) {
+        uint32_t known = tt_pq_is_valid(b->validity, i) ? a->values.codes[tt_pq_code(b, i)] : UINT32_MAX;
+        numbers[i] = known == UINT32_MAX ? TT_DENSE_NONE : known - 1;
+        if (known)
+            continue;
+        TT_TRY(tt_values_number(&a->values, c, b, i, &numbers[i], err));
+        TT_TRY(make_room(a, numbers[i], err));
+    }
+    return TT_OK;
+}
+
+/* Rows of one value and level often follow one another: they are added at once. */
+static void count_rows(tt_aggregator *a, const tt_row_batch *batch, const uint32_t *numbers, const uint8_t *levels_of)
+{
+    uint64_t ignored = 0, *at = &ignored, run = 0;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        uint32_t group = batch->groups[i];
+        if (group == TT_DENSE_NONE || numbers[i] == TT_DENSE_NONE || levels_of[group] == UINT8_MAX)
+            continue;
+        uint64_t *to = &a->cells.ptr[(size_t)numbers[i] * a->levels + levels_of[group]].rows;
+        if (to != at) {
+            *at += run;
+            at = to;
+            run = 0;
+        }
+        run++;
+    }
+    *at += run;
+}
+
+static tt_rc add_codes(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *batch, const uint8_t *levels_of, tt_err *err)
+{
+    uint32_t numbers[TT_ROW_BATCH];
+    TT_TRY(number_codes(a, tt_rows_file_column(rows, a->what->column), batch->columns[a->what->column], numbers, err));
+    if (a->what->type == TT_AGG_COUNT_PER_VALUE) {
+        count_rows(a, batch, numbers, levels_of);
+        return TT_OK;
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        uint32_t group = batch->groups[i];
+        if (group == TT_DENSE_NONE || numbers[i] == TT_DENSE_NONE || levels_of[group] == UINT8_MAX)
+            continue;
+        cell *c = &a->cells.ptr[(size_t)numbers[i] * a->levels + levels_of[group]];
+        c->rows++;
+        if (a->what->type == TT_AGG_GROUPS_PER_VALUE)
+            TT_TRY(count_group(a, group, numbers[i], c, err));
+        else
+            add_other(a, rows, batch, i, c);
+    }
+    return TT_OK;
+}
+
 tt_rc tt_aggregator_add(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *batch, const uint8_t *levels_of, tt_err *err)
 {
-    TT_TRY(tt_values_begin(&a->values, batch->columns[a->what->column], tt_rows_restarted(rows), err));
+    const tt_pq_batch *b = batch->columns[a->what->column];
+    TT_TRY(tt_values_begin(&a->values, b, tt_rows_restarted(rows), err));
+    if (b->form == TT_PQ_FORM_CODES && tt_rows_file_column(rows, a->what->column)->shape == TT_PQ_FLAT && a->what->type != TT_AGG_COUNT && b->dictionary->count)
+        return add_codes(a, rows, batch, levels_of, err);
     for (uint32_t i = 0; i < batch->count; i++) {
         uint32_t group = batch->groups[i];
         if (group == TT_DENSE_NONE || levels_of[group] == UINT8_MAX)

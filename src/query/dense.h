@@ -1,28 +1,46 @@
 /* Values as small numbers: each distinct value (a whole number, or bytes) gets the next of 0, 1, 2, ... Open addressing with linear probing at
- * most half full; bytes are kept in one heap. One thread. */
+ * most half full; a slot holds the hash beside the number, so that only a value that is most likely the same one is looked at. Many values at once are looked up in three rounds (hash, slot, value), so that the memory of all is on its way before it is needed: a table
+ * beyond the caches then costs nanoseconds. One thread. */
 #ifndef TT_QUERY_DENSE_H
 #define TT_QUERY_DENSE_H
 
 #include "base/vec.h"
 
 #define TT_DENSE_NONE UINT32_MAX /* no number: memory is out, or there are too many values */
+enum { TT_DENSE_BATCH = 4096 };  /* values looked up at once, at most */
+
+/* Bytes: short ones here, so that one look at memory is enough; of long ones the first, and where all are in the heap. */
+enum { TT_DENSE_SHORT = 20, TT_DENSE_HEAD = 12 };
+typedef struct {
+    uint32_t len;
+    char bytes[TT_DENSE_SHORT]; /* len > TT_DENSE_SHORT: TT_DENSE_HEAD of them, and behind them the place in the heap (8 bytes) */
+} tt_dense_text_entry;
 
 typedef struct {
     bool is_bytes;
     uint32_t count;
-    uint32_t *slots;        /* number + 1; 0: free */
+    uint64_t *slots;        /* hash << 32 | number + 1; 0: free */
     uint32_t slot_bits;
+    uint32_t *direct;       /* number + 1 of the whole numbers low .. low + direct_count - 1; NULL: not used */
+    int64_t low;
+    uint64_t direct_count;
     TT_VEC(int64_t) ints;   /* by number */
-    TT_VEC(uint64_t) ends;  /* by number: where its bytes end in heap */
-    TT_VEC(uint32_t) hashes;/* by number */
-    char *heap;
+    TT_VEC(tt_dense_text_entry) texts; /* by number */
+    char *heap;             /* bytes of long texts */
     uint64_t heap_len, heap_cap;
 } tt_dense;
 
 void tt_dense_init(tt_dense *d, bool is_bytes);
 void tt_dense_deinit(tt_dense *d);
+/* Before the first value: whole numbers from low on, `count` of them, are looked up in a table of 4 bytes each; others as ever. Does nothing when
+ * memory is out. */
+void tt_dense_expect(tt_dense *d, int64_t low, uint64_t count);
 uint32_t tt_dense_int(tt_dense *d, int64_t value);
 uint32_t tt_dense_bytes(tt_dense *d, const char *ptr, uint32_t len);
+/* Of count values (at most TT_DENSE_BATCH) those whose number is not TT_DENSE_NONE get theirs, in the order in which they stand. False: memory is out
+ * (then some may have none). */
+bool tt_dense_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t *numbers) TT_MUST_CHECK;
+bool tt_dense_texts(tt_dense *d, const char *base, const uint32_t *start, const uint32_t *length, uint32_t count, uint32_t *numbers) TT_MUST_CHECK;
 tt_str tt_dense_text(const tt_dense *d, uint32_t number); /* of bytes; valid until the next is added */
 uint64_t tt_dense_memory(const tt_dense *d);
 

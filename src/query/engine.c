@@ -1,8 +1,10 @@
 #include "query/engine.h"
 
+#include "base/clock.h"
 #include "query/aggregate.h"
 #include "query/breakdown.h"
 #include "query/filter.h"
+#include "query/hop.h"
 #include "query/retention.h"
 #include "query/track.h"
 
@@ -18,7 +20,9 @@ typedef struct {
 
 typedef struct {
     const tt_plan *plan;
+    const tt_pq_file *file;
     const tt_engine_options *options;
+    const char *temp_dir;
     tt_matcher *matcher;
     tt_dense groups;
     tt_rows *rows;
@@ -194,9 +198,37 @@ static tt_rc first_pass(engine *e, bool *wanted, bool try_in_order, bool *ret_in
     return TT_OK;
 }
 
+static tt_rc check_hop_stop(void *arg, tt_err *err) { return check_stop(arg, err); }
+
+/* The first pass without a look at rows. */
+static tt_rc hop(engine *e, tt_err *err)
+{
+    const tt_plan *p = e->plan;
+    const tt_prepared *part = e->options->prepared;
+    const uint32_t *first = tt_prepared_first_rows(part) + e->options->first_group;
+    tt_hop h = {.plan = p, .file = e->file, .prepared = part, .matcher = e->matcher, .first_group = e->options->first_group, .group_count = e->groups.count,
+                .check_stop = check_hop_stop, .arg = e};
+    clear_groups(e);
+    for (size_t i = 0; i < e->track_count; i++) {
+        h.sequences[i] = (tt_hop_sequence){.bit = e->tracks[i].bit, .steps = (uint32_t)e->tracks[i].sequence->count};
+        TT_TRY(tt_track_give(&e->tracks[i], e->groups.count, &h.sequences[i].levels, err));
+    }
+    TT_TRY(reserve_groups(e, err));
+    h.sequence_count = (uint32_t)e->track_count;
+    for (size_t i = 0; i < p->condition_count; i++)
+        if (e->tallies[i].counts)
+            h.counts[h.count_count++] = (tt_hop_count){tt_matcher_condition_bit(e->matcher, i), e->tallies[i].counts};
+    for (uint32_t g = 0; g < e->groups.count; g++)
+        e->row_counts[g] = first[g + 1] - first[g];
+    e->scanned_rows = first[e->groups.count] - first[0];
+    return h.sequence_count + h.count_count ? tt_hop_run(&h, err) : TT_OK;
+}
+
 /* Rows that turn out not to be in the order of time are looked at again from the first one. */
 static tt_rc scan(engine *e, tt_err *err)
 {
+    if (e->options->prepared && tt_hop_fits(e->plan, e->matcher, e->file, e->options->prepared))
+        return hop(e, err);
     bool *wanted = tt_calloc(e->plan->columns.count + 1, sizeof *wanted), in_order = false;
     if (!wanted)
         return no_memory(err);
@@ -208,35 +240,6 @@ static tt_rc scan(engine *e, tt_err *err)
 }
 
 /* ---- sequences ---- */
-
-typedef void group_fn(void *arg, uint32_t group, const tt_chain *chain, const tt_chain_step *steps);
-
-static tt_rc collect_share(engine *e, tt_track *t, uint32_t pass, tt_err *err)
-{
-    tt_rows_need need = {.masks = true, .times = true};
-    tt_row_batch batch;
-    bool ignored;
-    tt_track_begin_pass(t, pass);
-    TT_TRY(tt_rows_begin(e->rows, &need, err));
-    do {
-        TT_TRY(tt_rows_next(e->rows, &batch, err));
-        TT_TRY(tt_track_add(t, &batch, &ignored, err));
-        TT_TRY(check_stop(e, err));
-    } while (batch.count);
-    return TT_OK;
-}
-
-static tt_rc finish_track(engine *e, tt_track *t, group_fn *on_group, tt_err *err)
-{
-    uint32_t passes = tt_track_passes(t);
-    for (uint32_t pass = 0; pass < passes; pass++) {
-        uint64_t met = t->event_count;
-        TT_TRY(collect_share(e, t, pass, err));
-        t->event_count = met; /* it decides how many shares there are */
-        TT_TRY(tt_track_finish_pass(t, e->groups.count, on_group, e, err));
-    }
-    return passes ? TT_OK : tt_track_finish_pass(t, e->groups.count, on_group, e, err);
-}
 
 static void note_durations(void *arg, uint32_t group, const tt_chain *chain, const tt_chain_step *steps)
 {
@@ -300,7 +303,7 @@ static bool matches(const engine *e, bool *stack, uint32_t g)
     return r->count == 0 || stack[0];
 }
 
-/* A group that has no row in the timeframe is none: its number is of another query's, there is no such here. */
+/* Of a prepared part all groups have numbers: one that has no row in the timeframe is none. */
 static tt_rc find_matching(engine *e, tt_err *err)
 {
     bool *stack = tt_calloc(e->plan->relation.count + 1, sizeof *stack);
@@ -309,9 +312,11 @@ static tt_rc find_matching(engine *e, tt_err *err)
         free(stack);
         return no_memory(err);
     }
+    bool all = e->plan->relation.count == 0;
     for (uint32_t g = 0; g < e->groups.count; g++) {
-        bool is_in = matches(e, stack, g);
+        bool is_there = e->row_counts[g] > 0, is_in = is_there && (all || matches(e, stack, g));
         e->matching[g] = is_in ? 0 : UINT8_MAX;
+        e->result->scanned_groups += is_there;
         e->result->groups += is_in;
         e->result->rows += is_in ? e->row_counts[g] : 0;
     }
@@ -321,18 +326,24 @@ static tt_rc find_matching(engine *e, tt_err *err)
 
 /* ---- the funnel and the aggregations ---- */
 
-/* By group: the steps it passed, or UINT8_MAX. */
+/* By group: the steps it passed, or UINT8_MAX. A step's groups are those of its level and above. */
 static void count_steps(engine *e)
 {
+    uint64_t groups[UINT8_MAX + 1] = {0}, rows[UINT8_MAX + 1] = {0};
     size_t count = e->plan->funnel.sequence.count;
     uint8_t *levels = e->funnel->levels;
     for (uint32_t g = 0; g < e->groups.count; g++) {
-        for (size_t i = 0; i < levels[g] && e->matching[g] != UINT8_MAX && i < count; i++) {
-            e->result->steps[i].groups++;
-            e->result->steps[i].rows += e->row_counts[g];
-        }
-        if (e->matching[g] == UINT8_MAX)
-            levels[g] = UINT8_MAX;
+        uint8_t level = levels[g] | e->matching[g]; /* 0 or UINT8_MAX */
+        levels[g] = level;
+        groups[level]++;
+        rows[level] += e->row_counts[g];
+    }
+    uint64_t group_sum = 0, row_sum = 0;
+    for (size_t i = count; i-- > 0;) {
+        group_sum += groups[i + 1];
+        row_sum += rows[i + 1];
+        e->result->steps[i].groups = group_sum;
+        e->result->steps[i].rows = row_sum;
     }
 }
 
@@ -450,12 +461,31 @@ static tt_rc make_tracks(engine *e, uint64_t memory_bytes, tt_err *err)
     for (size_t i = 0; i < p->condition_count; i++)
         if (p->conditions[i].is_used && p->conditions[i].kind == TT_CONDITION_SEQUENCE) {
             e->tallies[i].track = &e->tracks[e->track_count++];
-            tt_track_init(e->tallies[i].track, &p->conditions[i].sequence, tt_matcher_condition_bit(e->matcher, i), e->is_double, false, memory_bytes);
+            tt_track_init(e->tallies[i].track, &p->conditions[i].sequence, tt_matcher_condition_bit(e->matcher, i), e->is_double, false, memory_bytes, e->temp_dir);
         }
     if (p->funnel.given) {
         e->funnel = &e->tracks[e->track_count++];
-        tt_track_init(e->funnel, &p->funnel.sequence, tt_matcher_funnel_bit(e->matcher), e->is_double, p->funnel.time_to_convert, memory_bytes);
+        tt_track_init(e->funnel, &p->funnel.sequence, tt_matcher_funnel_bit(e->matcher), e->is_double, p->funnel.time_to_convert, memory_bytes, e->temp_dir);
     }
+    return TT_OK;
+}
+
+/* The groups of a prepared part have their numbers; their ids only matter to who wants to see them. */
+static tt_rc name_groups(engine *e, tt_err *err)
+{
+    const tt_prepared *part = e->options->prepared;
+    if (!part)
+        return TT_OK;
+    const tt_pq_dictionary *ids = tt_prepared_groups(part);
+    const tt_pq_column *c = tt_pq_column_at(e->file, tt_prepared_group_column(part));
+    for (uint32_t i = 0; e->options->ids && i < e->options->group_count; i++) {
+        uint32_t at = e->options->first_group + i;
+        tt_str text = e->groups.is_bytes ? tt_pq_text_at(c, &ids->values, at) : (tt_str){0};
+        uint32_t number = e->groups.is_bytes ? tt_dense_bytes(&e->groups, text.ptr, (uint32_t)text.len) : tt_dense_int(&e->groups, tt_pq_int_at(c, &ids->values, at));
+        if (number != i)
+            return tt_fail(err, number == TT_DENSE_NONE ? TT_NOMEM : TT_CORRUPT, "the ids of a prepared part cannot be read");
+    }
+    e->groups.count = e->options->group_count;
     return TT_OK;
 }
 
@@ -465,33 +495,59 @@ static tt_rc open_engine(engine *e, const tt_pq_file *file, tt_err *err)
     uint64_t memory_bytes = e->options->memory_bytes ? e->options->memory_bytes : DEFAULT_MEMORY;
     e->is_double = p->columns.columns[p->columns.time].type == TT_COL_FLOAT;
     tt_dense_init(&e->groups, p->columns.columns[p->columns.group].type == TT_COL_STRING);
+    TT_TRY(name_groups(e, err));
     TT_TRY(tt_matcher_new(p, &e->matcher, err));
     TT_TRY(tt_query_result_new(p, &e->result, err));
-    tt_rows_spec spec = {.plan = p, .file = file, .matcher = e->matcher, .groups = &e->groups, .keep_bytes = memory_bytes / 3};
+    tt_rows_spec spec = {.plan = p, .file = file, .matcher = e->matcher, .groups = &e->groups, .keep_bytes = memory_bytes / 3, .prepared = e->options->prepared,
+                         .first_group = e->options->first_group, .group_count = e->options->group_count};
     TT_TRY(tt_rows_new(&spec, &e->rows, err));
     return make_tracks(e, memory_bytes / 3 * 2, err);
 }
 
-static tt_rc run(engine *e, tt_err *err)
+static tt_rc finish_sequences(engine *e, tt_err *err)
 {
-    TT_TRY(scan(e, err));
-    e->result->scanned_rows = e->scanned_rows;
-    e->result->scanned_groups = e->groups.count;
-    for (size_t i = 0; i < e->track_count; i++)
+    for (size_t i = 0; i < e->track_count; i++) {
+        e->result->work.spilled_bytes += e->tracks[i].events.file_bytes;
         if (&e->tracks[i] != e->funnel)
-            TT_TRY(finish_track(e, &e->tracks[i], NULL, err));
+            TT_TRY(tt_track_finish(&e->tracks[i], e->groups.count, NULL, NULL, err));
+    }
     TT_TRY(reserve_groups(e, err));
     TT_TRY(find_matching(e, err));
     if (e->funnel) {
-        TT_TRY(finish_track(e, e->funnel, e->plan->funnel.time_to_convert ? note_durations : NULL, err));
+        TT_TRY(tt_track_finish(e->funnel, e->groups.count, e->plan->funnel.time_to_convert ? note_durations : NULL, e, err));
         count_steps(e);
     }
-    if (e->result->groups == UINT64_MAX)
-        return no_memory(err);
+    return e->result->groups == UINT64_MAX ? no_memory(err) : TT_OK;
+}
+
+static tt_rc give_answers(engine *e, tt_err *err)
+{
     if (e->options->ids)
         TT_TRY(collect_ids(e, err));
     TT_TRY(look_again(e, err));
     return aggregate(e, err);
+}
+
+/* Microseconds of a stage. */
+static tt_rc run_stage(engine *e, tt_rc (*stage)(engine *e, tt_err *err), uint64_t *us, tt_err *err)
+{
+    int64_t begun_us = tt_mono_us();
+    tt_rc rc = stage(e, err);
+    *us = (uint64_t)(tt_mono_us() - begun_us);
+    return rc;
+}
+
+static tt_rc run(engine *e, tt_err *err)
+{
+    tt_query_work *work = &e->result->work;
+    TT_TRY(run_stage(e, scan, &work->scan_us, err));
+    e->result->scanned_rows = e->scanned_rows;
+    TT_TRY(run_stage(e, finish_sequences, &work->sequence_us, err));
+    TT_TRY(run_stage(e, give_answers, &work->aggregate_us, err));
+    work->parts = e->options->first_group == 0;
+    work->prepared_parts = e->options->prepared && work->parts;
+    tt_rows_count_work(e->rows, work);
+    return TT_OK;
 }
 
 static void close_engine(engine *e)
@@ -514,7 +570,7 @@ static void close_engine(engine *e)
 
 tt_rc tt_engine_run(const tt_plan *plan, const tt_pq_file *file, const tt_engine_options *options, tt_query_result **ret, tt_err *err)
 {
-    engine e = {.plan = plan, .options = options, .last_group = TT_DENSE_NONE};
+    engine e = {.plan = plan, .file = file, .options = options, .temp_dir = options->temp_dir ? options->temp_dir : "/tmp", .last_group = TT_DENSE_NONE};
     tt_rc rc = open_engine(&e, file, err);
     if (rc == TT_OK)
         rc = run(&e, err);
@@ -524,4 +580,17 @@ tt_rc tt_engine_run(const tt_plan *plan, const tt_pq_file *file, const tt_engine
     else
         tt_query_result_free(e.result);
     return rc;
+}
+
+tt_rc tt_engine_use(const tt_plan *plan, const tt_pq_file *file, tt_prepared *prepared, tt_err *err)
+{
+    for (uint32_t i = 0; i < plan->columns.count; i++) {
+        if (!plan->column_used[i])
+            continue;
+        int32_t column = tt_pq_column_find(file, plan->columns.columns[i].name);
+        if (column < 0)
+            return tt_fail(err, TT_NOT_FOUND, "Column %.*s not found in file", TT_STR_ARG(plan->columns.columns[i].name));
+        TT_TRY(tt_prepared_use(prepared, (uint32_t)column, err));
+    }
+    return TT_OK;
 }

@@ -1,9 +1,10 @@
-/* A query over Parquet files, in this process: each file is a part, and several threads take one after another. All rows of a group must lie in one
- * file. */
+/* A query over Parquet files, in this process: each file is a part, and several threads take one after another, or a share of one that is prepared. All rows of
+ * a group must lie in one file. Results are added up in the order of the files, so that sums of floats do not depend on the threads. */
 #ifndef TT_QUERY_FILES_H
 #define TT_QUERY_FILES_H
 
 #include "query/engine.h"
+#include "query/part_cache.h"
 
 typedef struct {
     const tt_str *paths;  /* NUL-ended */
@@ -11,6 +12,8 @@ typedef struct {
     tt_str group, time;   /* columns */
     tt_str query;         /* JSON */
     unsigned threads;     /* 0: one per core */
+    const char *temp_dir; /* see tt_engine_options */
+    tt_part_cache cache;  /* where prepared parts are; dir NULL: none are used */
     const char *export_path; /* the ids of groups go into this file, part by part; NULL: nowhere */
     tt_ids_wanted export_ids;
     void (*progress)(void *arg, size_t done, size_t total); /* from any thread, one at a time; may be NULL */

@@ -1,5 +1,6 @@
 #include "query/match.h"
 
+#include "query/bits.h"
 #include "query/filter.h"
 
 /* The filters on one column, each with the bit of its test. */
@@ -12,7 +13,11 @@ typedef struct {
     uint32_t lut_cap;
     uint32_t lut_count;
     bool has_lut;             /* of this row group */
+    uint8_t *lut_bytes;       /* the same, made when bytes are asked for; at least 256 */
+    bool has_lut_bytes;
 } column_filters;
+
+enum { MOST_ROWS = 4096 };
 
 struct tt_matcher {
     const tt_plan *plan;
@@ -87,6 +92,7 @@ void tt_matcher_free(tt_matcher *m)
         tt_vec_deinit(&m->columns[i].filters);
         tt_vec_deinit(&m->columns[i].bits);
         free(m->columns[i].lut);
+        free(m->columns[i].lut_bytes);
     }
     free(m->columns);
     free(m->condition_bits);
@@ -96,12 +102,13 @@ void tt_matcher_free(tt_matcher *m)
 unsigned tt_matcher_condition_bit(const tt_matcher *m, size_t condition) { return m->condition_bits[condition]; }
 unsigned tt_matcher_funnel_bit(const tt_matcher *m) { return m->funnel_bit; }
 unsigned tt_matcher_retention_bit(const tt_matcher *m) { return m->retention_bit; }
+unsigned tt_matcher_test_count(const tt_matcher *m) { return m->retention_bit; }
 bool tt_matcher_uses(const tt_matcher *m, uint32_t column) { return m->columns[column].filters.len > 0; }
 
 void tt_matcher_restart(tt_matcher *m)
 {
     for (size_t i = 0; i < m->plan->columns.count; i++)
-        m->columns[i].has_lut = false;
+        m->columns[i].has_lut = m->columns[i].has_lut_bytes = false;
 }
 
 /* ---- applying ---- */
@@ -240,7 +247,6 @@ static tt_rc check_filters(const column_filters *c, tt_err *err)
 
 tt_rc tt_matcher_apply(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_batch *batch, uint64_t *masks, tt_err *err)
 {
-    enum { MOST_ROWS = 4096 };
     uint64_t before[MOST_ROWS];
     column_filters *c = &m->columns[column];
     tt_assert(batch->row_count <= MOST_ROWS);
@@ -262,4 +268,73 @@ tt_rc tt_matcher_apply(tt_matcher *m, uint32_t column, const tt_pq_column *file_
     if (batch->validity)
         apply_nulls(c, batch, before, masks);
     return check_filters(c, err);
+}
+
+/* ---- in bytes ---- */
+
+static tt_rc fill_lut_bytes(column_filters *c, tt_err *err)
+{
+    enum { CODES_OF_A_BYTE = 256 };
+    if (c->has_lut_bytes)
+        return TT_OK;
+    free(c->lut_bytes);
+    c->lut_bytes = tt_calloc(c->lut_count > CODES_OF_A_BYTE ? c->lut_count : CODES_OF_A_BYTE, 1);
+    if (!c->lut_bytes)
+        return no_memory(err);
+    for (uint32_t i = 0; i < c->lut_count; i++)
+        c->lut_bytes[i] = (uint8_t)c->lut[i];
+    c->has_lut_bytes = true;
+    return TT_OK;
+}
+
+static void look_up_bytes(const column_filters *c, const tt_pq_batch *b, uint8_t *masks)
+{
+    const uint8_t *lut = c->lut_bytes;
+    if (b->code_width == 1)
+        tt_bits_look_up(b->codes, b->row_count, lut, c->lut_count, masks);
+    else if (b->code_width == 2)
+        for (uint32_t i = 0; i < b->row_count; i++)
+            masks[i] &= lut[((const uint16_t *)b->codes)[i]];
+    else
+        for (uint32_t i = 0; i < b->row_count; i++)
+            masks[i] &= lut[((const uint32_t *)b->codes)[i]];
+}
+
+/* Null cells have the code 0, and what they leave is decided once. */
+static void null_bytes(const column_filters *c, const tt_pq_batch *b, const uint8_t *before, uint8_t *masks)
+{
+    for (uint32_t i = 0; i < b->row_count; i++)
+        if (!tt_pq_is_valid(b->validity, i))
+            masks[i] = before[i] & (uint8_t)c->null_mask;
+}
+
+static tt_rc apply_wide(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_batch *b, uint8_t *masks, tt_err *err)
+{
+    uint64_t wide[MOST_ROWS];
+    for (uint32_t i = 0; i < b->row_count; i++)
+        wide[i] = masks[i];
+    TT_TRY(tt_matcher_apply(m, column, file_column, b, wide, err));
+    for (uint32_t i = 0; i < b->row_count; i++)
+        masks[i] = (uint8_t)wide[i];
+    return TT_OK;
+}
+
+tt_rc tt_matcher_apply_bytes(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_batch *batch, uint8_t *masks, tt_err *err)
+{
+    uint8_t before[MOST_ROWS];
+    column_filters *c = &m->columns[column];
+    tt_assert(batch->row_count <= MOST_ROWS && m->retention_bit <= 8);
+    if (file_column->shape == TT_PQ_LIST || batch->form != TT_PQ_FORM_CODES)
+        return apply_wide(m, column, file_column, batch, masks, err);
+    if (!c->is_ready)
+        TT_TRY(make_ready(m, c, file_column, err));
+    TT_TRY(fill_lut(c, file_column, batch->dictionary, err));
+    TT_TRY(fill_lut_bytes(c, err));
+    if (batch->validity)
+        memcpy(before, masks, batch->row_count);
+    if (c->lut_count > 0)
+        look_up_bytes(c, batch, masks);
+    if (batch->validity)
+        null_bytes(c, batch, before, masks);
+    return TT_OK;
 }

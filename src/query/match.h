@@ -18,11 +18,15 @@ void tt_matcher_free(tt_matcher *m);
 unsigned tt_matcher_condition_bit(const tt_matcher *m, size_t condition);
 unsigned tt_matcher_funnel_bit(const tt_matcher *m);
 unsigned tt_matcher_retention_bit(const tt_matcher *m);
+/* Tests of conditions and of the funnel: bits 0 .. this - 1. */
+unsigned tt_matcher_test_count(const tt_matcher *m);
 /* Does a filter look at this column of the plan? */
 bool tt_matcher_uses(const tt_matcher *m, uint32_t column);
 /* Another row group begins: dictionaries are other ones. */
 void tt_matcher_restart(tt_matcher *m);
 /* masks[i] &= what the filters on this column leave. file_column: how the column's values come. */
 tt_rc tt_matcher_apply(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_batch *batch, uint64_t *masks, tt_err *err) TT_MUST_CHECK;
+/* The same in bytes, of up to eight tests. */
+tt_rc tt_matcher_apply_bytes(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_batch *batch, uint8_t *masks, tt_err *err) TT_MUST_CHECK;
 
 #endif

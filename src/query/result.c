@@ -156,9 +156,24 @@ static bool merge_step(const tt_plan *plan, tt_step_result *to, const tt_step_re
     return merge_aggregation(to->breakdown, from->breakdown) && merge_aggregations(to->aggregations, from->aggregations, plan->funnel.step.count);
 }
 
+static void merge_work(tt_query_work *to, const tt_query_work *from)
+{
+    to->parts += from->parts;
+    to->prepared_parts += from->prepared_parts;
+    to->row_groups += from->row_groups;
+    to->pruned_row_groups += from->pruned_row_groups;
+    to->packed_bytes += from->packed_bytes;
+    to->unpacked_bytes += from->unpacked_bytes;
+    to->spilled_bytes += from->spilled_bytes;
+    to->scan_us += from->scan_us;
+    to->sequence_us += from->sequence_us;
+    to->aggregate_us += from->aggregate_us;
+}
+
 tt_rc tt_query_result_merge(tt_query_result *r, const tt_query_result *from, tt_err *err)
 {
     const tt_plan *plan = r->plan;
+    merge_work(&r->work, &from->work);
     r->scanned_rows += from->scanned_rows;
     r->scanned_groups += from->scanned_groups;
     r->groups += from->groups;

@@ -9,6 +9,7 @@
 #include "query/ids.h"
 #include "base/vec.h"
 #include "query/plan.h"
+#include "query/work.h"
 
 /* Of one value of a column. */
 typedef struct {
@@ -40,6 +41,7 @@ typedef struct {
 
 typedef struct {
     const tt_plan *plan;
+    tt_query_work work;
     uint64_t scanned_rows, scanned_groups;
     uint64_t groups, rows;
     tt_agg_result *aggregations;

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "data/parquet/statistics.h"
 #include "query/fault.h"
 #include "query/filter.h"
 
@@ -20,10 +21,19 @@ struct tt_rows {
     uint32_t *remap;             /* by code of the group's dictionary: group number + 1; 0: not met yet */
     uint32_t remap_cap;
     bool remap_is_fresh;
+    int64_t wide[TT_ROW_BATCH];  /* for values on their way to numbers */
     uint32_t *kept;              /* group numbers of all rows; NULL: not kept */
     bool kept_is_full;
-    uint64_t at_row;
+    bool *left_out;              /* by row group of the file: none of its rows is in the timeframe */
+    uint32_t left_out_count;
+    uint64_t row_count;          /* of the others */
+    tt_pq_work work;             /* of the passes that are over */
+    uint64_t at_row;             /* among the rows that are not left out */
     bool restarted;
+    tt_pq_batch *prepared;       /* by the plan's column, of a prepared part */
+    uint32_t prepared_end;       /* row */
+    uint32_t group;              /* of a prepared part: where the next row is, or before it */
+    uint32_t codes[TT_ROW_BATCH + 16] __attribute__((aligned(64))); /* of the group's column, when it is asked for as a column */
 };
 
 static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memory for the rows of a part"); }
@@ -66,9 +76,19 @@ static bool fits(const tt_query_column *column, const tt_pq_column *c)
     return whole && c->kind != TT_PQ_BOOL;
 }
 
+/* Rows of a group are counted in 32 bits; and nothing is taken for rows that a file only claims. */
+static tt_rc check_rows(const tt_pq_file *file, tt_err *err)
+{
+    if (tt_pq_row_count(file) < UINT32_MAX)
+        return TT_OK;
+    return tt_fail(err, TT_TOO_LARGE, "%s: it claims %llu rows in %llu bytes: a part has at most 4,294,967,294 rows: write it as several files", tt_pq_name(file),
+                   (unsigned long long)tt_pq_row_count(file), (unsigned long long)tt_pq_size_bytes(file));
+}
+
 static tt_rc find_columns(tt_rows *r, tt_err *err)
 {
     const tt_plan *plan = r->spec.plan;
+    TT_TRY(check_rows(r->spec.file, err));
     for (uint32_t i = 0; i < plan->columns.count; i++) {
         const tt_query_column *column = &plan->columns.columns[i];
         r->file_columns[i] = UINT32_MAX;
@@ -85,6 +105,61 @@ static tt_rc find_columns(tt_rows *r, tt_err *err)
     return TT_OK;
 }
 
+/* Ids that lie close together need no hashing; what the footer says of them may be wrong, and is then slow. */
+static void expect_groups(const tt_rows *r)
+{
+    enum { MOST = 8 << 20 };
+    uint32_t column = r->file_columns[r->spec.plan->columns.group];
+    int64_t low = INT64_MAX, high = INT64_MIN;
+    tt_pq_kind kind = tt_pq_column_at(r->spec.file, column)->kind;
+    if (r->spec.groups->is_bytes || (kind != TT_PQ_INT32 && kind != TT_PQ_INT64))
+        return;
+    for (uint32_t g = 0; g < tt_pq_row_group_count(r->spec.file); g++) {
+        tt_pq_statistics s;
+        tt_pq_chunk_statistics(r->spec.file, g, column, &s);
+        if (!s.has_min || !s.has_max)
+            return;
+        low = s.min.i < low ? s.min.i : low;
+        high = s.max.i > high ? s.max.i : high;
+    }
+    uint64_t span = low <= high ? (uint64_t)high - (uint64_t)low : UINT64_MAX;
+    if (span < MOST && span / 2 < tt_pq_row_count(r->spec.file) + TT_ROW_BATCH)
+        tt_dense_expect(r->spec.groups, low, span + 1);
+}
+
+static bool has_timeframe(const tt_plan *p) { return p->has_from || p->has_to; }
+
+/* Does the footer say that no row of the row group is in the timeframe? */
+static bool is_outside(const tt_rows *r, uint32_t row_group)
+{
+    const tt_plan *p = r->spec.plan;
+    uint32_t column = r->file_columns[p->columns.time];
+    const tt_pq_column *c = tt_pq_column_at(r->spec.file, column);
+    tt_pq_statistics s;
+    tt_pq_chunk_statistics(r->spec.file, row_group, column, &s);
+    bool known = s.has_min && s.has_max, is_float = p->columns.columns[p->columns.time].type == TT_COL_FLOAT;
+    if (!known)
+        return false;
+    if (is_float && (c->kind == TT_PQ_DOUBLE || c->kind == TT_PQ_FLOAT))
+        return (p->has_from && s.max.d < p->from_f) || (p->has_to && s.min.d >= p->to_f);
+    if (!is_float && (c->kind == TT_PQ_INT64 || c->kind == TT_PQ_INT32))
+        return (p->has_from && s.max.i < p->from) || (p->has_to && s.min.i >= p->to);
+    return false;
+}
+
+static bool leave_out(tt_rows *r)
+{
+    uint32_t count = tt_pq_row_group_count(r->spec.file);
+    r->left_out = tt_calloc(count + 1, sizeof *r->left_out);
+    r->row_count = 0;
+    for (uint32_t g = 0; r->left_out && g < count; g++) {
+        r->left_out[g] = is_outside(r, g);
+        r->left_out_count += r->left_out[g];
+        r->row_count += r->left_out[g] ? 0 : tt_pq_row_group_at(r->spec.file, g)->row_count;
+    }
+    return r->left_out != NULL;
+}
+
 tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err)
 {
     size_t count = spec->plan->columns.count;
@@ -96,15 +171,24 @@ tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err)
     r->scanned = tt_calloc(count, sizeof *r->scanned);
     r->scanned_file = tt_calloc(count, sizeof *r->scanned_file);
     r->batches = tt_calloc(count, sizeof *r->batches);
+    r->prepared = tt_calloc(count, sizeof *r->prepared);
     uint64_t rows = tt_pq_row_count(spec->file);
-    if (rows <= spec->keep_bytes / sizeof *r->kept)
-        r->kept = tt_calloc(rows + 1, sizeof *r->kept); /* without it the groups are looked up again */
-    tt_rc rc = r->file_columns && r->scanned && r->scanned_file && r->batches ? find_columns(r, err) : no_memory(err);
-    if (rc == TT_OK)
-        *ret = r;
-    else
+    if (!spec->prepared && rows <= spec->keep_bytes / sizeof *r->kept)
+        r->kept = tt_malloc((rows + 1) * sizeof *r->kept); /* without it the groups are looked up again */
+    tt_rc rc = r->file_columns && r->scanned && r->scanned_file && r->batches && r->prepared ? find_columns(r, err) : no_memory(err);
+    if (rc != TT_OK) {
         tt_rows_free(r);
-    return rc;
+        return rc;
+    }
+    if (!spec->prepared)
+        expect_groups(r);
+    r->row_count = rows;
+    if (!spec->prepared && has_timeframe(spec->plan) && !leave_out(r)) {
+        tt_rows_free(r);
+        return no_memory(err);
+    }
+    *ret = r;
+    return TT_OK;
 }
 
 void tt_rows_free(tt_rows *r)
@@ -116,6 +200,8 @@ void tt_rows_free(tt_rows *r)
     free(r->scanned);
     free(r->scanned_file);
     free(r->batches);
+    free(r->prepared);
+    free(r->left_out);
     free(r->remap);
     free(r->kept);
     free(r);
@@ -125,8 +211,6 @@ const tt_pq_column *tt_rows_file_column(const tt_rows *r, uint32_t column) { ret
 bool tt_rows_restarted(const tt_rows *r) { return r->restarted; }
 
 /* ---- a pass ---- */
-
-static bool has_timeframe(const tt_plan *p) { return p->has_from || p->has_to; }
 
 /* The group's column is read unless the numbers are known; the time's when it is wanted or decides which rows are there. */
 static bool is_wanted(const tt_rows *r, uint32_t column)
@@ -138,9 +222,35 @@ static bool is_wanted(const tt_rows *r, uint32_t column)
         return true;
     if (r->need.masks && tt_matcher_uses(r->spec.matcher, column))
         return true;
-    if (column == plan->columns.group && !r->kept_is_full)
+    if (column == plan->columns.group && !r->kept_is_full && !r->spec.prepared)
         return true;
     return column == plan->columns.time && (r->need.times || (has_timeframe(plan) && !r->kept_is_full));
+}
+
+/* Batches begin at a multiple of 64 rows: those before the first group's are there, without a group. */
+static void begin_prepared(tt_rows *r)
+{
+    const uint32_t *first = tt_prepared_first_rows(r->spec.prepared);
+    r->at_row = first[r->spec.first_group] / 64 * 64;
+    r->prepared_end = first[r->spec.first_group + r->spec.group_count];
+    r->group = r->spec.first_group;
+}
+
+static void count_scan(const tt_rows *r, tt_pq_work *sum)
+{
+    tt_pq_work scan = r->scan ? tt_pq_scan_work(r->scan) : (tt_pq_work){0};
+    sum->packed_bytes += scan.packed_bytes;
+    sum->unpacked_bytes += scan.unpacked_bytes;
+}
+
+void tt_rows_count_work(const tt_rows *r, tt_query_work *work)
+{
+    tt_pq_work sum = r->work;
+    count_scan(r, &sum);
+    work->packed_bytes = sum.packed_bytes;
+    work->unpacked_bytes = sum.unpacked_bytes;
+    work->pruned_row_groups = r->left_out_count;
+    work->row_groups = r->spec.prepared ? 0 : tt_pq_row_group_count(r->spec.file) - r->left_out_count;
 }
 
 tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err)
@@ -155,22 +265,19 @@ tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err)
         r->scanned[r->scanned_count] = i;
         r->scanned_file[r->scanned_count++] = r->file_columns[i];
     }
+    count_scan(r, &r->work);
     tt_pq_scan_free(r->scan);
     r->scan = NULL;
-    if (r->scanned_count == 0)
+    if (r->spec.prepared)
+        begin_prepared(r);
+    if (r->scanned_count == 0 || r->spec.prepared)
         return TT_OK;
-    return tt_pq_scan_new(r->spec.file, r->scanned_file, r->scanned_count, TT_ROW_BATCH, &r->scan, err);
+    TT_TRY(tt_pq_scan_new(r->spec.file, r->scanned_file, r->scanned_count, TT_ROW_BATCH, &r->scan, err));
+    tt_pq_scan_leave_out(r->scan, r->left_out);
+    return TT_OK;
 }
 
 /* ---- groups ---- */
-
-static uint32_t group_of(tt_rows *r, const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
-{
-    if (!r->spec.groups->is_bytes)
-        return tt_dense_int(r->spec.groups, tt_pq_int_at(c, values, i));
-    tt_str text = tt_pq_text_at(c, values, i);
-    return tt_dense_bytes(r->spec.groups, text.ptr, (uint32_t)text.len);
-}
 
 static tt_rc make_remap(tt_rows *r, uint32_t count, tt_err *err)
 {
@@ -190,66 +297,85 @@ static tt_rc make_remap(tt_rows *r, uint32_t count, tt_err *err)
     return TT_OK;
 }
 
-static bool is_there(const tt_rows *r, const tt_pq_batch *b, uint32_t i) { return tt_pq_is_valid(b->validity, i) && r->groups[i] != TT_DENSE_NONE; }
+/* Rows without a group are none. */
+static void drop_nulls(uint32_t *groups, const tt_pq_batch *b)
+{
+    for (uint32_t i = 0; b->validity && i < b->row_count; i++)
+        if (!tt_pq_is_valid(b->validity, i))
+            groups[i] = TT_DENSE_NONE;
+}
+
+/* Whole numbers as they are looked up; those of eight bytes stay where they are. */
+static const int64_t *widen(const tt_pq_column *c, const tt_pq_values *values, const uint32_t *at, uint32_t count, int64_t *wide)
+{
+    if (!at && (c->kind == TT_PQ_INT64 || c->kind == TT_PQ_UINT64))
+        return values->fixed;
+    for (uint32_t i = 0; i < count; i++)
+        wide[i] = tt_pq_int_at(c, values, at ? at[i] : i);
+    return wide;
+}
+
+/* Numbers of values at[0 .. count) (NULL: 0 .. count) into numbers, where that is not TT_DENSE_NONE. */
+static bool number_values(tt_rows *r, const tt_pq_column *c, const tt_pq_values *values, const uint32_t *at, uint32_t count, uint32_t *numbers)
+{
+    if (!r->spec.groups->is_bytes)
+        return tt_dense_ints(r->spec.groups, widen(c, values, at, count, r->wide), count, numbers);
+    if (c->kind == TT_PQ_BYTES && !at)
+        return tt_dense_texts(r->spec.groups, values->base, values->start, values->length, count, numbers);
+    uint32_t *start = (uint32_t *)(void *)r->wide, *length = start + TT_ROW_BATCH;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t v = at ? at[i] : i;
+        start[i] = c->kind == TT_PQ_BYTES ? values->start[v] : v * c->width;
+        length[i] = c->kind == TT_PQ_BYTES ? values->length[v] : c->width;
+    }
+    return tt_dense_texts(r->spec.groups, c->kind == TT_PQ_BYTES ? values->base : values->fixed, start, length, count, numbers);
+}
+
+/* Codes that were not met yet get the groups of their values; a code that waits is marked, so that it stands in the list once. */
+static tt_rc learn_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
+{
+    enum { WAITS = UINT32_MAX };
+    uint32_t codes[TT_ROW_BATCH], numbers[TT_ROW_BATCH], count = 0;
+    for (uint32_t i = 0; i < b->row_count; i++) {
+        uint32_t code = tt_pq_code(b, i);
+        if (r->remap[code] || r->groups[i] == TT_DENSE_NONE)
+            continue;
+        r->remap[code] = WAITS;
+        codes[count++] = code;
+    }
+    if (count == 0)
+        return TT_OK;
+    memset(numbers, 0, count * sizeof *numbers);
+    if (!number_values(r, c, &b->dictionary->values, codes, count, numbers))
+        return no_memory(err);
+    for (uint32_t i = 0; i < count; i++)
+        r->remap[codes[i]] = numbers[i] + 1;
+    return TT_OK;
+}
+
+/* All codes of rows that are there are known. */
+#define NUMBER_CODES(bits)                                                                                            \
+    static void number_codes_##bits(const uint##bits##_t *codes, const uint32_t *remap, uint32_t count, uint32_t *groups) \
+    {                                                                                                                 \
+        for (uint32_t i = 0; i < count; i++)                                                                          \
+            groups[i] = groups[i] == TT_DENSE_NONE ? TT_DENSE_NONE : remap[codes[i]] - 1;                             \
+    }
+NUMBER_CODES(8)
+NUMBER_CODES(16)
+NUMBER_CODES(32)
 
 static tt_rc number_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
 {
     TT_TRY(make_remap(r, b->dictionary->count, err));
-    for (uint32_t i = 0; i < b->row_count; i++) {
-        if (!is_there(r, b, i)) {
-            r->groups[i] = TT_DENSE_NONE;
-            continue;
-        }
-        uint32_t code = tt_pq_code(b, i), known = r->remap[code];
-        if (!known) {
-            uint32_t group = group_of(r, c, &b->dictionary->values, code);
-            if (group == TT_DENSE_NONE)
-                return no_memory(err);
-            r->remap[code] = known = group + 1;
-        }
-        r->groups[i] = known - 1;
-    }
-    return TT_OK;
-}
-
-/* Files are often clustered: the same value as before is the same group. */
-static tt_rc number_ints(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
-{
-    int64_t last = 0;
-    uint32_t group = TT_DENSE_NONE;
-    for (uint32_t i = 0; i < b->row_count; i++) {
-        if (!is_there(r, b, i)) {
-            r->groups[i] = TT_DENSE_NONE;
-            continue;
-        }
-        int64_t value = tt_pq_int_at(c, &b->values, i);
-        if (group == TT_DENSE_NONE || value != last)
-            group = tt_dense_int(r->spec.groups, value);
-        if (group == TT_DENSE_NONE)
-            return no_memory(err);
-        last = value;
-        r->groups[i] = group;
-    }
-    return TT_OK;
-}
-
-static tt_rc number_texts(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
-{
-    tt_str last = {0};
-    uint32_t group = TT_DENSE_NONE;
-    for (uint32_t i = 0; i < b->row_count; i++) {
-        if (!is_there(r, b, i)) {
-            r->groups[i] = TT_DENSE_NONE;
-            continue;
-        }
-        tt_str text = tt_pq_text_at(c, &b->values, i);
-        if (group == TT_DENSE_NONE || !tt_str_eq(text, last))
-            group = tt_dense_bytes(r->spec.groups, text.ptr, (uint32_t)text.len);
-        if (group == TT_DENSE_NONE)
-            return no_memory(err);
-        last = text;
-        r->groups[i] = group;
-    }
+    if (b->dictionary->count == 0) /* then every row is null */
+        return TT_OK;
+    TT_TRY(learn_codes(r, c, b, err));
+    if (b->code_width == 1)
+        number_codes_8(b->codes, r->remap, b->row_count, r->groups);
+    else if (b->code_width == 2)
+        number_codes_16(b->codes, r->remap, b->row_count, r->groups);
+    else
+        number_codes_32(b->codes, r->remap, b->row_count, r->groups);
     return TT_OK;
 }
 
@@ -262,10 +388,11 @@ static tt_rc number_groups(tt_rows *r, uint32_t n, tt_err *err)
         return TT_OK;
     }
     const tt_pq_column *c = tt_rows_file_column(r, column);
+    drop_nulls(r->groups, b);
     if (b->form == TT_PQ_FORM_CODES)
         TT_TRY(number_codes(r, c, b, err));
-    else
-        TT_TRY(r->spec.groups->is_bytes ? number_texts(r, c, b, err) : number_ints(r, c, b, err));
+    else if (!number_values(r, c, &b->values, NULL, n, r->groups))
+        return no_memory(err);
     if (r->kept)
         memcpy(r->kept + r->at_row, r->groups, n * sizeof *r->groups);
     return TT_OK;
@@ -316,12 +443,59 @@ static tt_rc apply_tests(tt_rows *r, uint32_t n, tt_err *err)
     return TT_OK;
 }
 
+/* Rows follow one another by group: each group's rows are filled at once. */
+static void fill_groups(tt_rows *r, uint32_t n)
+{
+    const uint32_t *first = tt_prepared_first_rows(r->spec.prepared);
+    uint32_t start = (uint32_t)r->at_row, row = start, end = start + n, begin = first[r->spec.first_group];
+    for (; row < end && row < begin; row++)
+        r->groups[row - start] = TT_DENSE_NONE;
+    while (row < end) {
+        uint32_t stop = first[r->group + 1] < end ? first[r->group + 1] : end, number = r->group - r->spec.first_group;
+        for (; row < stop; row++)
+            r->groups[row - start] = number;
+        r->group += row == first[r->group + 1];
+    }
+}
+
+/* The ids as the codes of a dictionary which holds those of the whole part. */
+static void show_groups(tt_rows *r, uint32_t n, tt_pq_batch *b)
+{
+    *b = (tt_pq_batch){.first_row = r->at_row, .row_count = n, .value_count = n, .form = TT_PQ_FORM_CODES, .code_width = 4, .codes = r->codes,
+                       .dictionary = tt_prepared_groups(r->spec.prepared)};
+    for (uint32_t i = 0; i < n; i++)
+        r->codes[i] = r->groups[i] == TT_DENSE_NONE ? r->spec.first_group : r->groups[i] + r->spec.first_group;
+}
+
+static void prepared_batch(tt_rows *r, uint32_t *ret_rows)
+{
+    uint64_t left = r->prepared_end > r->at_row ? r->prepared_end - r->at_row : 0;
+    uint32_t n = left < TT_ROW_BATCH ? (uint32_t)left : TT_ROW_BATCH;
+    *ret_rows = n;
+    if (n == 0)
+        return;
+    r->restarted = r->at_row == tt_prepared_first_rows(r->spec.prepared)[r->spec.first_group] / 64 * 64;
+    fill_groups(r, n);
+    for (uint32_t k = 0; k < r->scanned_count; k++) {
+        tt_pq_batch *b = &r->prepared[r->scanned[k]];
+        r->batches[r->scanned[k]] = b;
+        if (r->scanned_file[k] == tt_prepared_group_column(r->spec.prepared))
+            show_groups(r, n, b);
+        else
+            tt_prepared_batch(r->spec.prepared, r->scanned_file[k], (uint32_t)r->at_row, n, b);
+    }
+}
+
 static tt_rc scan_batch(tt_rows *r, uint32_t *ret_rows, tt_err *err)
 {
     const tt_pq_batch *batches = NULL;
     *ret_rows = 0;
+    if (r->spec.prepared) {
+        prepared_batch(r, ret_rows);
+        return TT_OK;
+    }
     if (!r->scan) { /* nothing is read: only the kept numbers are wanted */
-        uint64_t left = tt_pq_row_count(r->spec.file) - r->at_row;
+        uint64_t left = r->row_count - r->at_row;
         *ret_rows = left < TT_ROW_BATCH ? (uint32_t)left : TT_ROW_BATCH;
         return TT_OK;
     }
@@ -346,14 +520,15 @@ tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err)
         r->remap_is_fresh = false;
         tt_matcher_restart(r->spec.matcher);
     }
-    if (!r->kept_is_full)
+    if (!r->kept_is_full && !r->spec.prepared)
         memset(r->groups, 0, n * sizeof *r->groups);
     time = r->batches[r->spec.plan->columns.time];
     if (time)
         read_times(r, time);
     if (has_timeframe(r->spec.plan) && !r->kept_is_full)
         apply_timeframe(r, n);
-    TT_TRY(number_groups(r, n, err));
+    if (!r->spec.prepared)
+        TT_TRY(number_groups(r, n, err));
     r->at_row += n;
     return r->need.masks ? apply_tests(r, n, err) : TT_OK;
 }

@@ -9,6 +9,8 @@
 #include "data/parquet/scan.h"
 #include "query/dense.h"
 #include "query/match.h"
+#include "query/prepared.h"
+#include "query/work.h"
 
 enum { TT_ROW_BATCH = 4096 };
 #define TT_NO_TIME INT64_MIN /* the row has none */
@@ -27,6 +29,8 @@ typedef struct {
     tt_matcher *matcher;
     tt_dense *groups;
     uint64_t keep_bytes;      /* memory for the group numbers of all rows */
+    const tt_prepared *prepared; /* read from here (NULL: from the file): groups first_group and following, which become 0, 1, ...; their table stays empty */
+    uint32_t first_group, group_count;
 } tt_rows_spec;
 
 /* How a pass looks at the part. */
@@ -45,6 +49,8 @@ tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err) TT_MUST_C
 /* count 0: the end. Valid until the next call. */
 tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err) TT_MUST_CHECK;
 const tt_pq_column *tt_rows_file_column(const tt_rows *r, uint32_t column);
+/* Row groups and bytes, of all passes so far. */
+void tt_rows_count_work(const tt_rows *r, tt_query_work *work);
 /* A new row group begins with the batch given last (codes of dictionaries mean something else from here on). */
 bool tt_rows_restarted(const tt_rows *r);
 

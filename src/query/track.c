@@ -4,40 +4,42 @@ static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memo
 
 static uint64_t step_bits(const tt_sequence *s) { return s->count >= 64 ? UINT64_MAX : (UINT64_C(1) << s->count) - 1; }
 
-void tt_track_init(tt_track *t, const tt_sequence *sequence, unsigned bit, bool is_double, bool wants_times, uint64_t memory_bytes)
+void tt_track_init(tt_track *t, const tt_sequence *sequence, unsigned bit, bool is_double, bool wants_times, uint64_t memory_bytes, const char *temp_dir)
 {
-    *t = (tt_track){.sequence = sequence, .bit = bit, .is_double = is_double, .wants_times = wants_times};
-    t->event_limit = memory_bytes / (2 * sizeof(tt_event)) + 1; /* once as they come, once sorted */
+    memset(t, 0, sizeof *t);
+    t->sequence = sequence;
+    t->bit = bit;
+    t->is_double = is_double;
+    t->wants_times = wants_times;
+    tt_events_init(&t->events, memory_bytes, temp_dir);
     tt_track_restart(t, true);
 }
 
 void tt_track_deinit(tt_track *t)
 {
-    free(t->last);
-    free(t->seen);
+    free(t->times);
     free(t->levels);
-    tt_vec_deinit(&t->events);
+    tt_events_deinit(&t->events);
+    tt_vec_deinit(&t->sorted);
+    tt_vec_deinit(&t->spare);
 }
 
 /* Nothing was met yet: every time is later. */
 static void forget_seen(tt_track *t, uint32_t from)
 {
-    for (uint32_t g = from; t->seen && g < t->group_cap; g++)
-        t->seen[g] = INT64_MIN;
+    for (uint32_t g = from; t->times && g < t->group_cap; g++)
+        t->times[g] = (tt_track_times){INT64_MIN, INT64_MIN};
 }
 
 void tt_track_restart(tt_track *t, bool in_order)
 {
     t->in_order = in_order && t->sequence->is_plain && !t->wants_times;
-    t->event_count = 0;
-    t->shares = t->share = 0;
-    tt_vec_clear(&t->events);
+    tt_events_clear(&t->events);
     if (t->levels)
         memset(t->levels, 0, t->group_cap);
     if (!t->in_order) {
-        free(t->last);
-        free(t->seen);
-        t->last = t->seen = NULL;
+        free(t->times);
+        t->times = NULL;
     }
     forget_seen(t, 0);
 }
@@ -58,11 +60,20 @@ tt_rc tt_track_reserve(tt_track *t, uint32_t count, tt_err *err)
         return TT_OK;
     uint32_t cap = count + count / 2 + TT_ROW_BATCH;
     if (!grow((void **)&t->levels, t->group_cap, cap, sizeof *t->levels) ||
-        (t->in_order && (!grow((void **)&t->last, t->group_cap, cap, sizeof *t->last) || !grow((void **)&t->seen, t->group_cap, cap, sizeof *t->seen))))
+        (t->in_order && !grow((void **)&t->times, t->group_cap, cap, sizeof *t->times)))
         return no_memory(err);
     uint32_t from = t->group_cap;
     t->group_cap = cap;
     forget_seen(t, from);
+    return TT_OK;
+}
+
+tt_rc tt_track_give(tt_track *t, uint32_t count, uint8_t **ret_levels, tt_err *err)
+{
+    t->is_given = true;
+    t->in_order = false; /* no times are kept */
+    TT_TRY(tt_track_reserve(t, count, err));
+    *ret_levels = t->levels;
     return TT_OK;
 }
 
@@ -78,12 +89,13 @@ static bool add_in_order(tt_track *t, const tt_row_batch *b)
             continue;
         int64_t time = b->times[i];
         uint8_t level = t->levels[g];
-        if (time < t->seen[g])
+        tt_track_times *times = &t->times[g];
+        if (time < times->seen)
             return false;
-        t->seen[g] = time;
-        if (level < t->sequence->count && (mask >> level & 1) && (level == 0 || time > t->last[g])) {
+        times->seen = time;
+        if (level < t->sequence->count && (mask >> level & 1) && time > times->last) {
             t->levels[g] = (uint8_t)(level + 1);
-            t->last[g] = time;
+            times->last = time;
         }
     }
     return true;
@@ -94,16 +106,13 @@ static tt_rc add_events(tt_track *t, const tt_row_batch *b, tt_err *err)
     uint64_t wanted = step_bits(t->sequence);
     for (uint32_t i = 0; i < b->count; i++) {
         uint64_t mask = b->masks[i] >> t->bit & wanted;
-        uint32_t g = b->groups[i];
-        if (!mask || g == TT_DENSE_NONE || b->times[i] == TT_NO_TIME || (t->shares && g % t->shares != t->share))
+        uint32_t g = b->groups[i], high = (uint32_t)(mask >> 32);
+        if (!mask || g == TT_DENSE_NONE || b->times[i] == TT_NO_TIME)
             continue;
-        t->event_count++;
-        if (!t->shares && t->event_count > t->event_limit) {
-            tt_vec_deinit(&t->events); /* too many: this pass counts them */
-            continue;
-        }
-        if (!tt_vec_push(&t->events, (tt_event){g, b->times[i], mask}))
-            return no_memory(err);
+        if ((uint32_t)mask)
+            TT_TRY(tt_events_add(&t->events, g, (uint32_t)mask, b->times[i], err));
+        if (high)
+            TT_TRY(tt_events_add(&t->events, g | TT_EVENT_HIGH, high, b->times[i], err));
     }
     return TT_OK;
 }
@@ -117,41 +126,56 @@ tt_rc tt_track_add(tt_track *t, const tt_row_batch *batch, bool *ret_in_order, t
     return TT_OK;
 }
 
-/* ---- passes ---- */
-
-uint32_t tt_track_passes(const tt_track *t)
-{
-    if (t->in_order || t->event_count <= t->event_limit)
-        return 0;
-    uint64_t passes = t->event_count / t->event_limit + 2; /* groups are not of one size */
-    return passes > UINT16_MAX ? UINT16_MAX : (uint32_t)passes;
-}
-
-void tt_track_begin_pass(tt_track *t, uint32_t pass)
-{
-    t->shares = tt_track_passes(t);
-    t->share = pass;
-    tt_vec_clear(&t->events);
-}
-
 /* ---- sorting ---- */
 
-static int by_time(const void *a, const void *b)
+/* One digit of eight bits; false: all have the same, nothing was moved. */
+static bool sort_digit(const tt_event *from, size_t count, tt_event *to, int64_t least, unsigned shift)
 {
-    int64_t x = ((const tt_event *)a)->time, y = ((const tt_event *)b)->time;
-    return (x > y) - (x < y);
+    size_t starts[256] = {0}, sum = 0;
+    for (size_t i = 0; i < count; i++)
+        starts[((uint64_t)from[i].time - (uint64_t)least) >> shift & 0xFF]++;
+    for (size_t d = 0; d < 256; d++) {
+        size_t n = starts[d];
+        if (n == count)
+            return false;
+        starts[d] = sum;
+        sum += n;
+    }
+    for (size_t i = 0; i < count; i++)
+        to[starts[((uint64_t)from[i].time - (uint64_t)least) >> shift & 0xFF]++] = from[i];
+    return true;
 }
 
-static void sort_by_time(tt_event *events, size_t count)
+static void sort_many(tt_event *events, size_t count, tt_event *spare)
 {
-    enum { FEW = 24 };
+    int64_t least = events[0].time, most = events[0].time;
+    tt_event *from = events, *to = spare;
+    for (size_t i = 1; i < count; i++) {
+        least = events[i].time < least ? events[i].time : least;
+        most = events[i].time > most ? events[i].time : most;
+    }
+    uint64_t span = (uint64_t)most - (uint64_t)least;
+    for (unsigned shift = 0; shift < 64 && span >> shift; shift += 8) {
+        if (!sort_digit(from, count, to, least, shift))
+            continue;
+        tt_event *taken = from;
+        from = to;
+        to = taken;
+    }
+    if (from != events)
+        memcpy(events, from, count * sizeof *events);
+}
+
+void tt_track_sort(tt_event *events, size_t count, tt_event *spare)
+{
+    enum { FEW = 32 };
     size_t i = 1;
     while (i < count && events[i - 1].time <= events[i].time)
         i++;
     if (i >= count)
         return;
     if (count > FEW) {
-        qsort(events, count, sizeof *events, by_time);
+        sort_many(events, count, spare);
         return;
     }
     for (; i < count; i++) {
@@ -163,36 +187,26 @@ static void sort_by_time(tt_event *events, size_t count)
     }
 }
 
-/* ends[g]: where the events of group g end in *ret_sorted. The caller frees both. */
-static bool sort_by_group(const tt_track *t, uint32_t group_count, tt_event **ret_sorted, uint32_t **ret_ends)
-{
-    tt_event *sorted = tt_malloc((t->events.len + 1) * sizeof *sorted);
-    uint32_t *ends = tt_calloc((size_t)group_count + 1, sizeof *ends);
-    *ret_sorted = sorted;
-    *ret_ends = ends;
-    if (!sorted || !ends || t->events.len > UINT32_MAX)
-        return false;
-    for (size_t i = 0; i < t->events.len; i++)
-        ends[t->events.ptr[i].group + 1]++;
-    for (uint32_t g = 0; g < group_count; g++)
-        ends[g + 1] += ends[g];
-    for (size_t i = 0; i < t->events.len; i++) /* ends[g] is where the next of g goes, and its end when all are there */
-        sorted[ends[t->events.ptr[i].group]++] = t->events.ptr[i];
-    return true;
-}
-
 /* ---- groups ---- */
 
-static uint8_t run_plain(const tt_sequence *s, const tt_event *events, size_t count)
+/* The earliest time of each step after that of the step before: taking any other could only be worse. */
+uint8_t tt_track_plain(const tt_sequence *s, const tt_packed_event *events, size_t count)
 {
-    size_t level = 0;
-    int64_t last = 0;
-    for (size_t i = 0; i < count && level < s->count; i++)
-        if ((events[i].mask >> level & 1) && (level == 0 || events[i].time > last)) {
-            last = events[i].time;
-            level++;
+    int64_t last = TT_NO_TIME; /* earlier than all times */
+    for (size_t level = 0; level < s->count; level++) {
+        uint32_t bit = UINT32_C(1) << (level % 32), high = level >= 32 ? TT_EVENT_HIGH : 0;
+        int64_t best = INT64_MAX;
+        bool found = false;
+        for (size_t i = 0; i < count; i++) {
+            bool is_it = (events[i].bits & bit) && (events[i].group & TT_EVENT_HIGH) == high && events[i].time > last;
+            best = is_it && events[i].time < best ? events[i].time : best;
+            found |= is_it;
         }
-    return (uint8_t)level;
+        if (!found)
+            return (uint8_t)level;
+        last = best;
+    }
+    return (uint8_t)s->count;
 }
 
 static uint8_t passed(const tt_sequence *s, const tt_chain_step *steps)
@@ -206,53 +220,58 @@ static uint8_t passed(const tt_sequence *s, const tt_chain_step *steps)
 typedef struct {
     tt_track *t;
     tt_chain *chain;
-    void (*on_group)(void *arg, uint32_t group, const tt_chain *chain, const tt_chain_step *steps);
+    tt_track_fn *on_group;
     void *arg;
 } finisher;
 
-static tt_rc finish_group(finisher *f, uint32_t g, tt_event *events, size_t count, tt_err *err)
+static tt_rc finish_chain(finisher *f, uint32_t g, const tt_packed_event *events, size_t count, tt_err *err)
 {
+    tt_track *t = f->t;
     const tt_chain_step *steps;
-    sort_by_time(events, count);
-    if (!f->chain) {
-        f->t->levels[g] = run_plain(f->t->sequence, events, count);
-        return TT_OK;
-    }
-    TT_TRY(tt_chain_run(f->chain, events, count, &steps, err));
-    f->t->levels[g] = passed(f->t->sequence, steps);
+    tt_vec_clear(&t->sorted);
+    if (!tt_vec_reserve(&t->sorted, count + 1) || !tt_vec_reserve(&t->spare, count + 1))
+        return no_memory(err);
+    for (size_t i = 0; i < count; i++)
+        t->sorted.ptr[i] = (tt_event){g, events[i].time, tt_event_mask(&events[i])};
+    tt_track_sort(t->sorted.ptr, count, t->spare.ptr);
+    TT_TRY(tt_chain_run(f->chain, t->sorted.ptr, count, &steps, err));
+    t->levels[g] = passed(t->sequence, steps);
     if (f->on_group)
         f->on_group(f->arg, g, f->chain, steps);
     return TT_OK;
 }
 
 /* Groups without any event: they pass what begins with steps that must not happen, and never more. */
-static tt_rc finish_groups(finisher *f, tt_event *sorted, const uint32_t *ends, uint32_t group_count, tt_err *err)
+static tt_rc finish_partition(finisher *f, uint32_t partition, uint32_t group_count, tt_err *err)
 {
-    uint32_t start = 0;
+    const tt_packed_event *events;
+    const uint32_t *ends;
+    uint32_t start = 0, groups;
     bool empty_counts = f->t->sequence->steps[0].forbidden;
-    for (uint32_t g = 0; g < group_count; start = ends[g++]) {
-        bool is_mine = !f->t->shares || g % f->t->shares == f->t->share;
-        if (is_mine && (ends[g] > start || empty_counts))
-            TT_TRY(finish_group(f, g, sorted + start, ends[g] - start, err));
+    TT_TRY(tt_events_load(&f->t->events, partition, group_count, &events, &ends, &groups, err));
+    for (uint32_t i = 0; i < groups; start = ends[i++]) {
+        uint32_t g = i * TT_EVENT_PARTITIONS + partition;
+        if (ends[i] == start && !empty_counts)
+            continue;
+        if (f->chain)
+            TT_TRY(finish_chain(f, g, events + start, ends[i] - start, err));
+        else
+            f->t->levels[g] = tt_track_plain(f->t->sequence, events + start, ends[i] - start);
     }
     return TT_OK;
 }
 
-tt_rc tt_track_finish_pass(tt_track *t, uint32_t group_count, void (*on_group)(void *arg, uint32_t group, const tt_chain *chain, const tt_chain_step *steps), void *arg,
-                           tt_err *err)
+tt_rc tt_track_finish(tt_track *t, uint32_t group_count, tt_track_fn *on_group, void *arg, tt_err *err)
 {
     finisher f = {.t = t, .on_group = on_group, .arg = arg};
-    tt_event *sorted = NULL;
-    uint32_t *ends = NULL;
-    if (t->in_order)
+    tt_rc rc = TT_OK;
+    if (t->in_order || t->is_given)
         return TT_OK;
     TT_TRY(tt_track_reserve(t, group_count, err));
     if (!t->sequence->is_plain || t->wants_times)
         TT_TRY(tt_chain_new(t->sequence, t->is_double, &f.chain, err));
-    tt_rc rc = sort_by_group(t, group_count, &sorted, &ends) ? finish_groups(&f, sorted, ends, group_count, err) : no_memory(err);
+    for (uint32_t p = 0; p < TT_EVENT_PARTITIONS && rc == TT_OK; p++)
+        rc = finish_partition(&f, p, group_count, err);
     tt_chain_free(f.chain);
-    free(sorted);
-    free(ends);
-    tt_vec_deinit(&t->events);
     return rc;
 }

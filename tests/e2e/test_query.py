@@ -21,6 +21,24 @@ def test_random_queries_agree_with_the_evaluator(tmp_path, seed, is_long):
             agree(rows, query, ask(path, query))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_prepared_parts_give_the_same(tmp_path, seed, is_long):
+    """Against the evaluator too, and made anew when the file changes."""
+    rng = random.Random(seed + 50)
+    path, cache = tmp_path / "part.parquet", tmp_path / "cache"
+    for _ in range(40 if is_long else 5):
+        rows = random_table(rng, rng.choice([0, 1, 30, 150, 700]), rng.choice([1, 5, 20]), rng.random() < 0.3)
+        write(path, rows, rng)
+        done = command_line("parquet", "prepare", str(path), "--group", "user", "--time", "ts", "--cache", str(cache), "--json")
+        assert done.returncode == 0 and json.loads(done.stdout)["prepared"] == 1, done
+        for _ in range(8):
+            query = random_query(rng)
+            answer = ask(path, query, "--prepared", "--cache", str(cache))
+            agree(rows, query, answer)
+            assert answer["stats"]["preparedParts"] == 1
+    assert len(list(cache.iterdir())) == 1
+
+
 def test_several_files_are_added_up(tmp_path):
     rng = random.Random(99)
     tables = [[{**row, "user": None if row["user"] is None else row["user"] + 1000 * part} for row in random_table(rng, 200, 20, False)] for part in range(3)]

@@ -163,6 +163,8 @@ static tt_rc read_body(tt_pq_pages *p, const tt_pq_page_header *h, uint64_t at, 
                        p->row_group, TT_STR_ARG(p->column->path), h->unpacked_bytes, h->packed_bytes, (unsigned long long)most);
     TT_TRY(look(p, at, (size_t)h->packed_bytes, ret, err));
     ret->len = (size_t)h->packed_bytes;
+    p->work.packed_bytes += (uint64_t)h->packed_bytes;
+    p->work.unpacked_bytes += (uint64_t)h->unpacked_bytes;
     if (h->has_crc && (uint32_t)crc32(crc32(0, NULL, 0), (const unsigned char *)ret->ptr, (unsigned)ret->len) != h->crc)
         return tt_pq_pages_fail(p, TT_CORRUPT, "its checksum is wrong", err);
     return TT_OK;

@@ -31,6 +31,7 @@ typedef struct {
     tt_pq_dictionary dictionary;
     uint8_t code_width;
     tt_pq_codec_state codec;
+    tt_pq_work work;
 } tt_pq_pages;
 
 void tt_pq_pages_deinit(tt_pq_pages *p);

@@ -527,3 +527,5 @@ tt_rc tt_pq_reader_dictionary(tt_pq_reader *r, const tt_pq_dictionary **ret, boo
         *ret_is_complete = *ret && r->pages.chunk->is_all_dictionary;
     return TT_OK;
 }
+
+tt_pq_work tt_pq_reader_work(const tt_pq_reader *r) { return r->pages.work; }

@@ -72,6 +72,12 @@ tt_rc tt_pq_reader_skip(tt_pq_reader *r, uint64_t rows, tt_err *err) TT_MUST_CHE
  * it, so that a value which is not there is nowhere in the chunk. */
 tt_rc tt_pq_reader_dictionary(tt_pq_reader *r, const tt_pq_dictionary **ret, bool *ret_is_complete, tt_err *err) TT_MUST_CHECK;
 
+/* Bytes of pages that were unpacked so far, before and after. */
+typedef struct {
+    uint64_t packed_bytes, unpacked_bytes;
+} tt_pq_work;
+tt_pq_work tt_pq_reader_work(const tt_pq_reader *r);
+
 static inline bool tt_pq_is_valid(const uint64_t *validity, uint32_t i) { return !validity || (validity[i / 64] >> (i % 64) & 1); }
 static inline uint32_t tt_pq_code(const tt_pq_batch *b, uint32_t i)
 {

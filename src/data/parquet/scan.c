@@ -6,6 +6,7 @@ struct tt_pq_scan {
     uint32_t row_group;  /* in hand; tt_pq_row_group_count: the end */
     uint64_t rows_left;  /* of it */
     bool is_sought;
+    const bool *left_out; /* by row group; NULL: none is */
     tt_pq_reader **readers;
     tt_pq_batch *batches;
 };
@@ -73,7 +74,8 @@ tt_rc tt_pq_scan_seek(tt_pq_scan *s, uint64_t row, tt_err *err)
 static tt_rc need_group(tt_pq_scan *s, tt_err *err)
 {
     uint32_t groups = tt_pq_row_group_count(s->f);
-    while (s->rows_left == 0 && s->row_group < groups) {
+    while (s->row_group < groups && (s->rows_left == 0 || (s->left_out && s->left_out[s->row_group]))) {
+        s->rows_left = 0;
         s->is_sought = false;
         if (++s->row_group < groups)
             s->rows_left = tt_pq_row_group_at(s->f, s->row_group)->row_count;
@@ -98,3 +100,16 @@ tt_rc tt_pq_scan_next(tt_pq_scan *s, uint32_t max_rows, const tt_pq_batch **ret_
     *ret_rows = rows;
     return TT_OK;
 }
+
+tt_pq_work tt_pq_scan_work(const tt_pq_scan *s)
+{
+    tt_pq_work sum = {0};
+    for (uint32_t i = 0; i < s->column_count; i++) {
+        tt_pq_work one = tt_pq_reader_work(s->readers[i]);
+        sum.packed_bytes += one.packed_bytes;
+        sum.unpacked_bytes += one.unpacked_bytes;
+    }
+    return sum;
+}
+
+void tt_pq_scan_leave_out(tt_pq_scan *s, const bool *row_groups) { s->left_out = row_groups; }

@@ -16,5 +16,9 @@ static inline void tt_pq_scan_cleanup(tt_pq_scan **s) { tt_pq_scan_free(*s); }
 tt_rc tt_pq_scan_seek(tt_pq_scan *s, uint64_t row, tt_err *err) TT_MUST_CHECK;
 /* The next rows, over row groups: *ret_batches has one batch per column, all of *ret_rows rows; 0 at the end of the file. */
 tt_rc tt_pq_scan_next(tt_pq_scan *s, uint32_t max_rows, const tt_pq_batch **ret_batches, uint32_t *ret_rows, tt_err *err) TT_MUST_CHECK;
+/* Rows of these row groups (one flag each, borrowed) are not given out. Before the first row. */
+void tt_pq_scan_leave_out(tt_pq_scan *s, const bool *row_groups);
+/* Of all its columns together. */
+tt_pq_work tt_pq_scan_work(const tt_pq_scan *s);
 
 #endif
