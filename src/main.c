@@ -285,6 +285,30 @@ static const tt_flag head_flags[] = {
     {NULL},
 };
 
+static const char *const lake_settings[] = {"--lake", "--env", "--branch", NULL};
+static const tt_operand lake_publish_operands[] = {{"CONTRACT", "PARENT/CHILD/STATE/DATASET, perhaps with ENV/BRANCH in front; a state raw takes files as they are"},
+                                                   {"FILE...", "CSV, JSON lines or Parquet, by their endings", "file"}, {NULL}};
+static const tt_operand lake_contract_operand[] = {{"CONTRACT", "PARENT/CHILD/STATE/DATASET, perhaps with ENV/BRANCH in front"}, {NULL}};
+static const tt_operand lake_path_operand[] = {{"[PATH]", "a contract, or the beginning of a path: dev, dev/local/acme"}, {NULL}};
+static const tt_flag lake_publish_flags[] = {
+    {"--run", NULL, "ID", .help = "the id of the run, a number; default: TUTTI_RUN_ID, else a new one. A run that is there already is replaced"},
+    {"--run-time", NULL, "TIME", .help = "when the run began, in UTC; default: TUTTI_RUN_TIMESTAMP, else now"},
+    {"--partition", NULL, "COLUMN", NULL, true, "a directory for each value of this column; in this order"},
+    {"--column", NULL, "NAME=TYPE", NULL, true, "of CSV and JSON lines: a column's type: string, json, bool, int, int32, float, float32, date, datetime, list, list<TYPE>"},
+    {"--text", .help = "of CSV: all columns are text"},
+    {"--separator", NULL, "C", .help = "of CSV: what stands between cells"},
+    {"--format", NULL, "csv|jsonl|parquet", .help = "what the files are, whatever they are named"},
+    {NULL},
+};
+static const tt_flag lake_fetch_flags[] = {
+    {"--run", NULL, "ID|latest", .help = "only this run"},
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--no-metadata", .help = "without the five columns that publishing adds"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {"--output", "-o", "FILE", .help = "into this file: .parquet, .csv or .jsonl; of a raw file: its name here"},
+    {NULL},
+};
+
 static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
@@ -383,6 +407,15 @@ static const tt_command commands[] = {
     {NULL, "query", "Ask who did what, and in which order, of Parquet files.", .flags = query_flags, .operands = query_files, .fn = tt_cmd_query,
      .details = "The query language is that of docs/queries.md: conditions over the rows of each group, funnels, and aggregations.",
      .example = "tutti query events.parquet --group user --time ts -e '{\"funnel\":{\"sequence\":[{\"filter\":[\"event\",\"==\",\"view\"]},{\"filter\":[\"event\",\"==\",\"buy\"]}]}}'"},
+    {"lake", "publish", "Publish files into the data lake, as a run of a dataset.", .flags = lake_publish_flags, .operands = lake_publish_operands, .options = lake_settings,
+     .fn = tt_cmd_lake_publish,
+     .details = "Appears as a whole or not at all; publishing a run again replaces it.",
+     .example = "tutti lake publish acme/widget/ingest/orders orders.csv --run 42 --partition region"},
+    {"lake", "fetch", "Print the rows of a dataset, or write them into a file.", .flags = lake_fetch_flags, .operands = lake_contract_operand, .options = lake_settings,
+     .fn = tt_cmd_lake_fetch,
+     .example = "tutti lake fetch acme/widget/ingest/orders --run latest --columns id,amount --csv"},
+    {"lake", "ls", "List the datasets and raw files of the lake.", .operands = lake_path_operand, .options = lake_settings, .fn = tt_cmd_lake_ls},
+    {"lake", "show", "Show a contract: its parts, and a dataset's columns and runs.", .operands = lake_contract_operand, .options = lake_settings, .fn = tt_cmd_lake_show},
     {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
     {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,
      .details = "Codec, encodings, sizes, null counts and bounds. With --json, a line for each chunk."},
