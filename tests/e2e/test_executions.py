@@ -439,6 +439,7 @@ def test_what_cannot_be_stored_leaves_the_table_alone(place):
     for table, said in (("sales", "CHECK"), ("keyless", "no unique key"), ("nothing", "there is no table `nothing`")):
         m = stored(place, {"type": "sqlite", "settings": {"path": "shop.db", "table": table}})
         assert m["status"] == "failed" and said in m["exc_info"], m
+        assert ("rows" in m["meta"]) == (table != "keyless"), "a table that can never take them is refused before the program is run"
     assert db.execute("SELECT count(*) FROM sales").fetchone() == (0,)
     m = stored(place, {"type": "sqlite", "settings": {"path": "../outside.db", "table": "sales"}})
     assert m["status"] == "failed" and not (place.t.cwd.parent / "outside.db").exists()
