@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "io/http.h"
@@ -238,6 +239,34 @@ static tt_rc do_progress(void *arg, uint64_t id, uint64_t lease, tt_str json, tt
 static void do_interrupt(void *arg) { tt_http_interrupt(((http_transport *)arg)->claims); }
 static void do_stop_watching(void *arg) { tt_http_interrupt(((http_transport *)arg)->watch); }
 
+/* ---- the command line ---- */
+
+/* To add one that workers use: a row here. */
+const char *const tt_worker_flags[] = {"--root", "--programs", "--grace", "--log-level", "--log-format", NULL};
+
+static bool is_taken(const char *arg)
+{
+    static const char *const every_command[] = {"--data", NULL};
+    const char *const *lists[] = {every_command, tt_worker_flags};
+    size_t len = strcspn(arg, "=");
+    for (size_t l = 0; l < TT_COUNT(lists); l++)
+        for (const char *const *flag = lists[l]; *flag; flag++)
+            if (strlen(*flag) == len && strncmp(*flag, arg, len) == 0)
+                return true;
+    return false;
+}
+
+void tt_worker_each_arg(const char *const *argv, void (*add)(void *arg, const char *text), void *arg)
+{
+    for (; *argv; argv++) {
+        bool is_config = strcmp(*argv, "--config") == 0; /* its path follows */
+        if (is_config || is_taken(*argv))
+            add(arg, *argv);
+        if (is_config)
+            add(arg, *++argv);
+    }
+}
+
 /* ---- main ---- */
 
 /* Names stand in addresses and logs: letters, digits and a few marks (presence.c checks it again). */
@@ -295,6 +324,19 @@ static int64_t reload(void *options)
     return grace_of(options);
 }
 
+/* Started by hand, it has nobody above it that would kill what its programs leave behind when it is killed. */
+static tt_rc guard_what_is_below(const http_transport *t, tt_err *err)
+{
+    char mark[32], value[200];
+    if (getenv("TUTTI_TREE") || getenv("TUTTI_CREW"))
+        return TT_OK;
+    snprintf(mark, sizeof mark, "TUTTI_CREW=%d/", (int)getpid());
+    snprintf(value, sizeof value, "%d/%s", (int)getpid(), t->name);
+    if (setenv("TUTTI_CREW", value, 1) != 0)
+        return tt_fail(err, TT_NOMEM, "out of memory");
+    return tt_guard_start(mark, err);
+}
+
 static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, tt_err *err)
 {
     sigset_t usual;
@@ -303,6 +345,7 @@ static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, t
     TT_TRY(tt_signals_open(&usual, &signal_fd, err));
     TT_TRY(set_name(t, args->name, err));
     TT_TRY(set_queues(t, args->queues, err));
+    TT_TRY(guard_what_is_below(t, err));
     tt_log_set_process(t->name);
     prctl(PR_SET_NAME, "tutti-worker");
     if (sodium_init() < 0)
