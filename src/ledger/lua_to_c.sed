@@ -1,5 +1,5 @@
 # A Lua script as a C string, without its comment lines.
-1i static const char tt_shared_lua[] =
+1i const char tt_shared_lua[] =
 $a ;
 /^ *--/d
 s/[\\"]/\\&/g

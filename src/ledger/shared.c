@@ -3,7 +3,8 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
-#include "shared_lua.h"
+
+extern const char tt_shared_lua[]; /* shared.lua, as the build has it */
 
 enum { EPOCH_BYTES = 16, SHA_BYTES = 40 };
 
@@ -100,7 +101,7 @@ static tt_rc learn_epoch(tt_shared *s, tt_err *err)
 static tt_rc load_script(tt_shared *s, tt_err *err)
 {
     TT_REPLY_AUTO tt_reply *reply = NULL;
-    TT_TRY(tt_redis_call(s->redis, &reply, err, TT_STR("SCRIPT"), TT_STR("LOAD"), (tt_str){tt_shared_lua, sizeof tt_shared_lua - 1}));
+    TT_TRY(tt_redis_call(s->redis, &reply, err, TT_STR("SCRIPT"), TT_STR("LOAD"), tt_str_of(tt_shared_lua)));
     snprintf(s->sha, sizeof s->sha, "%.*s", TT_STR_ARG(tt_reply_str(reply)));
     return TT_OK;
 }
