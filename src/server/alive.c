@@ -97,6 +97,7 @@ json_t *tt_alive_test(const tt_alive_env *env)
     test_redis(&r, "Redis", tt_buf_view(&redis));
     test_ledger(&r);
     test_workers(&r);
+    test_redis(&r, "Shared Redis", tt_option_str(env->options, "shared"));
     if (tt_option_list(env->options, "rq.queues", &(const tt_str *){0}))
         test_redis(&r, "RQ Redis", tt_option_str(env->options, "rq.redis"));
     tt_declared_each(env->declared, TT_DECLARED_SQL, test_database, &r);
