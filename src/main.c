@@ -292,6 +292,9 @@ static const tt_flag head_flags[] = {
     {NULL},
 };
 
+static const tt_operand up_to[] = {{"[REVISION]", "the last one to apply; all when not given"}, {NULL}};
+static const tt_operand back_to[] = {{"[REVISION]", "the one to go back to, or base; one back when not given"}, {NULL}};
+
 static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
@@ -409,6 +412,16 @@ static const tt_command commands[] = {
      .fn = tt_cmd_parquet_convert,
      .details = "Types of columns that are not given are found out from the whole input. The output appears under its name when it is complete.",
      .example = "tutti parquet convert events.csv events.parquet --column ts=datetime"},
+
+    {"db", "create", "Make the tables of the configuration database.", .fn = tt_cmd_db_create,
+     .details = "Of the default database, config.db in the data directory, they are made when it is first used.",
+     .example = "TUTTI_CONFIG_URL=postgresql://configurator@db.example/configuration tutti db create"},
+    {"db", "upgrade", "Apply migrations to the configuration database.", .operands = up_to, .fn = tt_cmd_db_upgrade,
+     .details = "Each runs in one transaction. Those of the site (NUMBER_WORDS.sql in the folder of migrations) come after tutti's own."},
+    {"db", "downgrade", "Undo migrations of the configuration database.", .operands = back_to, .fn = tt_cmd_db_downgrade},
+    {"db", "current", "Show the migration that was applied last.", .fn = tt_cmd_db_current},
+    {"db", "history", "List all migrations, and when they were applied.", .fn = tt_cmd_db_history},
+    {"db", "demo", "Fill an empty configuration database with demonstration rows.", .fn = tt_cmd_db_demo},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

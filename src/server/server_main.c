@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "server/config_area.h"
 #include "server/execution_routes.h"
 #include "server/dump.h"
 #include "server/handover.h"
@@ -47,6 +48,7 @@ struct tt_house {
     tt_vault_aws *aws; /* NULL: not asked for */
     tt_secret_area secret_area;
     tt_schedule_area schedule_area;
+    tt_config_area config_area;
     tt_server *server;
 };
 
@@ -199,6 +201,15 @@ static void open_schedules(tt_house *h)
         tt_schedules_start(h->schedule_area.schedules);
 }
 
+/* Nothing is opened before somebody asks. */
+static void open_configs(tt_house *h)
+{
+    const tt_options *o = h->options;
+    tt_configs_options options = {.url = tt_option_str(o, "config.url"), .password = tt_option_str(o, "config.password"), .data_dir = tt_option_str(o, "data"),
+                                  .migrations_dir = tt_option_str(o, "config.migrations"), .read_only = tt_option_bool(o, "config.read_only"), .vault = h->vault};
+    h->config_area = (tt_config_area){.configs = tt_configs_new(&options), .pool = h->calls};
+}
+
 static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -217,6 +228,7 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_schedule_routes, &h->schedule_area);
     tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
+    tt_server_add_routes(h->server, tt_db_routes, &h->config_area);
     tt_server_add_routes(h->server, own_routes, h);
     if (h->rq) {
         tt_server_add_health(h->server, tt_rq_health, h->rq);
@@ -265,6 +277,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(open_vault(h, err));
     TT_TRY(open_programs(h, err));
     open_schedules(h);
+    open_configs(h);
     return open_server(h, err);
 }
 
@@ -314,6 +327,7 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_pool_free(h->calls);
+    tt_configs_free(h->config_area.configs);
     tt_schedules_free(h->schedule_area.schedules);
     tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
