@@ -15,6 +15,7 @@ from test_programs import C, DESCRIBE, PYTHON
 from tutti_process import alive, binary, children, until
 
 RUN = "/execution/run"
+pytestmark = pytest.mark.stores
 
 
 @pytest.fixture
