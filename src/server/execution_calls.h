@@ -51,5 +51,9 @@ json_t *tt_execution_counters(const tt_task *t);
 
 /* GET /v1/executions/{id} (execution_wait.c). */
 void tt_execution_show(tt_req *req);
+/* What it shows of one. A new reference. */
+json_t *tt_execution_describe(const tt_task *t);
+/* GET /v1/executions (execution_list.c). */
+void tt_execution_list(tt_req *req);
 
 #endif

@@ -323,6 +323,22 @@ def test_a_c_program_asks_for_secrets_that_nobody_else_sees(place):
     assert here.returncode == 0 and "the secret plain: there are no secrets here: only a worker has them" in here.stdout, here
 
 
+def test_executions_are_listed_page_by_page(place):
+    for name in ("one", "two"):
+        place.script(name, "true", {"password": {"type": "str", "default": "geheim-1"}})
+    place.start(workers=0)
+    ids = [place.run(name) for name in ("one", "two", "one")]
+    place.t.post("/v1/tasks", {"kind": "probe"})
+    seen, before = [], ""
+    while before is not None:
+        answer = place.t.get("/v1/executions?limit=2&before=%s" % before)
+        assert answer.status == 200 and len(answer.json["executions"]) <= 2 and b"geheim" not in answer.body, answer
+        seen, before = seen + answer.json["executions"], answer.json["next"]
+    assert [e["id"] for e in seen] == ids[::-1] and {e["state"] for e in seen} == {"queued"}
+    assert [e["id"] for e in place.t.get("/v1/executions?program=one&before=%s" % ids[2]).json["executions"]] == [ids[0]]
+    assert place.t.get("/v1/executions?before=nobody").status == 404 and place.t.get("/v1/executions?limit=0").status == 400
+
+
 # ---- storage ----
 
 STORES = """
@@ -442,6 +458,7 @@ def test_what_cannot_be_stored_leaves_the_table_alone(place):
     for table, said in (("sales", "CHECK"), ("keyless", "no unique key"), ("nothing", "there is no table `nothing`")):
         m = stored(place, {"type": "sqlite", "settings": {"path": "shop.db", "table": table}})
         assert m["status"] == "failed" and said in m["exc_info"], m
+        assert ("rows" in m["meta"]) == (table != "keyless"), "a table that can never take them is refused before the program is run"
     assert db.execute("SELECT count(*) FROM sales").fetchone() == (0,)
     m = stored(place, {"type": "sqlite", "settings": {"path": "../outside.db", "table": "sales"}})
     assert m["status"] == "failed" and not (place.t.cwd.parent / "outside.db").exists()
