@@ -22,6 +22,7 @@ enum {
     LAZY_MS = 200,            /* rows of lazy changes are committed at most this late */
     LEASE_SHIFT = 40,         /* a lease is epoch << 40 | count: years of claims before one epoch meets the next */
     IDLE_MS = 20,             /* without a change: a good time for a checkpoint */
+    READER_TIMEOUT_MS = 2000, /* of a shared ledger: threads that serve others wait so long for a Redis that hangs, then not at all for a while */
 };
 
 /* An error that lives until its group ends. */
@@ -514,7 +515,9 @@ static tt_rc open_shared(tt_ledger *l, const tt_ledger_options *o, tt_err *err)
     tt_redis_spec spec = {.url = o->shared_url, .password = o->shared_password};
     l->txn = (tt_txn){.ledger = l, .store = &tt_store_shared, .idle_frames = ~0u, .full_frames = ~0u};
     TT_TRY(tt_shared_new(&spec, true, &l->txn.shared, err));
-    TT_TRY(tt_shared_new(&spec, true, &l->shared_reader, err));
+    tt_redis_spec for_readers = spec;
+    for_readers.timeout_ms = READER_TIMEOUT_MS;
+    TT_TRY(tt_shared_new(&for_readers, true, &l->shared_reader, err));
     TT_TRY(tt_shared_news_open(&spec, &l->news, err));
     return start_thread(l, err);
 }

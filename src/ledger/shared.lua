@@ -706,12 +706,12 @@ end
 
 -- ---- logs ----
 
--- id, lease, bytes, at most so many in all
+-- id, lease (empty: whatever it is), bytes, at most so many in all
 function ops.log()
   local id, lease, bytes, most = arg(), arg(), arg(), num()
   local l = C('HGET', key(id), 'l')
   if not l then return {NOT_FOUND} end
-  if l ~= lease then return {GONE} end
+  if lease ~= '' and l ~= lease then return {GONE} end
   local room = most - C('STRLEN', T .. 'log:' .. id)
   if room > 0 then C('APPEND', T .. 'log:' .. id, string.sub(bytes, 1, room)) end
   tell('l', id)
