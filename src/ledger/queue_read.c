@@ -252,6 +252,8 @@ tt_rc tt_sqlite_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, si
 
 /* ---- what a ledger of one machine has not ---- */
 
+tt_rc tt_sqlite_suspend(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_err *err) { return TT_OK; }
+
 tt_rc tt_sqlite_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err)
 {
     *ret = NULL;

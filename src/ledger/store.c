@@ -97,6 +97,8 @@ tt_rc tt_queue_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, siz
     return tt_ledger_store(ledger)->each(ledger, arena, ret, ret_count, err);
 }
 
+tt_rc tt_queue_suspend(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_err *err) { return txn->store->suspend(txn, queues, queue_count, err); }
+
 tt_rc tt_queue_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err)
 {
     return tt_ledger_store(ledger)->workers(ledger, arena, ret, ret_count, err);

@@ -170,6 +170,8 @@ static tt_rc open_rq(tt_house *h, tt_err *err)
 {
     TT_BUF_AUTO tt_buf redis = {0};
     tt_alive_redis_url(h->options, &redis);
+    if (!redis.len)
+        tt_buf_str(&redis, tt_option_str(h->options, "shared"));
     TT_TRY(tt_buf_check(&redis, err));
     return h->handover.count ? tt_rq_area_open(h->options, tt_buf_view(&redis), h->work, h->tasks, &h->rq, err) : TT_OK;
 }
