@@ -34,7 +34,8 @@ class Size:
     memory_small: int = 1_000_000
     memory_large: int = 10_000_000
     resume: int = 10_000_000
-    jobs: int = 5_000
+    large: int = 100_000_000
+    jobs: int = 10_000
     parquet_rows: int = 10_000_000
     tasks: int = 1_000_000
     rq: int = 1_500
@@ -45,7 +46,7 @@ class Size:
 
 QUICK = Size(items=300_000, items_small=100_000, planchet=3_000, planchet_many=0, beanstalkd=2_000,
              beanstalkd_relaxed=20_000, redis=50_000, real=20_000, real_planchet=2_000, memory_small=100_000,
-             memory_large=1_000_000, resume=2_000_000, jobs=1_000, tasks=100_000, rq=300, celery=3_000, starts=200, executables=500,
+             memory_large=1_000_000, resume=2_000_000, large=2_000_000, jobs=1_000, tasks=100_000, rq=300, celery=3_000, starts=200, executables=500,
              parquet_rows=1_000_000)
 
 
@@ -67,15 +68,19 @@ class Context:
         self.notes, self.faults = [], []
         self._inputs = {}
 
-    def lines(self, count):
+    def lines(self, count, line_bytes=200):
         """The input file with that many lines, made when first asked for."""
-        if count not in self._inputs:
-            path = self.directory / f"input-{count}.jsonl"
-            if shutil.disk_usage(self.directory).free < count * 200 * 3:
+        if (count, line_bytes) not in self._inputs:
+            path = self.directory / f"input-{count}-{line_bytes}.jsonl"
+            if shutil.disk_usage(self.directory).free < count * line_bytes * 3:
                 raise BenchError(f"not enough disk for {count} items (a copy in, a copy out, and room)")
-            run_json([str(self.probe), "lines", str(count), str(path)])
-            self._inputs[count] = path
-        return self._inputs[count]
+            run_json([str(self.probe), "lines", str(count), str(line_bytes), str(path)])
+            self._inputs[count, line_bytes] = path
+        return self._inputs[count, line_bytes]
+
+    def fitting(self, count, line_bytes):
+        """So many of `count` lines as the disk has room for, by thirds: in, out, and left to others."""
+        return min(count, shutil.disk_usage(self.directory).free // (line_bytes * 3))
 
     def say(self, text):
         print(f"  {text}", file=sys.stderr, flush=True)

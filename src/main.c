@@ -208,6 +208,13 @@ static const tt_operand one_worker[] = {{"NAME", "a worker's name"}, {NULL}};
 static const tt_operand one_key[] = {{"KEY", "the limit's key, which tasks name"}, {NULL}};
 static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
+static const tt_flag pipeline_show_flags[] = {
+    {"--file", "-f", "FILE", .help = "the file of the pipeline"},
+    {"--text", .help = "as lines, which is what you get anyway"},
+    {"--dot", .help = "for Graphviz"},
+    {"--svg", .help = "as a picture"},
+    {NULL},
+};
 static const tt_flag schedule_flags[] = {
     {"--when", NULL, "TEXT", .help = "a phrase (`every monday at 9`), cron (`30 9 * * 1-5`) or a rule (`FREQ=DAILY`)"},
     {"--program", NULL, "NAME", .help = "the program that runs"},
@@ -374,6 +381,10 @@ static const tt_command commands[] = {
     {"schedule", "remove", "Remove a schedule; what it started goes on.", .operands = one_schedule, .fn = tt_cmd_schedule_remove},
     {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
+
+    {"pipeline", "show", "Show the DAG of a pipeline.", .flags = pipeline_show_flags, .fn = tt_cmd_pipeline_show,
+     .details = "States come in their order, transformations with the same order side by side. A state without transformations is left out and named.",
+     .example = "tutti pipeline show -f sales.yaml --svg"},
 
     {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
      .details = "One line break at the end is cut off. At a terminal, asks for the value without showing it.",
