@@ -94,12 +94,12 @@ def redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder of corpora beside the project (TUTTI_SHARED/data, ../shared/data, ../../shared/data); skips where there is none."""
-    tops = [os.environ.get("TUTTI_SHARED"), ROOT.parent / "shared", ROOT.parent.parent / "shared"]
+    """The folder of corpora beside the project (TUTTI_CORPORA/data, ../shared/data, ../../shared/data); skips where there is none."""
+    tops = [os.environ.get("TUTTI_CORPORA"), ROOT.parent / "shared", ROOT.parent.parent / "shared"]
     for top in tops:
         if top and (Path(top) / "data").is_dir():
             return Path(top) / "data"
-    pytest.skip("no shared data beside the project (set TUTTI_SHARED)")
+    pytest.skip("no shared data beside the project (set TUTTI_CORPORA)")
 
 
 def _database(kind: Any, program: str) -> Iterator[sql_servers.Server]:

@@ -115,4 +115,15 @@ tt_rc tt_queue_oldest(tt_ledger *ledger, int64_t *ret_ms, tt_err *err) TT_MUST_C
 typedef struct { tt_str name; tt_queue_counts counts; } tt_queue_info;
 tt_rc tt_queue_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
 
+/* What is known only where several machines share a ledger; a ledger of this machine alone has none of it. */
+typedef struct {
+    tt_str name, queues, kind;     /* kind: of the task */
+    int64_t pid, since_ms, seen_ago_ms;
+    uint64_t done, failed, in_hand, task; /* task: the first in hand; 0: none */
+} tt_queue_worker;
+/* Workers that work on the ledger without a server; *ret is owned by the arena. */
+tt_rc tt_queue_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
+/* At most max bytes from this one on of what such a worker sent of a task's log, appended to out. */
+tt_rc tt_queue_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err) TT_MUST_CHECK;
+
 #endif
