@@ -66,7 +66,7 @@ static tt_rc check_programs(tt_req *req, const tt_pipeline *p, tt_err *err)
             tt_rc rc = tt_catalog_find(area_of(req)->catalog, t->template_name, &program, NULL);
             tt_program_unref(program);
             if (rc == TT_NOT_FOUND)
-                return tt_fail(err, TT_INVALID, "the transformation `%.*s` of the state `%.*s`: there is no program `%.*s` here (programs=any saves it all the same)",
+                return tt_fail(err, TT_INVALID, "the transformation `%.*s` of the state `%.*s`: there is no program `%.*s` here (`programs=any`, or --any-program, saves it all the same)",
                                TT_STR_ARG(t->name), TT_STR_ARG(p->states[i].name), TT_STR_ARG(t->template_name));
         }
     return TT_OK;
