@@ -72,12 +72,12 @@ static tt_rc check_programs(tt_req *req, const tt_pipeline *p, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc read_body(tt_req *req, tt_pipeline **ret, tt_err *err)
+static tt_rc read_body(tt_req *req, bool is_named, tt_pipeline **ret, tt_err *err)
 {
     json_t *body = NULL;
     TT_TRY(tt_req_json(req, &body, err));
     TT_TRY(tt_pipeline_of(body, ret, err));
-    if (tt_req_has(req, "name") && !tt_str_eq((*ret)->name, name_of(req)))
+    if (is_named && !tt_str_eq((*ret)->name, name_of(req)))
         return tt_fail(err, TT_INVALID, "the definition is of the pipeline `%.*s`, and the address names `%.*s`: pipelines are not renamed", TT_STR_ARG((*ret)->name), TT_STR_ARG(name_of(req)));
     if (tt_str_is(tt_req_str(req, "programs"), "any"))
         return TT_OK;
@@ -90,7 +90,7 @@ static tt_rc save(tt_req *req, tt_config_db *db, bool must_be_new, int *ret_stat
 {
     TT_PIPELINE_AUTO tt_pipeline *p = NULL;
     tt_pipeline_saved saved = {0};
-    TT_TRY(read_body(req, &p, err));
+    TT_TRY(read_body(req, !must_be_new, &p, err));
     tt_pipeline_save_options options = {.actor = tt_config_actor(req), .must_be_new = must_be_new, .dry_run = tt_req_bool(req, "dry_run")};
     tt_rc rc = tt_pipeline_save(db, p, &options, &saved, err);
     if (!options.dry_run)

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Dict
 
+import pytest
 from config_database import Config
 
 SALES: Dict[str, Any] = {
@@ -26,6 +27,14 @@ SALES: Dict[str, Any] = {
                                                 "key": "secret:dev/db/x/read", "on": True}},
             {"template": "free", "variables": {"a": "5", "b": 5, "c": [1], "d": "text", "e": "", "f": "\"q\"", "g": "\u00e4\n"}}]}],
 }
+
+
+@pytest.fixture
+def ready(config):
+    """A configuration with its tables: a PostgreSQL's are not made by themselves."""
+    if config.server:
+        config.run("db", "create")
+    return config
 
 
 def changed(path: str, value: Any, tree: Dict[str, Any] = SALES) -> Dict[str, Any]:
@@ -63,29 +72,29 @@ def counts(config: Config) -> str:
     return config.ask("SELECT count(*), max(id) FROM " + config.events)
 
 
-def test_apply_export_diff(config):
-    assert apply(config, SALES).startswith("sales: created\n")
-    written = counts(config)
-    assert apply(config, SALES) == "sales: unchanged\n" and counts(config) == written  # nothing is written, so nothing audited
-    exported = config.run("pipeline", "export", "sales")
+def test_apply_export_diff(ready):
+    assert apply(ready, SALES).startswith("sales: created\n")
+    written = counts(ready)
+    assert apply(ready, SALES) == "sales: unchanged\n" and counts(ready) == written  # nothing is written, so nothing audited
+    exported = ready.run("pipeline", "export", "sales")
     assert read_yaml(exported) == SALES
-    assert config.ask("SELECT value FROM transformation_variables WHERE name = 'mapping'") == '{"b":1,"a":[null]}'
-    assert config.ask("SELECT value FROM transformation_variables WHERE name = 'folder' ORDER BY id LIMIT 1") == "in"
-    ids = config.rows("SELECT id FROM transformations ORDER BY id")
+    assert ready.ask("SELECT value FROM transformation_variables WHERE name = 'mapping'") == '{"b":1,"a":[null]}'
+    assert ready.ask("SELECT value FROM transformation_variables WHERE name = 'folder' ORDER BY id LIMIT 1") == "in"
+    ids = ready.rows("SELECT id FROM transformations ORDER BY id")
     after = changed("states/0/transformations/0/variables/skip", 3)
     after["states"] = [dict(after["states"][1], state="master"), dict(after["states"][0])]  # other order, other state
     after["states"][0]["transformations"][0]["variables"]["mode"] = "hard"
     del after["states"][1]["transformations"][1]
-    shown = apply(config, after, "diff", code=3)
-    assert "1 pipeline would be changed" in shown and counts(config) == written
-    shown = apply(config, after)
+    shown = apply(ready, after, "diff", code=3)
+    assert "1 pipeline would be changed" in shown and counts(ready) == written
+    shown = apply(ready, after)
     assert "~ states.raw.transformations.extract.variables.skip: 2 -> 3\n" in shown and "- states.raw.transformations.second:" in shown
-    assert apply(config, after, "diff") == "sales: unchanged\n"
-    kept = config.rows("SELECT id FROM transformations ORDER BY id")
+    assert apply(ready, after, "diff") == "sales: unchanged\n"
+    kept = ready.rows("SELECT id FROM transformations ORDER BY id")
     assert kept == [i for i in ids if i != ids[1]]  # they keep their numbers, and with them the ids of their tasks
-    assert config.run("pipeline", "list").splitlines()[1].split()[:4] == ["sales", "Nfoods", "Teamocil", "yes"]
-    assert config.run("pipeline", "delete", "sales", "--yes") == "" and config.ask("SELECT count(*) FROM transformation_variables") == "0"
-    assert "no pipeline `sales`" in config.run("pipeline", "export", "sales", code=4)
+    assert ready.run("pipeline", "list").splitlines()[1].split()[:4] == ["sales", "Nfoods", "Teamocil", "yes"]
+    assert ready.run("pipeline", "delete", "sales", "--yes") == "" and ready.ask("SELECT count(*) FROM transformation_variables") == "0"
+    assert "no pipeline `sales`" in ready.run("pipeline", "export", "sales", code=4)
 
 
 WRONG = [
@@ -134,20 +143,20 @@ def test_create_show_delete_over_routes(tutti):
     assert any("action=pipeline.save" in line and "actor=me@example.com" in line for line in t.log().splitlines())
 
 
-def test_a_template_that_others_use(config):
+def test_a_template_that_others_use(ready):
     """A change that would break another pipeline is refused; one that does not is everybody's."""
     other = {"pipeline": "other", "states": [{"state": "raw", "transformations": [{"template": "extract", "variables": {"folder": "x"}}]}]}
-    apply(config, SALES)
-    apply(config, other)
-    assert read_yaml(config.run("pipeline", "export", "other"))["templates"]["extract"] == SALES["templates"]["extract"]
+    apply(ready, SALES)
+    apply(ready, other)
+    assert read_yaml(ready.run("pipeline", "export", "other"))["templates"]["extract"] == SALES["templates"]["extract"]
     stricter = changed("templates/extract/variables/day", {"type": "datetime"})
     for transformation in stricter["states"][0]["transformations"]:
         transformation["variables"]["day"] = "2026-01-31T00:00:00"
-    assert "the pipeline `other` uses a template that this changes: the transformation `extract` lacks the variable `day`" in apply(config, stricter, code=5)
+    assert "the pipeline `other` uses a template that this changes: the transformation `extract` lacks the variable `day`" in apply(ready, stricter, code=5)
     stricter["templates"]["extract"]["variables"]["day"]["default"] = "2026-01-01"
-    assert "templates.extract.variables.day" in apply(config, stricter)
+    assert "templates.extract.variables.day" in apply(ready, stricter)
     wrong = changed("states/0/transformations/0/variables/day", 5, other)
-    assert "variable `day` of the transformation `extract`" in apply(config, wrong, code=2)
+    assert "variable `day` of the transformation `extract`" in apply(ready, wrong, code=2)
 
 
 def test_rows_of_others_are_told_what_is_wrong(config):
@@ -165,10 +174,10 @@ def test_rows_of_others_are_told_what_is_wrong(config):
     assert "datatype `blob`" in config.run("pipeline", "export", "bluth_profitability", code=2)
 
 
-def test_export_into_a_folder(config, tmp_path):
-    apply(config, SALES)
-    apply(config, {"pipeline": "empty", "states": []})
+def test_export_into_a_folder(ready, tmp_path):
+    apply(ready, SALES)
+    apply(ready, {"pipeline": "empty", "states": []})
     folder = tmp_path / "files"
     folder.mkdir()
-    assert sorted(Path(line).name for line in config.run("pipeline", "export", "--dir", folder).splitlines()) == ["empty.yaml", "sales.yaml"]
-    assert config.run("pipeline", "diff", "--any-program", *sorted(folder.iterdir())) == "empty: unchanged\nsales: unchanged\n"
+    assert sorted(Path(line).name for line in ready.run("pipeline", "export", "--dir", folder).splitlines()) == ["empty.yaml", "sales.yaml"]
+    assert ready.run("pipeline", "diff", "--any-program", *sorted(folder.iterdir())) == "empty: unchanged\nsales: unchanged\n"
