@@ -44,7 +44,11 @@ static int worker(tt_cli *cli)
     tt_err err = {0};
     tt_options *options;
     int64_t count = 0;
-    tt_rc rc = prepare(cli, &options, &err);
+    tt_rc rc = tt_cli_options_patiently(cli, &options, &err);
+    if (rc == TT_OK && !options)
+        return 0;
+    if (rc == TT_OK)
+        rc = prepare(cli, &options, &err);
     if (rc == TT_OK && tt_cli_has(cli, "--concurrency")) {
         rc = tt_parse_i64(tt_cli_flag(cli, "--concurrency"), &count, &err);
         if (rc == TT_OK && (count < 1 || count > MOST_WORKERS))
@@ -184,6 +188,7 @@ static const tt_flag execution_list_flags[] = {
     {"--kind", NULL, "NAME", .help = "only tasks of this kind"},
     {"--program", NULL, "NAME", .help = "only those of this program"},
     {"--limit", "-n", "N", "100", .help = "show at most so many; 0: all"},
+    {"--before", NULL, "ID", .help = "only those older than this one"},
     {NULL},
 };
 static const tt_flag cancel_flags[] = {{"--reason", NULL, "TEXT", .help = "kept with it"}, {NULL}};
@@ -313,7 +318,8 @@ static const tt_command commands[] = {
                 "SIGHUP applies what changed in the configuration file, SIGQUIT writes the state into the log.",
      .example = "tutti up --data ./data --listen 127.0.0.1:5005"},
     {NULL, "server", "Start the server alone.", .options = every_setting, .fn = server},
-    {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = every_setting, .fn = worker,
+    {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = tt_worker_flags, .fn = worker,
+     .details = "Where the configuration file cannot be read, it says so and waits until it can. Stops at SIGTERM: what runs may end within the grace; at once at a second one.",
      .example = "tutti worker --queue default"},
     {NULL, "doctor", "Check this machine, the data directory and the server.", .fn = tt_cmd_doctor, .needs_server = true,
      .details = "Exits with 1 when a check fails."},

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "server/alive.h"
 #include "server/config_area.h"
 #include "server/execution_routes.h"
 #include "server/dump.h"
@@ -112,23 +113,11 @@ static tt_rc open_ledger(tt_house *h, tt_err *err)
     return shared.shared_url.len ? tt_ledger_open(&shared, &h->work, err) : TT_OK;
 }
 
-/* The older service's settings name host, port and password; one of them is enough. */
-static void redis_url(const tt_options *o, tt_buf *out)
-{
-    tt_str url = tt_option_str(o, "redis"), host = tt_option_str(o, "redis.host");
-    bool is_v6 = tt_str_find(host, ':') >= 0 && tt_str_find(host, '[') < 0;
-    if (url.len)
-        tt_buf_str(out, url);
-    else if (host.len || tt_option_str(o, "redis.password").len)
-        tt_buf_printf(out, "redis://%s%.*s%s:%lld", is_v6 ? "[" : "", TT_STR_ARG(host.len ? host : TT_STR("localhost")), is_v6 ? "]" : "",
-                      (long long)tt_option_int(o, "redis.port"));
-}
-
 static tt_rc open_items(tt_house *h, tt_err *err)
 {
     const tt_options *o = h->options;
     TT_BUF_AUTO tt_buf redis = {0};
-    redis_url(o, &redis);
+    tt_alive_redis_url(o, &redis);
     TT_TRY(tt_buf_check(&redis, err));
     TT_TRY(tt_declared_new(o, &h->declared, err));
     tt_items_options options = {
@@ -177,7 +166,7 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
 static tt_rc open_rq(tt_house *h, tt_err *err)
 {
     TT_BUF_AUTO tt_buf redis = {0};
-    redis_url(h->options, &redis);
+    tt_alive_redis_url(h->options, &redis);
     TT_TRY(tt_buf_check(&redis, err));
     return h->handover.count ? tt_rq_area_open(h->options, tt_buf_view(&redis), h->work, h->tasks, &h->rq, err) : TT_OK;
 }
@@ -196,7 +185,7 @@ static tt_rc open_programs(tt_house *h, tt_err *err)
     TT_TRY(tt_program_env_new(h->options, &env, err));
     h->catalog = tt_catalog_new(env);
     h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->work, .watches = h->watches, .timers = h->timers, .pool = h->calls,
-                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
+                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER, .alive = {h->options, h->declared, h->ledger, h->tasks}};
     return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
 }
 
