@@ -93,7 +93,7 @@ void tt_job_break(tt_job *j, bool output_too, const char *reason)
         return;
     j->life = TT_JOB_BROKEN;
     snprintf(j->broken, sizeof j->broken, "%s", reason);
-    tt_results_resume(j);
+    tt_plan_resume(j);
 }
 
 static tt_worker_row *add_worker(tt_job *j, tt_str name)
