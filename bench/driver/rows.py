@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from . import servers, work
+from . import query, servers, work
 from .tools import BenchError, MemorySampler, run_json, tree_cpu_s
 
 KIB_PER_MIB = 1024
@@ -463,4 +463,5 @@ ROWS = {
     "items": [throughput, with_mirror, against_planchet, many_connections, five_hundred_connections, real_client, memory, resume, large_job, many_jobs],
     "start": [program_start],
     "work": work.ROWS,
+    "query": query.ROWS,
 }
