@@ -139,6 +139,7 @@ static void job_committed(tt_participant *p)
     j->committed_batch = j->flushed_batch;
     tt_notes_clear(&j->storing_notes);
     tt_group_end(j);
+    j->output_whole = tt_job_is_whole(j);
     if (j->blocks.observer)
         j->blocks.observer(j->blocks.observer_arg);
     tt_delivery_wake(j);

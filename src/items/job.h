@@ -112,6 +112,7 @@ struct tt_job {
     int64_t tick_due_ms;   /* 0: not armed */
     TT_VEC(tt_change *) after_plan; /* results and marks that wait for the plan to know their ids */
     bool output_known;     /* the ledger knows where the output is: results may be written to it */
+    bool output_whole;     /* the ledger knows it as complete: what stands behind its end would be somebody else's, so a redo is committed before its results */
     bool output_making;    /* output_change is with the ledger */
     tt_change output_change; /* makes an output where a clean has deleted it */
     TT_VEC(tt_results *) after_output; /* results that wait for that */
@@ -164,6 +165,8 @@ void tt_job_notify(tt_job *j);
 /* With the lock held: the first reason wins. Claims that wait end with it. */
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
+
+bool tt_job_is_whole(const tt_job *j); /* and no result can come but for a redo; the same */
 
 const char *tt_job_status(const tt_job *j); /* lock held: "IN_PROGRESS", ... */
 

@@ -210,9 +210,9 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
         rc = check_scatter(j, &r->pairs, err);
     if (rc == TT_OK)
         rc = find_answerer(j, r, err);
-    r->needs_output = rc == TT_OK && (!j->output_known || j->removing || j->delivery.dropping) && any_is_new(j, r);
+    r->needs_output = rc == TT_OK && (!j->output_known || j->output_whole || j->removing || j->delivery.dropping) && any_is_new(j, r);
     if (r->needs_output)
-        rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted: try again", j->def.name);
+        rc = tt_fail(err, TT_UNAVAILABLE, "the output of job `%s` is being deleted or opened again: try again", j->def.name);
     bool may_write = rc == TT_OK && !j->redo.stale; /* else there may be no file; the flush mends it, and says whether it could */
     for (size_t i = 0; i < r->pairs.len && may_write; i++)
         receive_one(j, r, &r->pairs.ptr[i], &hint);
@@ -227,10 +227,10 @@ static tt_rc results_apply(tt_change *c, tt_txn *txn, tt_err *err)
     return rc;
 }
 
-/* ---- an output where there is none any more ----
+/* ---- an output where there is none any more, or that was complete ----
  *
- * What lies behind the recorded end of an output is cut off after a crash. So the ledger has to know of a new file before anything is written
- * to it, and results wait for that commit. */
+ * What lies behind the recorded end of an output is cut off after a crash, but not when the job was complete: then it is a stranger's. So the
+ * ledger has to know of a new file, or of items that are to be worked on once more, before anything is written, and results wait for that commit. */
 
 static tt_job *job_of_output(tt_change *c) { return (tt_job *)((char *)c - offsetof(tt_job, output_change)); }
 
