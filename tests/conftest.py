@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
 from redis_process import Redis
+from config_database import Config
 import mail_server as mail
 import sql_servers
 from tutti_process import ROOT, Tutti, binary
@@ -158,3 +159,9 @@ def postgres() -> Iterator[sql_servers.Server]:
 def mariadb() -> Iterator[sql_servers.Server]:
     """A MariaDB, likewise."""
     yield from _database(sql_servers.MariaDb, "mariadb-install-db")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Config]:
+    """The configuration database, in each engine."""
+    yield Config(tmp_path, request.getfixturevalue("postgres") if request.param == "postgresql" else None)

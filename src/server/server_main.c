@@ -204,7 +204,7 @@ static void open_configs(tt_house *h)
     const tt_options *o = h->options;
     tt_configs_options options = {.url = tt_option_str(o, "config.url"), .password = tt_option_str(o, "config.password"), .data_dir = tt_option_str(o, "data"),
                                   .migrations_dir = tt_option_str(o, "config.migrations"), .read_only = tt_option_bool(o, "config.read_only"), .vault = h->vault};
-    h->config_area = (tt_config_area){.configs = tt_configs_new(&options), .pool = h->calls};
+    h->config_area = (tt_config_area){.configs = tt_configs_new(&options), .pool = h->calls, .catalog = h->catalog};
 }
 
 static const tt_route own_routes[3];
@@ -226,6 +226,7 @@ static void add_areas(tt_house *h)
     tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, tt_db_routes, &h->config_area);
+    tt_server_add_routes(h->server, tt_config_routes, &h->config_area);
     tt_server_add_routes(h->server, own_routes, h);
     if (h->rq) {
         tt_server_add_health(h->server, tt_rq_health, h->rq);
