@@ -234,6 +234,7 @@ static void end_participants(tt_ledger *l)
         next = p->next;
         p->enlisted = false;
         p->next = NULL;
+        p->unsure = l->txn.unsettled;
         void (*end)(tt_participant *) = p->rc == TT_OK ? p->committed : p->rolled_back;
         if (end)
             end(p);
@@ -250,6 +251,17 @@ static void finish_changes(tt_ledger *l)
     }
 }
 
+/* Before any file is written to: that is allowed only when the group before is known to have failed. */
+static void settle_last_group(tt_ledger *l)
+{
+    tt_err err;
+    if (!l->txn.participants || l->txn.open || l->txn.lost != TT_OK)
+        return;
+    tt_rc rc = tt_txn_settle(&l->txn, &err);
+    if (rc != TT_OK)
+        tt_txn_lose(&l->txn, rc, &err);
+}
+
 /* The steps of ledger.h, in their order. An empty group commits the rows of lazy changes that are due. */
 static void run_group(tt_ledger *l, tt_change *group)
 {
@@ -263,6 +275,7 @@ static void run_group(tt_ledger *l, tt_change *group)
         apply_change(l, c);
         change_count++;
     }
+    settle_last_group(l);
     flush_participants(l);
     store_participants(l);
     commit_group(l);

@@ -45,6 +45,7 @@ typedef struct tt_participant {
     void (*rolled_back)(struct tt_participant *p);
     bool enlisted; /* the ledger's */
     tt_rc rc;      /* the ledger's */
+    bool unsure;   /* the ledger's, for rolled_back: a restart might find the group committed after all, so what it wrote must still be there then */
     struct tt_participant *next; /* the ledger's */
 } tt_participant;
 
