@@ -254,6 +254,16 @@ static const char *const lake_settings[] = {"--lake", "--env", "--branch", NULL}
 static const tt_operand lake_publish_operands[] = {{"CONTRACT", "PARENT/CHILD/STATE/DATASET, perhaps with ENV/BRANCH in front; a state raw takes files as they are"},
                                                    {"FILE...", "CSV, JSON lines or Parquet, by their endings", "file"}, {NULL}};
 static const tt_operand lake_contract_operand[] = {{"CONTRACT", "PARENT/CHILD/STATE/DATASET, perhaps with ENV/BRANCH in front"}, {NULL}};
+static const tt_operand lake_diff_operands[] = {{"CONTRACT", "the older side"}, {"[NEWER]", "the newer side; default: the newest run of the same dataset"}, {NULL}};
+static const tt_flag lake_diff_flags[] = {
+    {"--key", "-k", "A,B", NULL, true, "columns that tell the rows of a side apart; without, whole rows are compared"},
+    {"--from", NULL, "ID", .help = "run of the older side; default: the newest, of one dataset the newest but one"},
+    {"--to", NULL, "ID", .help = "run of the newer side; default: the newest"},
+    {"--output", "-o", "FILE", .help = "into this file: .parquet, .csv or .jsonl"},
+    {NULL},
+};
+static const tt_operand lake_values_operands[] = {{"CONTRACT", "PARENT/CHILD/STATE/DATASET, perhaps with ENV/BRANCH in front"}, {"PARTITION", "its name: __metadata_run_id"}, {NULL}};
+static const tt_flag lake_values_flags[] = {{"--max", .help = "only the largest"}, {NULL}};
 static const tt_operand lake_path_operand[] = {{"[PATH]", "a contract, or the beginning of a path: dev, dev/local/acme"}, {NULL}};
 static const tt_flag lake_publish_flags[] = {
     {"--run", NULL, "ID", .help = "the id of the run, a number; default: TUTTI_RUN_ID, else a new one. A run that is there already is replaced"},
@@ -266,6 +276,7 @@ static const tt_flag lake_publish_flags[] = {
     {NULL},
 };
 static const tt_flag lake_fetch_flags[] = {
+    {"--where", "-w", "FILTER", NULL, true, "only rows for which this is true: \"amount >= 10 and region in ('EU', 'US')\""},
     {"--run", NULL, "ID|latest", .help = "only this run"},
     {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
     {"--no-metadata", .help = "without the five columns that publishing adds"},
@@ -444,6 +455,11 @@ static const tt_command commands[] = {
     {"lake", "fetch", "Print the rows of a dataset, or write them into a file.", .flags = lake_fetch_flags, .operands = lake_contract_operand, .options = lake_settings,
      .fn = tt_cmd_lake_fetch,
      .example = "tutti lake fetch acme/widget/ingest/orders --run latest --columns id,amount --csv"},
+    {"lake", "diff", "Show what changed between two datasets, or two runs of one.", .flags = lake_diff_flags, .operands = lake_diff_operands, .options = lake_settings,
+     .fn = tt_cmd_lake_diff,
+     .details = "Each row that differs has a __change in front: added, removed, or before and after of one that changed.",
+     .example = "tutti lake diff acme/widget/ingest/orders --key id --from 41 --to 42"},
+    {"lake", "values", "List the values of a partition, in order.", .flags = lake_values_flags, .operands = lake_values_operands, .options = lake_settings, .fn = tt_cmd_lake_values},
     {"lake", "ls", "List the datasets and raw files of the lake.", .operands = lake_path_operand, .options = lake_settings, .fn = tt_cmd_lake_ls},
     {"lake", "show", "Show a contract: its parts, and a dataset's columns and runs.", .operands = lake_contract_operand, .options = lake_settings, .fn = tt_cmd_lake_show},
     {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},

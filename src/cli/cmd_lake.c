@@ -233,19 +233,39 @@ static tt_rc write_rows(tt_cli_lake *l, tt_frame *frame, const char *path, tt_er
     return tt_frame_out_finish(out, err);
 }
 
+/* --where may be given several times: all of them hold. */
+static tt_rc where_of(tt_cli_lake *l, tt_buf *out, tt_err *err)
+{
+    tt_str value;
+    size_t count = 0, given = 0;
+    for (size_t at = 0; tt_cli_flag_next(l->cli, "--where", &at, &value);)
+        given++;
+    for (size_t at = 0; tt_cli_flag_next(l->cli, "--where", &at, &value);)
+        tt_buf_printf(out, "%s%s%.*s%s", count++ ? " and " : "", given > 1 ? "(" : "", TT_STR_ARG(value), given > 1 ? ")" : "");
+    return tt_buf_check(out, err);
+}
+
 static tt_rc fetch_rows(tt_cli_lake *l, const tt_contract *c, tt_err *err)
 {
-    TT_FRAME_AUTO tt_frame *frame = NULL;
+    TT_FETCH_AUTO tt_fetch *f = NULL;
+    TT_BUF_AUTO tt_buf where = {0};
     tt_fetch_spec spec = {.contract = c, .no_metadata = tt_cli_has(l->cli, "--no-metadata")};
     tt_str run = tt_cli_flag(l->cli, "--run"), output = tt_cli_flag(l->cli, "--output"), *columns;
     TT_TRY(flag_list(l, "--columns", &columns, &spec.column_count, err));
+    TT_TRY(where_of(l, &where, err));
     spec.columns = columns;
+    spec.where = tt_buf_view(&where);
     spec.only_latest = tt_str_is(run, "latest");
     spec.has_run = run.ptr && !spec.only_latest;
     if (spec.has_run)
         TT_TRY(tt_parse_i64(run, &spec.run_id, err));
-    TT_TRY(tt_lake_fetch(l->store, &spec, l->arena, &frame, err));
-    return output.ptr ? write_rows(l, frame, output.ptr, err) : print_rows(l, frame, err);
+    TT_TRY(tt_fetch_open(l->store, &spec, &f, err));
+    TT_TRY(output.ptr ? write_rows(l, tt_fetch_frame(f), output.ptr, err) : print_rows(l, tt_fetch_frame(f), err));
+    tt_fetch_work work = tt_fetch_work_of(f);
+    if (spec.where.len)
+        tt_say(l->cli, "%llu of %llu files and %llu of their %llu row groups were read", (unsigned long long)work.files_read, (unsigned long long)work.files,
+               (unsigned long long)work.groups_read, (unsigned long long)work.groups);
+    return TT_OK;
 }
 
 /* A file of the raw state, byte for byte. */

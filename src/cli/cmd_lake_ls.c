@@ -297,3 +297,59 @@ static tt_rc show_verb(tt_cli_lake *l, tt_err *err)
 }
 static tt_rc show(tt_cli *cli, tt_err *err) { return tt_cli_with_lake(cli, show_verb, err); }
 TT_CLI_COMMAND(tt_cmd_lake_show, show)
+
+/* ---- values ---- */
+
+static int by_value(const void *a, const void *b, void *field) { return tt_datum_cmp(field, a, b); }
+
+/* What the directories of a dataset say of a partition, each once, in order. */
+static tt_rc values_of(tt_cli_lake *l, tt_frame *frame, tt_str name, bool only_max, tt_err *err)
+{
+    const tt_pq_field *field;
+    TT_VEC(tt_datum) all = {0};
+    TT_BUF_AUTO tt_buf out = {0};
+    tt_rc rc = tt_frame_settle(frame, &name, 1, err);
+    (void)tt_frame_fields(frame, &field);
+    for (size_t i = 0; i < tt_frame_part_count(frame) && rc == TT_OK; i++) {
+        tt_datum value;
+        if (!tt_frame_part_constant(frame, i, name))
+            rc = tt_fail(err, TT_INVALID, "column `%.*s` is no partition: its values are in the files", TT_STR_ARG(name));
+        else if (!tt_frame_part_value(frame, i, 0, l->arena, &value) || !tt_vec_push(&all, value))
+            rc = tt_fail(err, TT_NOMEM, "out of memory");
+    }
+    if (all.len)
+        qsort_r(all.ptr, all.len, sizeof *all.ptr, by_value, (void *)(uintptr_t)field);
+    for (size_t i = 0; i < all.len && rc == TT_OK; i++) {
+        bool is_last = i + 1 == all.len || tt_datum_cmp(field, &all.ptr[i], &all.ptr[i + 1]) != 0;
+        if (!is_last || (only_max && i + 1 < all.len))
+            continue;
+        tt_datum_json(field, &all.ptr[i], &out);
+        tt_buf_char(&out, '\n');
+    }
+    tt_vec_deinit(&all);
+    if (rc == TT_OK)
+        rc = tt_buf_check(&out, err);
+    return rc == TT_OK ? tt_out(l->cli, tt_buf_view(&out), err) : rc;
+}
+
+static tt_rc values_verb(tt_cli_lake *l, tt_err *err)
+{
+    TT_FRAME_AUTO tt_frame *frame = NULL;
+    TT_BUF_AUTO tt_buf path = {0};
+    tt_lake_files files = {0};
+    tt_contract c;
+    TT_TRY(tt_cli_contract(l, &c, err));
+    if (c.form != TT_CONTRACT_DATASET)
+        return tt_fail(err, TT_INVALID, "partitions are those of a dataset: the contract names a %s", tt_contract_form_name(c.form));
+    tt_contract_put_path(&c, &path);
+    TT_TRY(tt_frame_new(&frame, err));
+    tt_rc rc = tt_lake_list_files(l->store, tt_buf_view(&path), l->arena, &files, err);
+    for (size_t i = 0; i < files.len && rc == TT_OK; i++)
+        rc = tt_lake_add_file(l->store, &files.ptr[i], frame, l->arena, err);
+    size_t count = files.len;
+    tt_vec_deinit(&files);
+    TT_TRY(rc);
+    return count ? values_of(l, frame, tt_cli_operand(l->cli, 1), tt_cli_has(l->cli, "--max"), err) : TT_OK;
+}
+static tt_rc values(tt_cli *cli, tt_err *err) { return tt_cli_with_lake(cli, values_verb, err); }
+TT_CLI_COMMAND(tt_cmd_lake_values, values)

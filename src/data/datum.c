@@ -88,6 +88,12 @@ bool tt_datum_of_batch(const tt_pq_column *from, const tt_pq_batch *b, uint32_t 
     return tt_frame_same_type(&field, to) || widen(&field, to, arena, ret);
 }
 
+bool tt_frame_constant_as(const tt_frame_constant *c, const tt_pq_field *to, tt_arena *arena, tt_datum *ret)
+{
+    *ret = c->value;
+    return tt_frame_same_type(&c->field, to) || widen(&c->field, to, arena, ret);
+}
+
 /* ---- into a writer ---- */
 
 static void put_one(tt_pq_writer *w, uint32_t column, const tt_datum *d)
@@ -253,11 +259,62 @@ static bool parse_number(const tt_pq_field *field, tt_str text, tt_datum *ret)
     }
 }
 
+/* Exactly, or not at all: at most 38 digits, and as many behind the point as the field has. */
+static bool parse_decimal(const tt_pq_field *field, tt_str text, tt_arena *arena, tt_datum *ret)
+{
+    enum { MOST_DIGITS = 38, BYTES = 16 };
+    __int128 value = 0;
+    int digits = 0, behind = -1;
+    bool is_negative = text.len && text.ptr[0] == '-';
+    for (size_t i = is_negative; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '.' && behind < 0) {
+            behind = 0;
+            continue;
+        }
+        if (c < '0' || c > '9' || ++digits > MOST_DIGITS)
+            return false;
+        value = value * 10 + (c - '0');
+        behind += behind >= 0;
+    }
+    for (behind = behind < 0 ? 0 : behind; behind < field->scale && ++digits <= MOST_DIGITS; behind++)
+        value *= 10;
+    if (digits == 0 || behind != field->scale)
+        return false;
+    value = is_negative ? -value : value;
+    if (field->kind == TT_PQ_INT32 || field->kind == TT_PQ_INT64) {
+        ret->i = (int64_t)value;
+        return value == (int64_t)value;
+    }
+    uint32_t width = field->kind == TT_PQ_FIXED ? field->width : BYTES;
+    char *bytes = tt_arena_alloc(arena, (size_t)width + 1);
+    for (uint32_t i = 0; bytes && i < width; i++) {
+        bytes[width - 1 - i] = (char)(i < BYTES ? (unsigned char)(value >> (8 * i)) : value < 0 ? 0xFF : 0);
+    }
+    *ret = (tt_datum){.kind = TT_DATUM_BYTES, .bytes = {bytes, width}};
+    return bytes && (width >= BYTES || (value >> (8 * width - 1)) == (value < 0 ? -1 : 0));
+}
+
+/* 10:30:00.5, as the clock part of a moment. */
+static bool parse_time(const tt_pq_field *field, tt_str text, tt_datum *ret)
+{
+    TT_BUF_AUTO tt_buf moment = {0};
+    tt_pq_field as = *field;
+    as.meaning = TT_PQ_TIMESTAMP;
+    tt_buf_cstr_put(&moment, "1970-01-01T");
+    tt_buf_str(&moment, text);
+    return !moment.failed && parse_moment(&as, tt_buf_view(&moment), ret) && ret->i >= 0 && ret->i < DAY_SECONDS * per_second[field->unit];
+}
+
 bool tt_datum_parse(const tt_pq_field *field, tt_str text, tt_arena *arena, tt_datum *ret)
 {
     *ret = (tt_datum){.kind = TT_DATUM_INT};
-    if (field->is_list || field->meaning == TT_PQ_DECIMAL || field->meaning == TT_PQ_TIME || field->kind == TT_PQ_FIXED)
+    if (field->is_list || (field->kind == TT_PQ_FIXED && field->meaning != TT_PQ_DECIMAL))
         return false;
+    if (field->meaning == TT_PQ_DECIMAL)
+        return parse_decimal(field, text, arena, ret);
+    if (field->meaning == TT_PQ_TIME)
+        return parse_time(field, text, ret);
     if (field->meaning == TT_PQ_DATE || field->meaning == TT_PQ_TIMESTAMP)
         return parse_moment(field, text, ret);
     if (field->kind == TT_PQ_BYTES) {

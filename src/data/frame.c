@@ -31,7 +31,8 @@ typedef struct {
 typedef struct {
     int32_t scanned;             /* index among the scan's columns; -1: none */
     const tt_pq_column *from;
-    const tt_datum *constant;    /* NULL: none */
+    bool is_constant;
+    tt_datum constant;
 } origin;
 
 struct tt_frame {
@@ -43,6 +44,9 @@ struct tt_frame {
     uint32_t field_count;
     tt_frame_prune_fn *prune;
     void *prune_arg;
+    tt_frame_keep_fn *keep;
+    void *keep_arg;
+    uint32_t hidden;             /* columns that only keep sees */
     /* the part in hand */
     size_t at;                   /* parts.len: the end */
     tt_pq_file *file;
@@ -309,6 +313,29 @@ static const tt_datum *find_constant(const part *p, tt_str name)
     return NULL;
 }
 
+const tt_frame_constant *tt_frame_part_constant(const tt_frame *f, size_t i, tt_str name)
+{
+    const part *p = &f->parts.ptr[i];
+    for (size_t k = 0; k < p->constant_count; k++)
+        if (tt_str_eq(p->constants[k].field.name, name))
+            return &p->constants[k];
+    return NULL;
+}
+
+bool tt_frame_part_value(const tt_frame *f, size_t i, uint32_t at, tt_arena *arena, tt_datum *ret)
+{
+    const tt_frame_constant *c = tt_frame_part_constant(f, i, f->fields[at].name);
+    *ret = (tt_datum){.kind = TT_DATUM_NULL};
+    return !c || tt_frame_constant_as(c, &f->fields[at], arena, ret);
+}
+
+void tt_frame_keep(tt_frame *f, tt_frame_keep_fn *fn, void *arg, uint32_t hidden)
+{
+    f->keep = fn;
+    f->keep_arg = arg;
+    f->hidden = hidden;
+}
+
 static tt_rc merge_part(tt_frame *f, const part *p, tt_err *err)
 {
     TT_PQ_AUTO tt_pq_file *file = NULL;
@@ -359,6 +386,12 @@ tt_rc tt_frame_settle(tt_frame *f, const tt_str *names, size_t count, tt_err *er
 uint32_t tt_frame_fields(const tt_frame *f, const tt_pq_field **ret)
 {
     *ret = f->fields;
+    return f->field_count - f->hidden;
+}
+
+uint32_t tt_frame_all_fields(const tt_frame *f, const tt_pq_field **ret)
+{
+    *ret = f->fields;
     return f->field_count;
 }
 
@@ -384,9 +417,13 @@ static tt_rc open_part(tt_frame *f, tt_err *err)
         return no_memory(err);
     }
     for (uint32_t i = 0; i < f->field_count; i++) {
-        const tt_datum *constant = find_constant(p, f->fields[i].name);
+        const tt_frame_constant *constant = tt_frame_part_constant(f, f->at, f->fields[i].name);
         int32_t at = constant ? -1 : tt_pq_column_find(f->file, f->fields[i].name);
-        f->origins[i] = (origin){.scanned = at < 0 ? -1 : (int32_t)count, .from = at < 0 ? NULL : tt_pq_column_at(f->file, (uint32_t)at), .constant = constant};
+        f->origins[i] = (origin){.scanned = at < 0 ? -1 : (int32_t)count, .from = at < 0 ? NULL : tt_pq_column_at(f->file, (uint32_t)at), .is_constant = constant != NULL};
+        if (constant && !tt_frame_constant_as(constant, &f->fields[i], &f->arena, &f->origins[i].constant)) {
+            free(scanned);
+            return no_memory(err);
+        }
         if (at >= 0)
             scanned[count++] = (uint32_t)at;
     }
@@ -406,7 +443,7 @@ static tt_rc fill_column(tt_frame *f, uint32_t i, const tt_pq_batch *batches, ui
     tt_datum *cells = tt_rows_cell(&f->rows, i, 0);
     if (o->scanned < 0) {
         for (uint32_t r = 0; r < rows; r++)
-            cells[r] = o->constant ? *o->constant : null;
+            cells[r] = o->is_constant ? o->constant : null;
         return TT_OK;
     }
     for (uint32_t r = 0; r < rows; r++)
@@ -415,22 +452,43 @@ static tt_rc fill_column(tt_frame *f, uint32_t i, const tt_pq_batch *batches, ui
     return TT_OK;
 }
 
+/* Only the rows that are wanted stay. */
+static void keep_rows(tt_frame *f)
+{
+    uint32_t kept = 0;
+    f->rows.field_count = f->field_count;
+    for (uint32_t r = 0; r < f->rows.count; r++) {
+        if (!f->keep(f->keep_arg, &f->rows, r))
+            continue;
+        for (uint32_t i = 0; kept < r && i < f->field_count; i++)
+            *tt_rows_cell(&f->rows, i, kept) = *tt_rows_cell(&f->rows, i, r);
+        kept++;
+    }
+    f->rows.count = kept;
+}
+
 tt_rc tt_frame_next(tt_frame *f, tt_rows **ret, tt_err *err)
 {
     const tt_pq_batch *batches;
-    tt_arena_deinit(&f->batch_arena);
     *ret = &f->rows;
     f->rows.count = 0;
-    for (; f->at < f->parts.len; f->at++, close_part(f)) {
+    while (f->rows.count == 0 && f->at < f->parts.len) {
+        tt_arena_deinit(&f->batch_arena);
         if (!f->scan)
             TT_TRY(open_part(f, err));
         TT_TRY(tt_pq_scan_next(f->scan, TT_FRAME_ROWS, &batches, &f->rows.count, err));
-        if (f->rows.count)
-            break;
+        if (f->rows.count == 0) {
+            close_part(f);
+            f->at++;
+            continue;
+        }
+        for (uint32_t i = 0; i < f->field_count; i++)
+            TT_TRY(fill_column(f, i, batches, f->rows.count, err));
+        if (f->keep)
+            keep_rows(f);
     }
     f->rows.part = (uint32_t)f->at;
-    for (uint32_t i = 0; i < f->field_count && f->rows.count; i++)
-        TT_TRY(fill_column(f, i, batches, f->rows.count, err));
+    f->rows.field_count = f->field_count - f->hidden;
     return TT_OK;
 }
 

@@ -64,15 +64,25 @@ tt_rc tt_frame_add_file(tt_frame *f, tt_str path, const tt_frame_intake *intake,
 tt_rc tt_frame_add_part(tt_frame *f, const char *path, const tt_frame_constant *constants, size_t count, tt_err *err) TT_MUST_CHECK;
 size_t tt_frame_part_count(const tt_frame *f);
 const char *tt_frame_part_path(const tt_frame *f, size_t part);
+/* What the part's constants say of a column, as it was given; NULL: nothing. */
+const tt_frame_constant *tt_frame_part_constant(const tt_frame *f, size_t part, tt_str name);
 /* Which row groups of a part need not be read; left_out has a flag for each, and starts false. Before the first batch. */
 typedef tt_rc tt_frame_prune_fn(void *arg, uint32_t part, const tt_pq_file *file, bool *left_out, tt_err *err);
 void tt_frame_prune(tt_frame *f, tt_frame_prune_fn *fn, void *arg);
+
+/* The same as a value of a chosen column, bytes in arena or the frame. False: out of memory. */
+bool tt_frame_part_value(const tt_frame *f, size_t part, uint32_t column, tt_arena *arena, tt_datum *ret);
+/* Only rows for which fn is true are given out. The last `hidden` of the chosen columns are there for fn alone. Before the first batch. */
+typedef bool tt_frame_keep_fn(void *arg, const tt_rows *rows, uint32_t r);
+void tt_frame_keep(tt_frame *f, tt_frame_keep_fn *fn, void *arg, uint32_t hidden);
 
 /* All parts are there: the columns. names: only these, in this order; count 0: all. TT_NOT_FOUND names one that no part has. */
 tt_rc tt_frame_settle(tt_frame *f, const tt_str *names, size_t count, tt_err *err) TT_MUST_CHECK;
 /* Chooses again, before the first batch. */
 tt_rc tt_frame_choose(tt_frame *f, const tt_str *names, size_t count, tt_err *err) TT_MUST_CHECK;
 uint32_t tt_frame_fields(const tt_frame *f, const tt_pq_field **ret);
+/* With those that only the filter sees. */
+uint32_t tt_frame_all_fields(const tt_frame *f, const tt_pq_field **ret);
 int32_t tt_frame_find(const tt_frame *f, tt_str name); /* -1: none */
 /* The next rows, all of one part. The frame owns them until the next call. */
 tt_rc tt_frame_next(tt_frame *f, tt_rows **ret, tt_err *err) TT_MUST_CHECK;

@@ -72,7 +72,7 @@ static bool decode(tt_str text, tt_arena *arena, tt_str *ret)
         return false;
     for (size_t i = 0; i < text.len; i++) {
         int high = text.ptr[i] == '%' && i + 2 < text.len ? hex_of(text.ptr[i + 1]) : -1, low = high >= 0 ? hex_of(text.ptr[i + 2]) : -1;
-        to[len++] = low >= 0 ? (char)(high << 4 | low) : text.ptr[i];
+        to[len++] = low >= 0 ? (char)(unsigned char)((unsigned)high << 4 | (unsigned)low) : text.ptr[i];
         i += low >= 0 ? 2 : 0;
     }
     *ret = (tt_str){to, len};

@@ -5,49 +5,16 @@ import datetime
 import decimal
 import json
 import os
-import subprocess
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 import pytest
 
-from tutti_process import BAD_WORDS, binary
+from lake_place import METADATA, ORDERS, RUN_ID, Lake
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 duckdb = pytest.importorskip("duckdb")
-
-LIMIT_S = 60
-ORDERS = "acme/widget/ingest/orders"
-RUN_ID = "__metadata_run_id"
-METADATA = [RUN_ID, "__metadata_run_timestamp", "__metadata_app_version", "__metadata_transform_timestamp", "__metadata_output_contract"]
-
-
-class Lake:
-    def __init__(self, place: Path) -> None:
-        self.place, self.root = place, place / "lake"
-
-    def run(self, *args: Any, code: int = 0, **env: str) -> subprocess.CompletedProcess:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("ICHAIN_", "BRANCH_NAME"))}
-        done = subprocess.run([str(binary()), "lake", *map(str, args)], capture_output=True, timeout=LIMIT_S, text=True, stdin=subprocess.DEVNULL, cwd=self.place,
-                              env={**kept, "HOME": str(self.place), "TUTTI_LAKE": str(self.root), "TUTTI_BRANCH_NAME": "local", **env})
-        assert done.returncode == code and not any(word in done.stderr for word in BAD_WORDS), done.stderr
-        return done
-
-    def file(self, name: str, text: str) -> Path:
-        path = self.place / name
-        path.write_text(text)
-        return path
-
-    def rows(self, contract: str, *args: Any) -> List[Dict[str, Any]]:
-        return [json.loads(line) for line in self.run("fetch", contract, *args).stdout.splitlines()]
-
-    def dataset(self, contract: str) -> Path:
-        return self.root / "dev" / "local" / contract
-
-    def show(self, contract: str) -> Dict[str, Any]:
-        return json.loads(self.run("show", contract).stdout)
-
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
@@ -264,8 +231,7 @@ def test_what_cannot_be_published(lake: Lake) -> None:
         (("acme/widget/raw", lake.place), "is no file"),
         (("acme/widget/raw/x", data, data), "one name for 2 files"),
     ]:
-        done = subprocess.run([str(binary()), "lake", "publish", *map(str, args)], capture_output=True, text=True, timeout=LIMIT_S,
-                              env={**os.environ, "TUTTI_LAKE": str(lake.root), "TUTTI_BRANCH_NAME": "local"})
+        done = lake.start("publish", *args)
         assert done.returncode != 0 and says in done.stderr, (args, done.stderr)
     assert not lake.root.exists() or [p.name for p in lake.root.iterdir()] == [".staging"]
 
