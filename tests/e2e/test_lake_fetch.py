@@ -67,14 +67,14 @@ def random_condition(rng: random.Random, depth: int) -> str:
     ])()
 
 
-def test_filters_give_what_duckdb_gives(lake: Lake, request: pytest.FixtureRequest) -> None:
+def test_filters_give_what_duckdb_gives(lake: Lake, is_long: bool) -> None:
     rng = random.Random(11)
     for run in (1, 2, 3):
         pq.write_table(random_rows(rng, 400), lake.place / "in.parquet")
         lake.run("publish", ORDERS, lake.place / "in.parquet", "--run", run, "--partition", "region,year")
     duckdb.sql("CREATE OR REPLACE TABLE orders AS SELECT * FROM read_parquet('%s/**/*.parquet', hive_partitioning=true)" % lake.dataset(ORDERS))
     selected = set()
-    for _ in range(300 if request.config.getoption("--long", default=False) else 25):
+    for _ in range(300 if is_long else 25):
         condition = random_condition(rng, 3)
         expected = sorted(duckdb.sql("SELECT id, %s FROM orders WHERE %s" % (RUN_ID, condition)).fetchall())
         got = sorted((r["id"], r[RUN_ID]) for r in lake.rows(ORDERS, "--where", condition, "--columns", "id," + RUN_ID))
@@ -173,7 +173,10 @@ def test_a_difference_by_key(lake: Lake) -> None:
         lake.run("publish", ORDERS, lake.file("in.jsonl", "".join(json.dumps(r) + "\n" for r in rows)), "--run", run, "--partition", "region")
     done = lake.run("diff", ORDERS, "--key", "g,k")
     got = [json.loads(line) for line in done.stdout.splitlines()]
-    key = lambda pair: json.dumps(pair, sort_keys=True)
+
+    def key(pair: Any) -> str:
+        return json.dumps(pair, sort_keys=True)
+
     assert sorted(((r.pop("__change"), r) for r in got), key=key) == sorted(expected_diff(old, new, ["g", "k"]), key=key)
     assert "run 1 to run 2" in done.stderr
     lake.run("diff", ORDERS, "--key", "k", "--key", "g", "--from", 2, "--to", 1, "--output", lake.place / "d.parquet")
