@@ -45,7 +45,7 @@ def check(lake: Lake, before: Optional[List[Any]]) -> bool:
 def test_every_call(lake: Lake, call: str, what: str, replaces: bool, is_long: bool) -> None:
     lake.run("publish", ORDERS, write(lake, "old.csv", OLD), "--run", 1, "--partition", "region")
     new, ended = write(lake, "new.csv", NEW), False
-    step = 1 if is_long else 5
+    step = 1 if is_long else 9
     for nth in range(1, 200, step):
         before = None
         if replaces:
@@ -88,6 +88,6 @@ def test_kills_at_random_times(lake: Lake, is_long: bool) -> None:
 
 
 def test_a_full_disk_leaves_nothing(lake: Lake) -> None:
-    done = lake.start("publish", ORDERS, write(lake, "new.csv", NEW), "--run", 2, TUTTI_FAULT="pwrite:2+:ENOSPC")
+    done = lake.start("publish", ORDERS, write(lake, "new.csv", NEW), "--run", 2, TUTTI_FAULT="fsync:3+:ENOSPC")
     assert done.returncode == 1 and "No space left" in done.stderr
     assert not (lake.root / "dev").exists() and list((lake.root / ".staging").iterdir()) == []
