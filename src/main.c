@@ -264,6 +264,7 @@ static const tt_flag lake_diff_flags[] = {
 };
 static const tt_operand lake_values_operands[] = {{"CONTRACT", "PARENT/CHILD/STATE/DATASET, perhaps with ENV/BRANCH in front"}, {"PARTITION", "its name: __metadata_run_id"}, {NULL}};
 static const tt_flag lake_values_flags[] = {{"--max", .help = "only the largest"}, {NULL}};
+static const tt_flag lake_show_flags[] = {{"--parts", .help = "the contract alone, without a look into the lake"}, {NULL}};
 static const tt_operand lake_path_operand[] = {{"[PATH]", "a contract, or the beginning of a path: dev, dev/local/acme"}, {NULL}};
 static const tt_flag lake_publish_flags[] = {
     {"--run", NULL, "ID", .help = "the id of the run, a number; default: TUTTI_RUN_ID, else a new one. A run that is there already is replaced"},
@@ -461,7 +462,8 @@ static const tt_command commands[] = {
      .example = "tutti lake diff acme/widget/ingest/orders --key id --from 41 --to 42"},
     {"lake", "values", "List the values of a partition, in order.", .flags = lake_values_flags, .operands = lake_values_operands, .options = lake_settings, .fn = tt_cmd_lake_values},
     {"lake", "ls", "List the datasets and raw files of the lake.", .operands = lake_path_operand, .options = lake_settings, .fn = tt_cmd_lake_ls},
-    {"lake", "show", "Show a contract: its parts, and a dataset's columns and runs.", .operands = lake_contract_operand, .options = lake_settings, .fn = tt_cmd_lake_show},
+    {"lake", "show", "Show a contract: its parts, and a dataset's columns and runs.", .flags = lake_show_flags, .operands = lake_contract_operand,
+     .options = lake_settings, .fn = tt_cmd_lake_show},
     {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
     {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,
      .details = "Codec, encodings, sizes, null counts and bounds. With --json, a line for each chunk."},

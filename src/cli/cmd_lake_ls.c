@@ -289,7 +289,7 @@ static tt_rc show_verb(tt_cli_lake *l, tt_err *err)
     TT_TRY(tt_cli_contract(l, &c, err));
     tt_buf_char(&out, '{');
     put_contract(&c, &out);
-    if (c.form == TT_CONTRACT_DATASET)
+    if (c.form == TT_CONTRACT_DATASET && !tt_cli_has(l->cli, "--parts"))
         TT_TRY(show_dataset(l, &c, &out, err));
     tt_buf_char(&out, '}');
     TT_TRY(tt_buf_check(&out, err));

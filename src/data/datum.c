@@ -85,6 +85,7 @@ bool tt_datum_of_batch(const tt_pq_column *from, const tt_pq_batch *b, uint32_t 
             list[k] = slot_of(from, b, start + k);
         *ret = (tt_datum){.kind = TT_DATUM_LIST, .count = count, .list = list};
     }
+    field.bit_width = field.bit_width < 32 ? field.bit_width : 0;
     return tt_frame_same_type(&field, to) || widen(&field, to, arena, ret);
 }
 

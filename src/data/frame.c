@@ -246,7 +246,7 @@ bool tt_frame_same_type(const tt_pq_field *a, const tt_pq_field *b)
 /* The type that holds the values of both. */
 static tt_pq_field wider(tt_pq_field a, const tt_pq_field *b)
 {
-    tt_pq_field wide = {.name = a.name, .kind = TT_PQ_BYTES, .meaning = TT_PQ_STRING};
+    tt_pq_field wide = {.name = a.name, .kind = TT_PQ_BYTES, .meaning = TT_PQ_STRING, .is_nullable = true};
     if (a.is_list || b->is_list)
         return wide;
     if (is_whole(&a) && is_whole(b)) {
@@ -261,6 +261,7 @@ static tt_pq_field wider(tt_pq_field a, const tt_pq_field *b)
     } else if ((is_timestamp(&a) && b->meaning == TT_PQ_DATE) || (a.meaning == TT_PQ_DATE && is_timestamp(b))) {
         wide = is_timestamp(&a) ? a : *b;
         wide.name = a.name;
+        wide.is_nullable = true;
     }
     return wide;
 }
@@ -269,6 +270,7 @@ static tt_rc merge_column(tt_frame *f, tt_pq_field field, bool has_values, tt_er
 {
     uintptr_t at = (uintptr_t)tt_map_get(&f->by_name, field.name);
     field.is_nullable = true;
+    field.bit_width = field.bit_width < 32 ? field.bit_width : 0; /* said or not, it is the same */
     if (!at) {
         field.name.ptr = tt_arena_dup(&f->arena, field.name);
         column c = {field, has_values};
