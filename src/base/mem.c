@@ -22,6 +22,9 @@ static void *wish_large(void *ptr, size_t size)
 /* The heap grows once, by addresses alone: a page that was touched before the wish would stay small, and those around it. */
 void tt_mem_keep_large(void)
 {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return; /* its allocator is another one, and notes down every byte of a piece */
+#endif
     void *pieces[PIECES];
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     mallopt(M_TRIM_THRESHOLD, INT_MAX);
