@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "io/http.h"
@@ -309,6 +310,19 @@ static int64_t reload(void *options)
     return grace_of(options);
 }
 
+/* Started by hand, it has nobody above it that would kill what its programs leave behind when it is killed. */
+static tt_rc guard_what_is_below(const http_transport *t, tt_err *err)
+{
+    char mark[32], value[200];
+    if (getenv("TUTTI_TREE") || getenv("TUTTI_CREW"))
+        return TT_OK;
+    snprintf(mark, sizeof mark, "TUTTI_CREW=%d/", (int)getpid());
+    snprintf(value, sizeof value, "%d/%s", (int)getpid(), t->name);
+    if (setenv("TUTTI_CREW", value, 1) != 0)
+        return tt_fail(err, TT_NOMEM, "out of memory");
+    return tt_guard_start(mark, err);
+}
+
 /* Of machines that share a ledger, and of data directories on one, each may have a `sanjer1`: NAME@HOST-XXXX, unless the name says where it is. */
 static void name_for_all(http_transport *t, const tt_options *o)
 {
@@ -358,6 +372,7 @@ static tt_rc run(worker_house *h, tt_options *o, const tt_worker_args *args, tt_
     TT_TRY(tt_signals_open(&usual, &signal_fd, err));
     TT_TRY(set_name(t, args->name, err));
     TT_TRY(set_queues(t, args->queues, err));
+    TT_TRY(guard_what_is_below(t, err));
     tt_log_set_process(t->name);
     prctl(PR_SET_NAME, "tutti-worker");
     if (sodium_init() < 0)
