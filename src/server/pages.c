@@ -1,5 +1,6 @@
 /* The two pages for people: / says what runs here, /docs lists the routes. Both are rendered from the tables before the first request, with no outside
  * resource; the policy header allows exactly our own style and script by their hashes. */
+#include <sodium.h>
 
 #include "server/inside.h"
 
@@ -148,5 +149,5 @@ void tt_page_handle_start(tt_req *req)
     if (!tt_static_answer(req))
         answer_page(req, &req->server->start_page, &req->server->start_policy);
 }
-# answer_page(req, &req->server->start_page, &req->server->start_policy); }
+
 void tt_page_handle_docs(tt_req *req) { answer_page(req, &req->server->docs_page, &req->server->docs_policy); }
