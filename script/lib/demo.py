@@ -85,6 +85,22 @@ def grouped(number: float) -> str:
     return "{:,}".format(round(number))
 
 
+def play_act(title: str, act: Callable[[Path, Screen], None]) -> int:
+    """An act in a folder of its own; the exit code."""
+    screen, folder = Screen(), Path(tempfile.mkdtemp(prefix="tutti-demo."))
+    screen.line("\n  " + title)
+    try:
+        act(folder, screen)
+        return 0
+    except DemoFailed as fault:
+        screen.line("\nscript/demo: %s" % fault)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 # ---- processes ----
 
 def free_port() -> int:

@@ -10,11 +10,9 @@ import csv
 import io
 import json
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import urllib.parse
 from collections import defaultdict
@@ -22,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
-from demo import ROOT, DemoFailed, Screen, Tutti, grouped
+from demo import ROOT, DemoFailed, Screen, Tutti, grouped, play_act
 
 DPKG_STATUS = Path("/var/lib/dpkg/status")
 PROGRAMS = Path("/usr/bin")
@@ -189,19 +187,8 @@ def main() -> int:
     parser.add_argument("--status", type=Path, default=DPKG_STATUS, help="the package manager's list")
     parser.add_argument("--programs", type=Path, default=PROGRAMS, help="a folder of programs, where there is no such list")
     args = parser.parse_args()
-    screen = Screen()
-    folder = Path(tempfile.mkdtemp(prefix="tutti-demo."))
-    screen.line("\n  A report, from a web site into a database")
-    try:
-        play(args.program.resolve(), folder, find_statistics(args.status, args.programs), screen)
-        return 0
-    except DemoFailed as fault:
-        screen.line("\nscript/demo: %s" % fault)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return play_act("A report, from a web site into a database",
+                    lambda folder, screen: play(args.program.resolve(), folder, find_statistics(args.status, args.programs), screen))
 
 
 if __name__ == "__main__":

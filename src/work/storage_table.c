@@ -389,7 +389,7 @@ static void put_note(tt_buf *notes, const json_t *counts, const char *what)
     const char *name;
     json_t *count;
     json_object_foreach((json_t *)(uintptr_t)counts, name, count)
-        tt_buf_printf(notes, "column `%.100s`: %s (%lld times)\n", name, what, (long long)json_integer_value(count));
+        tt_buf_printf(notes, "column `%.100s`: %s (%lld time%s)\n", name, what, (long long)json_integer_value(count), TT_S(json_integer_value(count)));
 }
 
 static tt_rc store(table *t, tt_storage *s, const tt_storage_call *call, const char *type, tt_err *err)
