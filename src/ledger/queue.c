@@ -293,6 +293,17 @@ static tt_rc hold(tt_db *db, uint64_t id, tt_str limit_key, tt_err *err)
     return tt_limit_admit(db, key, err);
 }
 
+static tt_rc put_records(tt_txn *txn, const tt_task_spec *spec, uint64_t id, tt_err *err)
+{
+    tt_task_record records[TT_TASK_RECORDS];
+    size_t count = 0;
+    if (spec->records)
+        TT_TRY(spec->records(spec->records_arg, id, records, &count, err));
+    for (size_t i = 0; i < count; i++)
+        TT_TRY(tt_sqlite_record_put(txn, records[i].kind, records[i].name, records[i].expect_version, records[i].value, NULL, err));
+    return TT_OK;
+}
+
 tt_rc tt_sqlite_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt_err *err)
 {
     tt_db *db;
@@ -310,7 +321,7 @@ tt_rc tt_sqlite_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt
     if (held)
         TT_TRY(hold(db, id, spec->limit_key, err));
     *ret_id = id;
-    return TT_OK;
+    return put_records(txn, spec, id, err);
 }
 
 /* ---- claim ---- */

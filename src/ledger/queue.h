@@ -28,6 +28,16 @@
 typedef enum { TT_TASK_DEFERRED, TT_TASK_SCHEDULED, TT_TASK_QUEUED, TT_TASK_STARTED, TT_TASK_FINISHED, TT_TASK_FAILED, TT_TASK_CANCELED } tt_task_state;
 const char *tt_task_state_name(tt_task_state s);
 
+/* A record that comes to be with a task, or neither does (records.h). */
+typedef struct {
+    tt_str kind, name;
+    uint64_t expect_version;
+    tt_str value;
+} tt_task_record;
+enum { TT_TASK_RECORDS = 2 };
+/* Says which, once the task's number is known; the texts must live until the push is over. */
+typedef tt_rc tt_task_records_fn(void *arg, uint64_t id, tt_task_record ret[TT_TASK_RECORDS], size_t *ret_count, tt_err *err);
+
 typedef struct {
     tt_str queue;         /* "default" */
     tt_str kind;          /* row of the task kinds table: "probe", ... */
@@ -44,6 +54,8 @@ typedef struct {
     int64_t keep_ms;      /* forgotten so long after its end, however it ended; 0: as tt_queue_keep says */
     const uint64_t *waits_for; /* ids that must be finished first; a failed or canceled one fails this task */
     size_t waits_for_count;
+    tt_task_records_fn *records; /* NULL: none; a record that cannot be put refuses the push */
+    void *records_arg;
 } tt_task_spec;
 
 typedef struct {

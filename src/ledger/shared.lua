@@ -373,7 +373,7 @@ function ops.push()
   for i = 1, needs do
     local n = arg()
     local s = C('HGET', key(n), 's')
-    if not s then return {NOT_FOUND, n} end
+    if not s then return {NOT_FOUND, tonumber(n)} end
     s = tonumber(s)
     if s == FAILED or s == CANCELED then doomed_by = n elseif s ~= FINISHED then waits[n] = true end
   end

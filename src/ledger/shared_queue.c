@@ -20,7 +20,7 @@ static tt_rc check_name(const char *what, tt_str name, bool may_miss, tt_err *er
 
 static tt_rc check_size(const char *what, size_t len, tt_err *err)
 {
-    static const size_t MOST_BYTES = 256u << 20; /* Redis takes twice that */
+    static const size_t MOST_BYTES = 64u << 20; /* as the other store has it; Redis would take 512 MiB */
     return len <= MOST_BYTES ? TT_OK : tt_fail(err, TT_TOO_LARGE, "%s has %zu bytes: a shared ledger takes up to %zu", what, len, MOST_BYTES);
 }
 
@@ -36,10 +36,32 @@ static tt_rc check_spec(const tt_task_spec *spec, tt_err *err)
     return check_size("a task's payload", spec->payload.len, err);
 }
 
-static void put_spec(tt_shared *s, const tt_task_spec *spec)
+typedef struct {
+    uint64_t id; /* 0: the next one */
+    tt_task_record list[TT_TASK_RECORDS];
+    size_t count;
+} with_records;
+
+/* Its number has to be known before, then. */
+static tt_rc prepare_records(tt_txn *txn, const tt_task_spec *spec, with_records *ret, tt_err *err)
+{
+    TT_REPLY_AUTO tt_reply *reply = NULL;
+    tt_rc code;
+    *ret = (with_records){0};
+    if (!spec->records)
+        return TT_OK;
+    tt_shared_begin(txn->shared, "reserve");
+    TT_TRY(tt_shared_end(txn->shared, &reply, &code, err));
+    ret->id = (uint64_t)tt_reply_int(reply, 1);
+    return spec->records(spec->records_arg, ret->id, ret->list, &ret->count, err);
+}
+
+static int64_t expected(uint64_t version) { return version == TT_ANY_VERSION ? -1 : (int64_t)version; }
+
+static void put_spec(tt_shared *s, const tt_task_spec *spec, const with_records *records)
 {
     const tt_str texts[] = {spec->queue, spec->kind, spec->unique_key, spec->payload};
-    tt_shared_int(s, 0);
+    tt_shared_int(s, (int64_t)records->id);
     for (size_t i = 0; i < TT_COUNT(texts); i++)
         tt_shared_str(s, texts[i]);
     tt_shared_int(s, spec->priority);
@@ -54,20 +76,40 @@ static void put_spec(tt_shared *s, const tt_task_spec *spec)
     tt_shared_int(s, (int64_t)spec->waits_for_count);
     for (size_t i = 0; i < spec->waits_for_count; i++)
         tt_shared_int(s, (int64_t)spec->waits_for[i]);
-    tt_shared_int(s, 0); /* records */
+    tt_shared_int(s, (int64_t)records->count);
+    for (size_t i = 0; i < records->count; i++) {
+        tt_shared_str(s, records->list[i].kind);
+        tt_shared_str(s, records->list[i].name);
+        tt_shared_int(s, expected(records->list[i].expect_version));
+        tt_shared_str(s, records->list[i].value);
+    }
+}
+
+static tt_rc refuse_record(tt_rc code, tt_str kind, tt_str name, uint64_t have, uint64_t want, tt_err *err)
+{
+    if (code == TT_EXISTS)
+        return tt_fail(err, code, "%.*s `%.*s` exists already", TT_STR_ARG(kind), TT_STR_ARG(name));
+    return tt_fail(err, code, "%.*s `%.*s` has version %llu, not %llu: read it again", TT_STR_ARG(kind), TT_STR_ARG(name), ID(have), ID(want));
 }
 
 tt_rc tt_shared_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt_err *err)
 {
     TT_REPLY_AUTO tt_reply *reply = NULL;
     tt_rc code;
+    with_records records;
     TT_TRY(check_spec(spec, err));
+    TT_TRY(prepare_records(txn, spec, &records, err));
     tt_shared_begin(txn->shared, "push");
-    put_spec(txn->shared, spec);
+    put_spec(txn->shared, spec, &records);
     TT_TRY(tt_shared_end(txn->shared, &reply, &code, err));
-    uint64_t id = (uint64_t)tt_reply_int(reply, 1);
+    int64_t said = tt_reply_int(reply, 1);
+    uint64_t id = (uint64_t)said;
     if (code == TT_NOT_FOUND)
         return no_task(id, err);
+    if (said < 0 && (size_t)-said <= records.count) {
+        const tt_task_record *r = &records.list[-said - 1];
+        return refuse_record(code, r->kind, r->name, (uint64_t)tt_reply_int(reply, 2), r->expect_version, err);
+    }
     *ret_id = id;
     return code == TT_OK ? TT_OK : tt_fail(err, code, "task %llu with the key `%.*s` has not ended yet", ID(id), TT_STR_ARG(spec->unique_key));
 }
@@ -219,14 +261,12 @@ tt_rc tt_shared_record_put(tt_txn *txn, tt_str kind, tt_str name, uint64_t expec
     tt_shared_begin(txn->shared, "record_put");
     tt_shared_str(txn->shared, kind);
     tt_shared_str(txn->shared, name);
-    tt_shared_int(txn->shared, expect_version == TT_ANY_VERSION ? -1 : (int64_t)expect_version);
+    tt_shared_int(txn->shared, expected(expect_version));
     tt_shared_str(txn->shared, value);
     TT_TRY(tt_shared_end(txn->shared, &reply, &code, err));
     uint64_t version = (uint64_t)tt_reply_int(reply, 1);
-    if (code == TT_EXISTS)
-        return tt_fail(err, code, "%.*s `%.*s` exists already", TT_STR_ARG(kind), TT_STR_ARG(name));
     if (code != TT_OK)
-        return tt_fail(err, code, "%.*s `%.*s` has version %llu, not %llu: read it again", TT_STR_ARG(kind), TT_STR_ARG(name), ID(version), ID(expect_version));
+        return refuse_record(code, kind, name, version, expect_version, err);
     if (ret_version)
         *ret_version = version;
     return TT_OK;

@@ -66,11 +66,10 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
     return true;
 }
 
-tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *err)
+tt_task_record tt_execution_record(const char *id, uint64_t task, char number[TT_EXECUTION_NUMBER_BYTES])
 {
-    char number[24];
-    int len = snprintf(number, sizeof number, "%llu", (unsigned long long)task);
-    return tt_record_put(txn, TT_EXECUTION_RECORD, tt_str_of(id), 0, (tt_str){number, (size_t)len}, NULL, err);
+    int len = snprintf(number, TT_EXECUTION_NUMBER_BYTES, "%llu", (unsigned long long)task);
+    return (tt_task_record){TT_EXECUTION_RECORD, tt_str_of(id), 0, {number, (size_t)len}};
 }
 
 tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err)
