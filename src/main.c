@@ -297,6 +297,16 @@ static const tt_flag head_flags[] = {
     {NULL},
 };
 
+static const tt_operand one_pipeline[] = {{"NAME", "the pipeline"}, {NULL}};
+static const tt_operand some_pipelines[] = {{"[NAME...]", "the pipelines; all when not given"}, {NULL}};
+static const tt_operand pipeline_files[] = {{"FILE...", "definitions, one in each file", "file"}, {NULL}};
+static const tt_flag export_flags[] = {{"--dir", NULL, "DIR", .help = "write each into NAME.yaml of this directory"}, {NULL}};
+static const tt_flag apply_flags[] = {
+    {"--dry-run", .help = "show what would be changed, and change nothing"},
+    {"--any-program", .help = "also when the server has no program of a template's name"},
+    {NULL},
+};
+static const tt_flag diff_flags[] = {{"--any-program", .help = "also when the server has no program of a template's name"}, {NULL}};
 static const tt_operand up_to[] = {{"[REVISION]", "the last one to apply; all when not given"}, {NULL}};
 static const tt_operand back_to[] = {{"[REVISION]", "the one to go back to, or base; one back when not given"}, {NULL}};
 
@@ -388,6 +398,7 @@ static const tt_command commands[] = {
     {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
 
+    {"pipeline", "list", "List the pipelines of the configuration.", .fn = tt_cmd_pipeline_list},
     {"pipeline", "show", "Show the DAG of a pipeline.", .flags = pipeline_show_flags, .fn = tt_cmd_pipeline_show,
      .details = "States come in their order, transformations with the same order side by side. A state without transformations is left out and named.",
      .example = "tutti pipeline show -f sales.yaml --svg"},
@@ -418,6 +429,15 @@ static const tt_command commands[] = {
      .fn = tt_cmd_parquet_convert,
      .details = "Types of columns that are not given are found out from the whole input. The output appears under its name when it is complete.",
      .example = "tutti parquet convert events.csv events.parquet --column ts=datetime"},
+
+    {"pipeline", "export", "Print pipelines of the configuration as YAML.", .flags = export_flags, .operands = some_pipelines, .fn = tt_cmd_pipeline_export,
+     .example = "tutti pipeline export --dir pipelines"},
+    {"pipeline", "apply", "Bring the configuration to what files say.", .flags = apply_flags, .operands = pipeline_files, .fn = tt_cmd_pipeline_apply,
+     .details = "Each file in one transaction: all of it or, with a sentence that says where the mistake is, nothing. A file that was applied before changes nothing.",
+     .example = "tutti pipeline apply pipelines/*.yaml"},
+    {"pipeline", "diff", "Show what `pipeline apply` would change.", .flags = diff_flags, .operands = pipeline_files, .fn = tt_cmd_pipeline_diff,
+     .details = "Exits with 3 when there is a difference."},
+    {"pipeline", "delete", "Delete a pipeline that has no runs.", .operands = one_pipeline, .fn = tt_cmd_pipeline_delete},
 
     {"db", "create", "Make the tables of the configuration database.", .fn = tt_cmd_db_create,
      .details = "Of the default database, config.db in the data directory, they are made when it is first used.",

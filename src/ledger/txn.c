@@ -116,7 +116,7 @@ static tt_rc write_over(tt_db *db, tt_err *err)
     return tt_db_run_plain(db, TT_SQL_COMMIT, err);
 }
 
-static tt_rc settle(tt_txn *txn, tt_err *err)
+tt_rc tt_txn_settle(tt_txn *txn, tt_err *err)
 {
     if (!txn->unsettled)
         return TT_OK;
@@ -131,7 +131,7 @@ static tt_rc settle(tt_txn *txn, tt_err *err)
 
 static tt_rc begin(tt_txn *txn, tt_err *err)
 {
-    TT_TRY(settle(txn, err));
+    TT_TRY(tt_txn_settle(txn, err));
     if (!txn->db.handle)
         TT_TRY(connect(txn, err));
     TT_TRY(tt_db_run_plain(&txn->db, TT_SQL_BEGIN, err));
@@ -203,7 +203,7 @@ tt_rc tt_txn_commit(tt_txn *txn)
     }
     tt_txn_lose(txn, rc, &err);
     txn->unsettled = true;
-    (void)!settle(txn, NULL); /* else the next begin tries again */
+    (void)!tt_txn_settle(txn, NULL); /* else the next begin tries again */
     return rc;
 }
 

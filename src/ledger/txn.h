@@ -8,7 +8,8 @@
  * A lost transaction is rolled back at once, and every later use within the same group fails with the same sentence.
  * A COMMIT whose sync failed is a special danger: its frames may lie complete in the WAL, and a restart would take them
  * for committed although the failure was reported. So before anything else is committed (and if possible before the
- * failure is reported) a small transaction is written over those frames: to settle. */
+ * failure is reported) a small transaction is written over those frames: to settle. As long as that fails too, no participant
+ * writes to a file, and each keeps its file as the lost group made it (tt_participant.unsure): both endings stay possible. */
 #ifndef TT_LEDGER_TXN_H
 #define TT_LEDGER_TXN_H
 
@@ -27,7 +28,7 @@ struct tt_txn {
     int64_t opened_ms;            /* monotonic */
     bool marked;                  /* the unit's savepoint is set */
     bool must_commit;             /* holds rows that somebody waits for */
-    bool unsettled;
+    bool unsettled;               /* see above */
     tt_rc lost;                   /* TT_OK: not lost */
     tt_err why;
     unsigned wal_frames;          /* in the WAL after the last COMMIT */
@@ -55,6 +56,8 @@ void tt_txn_start_group(tt_txn *txn);
 /* End a unit: keep its rows or undo them. *ret_wrote: it has rows in the transaction. A failure is a lost transaction;
  * rc and unit_err are what the unit itself ended with, and become the reason when it was the unit that broke it. */
 tt_rc tt_txn_end_unit(tt_txn *txn, tt_rc rc, const tt_err *unit_err, bool *ret_wrote);
+/* What a failed COMMIT left behind is written over, if there is something. Only while idle. */
+tt_rc tt_txn_settle(tt_txn *txn, tt_err *err) TT_MUST_CHECK;
 /* Undo everything; the group's further uses fail with rc and err. */
 void tt_txn_lose(tt_txn *txn, tt_rc rc, const tt_err *err);
 /* Commit what there is. A failure is a lost transaction (txn->lost, txn->why). */

@@ -49,8 +49,8 @@ static const tt_model_column pipeline_types[] = {
 static const tt_model_column pipelines[] = {
     ID,
     {"name", TT_COLUMN_TEXT, .comment = "Also the name of its graph."},
-    {"pipeline_type_id", TT_COLUMN_INT, .refers = "pipeline_types", .comment = "Its type."},
-    {"brand_id", TT_COLUMN_INT, .refers = "brands", .comment = "The brand whose data it makes."},
+    {"pipeline_type_id", TT_COLUMN_INT, .optional = true, .refers = "pipeline_types", .comment = "Its type."},
+    {"brand_id", TT_COLUMN_INT, .optional = true, .refers = "brands", .comment = "The brand whose data it makes; null: nobody's."},
     {"is_active", TT_COLUMN_BOOL, .preset = "TRUE", .comment = "False: its schedule starts no runs."},
     {"run_frequency", TT_COLUMN_TEXT, .optional = true, .comment = "hourly, daily, weekly, monthly, yearly, a cron line or an RFC 5545 rule; none or null: by hand only."},
     {"description", TT_COLUMN_TEXT, .optional = true, .comment = "For people."},

@@ -85,7 +85,8 @@ typedef struct tt_task_claim {
     bool over;             /* time is up, or its worker went: answer, do not keep */
 } tt_task_claim;
 void tt_tasks_claim(tt_tasks *t, tt_task_claim *c);
-/* From now on no task of these queues is given to anybody (`*`: of any queue); queues NULL: all are again. The names must live until the next call. */
+/* From now on no task of these queues is given to anybody (`*`: of any queue); queues NULL: all are again. The names must live until the next call.
+ * On a shared ledger it holds for a minute: say it again while it lasts. */
 void tt_tasks_suspend(tt_tasks *t, char *const *queues, size_t count);
 
 /* ---- one task ---- */
