@@ -21,6 +21,7 @@
 #include "server/pulse.h"
 #include "server/reload.h"
 #include "server/rq_area.h"
+#include "server/run_area.h"
 #include "server/schedule_routes.h"
 #include "server/secret_routes.h"
 #include "server/shared_area.h"
@@ -53,6 +54,8 @@ struct tt_house {
     tt_secret_area secret_area;
     tt_schedule_area schedule_area;
     tt_config_area config_area;
+    tt_run_area run_area;
+    char *config_file;
     tt_server *server;
 };
 
@@ -212,6 +215,19 @@ static void open_configs(tt_house *h)
     h->config_area = (tt_config_area){.configs = tt_configs_new(&options), .pool = h->calls, .catalog = h->catalog};
 }
 
+static tt_rc open_runs(tt_house *h, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf file = {0};
+    tt_buf_printf(&file, "%.*s/config.db", TT_STR_ARG(tt_option_str(h->options, "data")));
+    h->config_file = tt_option_str(h->options, "config.url").len ? NULL : tt_dup_cstr(tt_buf_cstr(&file));
+    h->run_area = (tt_run_area){
+        .env = {.ledger = h->ledger, .vault = h->vault, .catalog = h->catalog, .tasks = h->tasks, .write_event = tt_event_write, .event_arg = &h->run_area.events},
+        .events = {.configs = h->config_area.configs, .ledger = h->ledger}, .default_file = h->config_file, .ledger = h->ledger, .pool = h->calls, .watches = h->watches,
+        .timers = h->timers, .waiters_lock = PTHREAD_MUTEX_INITIALIZER,
+    };
+    return tt_run_area_start(&h->run_area, h->handover.count && !tt_ledger_is_shared(h->ledger), err);
+}
+
 static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -231,6 +247,8 @@ static void add_areas(tt_house *h)
     tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, tt_db_routes, &h->config_area);
+    tt_server_add_routes(h->server, tt_run_routes, &h->run_area);
+    tt_server_add_metrics(h->server, tt_run_write_metrics, &h->run_area);
     tt_server_add_routes(h->server, tt_config_routes, &h->config_area);
     tt_server_add_routes(h->server, own_routes, h);
     if (h->shared_area.work) {
@@ -287,6 +305,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(open_programs(h, err));
     open_schedules(h);
     open_configs(h);
+    TT_TRY(open_runs(h, err));
     return open_server(h, err);
 }
 
@@ -327,6 +346,10 @@ void tt_house_close(tt_house *h)
         tt_tasks_drain(h->tasks);
     if (h->catalog)
         tt_execution_drain(&h->execution_area);
+    if (h->run_area.pool) {
+        tt_run_area_stop(&h->run_area);
+        tt_run_area_drain(&h->run_area);
+    }
     tt_schedules_stop(h->schedule_area.schedules);
     tt_server_free(h->server);
     if (h->tasks)
@@ -339,6 +362,8 @@ void tt_house_close(tt_house *h)
     tt_pool_free(h->calls);
     tt_configs_free(h->config_area.configs);
     tt_schedules_free(h->schedule_area.schedules);
+    tt_timetable_free(h->run_area.timetable);
+    free(h->config_file);
     tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_rq_close(h->rq);
