@@ -137,7 +137,6 @@ static tt_rc check(tt_req *req, tt_config_db *db, json_t **ret, tt_err *err)
     tt_drift drift;
     json_t *differences = json_array(), *beyond = json_array();
     *ret = json_pack("{s:i,s:s,s:o,s:o}", "schema", 1, "database", tt_config_db_url(db), "differences", differences, "beyond", beyond);
-    TT_TRY(tt_config_db_ready(db, err));
     TT_TRY(tt_drift_find(db, tt_req_arena(req), &drift, err));
     for (size_t i = 0; i < drift.count; i++)
         json_array_append_new(differences, json_pack("{s:s,s:s,s:o}", "table", drift.items[i].table, "text", drift.items[i].text, "mend", text_or_null(drift.items[i].up)));
@@ -173,7 +172,6 @@ static tt_rc import(tt_req *req, tt_config_db *db, json_t **ret, tt_err *err)
     if (!declared)
         return tt_fail(err, TT_NOT_FOUND, "the configuration file declares no database `%.*s`: write a section [sql.%.*s] with its url", TT_STR_ARG(tt_str_slice(from, 0, 100)),
                        TT_STR_ARG(tt_str_slice(from, 0, 100)));
-    TT_TRY(tt_config_db_ready(db, err));
     TT_TRY(tt_declaration_connect(declared, &source, err));
     tt_rc rc = tt_core_import(db, source, tt_config_actor(req), tt_req_bool(req, "dry_run"), tt_req_arena(req), &counts, err);
     tt_sql_close(source);
@@ -187,29 +185,30 @@ static tt_rc import(tt_req *req, tt_config_db *db, json_t **ret, tt_err *err)
 
 /* ---- on the pool ---- */
 
-static void with_database(tt_req *req, tt_rc (*fn)(tt_req *req, tt_config_db *db, json_t **ret, tt_err *err))
+/* is_ready: its tables are those of this program; the default database's are made then. */
+static void with_database(tt_req *req, bool is_ready, tt_rc (*fn)(tt_req *req, tt_config_db *db, json_t **ret, tt_err *err))
 {
     tt_err err = {0};
     tt_config_db *db = NULL;
     json_t *answer = NULL;
-    tt_rc rc = tt_configs_take_any(area_of(req)->configs, &db, &err);
+    tt_rc rc = is_ready ? tt_configs_take(area_of(req)->configs, &db, &err) : tt_configs_take_any(area_of(req)->configs, &db, &err);
     if (rc == TT_OK)
         rc = fn(req, db, &answer, &err);
     tt_configs_give(area_of(req)->configs, db);
     tt_config_answer(req, rc, 200, answer, &err);
 }
 
-#define ON_POOL(fn)                                                       \
-    static void fn##_on_pool(tt_req *req) { with_database(req, fn); }     \
+#define ON_POOL(fn, is_ready)                                             \
+    static void fn##_on_pool(tt_req *req) { with_database(req, is_ready, fn); } \
     static void fn##_route(tt_req *req) { tt_req_on_pool(req, area_of(req)->pool, fn##_on_pool); }
-ON_POOL(look)
-ON_POOL(upgrade)
-ON_POOL(downgrade)
-ON_POOL(create)
-ON_POOL(demo)
-ON_POOL(check)
-ON_POOL(revision)
-ON_POOL(import)
+ON_POOL(look, false)
+ON_POOL(upgrade, false)
+ON_POOL(downgrade, false)
+ON_POOL(create, false)
+ON_POOL(demo, false)
+ON_POOL(check, true)
+ON_POOL(revision, false)
+ON_POOL(import, true)
 
 /* ---- the table ---- */
 
