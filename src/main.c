@@ -332,6 +332,14 @@ static const tt_flag apply_flags[] = {
     {NULL},
 };
 static const tt_flag diff_flags[] = {{"--any-program", .help = "also when the server has no program of a template's name"}, {NULL}};
+static const tt_operand older_database[] = {{"NAME", "a database that the configuration file declares in a section [sql.NAME]"}, {NULL}};
+static const tt_flag import_flags[] = {{"--dry-run", .help = "try it, and change nothing"}, {NULL}};
+static const tt_operand one_address[] = {{"EMAIL", "the administrator's address"}, {NULL}};
+static const tt_flag revision_flags[] = {
+    {"--message", "-m", "TEXT", .help = "what it does; its words name the file"},
+    {"--autogenerate", .help = "with the statements that bring the database to the model"},
+    {NULL},
+};
 static const tt_operand up_to[] = {{"[REVISION]", "the last one to apply; all when not given"}, {NULL}};
 static const tt_operand back_to[] = {{"[REVISION]", "the one to go back to, or base; one back when not given"}, {NULL}};
 
@@ -481,6 +489,13 @@ static const tt_command commands[] = {
      .details = "Exits with 3 when there is a difference."},
     {"pipeline", "delete", "Delete a pipeline that has no runs.", .operands = one_pipeline, .fn = tt_cmd_pipeline_delete},
 
+    {"pipeline", "import", "Move the configuration of a CORE database over.", .flags = import_flags, .operands = older_database, .fn = tt_cmd_pipeline_import,
+     .details = "Into an empty configuration, with all ids. What cannot stand there is refused and named, and nothing is changed."},
+
+    {"administrator", "list", "List who may sign in.", .fn = tt_cmd_administrator_list},
+    {"administrator", "add", "Let somebody sign in and change the configuration.", .operands = one_address, .fn = tt_cmd_administrator_add},
+    {"administrator", "remove", "Remove an administrator, whose sessions end at once.", .operands = one_address, .fn = tt_cmd_administrator_remove},
+
     {"db", "create", "Make the tables of the configuration database.", .fn = tt_cmd_db_create,
      .details = "Of the default database, config.db in the data directory, they are made when it is first used.",
      .example = "TUTTI_CONFIG_URL=postgresql://configurator@db.example/configuration tutti db create"},
@@ -489,6 +504,8 @@ static const tt_command commands[] = {
     {"db", "downgrade", "Undo migrations of the configuration database.", .operands = back_to, .fn = tt_cmd_db_downgrade},
     {"db", "current", "Show the migration that was applied last.", .fn = tt_cmd_db_current},
     {"db", "history", "List all migrations, and when they were applied.", .fn = tt_cmd_db_history},
+    {"db", "check", "Compare the configuration database with the model.", .fn = tt_cmd_db_check, .details = "Exits with 3 when something is missing or other. What is there beyond the model is named."},
+    {"db", "revision", "Write a new migration of the site.", .flags = revision_flags, .fn = tt_cmd_db_revision, .example = "tutti db revision -m 'regions of brands'"},
     {"db", "demo", "Fill an empty configuration database with demonstration rows.", .fn = tt_cmd_db_demo},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},

@@ -62,6 +62,12 @@ int tt_cmd_pipeline_export(tt_cli *cli);
 int tt_cmd_pipeline_apply(tt_cli *cli);
 int tt_cmd_pipeline_diff(tt_cli *cli);
 int tt_cmd_pipeline_delete(tt_cli *cli);
+int tt_cmd_pipeline_import(tt_cli *cli);
+int tt_cmd_administrator_list(tt_cli *cli); /* cmd_administrator.c */
+int tt_cmd_administrator_add(tt_cli *cli);
+int tt_cmd_administrator_remove(tt_cli *cli);
+int tt_cmd_db_check(tt_cli *cli);
+int tt_cmd_db_revision(tt_cli *cli);
 int tt_cmd_db_create(tt_cli *cli);    /* cmd_db.c */
 int tt_cmd_db_upgrade(tt_cli *cli);
 int tt_cmd_db_downgrade(tt_cli *cli);
