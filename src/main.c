@@ -239,6 +239,19 @@ static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pa
 
 static const char *const program_settings[] = {"--programs", NULL};
 static const tt_operand query_files[] = {{"FILE...", "Parquet files; all rows of a group lie in one of them", "file"}, {NULL}};
+static const tt_operand query_operands[] = {{"DATASET|FILE...", "a registered dataset (and the query, if no flag gives it); or Parquet files, with --group and --time", "file"}, {NULL}};
+static const tt_operand new_dataset[] = {{"NAME", "its name"}, {"PATH", "the directory of its Parquet files, or file:///DIRECTORY", "dir"}, {NULL}};
+static const tt_operand one_dataset[] = {{"NAME", "the dataset"}, {NULL}};
+static const tt_flag register_flags[] = {
+    {"--group", "-g", "COLUMN", .help = "the column of the group ids: users, cases, devices"},
+    {"--timestamp", "-t", "COLUMN", .help = "the column of the timestamps"},
+    {"--pattern", NULL, "GLOB", .help = "the names of its files; default: *.parquet"},
+    {"--validation", NULL, "MODE", .help = "which files are looked through: single, first_last or sample; default: sample"},
+    {"--skip-uniques", .help = "do not check that no group lies in two of these files"},
+    {"--column", NULL, "NAME=TYPE", NULL, true, "category, string, int, float, bool, list, datetime; datetime[ms] (s, us, ns) of whole numbers"},
+    {NULL},
+};
+static const tt_flag unregister_flags[] = {{"--force", .help = "also when it was queried just now"}, {NULL}};
 static const tt_flag query_flags[] = {
     {"--group", "-g", "COLUMN", .help = "the column of the group ids: users, cases, devices"},
     {"--time", "-t", "COLUMN", .help = "the column of the timestamps"},
@@ -380,8 +393,17 @@ static const tt_command commands[] = {
     {"secret", "list", "List the names of all secrets.", .fn = tt_cmd_secret_list},
     {"secret", "remove", "Remove a secret.", .operands = one_secret, .fn = tt_cmd_secret_remove},
     {"secret", "rotate", "Make a new key for the vault and seal all secrets again with it.", .flags = rotate_flags, .fn = tt_cmd_secret_rotate},
-    {NULL, "query", "Ask who did what, and in which order, of Parquet files.", .flags = query_flags, .operands = query_files, .fn = tt_cmd_query,
-     .details = "The query language is that of docs/queries.md: conditions over the rows of each group, funnels, and aggregations.",
+    {"dataset", "register", "Register Parquet files under a name, so that they can be queried.", .flags = register_flags, .operands = new_dataset, .fn = tt_cmd_dataset_register,
+     .details = "Samples of the files are looked through: whether every row has a group and a time, whether no group lies in two files, and whether their columns "
+                "are the same. A dataset of the same name is replaced when all is well.",
+     .example = "tutti dataset register shop ./events --group user --timestamp ts"},
+    {"dataset", "list", "List the registered datasets, newest first.", .fn = tt_cmd_dataset_list},
+    {"dataset", "show", "Show the columns of a dataset.", .operands = one_dataset, .fn = tt_cmd_dataset_show},
+    {"dataset", "parts", "List the files of a dataset.", .operands = one_dataset, .fn = tt_cmd_dataset_parts},
+    {"dataset", "unregister", "Forget a dataset; its files stay.", .flags = unregister_flags, .operands = one_dataset, .fn = tt_cmd_dataset_unregister},
+    {NULL, "query", "Ask who did what, and in which order, of a dataset or of Parquet files.", .flags = query_flags, .operands = query_operands, .fn = tt_cmd_query,
+     .details = "The query language is that of docs/queries.md: conditions over the rows of each group, funnels, and aggregations. Parts of a dataset are worked on by "
+                "the query workers of the server; without a server, and for files, in this process.",
      .example = "tutti query events.parquet --group user --time ts -e '{\"funnel\":{\"sequence\":[{\"filter\":[\"event\",\"==\",\"view\"]},{\"filter\":[\"event\",\"==\",\"buy\"]}]}}'"},
     {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
     {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,

@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "query/kinds.h"
+#include "server/dataset_routes.h"
 #include "server/execution_routes.h"
 #include "server/dump.h"
 #include "server/handover.h"
@@ -47,10 +49,13 @@ struct tt_house {
     tt_vault_aws *aws; /* NULL: not asked for */
     tt_secret_area secret_area;
     tt_schedule_area schedule_area;
+    tt_pool *queries; /* each of its threads waits for one query */
+    tt_roots *anywhere; /* where the datasets of a command's own house lie */
+    tt_dataset_area dataset_area;
     tt_server *server;
 };
 
-enum { POOL_THREADS = 3, CALL_THREADS = 2 };
+enum { POOL_THREADS = 3, CALL_THREADS = 2, QUERY_THREADS = 16 };
 
 /* ---- opening, floor by floor ---- */
 
@@ -199,6 +204,36 @@ static void open_schedules(tt_house *h)
         tt_schedules_start(h->schedule_area.schedules);
 }
 
+/* A command's own house has no workers: parts are worked on in here, by its user's rights alone. */
+static tt_rc open_alone(tt_house *h, tt_err *err)
+{
+    const tt_str everything = TT_STR("/");
+    TT_TRY(tt_roots_new(&everything, 1, &h->anywhere, err));
+    tt_query_kinds_register(&(tt_query_kinds_env){.roots = h->anywhere, .temp_dir = h->spool_dir});
+    return TT_OK;
+}
+
+static tt_rc open_datasets(tt_house *h, tt_err *err)
+{
+    const tt_options *o = h->options;
+    bool is_alone = h->handover.count == 0;
+    TT_TRY(tt_pool_new(is_alone ? 1 : QUERY_THREADS, "queries", &h->queries, err));
+    if (is_alone)
+        TT_TRY(open_alone(h, err));
+    h->dataset_area = (tt_dataset_area){
+        .datasets = {
+            .ledger = h->ledger, .gang = {.tasks = h->tasks, .watches = h->watches, .is_inside = is_alone}, .roots = is_alone ? h->anywhere : roots_of(h),
+            .most_parts = (size_t)tt_option_int(o, "dataset.max_parts"), .timeout_ms = tt_option_int(o, "query.timeout"),
+            .max_attempts = (uint32_t)tt_option_int(o, "query.max_attempts"), .sample_ratio = 0.1, .sample_most = (size_t)tt_option_int(o, "dataset.sample_max"),
+            .categorical_ratio = 0.1, .top_count = (size_t)tt_option_int(o, "dataset.top_values"), .top_share = 0.01,
+            .safety_ms = tt_option_int(o, "query.safety_interval"),
+        },
+        .pool = h->queries, .legacy_status = tt_option_bool(o, "query.legacy_status"), .is_pretty = tt_option_bool(o, "query.pretty"),
+        .admin_actions = tt_option_bool(o, "query.admin_actions"),
+    };
+    return TT_OK;
+}
+
 static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -217,6 +252,7 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_schedule_routes, &h->schedule_area);
     tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
+    tt_server_add_routes(h->server, tt_dataset_routes, &h->dataset_area);
     tt_server_add_routes(h->server, own_routes, h);
     if (h->rq) {
         tt_server_add_health(h->server, tt_rq_health, h->rq);
@@ -265,6 +301,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(open_vault(h, err));
     TT_TRY(open_programs(h, err));
     open_schedules(h);
+    TT_TRY(open_datasets(h, err));
     return open_server(h, err);
 }
 
@@ -306,7 +343,9 @@ void tt_house_close(tt_house *h)
     if (h->catalog)
         tt_execution_drain(&h->execution_area);
     tt_schedules_stop(h->schedule_area.schedules);
+    tt_dataset_drain(&h->dataset_area);
     tt_server_free(h->server);
+    tt_pool_free(h->queries);
     if (h->tasks)
         tt_task_area_close(&h->task_area);
     if (h->items) {
@@ -329,6 +368,7 @@ void tt_house_close(tt_house *h)
     for (size_t i = 0; i < h->roots.len; i++)
         tt_roots_free(h->roots.ptr[i]);
     tt_vec_deinit(&h->roots);
+    tt_roots_free(h->anywhere);
     tt_handover_close(&h->handover);
     free(h->spool_dir);
     free(h->journal_dir);
@@ -497,6 +537,7 @@ int tt_server_main(tt_options *options)
         pthread_detach(second);
     tt_tasks_drain(h->tasks);
     tt_execution_drain(&h->execution_area);
+    tt_dataset_drain(&h->dataset_area);
     tt_items_drain(h->items);
     tt_server_drain(h->server, tt_option_int(options, "shutdown.grace"));
     tt_house_close(h);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "io/http.h"
+#include "query/kinds.h"
 #include "server/server_main.h"
 #include "server/reload.h"
 #include "work/execution.h"
@@ -295,6 +296,9 @@ static int64_t reload(void *options)
     return grace_of(options);
 }
 
+/* Parts of queries are long enough to be claimed one by one, and somebody waits for the last of them. */
+static bool takes_one(const http_transport *t) { return t->queues && strcmp(t->queues, "query") == 0; }
+
 static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, tt_err *err)
 {
     sigset_t usual;
@@ -309,6 +313,8 @@ static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, t
         return tt_fail(err, TT_FAILED, "cannot set up libsodium");
     TT_TRY(tt_house_roots(o, &t->roots, err));
     TT_TRY(tt_execution_register(o, &(tt_vault_store){.get = get_sealed, .arg = t}, t->roots, err));
+    const char *temp_dir = getenv("TMPDIR");
+    tt_query_kinds_register(&(tt_query_kinds_env){.roots = t->roots, .temp_dir = temp_dir && *temp_dir ? temp_dir : "/tmp"});
     t->instance = (int64_t)randombytes_random() + 1;
     TT_TRY(connect_to(t, o, args->server, err));
     const tt_worker_transport table = {
@@ -317,7 +323,7 @@ static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, t
     };
     const tt_worker_options options = {
         .name = t->name, .transport = &table, .signal_fd = signal_fd, .lease_ms = LEASE_MS, .wait_ms = WAIT_MS,
-        .most = (size_t)tt_option_int(o, "work.prefetch"), .log_bytes = (uint64_t)tt_option_int(o, "work.log_size"), .grace_ms = grace_of(o), .reload = reload, .reload_arg = o,
+        .most = takes_one(t) ? 1 : (size_t)tt_option_int(o, "work.prefetch"), .log_bytes = (uint64_t)tt_option_int(o, "work.log_size"), .grace_ms = grace_of(o), .reload = reload, .reload_arg = o,
     };
     return tt_worker_run(&options, err);
 }
