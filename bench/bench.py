@@ -34,8 +34,11 @@ class Size:
     memory_small: int = 1_000_000
     memory_large: int = 10_000_000
     resume: int = 10_000_000
-    jobs: int = 5_000
+    large: int = 100_000_000
+    jobs: int = 10_000
     parquet_rows: int = 10_000_000
+    query_rows: int = 20_000_000
+    query_files: int = 8
     tasks: int = 1_000_000
     rq: int = 1_500
     celery: int = 10_000
@@ -45,8 +48,8 @@ class Size:
 
 QUICK = Size(items=300_000, items_small=100_000, planchet=3_000, planchet_many=0, beanstalkd=2_000,
              beanstalkd_relaxed=20_000, redis=50_000, real=20_000, real_planchet=2_000, memory_small=100_000,
-             memory_large=1_000_000, resume=2_000_000, jobs=1_000, tasks=100_000, rq=300, celery=3_000, starts=200, executables=500,
-             parquet_rows=1_000_000)
+             memory_large=1_000_000, resume=2_000_000, large=2_000_000, jobs=1_000, tasks=100_000, rq=300, celery=3_000, starts=200, executables=500,
+             parquet_rows=1_000_000, query_rows=1_000_000, query_files=2)
 
 
 class Context:
@@ -62,20 +65,26 @@ class Context:
         self.figures = {}  # the machine's own, of this run
         self.directory = directory
         self.size = QUICK if options.quick else Size()
+        self.size.query_rows = options.query_rows or self.size.query_rows
         self.rounds = options.rounds or (1 if options.quick else 5)
+        self.query_rounds = options.rounds or (1 if options.quick else 3)
         self.placements = placements()
         self.notes, self.faults = [], []
         self._inputs = {}
 
-    def lines(self, count):
+    def lines(self, count, line_bytes=200):
         """The input file with that many lines, made when first asked for."""
-        if count not in self._inputs:
-            path = self.directory / f"input-{count}.jsonl"
-            if shutil.disk_usage(self.directory).free < count * 200 * 3:
+        if (count, line_bytes) not in self._inputs:
+            path = self.directory / f"input-{count}-{line_bytes}.jsonl"
+            if shutil.disk_usage(self.directory).free < count * line_bytes * 3:
                 raise BenchError(f"not enough disk for {count} items (a copy in, a copy out, and room)")
-            run_json([str(self.probe), "lines", str(count), str(path)])
-            self._inputs[count] = path
-        return self._inputs[count]
+            run_json([str(self.probe), "lines", str(count), str(line_bytes), str(path)])
+            self._inputs[count, line_bytes] = path
+        return self._inputs[count, line_bytes]
+
+    def fitting(self, count, line_bytes):
+        """So many of `count` lines as the disk has room for, by thirds: in, out, and left to others."""
+        return min(count, shutil.disk_usage(self.directory).free // (line_bytes * 3))
 
     def say(self, text):
         print(f"  {text}", file=sys.stderr, flush=True)
@@ -97,7 +106,8 @@ def parse_options():
     parser.add_argument("--out", type=Path, help="write the JSON document to this file as well")
     parser.add_argument("--tutti", type=lambda text: Path(text).resolve(), help="the program (default: build/tutti)")
     parser.add_argument("--bin", type=lambda text: Path(text).resolve(), help="directory of bench_items and bench_probe")
-    parser.add_argument("--rounds", type=int, help="rounds per row (default 5, quick 1)")
+    parser.add_argument("--rounds", type=int, help="rounds per row (default 5, of queries 3; quick 1)")
+    parser.add_argument("--query-rows", type=int, help="rows of the event files of the query rows (default 20 million, quick 1 million)")
     parser.add_argument("--row", help="only the rows whose function name holds this text")
     return parser.parse_args()
 

@@ -16,13 +16,13 @@ static uint64_t mix(uint64_t x)
   return x ^ (x >> 31);
 }
 
-static void write_line(char *line, uint64_t number)
+static void write_line(char *line, uint64_t number, int line_bytes)
 {
   static const char letters[] = "etaoin shrdlu cmfwypvbgkjqxz eat";
   uint64_t state = mix(number);
   int size = snprintf(line, BENCH_LINE_BYTES, "{\"id\": \"item-%010llu\", \"score\": %llu, \"text\": \"",
                       (unsigned long long)number, (unsigned long long)(1000 + state % 9000));
-  int end = BENCH_LINE_BYTES - 3;
+  int end = line_bytes - 3;
   for (int used = 12; size < end; size++) {
     if (used == 12) {
       state = mix(state);
@@ -33,7 +33,7 @@ static void write_line(char *line, uint64_t number)
   memcpy(line + end, "\"}\n", 3);
 }
 
-bool bench_lines_write(const char *path, uint64_t line_count)
+bool bench_lines_write(const char *path, uint64_t line_count, size_t line_bytes)
 {
   enum { LINES_PER_WRITE = 5000 };
   static char block[LINES_PER_WRITE * BENCH_LINE_BYTES + 1];
@@ -44,8 +44,8 @@ bool bench_lines_write(const char *path, uint64_t line_count)
   for (uint64_t number = 0; ok && number < line_count;) {
     size_t count = 0;
     for (; count < LINES_PER_WRITE && number < line_count; count++, number++)
-      write_line(block + count * BENCH_LINE_BYTES, number);
-    ok = fwrite(block, BENCH_LINE_BYTES, count, file) == count;
+      write_line(block + count * line_bytes, number, (int)line_bytes);
+    ok = fwrite(block, line_bytes, count, file) == count;
   }
   return fclose(file) == 0 && ok;
 }

@@ -28,6 +28,7 @@ typedef struct load_options {
   size_t batch_size;
   size_t connection_count;
   double drain_timeout_s;
+  double rate_per_s; // items offered by all connections together; 0: each takes its next batch as soon as it can
   pid_t server_pids[LOAD_MOST_PIDS];
   size_t server_pid_count;
 } load_options;
@@ -37,6 +38,7 @@ typedef struct load_run {
   atomic_size_t done_count;
   atomic_bool failed;
   pthread_barrier_t start;
+  uint64_t begun_ns;
   // Known after `fill`; 0 for services that know themselves when a job is complete.
   size_t total_count;
 } load_run;
@@ -47,6 +49,7 @@ typedef struct load_worker {
   bench_lat serve;
   bench_lat receive;
   size_t item_count;
+  size_t batch_count;
   size_t empty_count;
   uint64_t last_done_ns;
   char error[512];
@@ -60,6 +63,10 @@ typedef struct load_peer {
 
 // Waits until every connection is open; call it once in every drain, also on the way out after an error.
 void load_wait_start(load_worker *worker);
+
+// The moment from which the next batch's latency counts: now; or, with a rate, when that batch was due, which this waits
+// for. A batch that is late because the one before it was slow has waited since then: no latency is left out.
+uint64_t load_next_batch(load_worker *worker);
 
 // Records the failure of this worker and stops the others. Gives false, so that it can be returned.
 bool load_fail(load_worker *worker, const char *format, ...) __attribute__((format(printf, 2, 3)));

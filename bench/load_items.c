@@ -29,11 +29,27 @@ static const load_peer peers[] = {
 static const char usage_text[] =
     "usage: bench_items --address HOST:PORT [--peer items|beanstalkd|redis-streams] [--job NAME] [--batch N]\n"
     "                   [--connections N] [--server-pid PID]... [--token T] [--input FILE] [--drain-timeout SECONDS]\n"
-    "  items: drains the job NAME that somebody started; the others: fill from FILE's lines first, then drain.\n";
+    "                   [--rate ITEMS_PER_SECOND]\n"
+    "  items: drains the job NAME that somebody started; the others: fill from FILE's lines first, then drain.\n"
+    "  --rate (items): batches are due at that rate, whatever became of those before, and latency counts from then.\n";
 
 void load_wait_start(load_worker *worker)
 {
   pthread_barrier_wait(&worker->run->start);
+}
+
+uint64_t load_next_batch(load_worker *worker)
+{
+  const load_options *options = &worker->run->options;
+  if (options->rate_per_s <= 0)
+    return bench_now_ns();
+  // The connections take turns, evenly spaced.
+  double turn = (double)(worker->batch_count++ * options->connection_count + worker->number);
+  uint64_t due_ns = worker->run->begun_ns + (uint64_t)(turn * 1e9 * (double)options->batch_size / options->rate_per_s);
+  struct timespec due = {.tv_sec = (time_t)(due_ns / 1000000000u), .tv_nsec = (long)(due_ns % 1000000000u)};
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR)
+    ;
+  return due_ns;
 }
 
 bool load_fail(load_worker *worker, const char *format, ...)
@@ -93,6 +109,7 @@ static bool set_option(load_options *options, int letter, const char *text)
   case 'b': return (options->batch_size = strtoull(text, NULL, 10)) > 0;
   case 'c': return (options->connection_count = strtoull(text, NULL, 10)) > 0;
   case 'd': return (options->drain_timeout_s = strtod(text, NULL)) > 0;
+  case 'r': return (options->rate_per_s = strtod(text, NULL)) > 0;
   case 's':
     if (options->server_pid_count == LOAD_MOST_PIDS)
       return false;
@@ -112,7 +129,7 @@ static bool read_options(int argc, char **argv, load_options *options)
       {"job", required_argument, NULL, 'j'},         {"batch", required_argument, NULL, 'b'},
       {"connections", required_argument, NULL, 'c'}, {"server-pid", required_argument, NULL, 's'},
       {"token", required_argument, NULL, 't'},       {"input", required_argument, NULL, 'i'},
-      {"drain-timeout", required_argument, NULL, 'd'}, {0},
+      {"drain-timeout", required_argument, NULL, 'd'}, {"rate", required_argument, NULL, 'r'}, {0},
   };
   for (int letter; (letter = getopt_long(argc, argv, "", rows, NULL)) != -1;)
     if (!set_option(options, letter, optarg))
@@ -181,7 +198,7 @@ static void drain_all(load_run *run, const load_peer *peer, load_worker *workers
   }
   server_cpu_s(&run->options, before_s);
   double own_before_s = own_cpu_s();
-  uint64_t begun_ns = bench_now_ns(), last_ns = begun_ns;
+  uint64_t begun_ns = run->begun_ns = bench_now_ns(), last_ns = begun_ns;
   pthread_barrier_wait(&run->start);
   for (size_t i = 0; i < count; i++) {
     pthread_join(threads[i], NULL);

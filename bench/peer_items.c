@@ -103,7 +103,7 @@ static void loop(items_client *client)
   uint64_t idle_since_ns = 0;
   while (!atomic_load_explicit(&worker->run->failed, memory_order_relaxed)) {
     bench_answer batch;
-    uint64_t begun_ns = bench_now_ns();
+    uint64_t begun_ns = load_next_batch(worker);
     if (!exchange(client, "serve", &client->serve_head, NULL, 0, &batch))
       return;
     uint64_t served_ns = bench_now_ns();

@@ -190,8 +190,13 @@ static int spawn(int argc, char **argv)
 static int lines(int argc, char **argv)
 {
   uint64_t count = strtoull(argv[0], NULL, 10);
-  if (!bench_lines_write(argv[1], count))
-    return fail(argv[1]);
+  size_t line_bytes = strtoul(argv[1], NULL, 10);
+  if (line_bytes < BENCH_LINE_BYTES_MIN || line_bytes > BENCH_LINE_BYTES) {
+    fprintf(stderr, "bench_probe: lines have %d to %d bytes\n", BENCH_LINE_BYTES_MIN, BENCH_LINE_BYTES);
+    return 2;
+  }
+  if (!bench_lines_write(argv[2], count, line_bytes))
+    return fail(argv[2]);
   printf("{\"lines\":%llu}\n", (unsigned long long)count);
   return 0;
 }
@@ -217,7 +222,7 @@ static const struct chore {
 } chores[] = {
     {"machine", "DIRECTORY", 1, machine},
     {"spawn", "COUNT PROGRAM [ARGUMENT...]", 2, spawn},
-    {"lines", "COUNT FILE", 2, lines},
+    {"lines", "COUNT BYTES FILE", 3, lines},
     {"verify", "INPUT OUTPUT", 2, verify},
 };
 

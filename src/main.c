@@ -44,7 +44,11 @@ static int worker(tt_cli *cli)
     tt_err err = {0};
     tt_options *options;
     int64_t count = 0;
-    tt_rc rc = prepare(cli, &options, &err);
+    tt_rc rc = tt_cli_options_patiently(cli, &options, &err);
+    if (rc == TT_OK && !options)
+        return 0;
+    if (rc == TT_OK)
+        rc = prepare(cli, &options, &err);
     if (rc == TT_OK && tt_cli_has(cli, "--concurrency")) {
         rc = tt_parse_i64(tt_cli_flag(cli, "--concurrency"), &count, &err);
         if (rc == TT_OK && (count < 1 || count > MOST_WORKERS))
@@ -184,6 +188,7 @@ static const tt_flag execution_list_flags[] = {
     {"--kind", NULL, "NAME", .help = "only tasks of this kind"},
     {"--program", NULL, "NAME", .help = "only those of this program"},
     {"--limit", "-n", "N", "100", .help = "show at most so many; 0: all"},
+    {"--before", NULL, "ID", .help = "only those older than this one"},
     {NULL},
 };
 static const tt_flag cancel_flags[] = {{"--reason", NULL, "TEXT", .help = "kept with it"}, {NULL}};
@@ -208,6 +213,13 @@ static const tt_operand one_worker[] = {{"NAME", "a worker's name"}, {NULL}};
 static const tt_operand one_key[] = {{"KEY", "the limit's key, which tasks name"}, {NULL}};
 static const tt_flag show_flags[] = {{"--origin", .help = "say where each value comes from"}, {NULL}};
 static const tt_flag completion_flags[] = {{"--jobs"}, {NULL}};
+static const tt_flag pipeline_show_flags[] = {
+    {"--file", "-f", "FILE", .help = "the file of the pipeline"},
+    {"--text", .help = "as lines, which is what you get anyway"},
+    {"--dot", .help = "for Graphviz"},
+    {"--svg", .help = "as a picture"},
+    {NULL},
+};
 static const tt_flag schedule_flags[] = {
     {"--when", NULL, "TEXT", .help = "a phrase (`every monday at 9`), cron (`30 9 * * 1-5`) or a rule (`FREQ=DAILY`)"},
     {"--program", NULL, "NAME", .help = "the program that runs"},
@@ -298,6 +310,9 @@ static const tt_flag head_flags[] = {
     {NULL},
 };
 
+static const tt_operand up_to[] = {{"[REVISION]", "the last one to apply; all when not given"}, {NULL}};
+static const tt_operand back_to[] = {{"[REVISION]", "the one to go back to, or base; one back when not given"}, {NULL}};
+
 static const char *const every_setting[] = {"*", NULL};
 
 static const tt_command commands[] = {
@@ -306,7 +321,8 @@ static const tt_command commands[] = {
                 "SIGHUP applies what changed in the configuration file, SIGQUIT writes the state into the log.",
      .example = "tutti up --data ./data --listen 127.0.0.1:5005"},
     {NULL, "server", "Start the server alone.", .options = every_setting, .fn = server},
-    {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = every_setting, .fn = worker,
+    {NULL, "worker", "Start a worker for tasks, beside those that `tutti up` starts.", .flags = worker_flags, .options = tt_worker_flags, .fn = worker,
+     .details = "Where the configuration file cannot be read, it says so and waits until it can. Stops at SIGTERM: what runs may end within the grace; at once at a second one.",
      .example = "tutti worker --queue default"},
     {NULL, "doctor", "Check this machine, the data directory and the server.", .fn = tt_cmd_doctor, .needs_server = true,
      .details = "Exits with 1 when a check fails."},
@@ -385,6 +401,10 @@ static const tt_command commands[] = {
     {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
 
+    {"pipeline", "show", "Show the DAG of a pipeline.", .flags = pipeline_show_flags, .fn = tt_cmd_pipeline_show,
+     .details = "States come in their order, transformations with the same order side by side. A state without transformations is left out and named.",
+     .example = "tutti pipeline show -f sales.yaml --svg"},
+
     {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
      .details = "One line break at the end is cut off. At a terminal, asks for the value without showing it.",
      .example = "tutti secret set dev/db/warehouse/read --file warehouse.json"},
@@ -420,6 +440,16 @@ static const tt_command commands[] = {
      .fn = tt_cmd_parquet_convert,
      .details = "Types of columns that are not given are found out from the whole input. The output appears under its name when it is complete.",
      .example = "tutti parquet convert events.csv events.parquet --column ts=datetime"},
+
+    {"db", "create", "Make the tables of the configuration database.", .fn = tt_cmd_db_create,
+     .details = "Of the default database, config.db in the data directory, they are made when it is first used.",
+     .example = "TUTTI_CONFIG_URL=postgresql://configurator@db.example/configuration tutti db create"},
+    {"db", "upgrade", "Apply migrations to the configuration database.", .operands = up_to, .fn = tt_cmd_db_upgrade,
+     .details = "Each runs in one transaction. Those of the site (NUMBER_WORDS.sql in the folder of migrations) come after tutti's own."},
+    {"db", "downgrade", "Undo migrations of the configuration database.", .operands = back_to, .fn = tt_cmd_db_downgrade},
+    {"db", "current", "Show the migration that was applied last.", .fn = tt_cmd_db_current},
+    {"db", "history", "List all migrations, and when they were applied.", .fn = tt_cmd_db_history},
+    {"db", "demo", "Fill an empty configuration database with demonstration rows.", .fn = tt_cmd_db_demo},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},
     {"config", "docs", "Print a page about all settings, as markdown.", .fn = tt_cmd_config_docs},

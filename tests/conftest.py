@@ -25,6 +25,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--server-logs", action="store_true", help="show the whole logs of failed tests' servers")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of a module with the mark `stores` run on the ledger of one machine, and on one that is shared over Redis: there with --long only, but for
+    those marked `both_stores`. TUTTI_TEST_STORE=sqlite or =redis: on that one alone, all of them."""
+    if not metafunc.definition.get_closest_marker("stores") or metafunc.definition.get_closest_marker("one_store"):
+        return
+    chosen = os.environ.get("TUTTI_TEST_STORE")
+    marks = [] if chosen or metafunc.definition.get_closest_marker("both_stores") else [pytest.mark.long]
+    all_of_them = {"sqlite": pytest.param("sqlite"), "redis": pytest.param("redis", marks=marks)}
+    metafunc.fixturenames.insert(0, "store")
+    metafunc.parametrize("store", [all_of_them[chosen]] if chosen else list(all_of_them.values()), indirect=True)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> str:
+    return getattr(request, "param", "sqlite")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
     if not config.getoption("--long"):
         for item in items:
@@ -58,12 +75,17 @@ def is_long(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def tutti(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Tutti]]:
-    """tutti(args=[...], env={...}, workers=0, start=True) -> Tutti, each in a fresh directory; ended and checked after the test."""
+def tutti(tmp_path: Path, request: pytest.FixtureRequest, store: str) -> Iterator[Callable[..., Tutti]]:
+    """tutti(args=[...], env={...}, workers=0, start=True) -> Tutti, each in a fresh directory; ended and checked after the test. With the store `redis` each
+    shares a Redis of its own, which ends after it."""
     assert binary().exists(), "no program at %s: run script/build, or set TUTTI_BIN" % binary()
     made: List[Tutti] = request.node.stash.setdefault(SERVERS, [])
+    redises: List[Redis] = []
 
     def make(*, start: bool = True, **options: Any) -> Tutti:
+        if store == "redis":
+            redises.append(Redis(tmp_path / ("store%d" % len(made)), "--maxmemory-policy", "noeviction"))
+            options["env"] = {"TUTTI_SHARED": redises[-1].url, **options.get("env", {})}
         made.append(Tutti(tmp_path / ("t%d" % len(made)), **options))
         made[-1].cwd.mkdir()
         return made[-1].start() if start else made[-1]
@@ -75,6 +97,8 @@ def tutti(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
             one.finish()
         except AssertionError as fault:
             faults.append(str(fault))
+    for redis_server in redises:
+        redis_server.kill()
     assert not faults, "\n".join(faults)
 
 
@@ -94,12 +118,12 @@ def redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder of corpora beside the project (TUTTI_SHARED/data, ../shared/data, ../../shared/data); skips where there is none."""
-    tops = [os.environ.get("TUTTI_SHARED"), ROOT.parent / "shared", ROOT.parent.parent / "shared"]
+    """The folder of corpora beside the project (TUTTI_CORPORA/data, ../shared/data, ../../shared/data); skips where there is none."""
+    tops = [os.environ.get("TUTTI_CORPORA"), ROOT.parent / "shared", ROOT.parent.parent / "shared"]
     for top in tops:
         if top and (Path(top) / "data").is_dir():
             return Path(top) / "data"
-    pytest.skip("no shared data beside the project (set TUTTI_SHARED)")
+    pytest.skip("no shared data beside the project (set TUTTI_CORPORA)")
 
 
 def _database(kind: Any, program: str) -> Iterator[sql_servers.Server]:

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from . import servers, work
+from . import query, servers, work
 from .tools import BenchError, MemorySampler, run_json, tree_cpu_s
 
 KIB_PER_MIB = 1024
@@ -51,8 +51,8 @@ def drain_command(context, placement, service, peer, options):
     return placement.client(command)
 
 
-def drain_http(context, placement, service_class, item_count, batch, connections, sample_s=1.0):
-    """Starts a service and a job, drains the job with the light client, and proves the output.
+def drain_http(context, placement, service_class, item_count, batch, connections, sample_s=1.0, **more):
+    """Starts a service and a job, drains the job with the light client (which gets `more`), and proves the output.
 
     Reading the memory of a process tree costs a few ms, so it is read often only where memory is the question.
     """
@@ -61,7 +61,7 @@ def drain_http(context, placement, service_class, item_count, batch, connections
         begun = time.monotonic()
         output = service.start_job("bench", input_path)
         start_s = time.monotonic() - begun
-        command = drain_command(context, placement, service, "items", {"batch": batch, "connections": connections})
+        command = drain_command(context, placement, service, "items", {"batch": batch, "connections": connections, **more})
         with MemorySampler(service.pids[0], sample_s) as memory:
             result = run_json(command)
         verified(context, input_path, output)
@@ -322,44 +322,95 @@ def resume(context):
                  times_ms=times_ms)]
 
 
-def many_jobs(context):
-    """Jobs by the thousand at once: what one more costs to start, what all cost in memory, to open again, and to find work among."""
-    placement, count, claims = context.placements[0], context.size.jobs, 200
-    row = f"{count:,} jobs, "
-    if servers.missing(servers.Tutti, context):
-        return [line(row + "open", placement.name, "ms")]
-    input_path = context.lines(10)
+def measure_jobs(context, placement, count):
+    """So many jobs of ten items: started, claimed from, killed, opened again."""
+    input_path, claims = context.lines(10), 200
 
-    def claim_ms(service, path):
+    def timed_ms(function, *arguments):
         begun = time.monotonic()
-        service.request("POST", path)
+        function(*arguments)
         return (time.monotonic() - begun) * 1000
 
     with servers.Tutti(context, placement) as service, MemorySampler(service.pids[0], 1.0) as memory_used:
         context.say(f"jobs: {count} are started")
-        begun = time.monotonic()
-        for number in range(count):
-            service.start_job(f"j{number}", input_path)
-        start_ms = (time.monotonic() - begun) * 1000 / count
-        named = [claim_ms(service, f"/v1/jobs/j{number}/claim?n=10") for number in range(claims)]
-        found = [claim_ms(service, "/v1/claim?n=10") for _ in range(claims)]
+        started = timed_ms(lambda: [service.start_job(f"j{number}", input_path) for number in range(count)])
+        named = [timed_ms(service.request, "POST", f"/v1/jobs/j{number}/claim?n=10") for number in range(claims)]
+        found = [timed_ms(service.request, "POST", "/v1/claim?n=10") for _ in range(claims)]
         context.say("jobs: the server is killed and opens them again")
         service.kill()
-        begun = time.monotonic()
-        service.start()
-        open_ms = (time.monotonic() - begun) * 1000
-    anon_mib = memory_used.peak["RssAnon"] / KIB_PER_MIB
-    return [line(row + "start of one", placement.name, "ms", start_ms), line(row + "memory", placement.name, "MiB RssAnon", anon_mib),
-            line(row + "open again", placement.name, "ms", open_ms), line(row + "claim", placement.name, "ms", statistics.median(named)),
-            line(row + "claim of any job", placement.name, "ms", statistics.median(found))]
+        opened = timed_ms(service.start)
+        first = timed_ms(service.request, "POST", "/v1/claim?n=10")
+    return {"start of one": started / count, "memory": memory_used.peak["RssAnon"] / KIB_PER_MIB, "open again": opened,
+            "first claim after that": first, "claim": statistics.median(named), "claim of any job": statistics.median(found)}
+
+
+def many_jobs(context):
+    """Jobs by the thousand at once, beside a tenth of them: what one more costs, what all cost in memory and to open again, and claims."""
+    placement, count = context.placements[0], context.size.jobs
+    row = f"{count:,} jobs, "
+    if servers.missing(servers.Tutti, context):
+        return [line(row + "open", placement.name, "ms")]
+    few, many = (measure_jobs(context, placement, n) for n in (count // 10, count))
+    return [line(row + what, placement.name, "MiB RssAnon" if what == "memory" else "ms", many[what], few[what], f"{count // 10:,} jobs",
+                 divide(many[what], few[what])) for what in many]
 
 
 def five_hundred_connections(context):
-    """A serve's latency while 500 connections take and send."""
-    placement = context.placements[0]
-    results = rounds(context, placement, available(
-        context, (servers.Tutti, lambda cls: drain_http(context, placement, cls, context.size.items_small, 100, 500))))
-    return [serve_p99(placement, "serve p99, 100 x 500", results)]
+    """500 connections: what is left of the throughput of 4, and a serve's latency when work comes at a fifth of that."""
+    placement, count = context.placements[0], context.size.items_small
+    contenders = available(context, (servers.Tutti, lambda cls: None))
+    if not contenders:
+        return [line("items 100 x 500", placement.name, "items/s")]
+
+    def run(connections, **more):
+        return rounds(context, placement, [
+            (servers.Tutti, lambda cls: drain_http(context, placement, cls, count, 100, connections, **more))])
+
+    few, many = run(4), run(500)
+    base = median(few, "tutti", "items_per_s")
+    if not base:
+        return []
+    ours = median(many, "tutti", "items_per_s")
+    slow = run(500, rate=base / 5)
+    p99 = median(slow, "tutti", "serve_ms.p99")
+    return [line("items 100 x 500", placement.name, "items/s", ours, base, "4 connections", divide(ours, base), ">= 0.75 x",
+                 at_least(divide(ours, base), 0.75), serve_p99_ms=median(many, "tutti", "serve_ms.p99"), results=many),
+            line("serve p99, 500 at a fifth of that rate", placement.name, "ms", p99, target="< 20 ms", met=below(p99, 20),
+                 offered_per_s=base / 5, reached_per_s=median(slow, "tutti", "items_per_s"),
+                 receive_p99_ms=median(slow, "tutti", "receive_ms.p99"), results=slow)]
+
+
+def large_job(context):
+    """A job of 100 million short items beside one of a million: memory, resume after a kill in the middle, claims."""
+    placement, line_bytes, seen = context.placements[0], 64, {}
+    large = context.fitting(context.size.large, line_bytes)
+    if servers.missing(servers.Tutti, context):
+        return [line(f"{large:,} items, memory", placement.name, "MiB RssAnon")]
+    if large < context.size.large:
+        context.note(f"the disk has room for {large:,} of {context.size.large:,} items")
+    for count in (min(1_000_000, large // 10), large):
+        input_path = context.lines(count, line_bytes)
+        with servers.Tutti(context, placement) as service, MemorySampler(service.pids[0], 0.2) as first:
+            output = service.start_job("bench", input_path)
+            context.say(f"{count} items: kill at a half")
+            kill_in_the_middle(context, placement, service, count // 2)
+            resume_ms = first_batch_ms(service)
+            with MemorySampler(service.pids[0], 0.2) as second:
+                result = run_json(drain_command(context, placement, service, "items", {"batch": 1000, "connections": 4}))
+            verified(context, input_path, output)
+        peak_mib = max(sampler.peak["RssAnon"] for sampler in (first, second)) / KIB_PER_MIB
+        seen[count] = dict(result, memory_mib=peak_mib, resume_ms=resume_ms)
+    (small_count, small), (_, ours) = seen.items()
+    name, peer_name = f"{large:,} items, ", f"{small_count:,} items"
+
+    def beside(what, unit, target, met, of):
+        return line(name + what, placement.name, unit, of(ours), of(small), peer_name, divide(of(ours), of(small)), target, met(of(ours)))
+
+    return [beside("memory", "MiB RssAnon", "< 64 MiB", lambda v: v < 64, lambda r: r["memory_mib"]),
+            beside("resume", "ms", "< 100 ms", lambda v: v < 100, lambda r: r["resume_ms"]),
+            beside("serve p50", "ms", "", lambda v: None, lambda r: r["serve_ms"]["p50"]),
+            beside("serve p99", "ms", "< 20 ms", lambda v: v < 20, lambda r: r["serve_ms"]["p99"]),
+            beside("rate", "items/s", "", lambda v: None, lambda r: r["items_per_s"])]
 
 
 def program_start(context):
@@ -409,7 +460,8 @@ def parquet_unpack(context):
 
 ROWS = {
     "parquet": [parquet_decode, parquet_unpack],
-    "items": [throughput, with_mirror, against_planchet, many_connections, five_hundred_connections, real_client, memory, resume, many_jobs],
+    "items": [throughput, with_mirror, against_planchet, many_connections, five_hundred_connections, real_client, memory, resume, large_job, many_jobs],
     "start": [program_start],
     "work": work.ROWS,
+    "query": query.ROWS,
 }

@@ -18,6 +18,7 @@ static ssize_t real_pwrite(int fd, const void *buf, size_t n, off_t at) { return
 static int real_fsync(int fd) { return fsync(fd); }
 static int real_fdatasync(int fd) { return fdatasync(fd); }
 static int real_ftruncate(int fd, off_t len) { return ftruncate(fd, len); }
+static int real_fallocate(int fd, int mode, off_t at, off_t len) { return fallocate(fd, mode, at, len); }
 static int real_rename(const char *from, const char *to) { return rename(from, to); }
 static int real_unlink(const char *path) { return unlink(path); }
 static void *real_malloc(size_t size) { return malloc(size); }
@@ -114,7 +115,7 @@ static const struct {
 } what_rows[] = {
     {"EIO", WHAT_ERRNO, EIO},       {"ENOSPC", WHAT_ERRNO, ENOSPC}, {"ENOMEM", WHAT_ERRNO, ENOMEM},
     {"EACCES", WHAT_ERRNO, EACCES}, {"EMFILE", WHAT_ERRNO, EMFILE}, {"EDQUOT", WHAT_ERRNO, EDQUOT},
-    {"ENOSYS", WHAT_ERRNO, ENOSYS},
+    {"ENOSYS", WHAT_ERRNO, ENOSYS},     {"EOPNOTSUPP", WHAT_ERRNO, EOPNOTSUPP},
     {"short", WHAT_SHORT, ENOSPC},  {"kill", WHAT_KILL, EIO},
 };
 

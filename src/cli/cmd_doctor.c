@@ -126,7 +126,7 @@ static const struct {
     {"C compiler", check_compiler},    {"libcurl", check_curl},             {"data directory", tt_doctor_dir}, {"clock", check_clock},
     {"disk", tt_doctor_disk},          {"free space", tt_doctor_space},     {"lock", tt_doctor_lock},        {"ledger", tt_doctor_ledger},
     {"server", tt_doctor_server},      {"health", tt_doctor_health},        {"ready", tt_doctor_ready},      {"jobs", tt_doctor_jobs},
-    {"outputs", tt_doctor_outputs},    {"workers", tt_doctor_workers},
+    {"outputs", tt_doctor_outputs},    {"workers", tt_doctor_workers},    {"mirror", tt_doctor_mirror},    {"RQ", tt_doctor_rq},
 };
 
 /* ---- the report ---- */

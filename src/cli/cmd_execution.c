@@ -64,12 +64,12 @@ static void list_target(tt_cli *cli, tt_str state, int64_t limit, const json_t *
         tt_buf_printf(out, "&before=%lld", (long long)json_integer_value(next));
 }
 
-/* Pages, until limit tasks are there (0: all). *ret: a document of the same shape as one page. */
-static tt_rc gather(tt_cli *cli, tt_str state, int64_t limit, json_t **ret, tt_err *err)
+/* Pages, until limit tasks are there (0: all), older than before (0: from the newest on). *ret: a document of the same shape as one page. */
+static tt_rc gather(tt_cli *cli, tt_str state, uint64_t before, int64_t limit, json_t **ret, tt_err *err)
 {
     enum { PAGE = 1000 };
     json_t *all = json_array();
-    *ret = json_pack("{s:i,s:o,s:n}", "schema", 1, "tasks", all, "next");
+    *ret = json_pack("{s:i,s:o,s:o}", "schema", 1, "tasks", all, "next", before ? json_integer((json_int_t)before) : json_null());
     for (;;) {
         TT_BUF_AUTO tt_buf target = {0}, answer = {0};
         TT_JSON_AUTO json_t *page = NULL;
@@ -118,13 +118,16 @@ static tt_rc execution_list(tt_cli *cli, tt_err *err)
 {
     TT_JSON_AUTO json_t *all = NULL;
     int64_t limit;
+    uint64_t before = 0;
     TT_TRY(read_limit(cli, &limit, err));
-    TT_TRY(gather(cli, tt_cli_flag(cli, "--state"), limit, &all, err));
+    if (tt_cli_has(cli, "--before"))
+        TT_TRY(tt_execution_number(cli, tt_cli_flag(cli, "--before"), &before, err));
+    TT_TRY(gather(cli, tt_cli_flag(cli, "--state"), before, limit, &all, err));
     if (tt_cli_json(cli))
         return print_tree(cli, all, err);
     TT_TRY(print_tasks(cli, json_object_get(all, "tasks"), err));
     if (json_is_integer(json_object_get(all, "next")))
-        tt_say(cli, "there are more: --limit 0 shows all");
+        tt_say(cli, "there are more: --before %lld shows the next ones, --limit 0 all", (long long)tt_json_member_int(all, "next"));
     return TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_execution_list, execution_list)
@@ -208,7 +211,7 @@ static tt_rc retry_failed(tt_cli *cli, tt_err *err)
     TT_JSON_AUTO json_t *all = NULL, *done = json_array();
     size_t i;
     json_t *task;
-    TT_TRY(gather(cli, TT_STR("failed"), 0, &all, err));
+    TT_TRY(gather(cli, TT_STR("failed"), 0, 0, &all, err));
     json_array_foreach(json_object_get(all, "tasks"), i, task) {
         if (!tt_str_is(tt_json_member_str(task, "state"), "failed"))
             continue;

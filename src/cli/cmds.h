@@ -44,6 +44,13 @@ int tt_cmd_schedule_resume(tt_cli *cli);
 int tt_cmd_schedule_run(tt_cli *cli);
 int tt_cmd_schedule_remove(tt_cli *cli);
 int tt_cmd_schedule_explain(tt_cli *cli);
+int tt_cmd_pipeline_show(tt_cli *cli); /* cmd_pipeline.c */
+int tt_cmd_db_create(tt_cli *cli);    /* cmd_db.c */
+int tt_cmd_db_upgrade(tt_cli *cli);
+int tt_cmd_db_downgrade(tt_cli *cli);
+int tt_cmd_db_current(tt_cli *cli);
+int tt_cmd_db_history(tt_cli *cli);
+int tt_cmd_db_demo(tt_cli *cli);
 int tt_cmd_secret_set(tt_cli *cli);   /* cmd_secret.c */
 int tt_cmd_secret_get(tt_cli *cli);
 int tt_cmd_secret_list(tt_cli *cli);

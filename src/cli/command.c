@@ -1,8 +1,11 @@
 #include "cli/command.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "base/signals.h"
 #include "cli/cli.h"
 #include "cli/help.h"
 #include "cli/output.h"
@@ -50,7 +53,7 @@ tt_str tt_cli_operand(const tt_cli *cli, size_t i)
 }
 
 /* Common flags such as --data are rows of the option table too, whichever command they stand at. */
-static tt_rc load_options(tt_cli *cli, tt_err *err)
+static tt_rc load_options(tt_cli *cli, const char *config_path, tt_options **ret, tt_err *err)
 {
     TT_VEC(tt_option_flag) flags = {0};
     bool ok = true;
@@ -59,7 +62,7 @@ static tt_rc load_options(tt_cli *cli, tt_err *err)
         if (g->is_option || tt_option_of_flag(g->name))
             ok &= tt_vec_push(&flags, (tt_option_flag){g->name, g->value ? g->value : "true"});
     }
-    tt_rc rc = ok ? tt_options_load(flags.ptr, flags.len, tt_parsed_value(&cli->parsed, "--config").ptr, &cli->options, err)
+    tt_rc rc = ok ? tt_options_load(flags.ptr, flags.len, config_path, ret, err)
                   : tt_fail(err, TT_NOMEM, "out of memory");
     tt_vec_deinit(&flags);
     return rc;
@@ -68,7 +71,7 @@ static tt_rc load_options(tt_cli *cli, tt_err *err)
 tt_rc tt_cli_options(tt_cli *cli, tt_options **ret, tt_err *err)
 {
     if (!cli->options) {
-        TT_TRY(load_options(cli, err));
+        TT_TRY(load_options(cli, tt_parsed_value(&cli->parsed, "--config").ptr, &cli->options, err));
         tt_str warnings = tt_str_of(tt_options_warnings(cli->options));
         for (tt_str line; warnings.len && tt_str_cut(&warnings, '\n', &line);)
             if (line.len)
@@ -76,6 +79,41 @@ tt_rc tt_cli_options(tt_cli *cli, tt_options **ret, tt_err *err)
     }
     *ret = cli->options;
     return TT_OK;
+}
+
+static bool would_do_without_file(tt_cli *cli)
+{
+    tt_options *bare = NULL;
+    tt_rc rc = load_options(cli, "/dev/null", &bare, NULL);
+    tt_options_free(bare);
+    return rc == TT_OK;
+}
+
+tt_rc tt_cli_options_patiently(tt_cli *cli, tt_options **ret, tt_err *err)
+{
+    enum { LOOK_MS = 1000 };
+    sigset_t usual;
+    int signal_fd = -1;
+    char said[sizeof err->text] = "";
+    *ret = NULL;
+    for (;;) {
+        tt_rc rc = tt_cli_options(cli, ret, err);
+        if (rc != TT_INVALID || !would_do_without_file(cli)) {
+            if (signal_fd >= 0)
+                close(signal_fd);
+            return rc;
+        }
+        if (strcmp(said, err->text) != 0)
+            tt_log_error("the configuration file is wrong; waiting until it is mended", TT_F_CSTR("why", err->text));
+        snprintf(said, sizeof said, "%s", err->text);
+        tt_signals_usual(&usual);
+        if (signal_fd < 0)
+            TT_TRY(tt_signals_open(&usual, &signal_fd, err));
+        poll(&(struct pollfd){.fd = signal_fd, .events = POLLIN}, 1, LOOK_MS);
+        for (int signal; (signal = tt_signals_next(signal_fd));)
+            if (signal == SIGTERM || signal == SIGINT)
+                return TT_OK;
+    }
 }
 
 /* ---- errors ---- */

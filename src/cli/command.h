@@ -56,6 +56,9 @@ bool tt_cli_quiet(const tt_cli *cli);
 tt_arena *tt_cli_arena(tt_cli *cli);
 /* The option table as this command line, the environment and the file set it (loaded on first use). */
 tt_rc tt_cli_options(tt_cli *cli, tt_options **ret, tt_err *err) TT_MUST_CHECK;
+/* The same for a process that stays: as long as the configuration file is what is wrong, it says so and waits until that is mended. *ret is NULL when it was told
+ * to end meanwhile. Blocks the signals of signals.h once it waits. */
+tt_rc tt_cli_options_patiently(tt_cli *cli, tt_options **ret, tt_err *err) TT_MUST_CHECK;
 /* Call a route. Statuses of 400 and above become an error with the server's own sentence and the matching code. */
 tt_rc tt_cli_call(tt_cli *cli, const char *method, const char *target, tt_str body, tt_buf *ret_body, tt_err *err) TT_MUST_CHECK;
 /* Prints `tutti: what: why: what to do` (or the JSON object) on standard error; the exit code. */

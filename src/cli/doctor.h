@@ -44,5 +44,7 @@ void tt_doctor_ready(tt_doctor *d);
 void tt_doctor_jobs(tt_doctor *d);
 void tt_doctor_outputs(tt_doctor *d);
 void tt_doctor_workers(tt_doctor *d);
+void tt_doctor_mirror(tt_doctor *d);
+void tt_doctor_rq(tt_doctor *d);
 
 #endif

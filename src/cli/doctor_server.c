@@ -79,6 +79,28 @@ void tt_doctor_workers(tt_doctor *d)
     tt_doctor_report(d, TT_GOOD, NULL, "a task was taken and finished");
 }
 
+/* What is shown in a Redis, by the part of /health that tells of it. Nobody waits for that Redis: what is not well is no failure. */
+static void check_redis(tt_doctor *d, const char *part, const char *absent)
+{
+    const json_t *p = json_object_get(d->health, part);
+    tt_str address = tt_json_member_str(p, "address"), warning = tt_json_member_str(p, "warning"), failure = tt_json_member_str(p, "last_failure");
+    if (!d->server_answers || !p)
+        return tt_doctor_report(d, TT_SKIPPED, NULL, "%s", d->server_answers ? absent : "no server");
+    if (!json_is_true(json_object_get(p, "online")))
+        return tt_doctor_report(d, TT_WARN, "start it, or see why it cannot be reached; it is filled again when it is back", "%.*s does not answer: %.*s",
+                                TT_STR_ARG(address), TT_STR_ARG(failure.len ? failure : TT_STR("not yet")));
+    if (json_is_true(json_object_get(p, "stale")))
+        return tt_doctor_report(d, TT_WARN, "wait a moment and look again", "%.*s does not show everything yet: %lld ms behind", TT_STR_ARG(address), (long long)tt_json_member_int(p, "lag_ms"));
+    if (json_is_true(json_object_get(p, "suspended")))
+        return tt_doctor_report(d, TT_WARN, "`rq resume`", "%.*s: somebody has said `rq suspend`, so no task of these queues is begun", TT_STR_ARG(address));
+    if (warning.len)
+        return tt_doctor_report(d, TT_WARN, NULL, "%.*s: %.*s", TT_STR_ARG(address), TT_STR_ARG(warning));
+    tt_doctor_report(d, TT_GOOD, NULL, "%.*s shows everything", TT_STR_ARG(address));
+}
+
+void tt_doctor_mirror(tt_doctor *d) { check_redis(d, "redis", "jobs are shown in no Redis (--redis)"); }
+void tt_doctor_rq(tt_doctor *d) { check_redis(d, "rq", "no queue is shown under RQ's keys (--rq-queue)"); }
+
 /* Each broken job with its reason, which says what to do. */
 void tt_doctor_jobs(tt_doctor *d)
 {

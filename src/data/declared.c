@@ -99,6 +99,12 @@ const tt_declaration *tt_declared_find(const tt_declared *d, tt_declared_kind ki
     return d ? find((tt_declared *)(uintptr_t)d, kind, name) : NULL;
 }
 
+void tt_declared_each(const tt_declared *d, tt_declared_kind kind, void (*fn)(void *arg, const tt_declaration *one), void *arg)
+{
+    for (size_t i = 0; d && i < d->of[kind].len; i++)
+        fn(arg, &d->of[kind].ptr[i]);
+}
+
 const char *tt_declaration_query(const tt_declaration *d, tt_str name)
 {
     for (size_t i = 0; i < d->queries.len; i++)

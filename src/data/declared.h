@@ -35,6 +35,8 @@ void tt_declared_free(tt_declared *d);
 const tt_declaration *tt_declared_find(const tt_declared *d, tt_declared_kind kind, tt_str name);
 /* Opens a connection to a declared database; its password is read now. */
 tt_rc tt_declaration_connect(const tt_declaration *d, tt_sql_db **ret, tt_err *err) TT_MUST_CHECK;
+/* In the order of the file. d may be NULL. */
+void tt_declared_each(const tt_declared *d, tt_declared_kind kind, void (*fn)(void *arg, const tt_declaration *one), void *arg);
 const char *tt_declaration_query(const tt_declaration *d, tt_str name); /* NULL: none */
 
 #endif

@@ -1,5 +1,8 @@
 #include "data/simd.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static bool machine_has(tt_simd level)
 {
 #if defined(__x86_64__)
@@ -34,8 +37,12 @@ bool tt_simd_use(tt_simd level)
     return true;
 }
 
+/* TUTTI_SIMD=word or avx2: no more than that, for benchmarks. */
 __attribute__((constructor)) static void pick(void)
 {
-    for (tt_simd level = TT_SIMD_AVX2; !tt_simd_use(level); level--)
+    const char *most = getenv("TUTTI_SIMD");
+    bool is_word = most && strcmp(most, "word") == 0, is_avx2 = most && strcmp(most, "avx2") == 0;
+    for (tt_simd level = is_word ? TT_SIMD_WORD : TT_SIMD_AVX2; !tt_simd_use(level); level--)
         ;
+    tt_simd_vbmi = tt_simd_vbmi && !is_avx2;
 }

@@ -7,21 +7,14 @@
  * connection whose last transaction may still be under way) waits, and then finds that it is not where it thought. */
 #include <inttypes.h>
 
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/reference.h"
 #include "base/vec.h"
 #include "data/json.h"
 #include "data/sink_impl.h"
-#include "io/sql.h"
+#include "io/sql_table.h"
 
-enum { MAX_COLUMNS = 4096, MAX_PENDING_BYTES = 4 << 20, KEY_BYTES = 256 };
-
-typedef struct {
-    uint32_t first, count; /* in key_columns */
-    char *name;
-    bool primary;
-} table_key;
+enum { MAX_PENDING_BYTES = 4 << 20, KEY_BYTES = 256 };
 
 typedef struct {
     uint64_t id;
@@ -36,17 +29,14 @@ typedef struct {
 
 typedef struct {
     tt_sql_db *db;
-    tt_buf table;                 /* quoted */
-    TT_VEC(char *) columns;
-    tt_map places;                /* column -> number + 1 */
-    TT_VEC(uint32_t) key_columns;
-    TT_VEC(table_key) keys;
+    tt_sql_table table;
     tt_str wanted_key;            /* key=, in the target */
     bool upsert;
     char id[KEY_BYTES];           /* of the row in tutti_commits */
     char position_text[24];
     uint64_t position;            /* what that row says */
-    TT_VEC(uint32_t) shape;       /* the columns of the pending rows */
+    TT_VEC(uint32_t) shape;       /* the columns of the pending rows: numbers + 1 */
+    TT_VEC(tt_str) shape_names;
     TT_VEC(pending_row) rows;
     TT_VEC(pending_cell) cells;
     TT_VEC(tt_sql_cell) params;
@@ -114,59 +104,35 @@ static tt_rc check(const tt_sink_spec *spec, tt_err *err)
 
 /* ---- what the table is ---- */
 
-static tt_rc take_column(void *arg, const tt_str *names, const tt_sql_cell *cells, size_t count, tt_err *err)
-{
-    sql_sink *s = arg;
-    char *name = tt_str_dup(cells[0].text);
-    if (s->columns.len == MAX_COLUMNS)
-        return free(name), tt_fail(err, TT_TOO_LARGE, "the table has more than %d columns", MAX_COLUMNS);
-    if (!name || !tt_vec_push(&s->columns, name) || !tt_map_put(&s->places, cells[0].text, (void *)(uintptr_t)s->columns.len, NULL))
-        return tt_fail(err, TT_NOMEM, "out of memory for a table's columns");
-    return TT_OK;
-}
-
-static tt_rc take_key_column(void *arg, const tt_str *names, const tt_sql_cell *cells, size_t count, tt_err *err)
-{
-    sql_sink *s = arg;
-    table_key *last = s->keys.len ? &s->keys.ptr[s->keys.len - 1] : NULL;
-    if (!last || !tt_str_is(cells[0].text, last->name)) {
-        table_key key = {.first = (uint32_t)s->key_columns.len, .name = tt_str_dup(cells[0].text), .primary = tt_str_is(cells[2].text, "1")};
-        if (!key.name || !tt_vec_push(&s->keys, key))
-            return tt_fail(err, TT_NOMEM, "out of memory for a table's keys");
-        last = &s->keys.ptr[s->keys.len - 1];
-    }
-    last->count++;
-    uint32_t place = (uint32_t)(uintptr_t)tt_map_get(&s->places, cells[1].text); /* 0: a column that nobody writes */
-    return tt_vec_push(&s->key_columns, place) ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for a table's keys");
-}
-
 static tt_rc object(void *arg, const tt_str *names, const tt_sql_cell *cells, size_t count, tt_err *err)
 {
     return tt_fail(err, TT_INVALID, "%.*s: exactly once cannot be promised for it", TT_STR_ARG(tt_str_slice(cells[0].text, 0, 200)));
 }
 
-static tt_rc learn_table(sql_sink *s, tt_str table, tt_err *err)
+static bool is_wanted(const sql_sink *s, const tt_sql_key *key) { return s->wanted_key.len == 0 || tt_sql_key_is(&s->table, key, s->wanted_key); }
+
+/* Without this an upsert would turn away every row. */
+static tt_rc check_keys(const sql_sink *s, tt_str table, tt_err *err)
 {
-    const tt_sql_catalogue *c = tt_sql_get_catalogue(s->db);
-    tt_str rest = table, part;
-    while (tt_str_cut(&rest, '.', &part)) { /* schema.table */
-        if (s->table.len)
-            tt_buf_char(&s->table, '.');
-        tt_sql_put_name(s->db, &s->table, part);
-    }
-    TT_TRY(tt_buf_check(&s->table, err));
-    bool as_written = tt_sql_failure_spoils(s->db); /* PostgreSQL's regclass reads quotes */
-    tt_sql_cell name = {TT_SQL_TEXT, as_written ? tt_buf_view(&s->table) : table};
-    TT_TRY(tt_sql_query(s->db, tt_str_of(c->columns), &name, 1, take_column, s, err));
-    if (s->columns.len == 0)
-        return tt_fail(err, TT_INVALID, "there is no table `%.*s`", TT_STR_ARG(table));
-    if (c->objections)
-        TT_TRY(tt_sql_query(s->db, tt_str_of(c->objections), &name, 1, object, s, err));
-    if (s->upsert)
-        TT_TRY(tt_sql_query(s->db, tt_str_of(c->keys), &name, 1, take_key_column, s, err));
-    if (s->upsert && s->keys.len == 0)
+    TT_BUF_AUTO tt_buf there = {0};
+    if (s->table.keys.len == 0)
         return tt_fail(err, TT_INVALID, "the table `%.*s` has no unique key, which an upsert needs: add one, or use mode=insert", TT_STR_ARG(table));
-    return TT_OK;
+    for (size_t i = 0; i < s->table.keys.len; i++)
+        if (is_wanted(s, &s->table.keys.ptr[i]))
+            return TT_OK;
+    tt_sql_table_put_keys(&s->table, &there);
+    return tt_fail(err, TT_INVALID, "the table `%.*s` has no unique key (%.*s), which an upsert by it needs: add a unique index, or name one that is there with key=: %.300s",
+                   TT_STR_ARG(table), TT_STR_ARG(tt_str_slice(s->wanted_key, 0, 200)), tt_buf_cstr(&there));
+}
+
+static tt_rc learn_table(sql_sink *s, tt_str name, tt_err *err)
+{
+    const char *objections = tt_sql_get_catalogue(s->db)->objections;
+    TT_TRY(tt_sql_table_learn(s->db, name, &s->table, err));
+    tt_sql_cell param = {TT_SQL_TEXT, tt_sql_failure_spoils(s->db) ? tt_buf_view(&s->table.quoted) : name};
+    if (objections)
+        TT_TRY(tt_sql_query(s->db, tt_str_of(objections), &param, 1, object, s, err));
+    return s->upsert ? check_keys(s, name, err) : TT_OK;
 }
 
 /* ---- the row in tutti_commits ---- */
@@ -265,19 +231,12 @@ static void close_sql(tt_sink *sink)
     if (!s)
         return;
     tt_sql_close(s->db);
-    for (size_t i = 0; i < s->columns.len; i++)
-        free(s->columns.ptr[i]);
-    for (size_t i = 0; i < s->keys.len; i++)
-        free(s->keys.ptr[i].name);
-    tt_vec_deinit(&s->columns);
-    tt_vec_deinit(&s->keys);
-    tt_vec_deinit(&s->key_columns);
+    tt_sql_table_deinit(&s->table);
     tt_vec_deinit(&s->shape);
+    tt_vec_deinit(&s->shape_names);
     tt_vec_deinit(&s->rows);
     tt_vec_deinit(&s->cells);
     tt_vec_deinit(&s->params);
-    tt_map_deinit(&s->places);
-    tt_buf_deinit(&s->table);
     tt_buf_deinit(&s->text);
     tt_buf_deinit(&s->statement);
     free(s);
@@ -299,96 +258,39 @@ static void reject(tt_sink *sink, const pending_row *row, const char *why)
     sink->spec.reject(sink->spec.arg, row->id, (tt_str){s->text.ptr + row->at, row->len}, why);
 }
 
-static bool has_column(const sql_sink *s, uint32_t place)
+static bool has_column(const sql_sink *s, const char *name)
 {
-    for (size_t i = 0; i < s->shape.len; i++)
-        if (s->shape.ptr[i] == place)
+    for (size_t i = 0; i < s->shape_names.len; i++)
+        if (tt_str_is(s->shape_names.ptr[i], name))
             return true;
     return false;
 }
 
-static bool is_wanted(const sql_sink *s, const table_key *key)
-{
-    size_t named = 0;
-    tt_str rest = s->wanted_key;
-    for (tt_str one; rest.len && tt_str_cut(&rest, ',', &one); named++) {
-        bool found = false;
-        for (uint32_t i = 0; i < key->count && !found; i++) {
-            uint32_t place = s->key_columns.ptr[key->first + i];
-            found = place && tt_str_is(one, s->columns.ptr[place - 1]);
-        }
-        if (!found)
-            return false;
-    }
-    return s->wanted_key.len == 0 || named == key->count;
-}
-
 /* The unique key that the pending rows are told apart by; NULL: none of them is whole. */
-static const table_key *find_key(const sql_sink *s)
+static const tt_sql_key *find_key(const sql_sink *s)
 {
-    for (size_t i = 0; i < s->keys.len; i++) {
-        const table_key *key = &s->keys.ptr[i];
+    for (size_t i = 0; i < s->table.keys.len; i++) {
+        const tt_sql_key *key = &s->table.keys.ptr[i];
         bool whole = is_wanted(s, key);
         for (uint32_t k = 0; k < key->count && whole; k++)
-            whole = has_column(s, s->key_columns.ptr[key->first + k]);
+            whole = has_column(s, tt_sql_key_column(&s->table, key, k));
         if (whole)
             return key;
     }
     return NULL;
 }
 
-static bool is_key_column(const sql_sink *s, const table_key *key, uint32_t place)
+static tt_rc make_statement(sql_sink *s, size_t rows, const tt_sql_key *key, tt_err *err)
 {
-    for (uint32_t k = 0; k < key->count; k++)
-        if (s->key_columns.ptr[key->first + k] == place)
-            return true;
-    return false;
-}
-
-static tt_rc put_upsert(sql_sink *s, const table_key *key, tt_err *err)
-{
-    TT_VEC(tt_str) names = {0};
-    if (!tt_vec_reserve(&names, key->count + s->shape.len))
-        return tt_fail(err, TT_NOMEM, "out of memory for a statement");
-    for (uint32_t k = 0; k < key->count; k++)
-        names.ptr[names.len++] = tt_str_of(s->columns.ptr[s->key_columns.ptr[key->first + k] - 1]);
-    for (size_t i = 0; i < s->shape.len; i++)
-        if (!is_key_column(s, key, s->shape.ptr[i]))
-            names.ptr[names.len++] = tt_str_of(s->columns.ptr[s->shape.ptr[i] - 1]);
-    tt_sql_put_upsert(s->db, &s->statement, names.ptr, key->count, names.ptr + key->count, names.len - key->count);
-    tt_vec_deinit(&names);
-    return TT_OK;
-}
-
-static tt_rc make_statement(sql_sink *s, size_t rows, const table_key *key, tt_err *err)
-{
-    unsigned param = 0;
     if (s->statement_rows == rows)
         return TT_OK;
     tt_buf_clear(&s->statement);
-    tt_buf_cstr_put(&s->statement, "INSERT INTO ");
-    tt_buf_str(&s->statement, tt_buf_view(&s->table));
-    tt_buf_cstr_put(&s->statement, " (");
-    for (size_t i = 0; i < s->shape.len; i++) {
-        tt_buf_cstr_put(&s->statement, i ? ", " : "");
-        tt_sql_put_name(s->db, &s->statement, tt_str_of(s->columns.ptr[s->shape.ptr[i] - 1]));
-    }
-    tt_buf_cstr_put(&s->statement, ") VALUES ");
-    for (size_t row = 0; row < rows; row++) {
-        tt_buf_cstr_put(&s->statement, row ? ", (" : "(");
-        for (size_t i = 0; i < s->shape.len; i++) {
-            tt_buf_cstr_put(&s->statement, i ? ", " : "");
-            tt_sql_put_param(s->db, &s->statement, ++param);
-        }
-        tt_buf_char(&s->statement, ')');
-    }
-    if (key)
-        TT_TRY(put_upsert(s, key, err));
+    TT_TRY(tt_sql_table_put_insert(s->db, &s->table, s->shape_names.ptr, s->shape_names.len, rows, key, &s->statement, err));
     s->statement_rows = rows;
-    return tt_buf_check(&s->statement, err);
+    return TT_OK;
 }
 
-static tt_rc insert(sql_sink *s, size_t from, size_t rows, const table_key *key, tt_err *err)
+static tt_rc insert(sql_sink *s, size_t from, size_t rows, const tt_sql_key *key, tt_err *err)
 {
     size_t count = rows * s->shape.len;
     TT_TRY(make_statement(s, rows, key, err));
@@ -409,7 +311,7 @@ static tt_rc insert(sql_sink *s, size_t from, size_t rows, const table_key *key,
 }
 
 /* A row that is refused makes its whole statement fail: then each is sent alone. */
-static tt_rc send_rows(tt_sink *sink, const table_key *key, tt_err *err)
+static tt_rc send_rows(tt_sink *sink, const tt_sql_key *key, tt_err *err)
 {
     sql_sink *s = sink->own;
     tt_err why = {0};
@@ -429,7 +331,7 @@ static tt_rc flush(tt_sink *sink, tt_err *err)
     sql_sink *s = sink->own;
     if (s->rows.len == 0)
         return TT_OK;
-    const table_key *key = s->upsert ? find_key(s) : NULL;
+    const tt_sql_key *key = s->upsert ? find_key(s) : NULL;
     tt_rc rc = begin(sink, err);
     if (rc == TT_OK && s->upsert && !key)
         for (size_t i = 0; i < s->rows.len; i++)
@@ -474,7 +376,7 @@ static const char *parse_object(sql_sink *s, tt_str value, tt_str *by_column, ch
     while (any && tt_json_next_member(&it, &key, &cell)) {
         tt_buf_clear(&name);
         tt_json_unescape((tt_str){key.ptr - 1, key.len + 2}, &name);
-        size_t place = (uintptr_t)tt_map_get(&s->places, tt_buf_view(&name));
+        size_t place = tt_sql_table_place(&s->table, tt_buf_view(&name));
         if (place == 0)
             return snprintf(why, 200, "the table has no column `%.*s`", TT_STR_ARG(tt_str_slice(tt_buf_view(&name), 0, 100))), why;
         by_column[place - 1] = cell;
@@ -489,20 +391,20 @@ static const char *parse_array(sql_sink *s, tt_str value, tt_str *by_column, cha
     size_t n = 0;
     bool any = tt_json_enter(value, &it);
     while (any && tt_json_next_element(&it, &cell)) {
-        if (n < s->columns.len)
+        if (n < s->table.columns.len)
             by_column[n] = cell;
         n++;
     }
-    if (n == s->columns.len)
+    if (n == s->table.columns.len)
         return NULL;
-    return snprintf(why, 200, "the row has %zu cells, the table %zu columns", n, s->columns.len), why;
+    return snprintf(why, 200, "the row has %zu cells, the table %zu columns", n, s->table.columns.len), why;
 }
 
 /* Does the row fit the pending ones' statement? */
 static bool same_shape(const sql_sink *s, const tt_str *by_column)
 {
     size_t n = 0;
-    for (size_t i = 0; i < s->columns.len; i++)
+    for (size_t i = 0; i < s->table.columns.len; i++)
         if (by_column[i].ptr && (n == s->shape.len || s->shape.ptr[n++] != i + 1))
             return false;
     return n == s->shape.len;
@@ -511,9 +413,10 @@ static bool same_shape(const sql_sink *s, const tt_str *by_column)
 static tt_rc set_shape(sql_sink *s, const tt_str *by_column, tt_err *err)
 {
     tt_vec_clear(&s->shape);
+    tt_vec_clear(&s->shape_names);
     s->statement_rows = 0;
-    for (size_t i = 0; i < s->columns.len; i++)
-        if (by_column[i].ptr && !tt_vec_push(&s->shape, (uint32_t)i + 1))
+    for (size_t i = 0; i < s->table.columns.len; i++)
+        if (by_column[i].ptr && (!tt_vec_push(&s->shape, (uint32_t)i + 1) || !tt_vec_push(&s->shape_names, tt_str_of(s->table.columns.ptr[i]))))
             return tt_fail(err, TT_NOMEM, "out of memory for a row");
     return TT_OK;
 }
@@ -537,8 +440,7 @@ static tt_rc add_parsed(tt_sink *sink, uint64_t id, tt_str value, const tt_str *
         TT_TRY(set_shape(s, by_column, err));
     }
     TT_TRY(add_row(s, id, value, by_column, err));
-    unsigned most = tt_sql_max_params(s->db) / (unsigned)s->shape.len, at_once = tt_sql_rows_at_once(s->db);
-    bool full = s->rows.len >= (most < at_once ? most : at_once) || s->text.len >= MAX_PENDING_BYTES;
+    bool full = s->rows.len >= tt_sql_table_rows_at_once(s->db, s->shape.len) || s->text.len >= MAX_PENDING_BYTES;
     return full ? flush(sink, err) : TT_OK;
 }
 
@@ -547,7 +449,7 @@ static tt_rc put(tt_sink *sink, uint64_t id, tt_str value, tt_err *err)
     sql_sink *s = sink->own;
     char room[200];
     const char *why = "a row of a table must be an object or an array";
-    tt_str *by_column = tt_calloc(s->columns.len, sizeof *by_column);
+    tt_str *by_column = tt_calloc(s->table.columns.len, sizeof *by_column);
     if (!by_column)
         return tt_fail(err, TT_NOMEM, "out of memory for a row");
     if (value.len && value.ptr[0] == '{')
@@ -555,7 +457,7 @@ static tt_rc put(tt_sink *sink, uint64_t id, tt_str value, tt_err *err)
     else if (value.len && value.ptr[0] == '[')
         why = parse_array(s, value, by_column, room);
     bool any = false;
-    for (size_t i = 0; i < s->columns.len && !any; i++)
+    for (size_t i = 0; i < s->table.columns.len && !any; i++)
         any = by_column[i].ptr;
     if (!why && !any)
         why = "the row has no members";

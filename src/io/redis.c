@@ -322,6 +322,14 @@ tt_rc tt_redis_poll(tt_redis *r, tt_reply **ret, tt_err *err)
     return TT_OK;
 }
 
+void tt_redis_wait(tt_redis *r, int64_t wait_ms)
+{
+    if (!r->ctx)
+        return;
+    struct pollfd fd = {.fd = r->ctx->fd, .events = POLLIN};
+    poll(&fd, 1, (int)wait_ms);
+}
+
 /* All of them are read, also behind one that failed. */
 tt_rc tt_redis_skip(tt_redis *r, size_t count, tt_err *err)
 {

@@ -43,6 +43,8 @@ void tt_redis_arg(tt_redis *r, tt_str arg);
 tt_rc tt_redis_next(tt_redis *r, tt_reply **ret, tt_err *err) TT_MUST_CHECK;
 /* One that came without being asked for (a subscription's): *ret is NULL when none has come yet. Does not wait. */
 tt_rc tt_redis_poll(tt_redis *r, tt_reply **ret, tt_err *err) TT_MUST_CHECK;
+/* Until there may be something to poll, or the time is over. */
+void tt_redis_wait(tt_redis *r, int64_t wait_ms);
 /* So many replies that say nothing but that it went well. */
 tt_rc tt_redis_skip(tt_redis *r, size_t count, tt_err *err) TT_MUST_CHECK;
 /* One command and its reply, nothing else under way. */

@@ -129,7 +129,7 @@ void tt_roots_free(tt_roots *roots)
     free(roots);
 }
 
-const char *const tt_roots_own_names[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "journal", "logs", "maps", "programs", "state", "vault.key", NULL};
+const char *const tt_roots_own_names[] = {"ledger.db", "config.db", "tutti.sock", "lock", "cache", "journal", "logs", "maps", "migrations", "programs", "state", "vault.key", NULL};
 
 const char *tt_roots_dir(const tt_roots *roots, size_t i) { return i < roots->dirs.len ? roots->dirs.ptr[i].path : NULL; }
 

@@ -56,6 +56,11 @@ static tt_str query_member(tt_str query, const char *name)
 /* The parts of SCHEME://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?socket=PATH]. */
 static tt_rc parse_url(tt_str text, tt_sql_url *ret, tt_err *err)
 {
+    if (tt_str_is(text, "sqlite::memory:")) {
+        *ret = (tt_sql_url){.scheme = tt_dup_cstr("sqlite"), .user = tt_dup_cstr(""), .password = tt_dup_cstr(""), .host = tt_dup_cstr(""), .port = tt_dup_cstr(""),
+                            .database = tt_dup_cstr(":memory:"), .socket = tt_dup_cstr("")};
+        return TT_OK;
+    }
     const char *sep = text.len ? memmem(text.ptr, text.len, "://", 3) : NULL;
     if (!sep || text.len > 4096)
         return tt_fail(err, TT_INVALID, "`%.*s` is not a database: write sqlite:///PATH, postgresql://HOST/DB or mysql://HOST/DB", TT_STR_ARG(tt_str_slice(text, 0, 100)));
@@ -136,6 +141,7 @@ void tt_sql_close(tt_sql_db *db)
     free(db);
 }
 
+const char *tt_sql_engine_name(const tt_sql_db *db) { return db->engine->schemes[0]; }
 bool tt_sql_in_transaction(const tt_sql_db *db) { return db->in_transaction; }
 bool tt_sql_is_lost(const tt_sql_db *db) { return db->lost; }
 void tt_sql_interrupt(tt_sql_db *db) { db->engine->interrupt(db); }
@@ -159,6 +165,21 @@ tt_rc tt_sql_exec(tt_sql_db *db, tt_str statement, const tt_sql_cell *params, si
 tt_rc tt_sql_query(tt_sql_db *db, tt_str statement, const tt_sql_cell *params, size_t count, tt_sql_row_fn *row, void *arg, tt_err *err)
 {
     return run(db, statement, params, count, NULL, row, arg, err);
+}
+
+tt_rc tt_sql_script(tt_sql_db *db, tt_str script, tt_err *err)
+{
+    bool still = db->in_transaction;
+    if (db->lost)
+        return tt_fail(err, TT_UNAVAILABLE, "the connection to the database `%s` is lost", db->name);
+    if (!db->engine->script)
+        return tt_fail(err, TT_UNSUPPORTED, "scripts of several statements are for SQLite and PostgreSQL");
+    tt_rc rc = db->engine->script(db, script, &still, err);
+    if (db->in_transaction && !still) {
+        db->in_transaction = false;
+        return rc != TT_OK ? rc : tt_fail(err, TT_INVALID, "the script ends the transaction that it is run in: leave BEGIN, COMMIT and ROLLBACK out of it");
+    }
+    return rc;
 }
 
 static tt_rc plain(tt_sql_db *db, const char *statement, tt_err *err) { return tt_sql_exec(db, tt_str_of(statement), NULL, 0, NULL, err); }

@@ -16,7 +16,7 @@ typedef struct tt_sql_db tt_sql_db;
 /* A declared connection. */
 typedef struct {
     tt_str name;      /* for messages */
-    tt_str url;       /* sqlite:///PATH, postgresql://[USER@]HOST[:PORT]/DB, mysql:// or mariadb:// likewise; ?socket=PATH (mysql) */
+    tt_str url;       /* sqlite:///PATH, sqlite::memory:, postgresql://[USER@]HOST[:PORT]/DB, mysql:// or mariadb:// likewise; ?socket=PATH (mysql) */
     tt_str user, password; /* beside the URL's user; may be empty */
 } tt_sql_spec;
 
@@ -35,10 +35,14 @@ void tt_sql_interrupt(tt_sql_db *db);
 
 /* One statement; its parameters are written with tt_sql_put_param. *ret_changed (may be NULL): rows. */
 tt_rc tt_sql_exec(tt_sql_db *db, tt_str statement, const tt_sql_cell *params, size_t count, uint64_t *ret_changed, tt_err *err) TT_MUST_CHECK;
+/* Several statements with `;` between them, as a shell would take them: without parameters, answers dropped. TT_UNSUPPORTED: not with this engine.
+ * A script that ends the transaction around it is refused after the fact, with TT_INVALID. */
+tt_rc tt_sql_script(tt_sql_db *db, tt_str script, tt_err *err) TT_MUST_CHECK;
 /* Calls row for each row of the answer as it comes; a failure of row ends it. names: of the columns. */
 typedef tt_rc tt_sql_row_fn(void *arg, const tt_str *names, const tt_sql_cell *cells, size_t count, tt_err *err);
 tt_rc tt_sql_query(tt_sql_db *db, tt_str statement, const tt_sql_cell *params, size_t count, tt_sql_row_fn *row, void *arg, tt_err *err) TT_MUST_CHECK;
 
+const char *tt_sql_engine_name(const tt_sql_db *db); /* "sqlite", "postgresql", "mysql" */
 bool tt_sql_failure_spoils(const tt_sql_db *db); /* after a failed statement a transaction can only be undone, to a save or whole */
 bool tt_sql_in_transaction(const tt_sql_db *db);
 tt_rc tt_sql_begin(tt_sql_db *db, tt_err *err) TT_MUST_CHECK;

@@ -20,6 +20,8 @@ typedef struct {
     void (*interrupt)(tt_sql_db *db);
     /* row NULL: what comes back is dropped. */
     tt_rc (*run)(tt_sql_db *db, tt_str statement, const tt_sql_cell *params, size_t count, uint64_t *ret_changed, tt_sql_row_fn *row, void *arg, tt_err *err);
+    /* May be NULL. *ret_in_transaction: whether one is open behind it. */
+    tt_rc (*script)(tt_sql_db *db, tt_str script, bool *ret_in_transaction, tt_err *err);
     void (*put_upsert)(const tt_sql_db *db, tt_buf *out, const tt_str *keys, size_t key_count, const tt_str *sets, size_t set_count);
 } tt_sql_engine;
 

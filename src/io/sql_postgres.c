@@ -10,7 +10,8 @@
 
 /* The functions of libpq that are used; one more needs a row. Types come from its own header. */
 #define PQ_FUNCTIONS(ROW)                                                                                                                         \
-    ROW(connectdbParams) ROW(status) ROW(errorMessage) ROW(finish) ROW(socket) ROW(sendQueryParams) ROW(setSingleRowMode) ROW(getResult)          \
+    ROW(connectdbParams) ROW(status) ROW(errorMessage) ROW(finish) ROW(socket) ROW(sendQueryParams) ROW(sendQuery) ROW(setSingleRowMode) ROW(getResult) \
+    ROW(transactionStatus)                                                                                                                       \
     ROW(resultStatus) ROW(resultErrorField) ROW(resultErrorMessage) ROW(clear) ROW(cmdTuples) ROW(nfields) ROW(ntuples) ROW(fname) ROW(ftype)    \
     ROW(getvalue) ROW(getlength) ROW(getisnull)
 
@@ -179,6 +180,16 @@ static tt_rc run(tt_sql_db *db, tt_str statement, const tt_sql_cell *params, siz
     return rc;
 }
 
+static tt_rc run_script(tt_sql_db *db, tt_str script, bool *ret_in_transaction, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_buf_str(&text, script);
+    TT_TRY(tt_buf_check(&text, err));
+    tt_rc rc = lib.sendQuery(conn_of(db), tt_buf_cstr(&text)) ? take_results(db, NULL, NULL, NULL, err) : failed(db, NULL, err);
+    *ret_in_transaction = lib.transactionStatus(conn_of(db)) != PQTRANS_IDLE;
+    return rc;
+}
+
 static const char *const schemes[] = {"postgresql", "postgres", NULL};
 const tt_sql_engine tt_sql_postgres = {
     .schemes = schemes, .name_quote = '"', .numbered_params = true, .failure_spoils = true, .max_params = 65000, .rows_at_once = 500,
@@ -190,5 +201,5 @@ const tt_sql_engine tt_sql_postgres = {
                 "WHERE i.indrelid = $1::regclass AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND k.place <= i.indnkeyatts "
                 "ORDER BY i.indisprimary, i.indexrelid, k.place",
     },
-    .open = open_postgres, .close = close_postgres, .interrupt = interrupt, .run = run, .put_upsert = tt_sql_put_on_conflict,
+    .open = open_postgres, .close = close_postgres, .interrupt = interrupt, .run = run, .script = run_script, .put_upsert = tt_sql_put_on_conflict,
 };

@@ -28,7 +28,8 @@ static tt_rc open_sqlite(tt_sql_db *db, const tt_sql_url *url, tt_err *err)
     TT_BUF_AUTO tt_buf path = {0};
     if (url->host[0] || !url->database[0])
         return tt_fail(err, TT_INVALID, "the database `%s`: write sqlite:///PATH with the file's whole path", db->name);
-    tt_buf_printf(&path, "/%s", url->database);
+    bool in_memory = strcmp(url->database, ":memory:") == 0;
+    tt_buf_printf(&path, "%s%s", in_memory ? "" : "/", url->database);
     int code = sqlite3_open_v2(tt_buf_cstr(&path), &s->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
     if (code != SQLITE_OK)
         return tt_fail(err, TT_UNAVAILABLE, "cannot open the database `%s` (%s): %s", db->name, tt_buf_cstr(&path), sqlite3_errmsg(s->handle));
@@ -145,6 +146,17 @@ static tt_rc run(tt_sql_db *db, tt_str statement, const tt_sql_cell *params, siz
     return rc;
 }
 
+static tt_rc run_script(tt_sql_db *db, tt_str script, bool *ret_in_transaction, tt_err *err)
+{
+    sqlite *s = db->own;
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_buf_str(&text, script);
+    TT_TRY(tt_buf_check(&text, err));
+    int code = sqlite3_exec(s->handle, tt_buf_cstr(&text), NULL, NULL, NULL);
+    *ret_in_transaction = !sqlite3_get_autocommit(s->handle);
+    return code == SQLITE_OK ? TT_OK : failed(db, code, err);
+}
+
 static const char *const schemes[] = {"sqlite", NULL};
 const tt_sql_engine tt_sql_sqlite = {
     .schemes = schemes, .name_quote = '"', .max_params = 32000, .rows_at_once = 1,
@@ -154,5 +166,5 @@ const tt_sql_engine tt_sql_sqlite = {
                 "UNION ALL SELECT l.name, i.name, 0, 0, l.name, i.seqno FROM pragma_index_list(?1) AS l, pragma_index_info(l.name) AS i "
                 "WHERE l.\"unique\" AND l.origin <> 'pk' AND NOT l.partial ORDER BY a, b, c",
     },
-    .open = open_sqlite, .close = close_sqlite, .interrupt = interrupt, .run = run, .put_upsert = tt_sql_put_on_conflict,
+    .open = open_sqlite, .close = close_sqlite, .interrupt = interrupt, .run = run, .script = run_script, .put_upsert = tt_sql_put_on_conflict,
 };

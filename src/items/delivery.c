@@ -197,6 +197,9 @@ static void drop_journal(tt_job *j)
 void tt_delivery_committed(tt_job *j)
 {
     tt_delivery *d = &j->delivery;
+    pthread_mutex_lock(&j->lock);
+    tt_reclaim_committed(j);
+    pthread_mutex_unlock(&j->lock);
     if (!d->ending)
         return;
     if (d->dropping)
@@ -207,6 +210,7 @@ void tt_delivery_committed(tt_job *j)
     d->prepared = (tt_append_mark){0};
     if (d->dropping) {
         d->now.bytes = 0;
+        d->reclaim = (tt_reclaim){0};
         j->output_known = false;
         j->output_mark = (tt_append_mark){0};
         tt_redo_start_at(j, &j->output_mark);
@@ -218,12 +222,17 @@ void tt_delivery_committed(tt_job *j)
     pthread_mutex_unlock(&j->lock);
 }
 
-void tt_delivery_rolled_back(tt_job *j) { j->delivery.ending = j->delivery.dropping = false; }
+void tt_delivery_rolled_back(tt_job *j)
+{
+    j->delivery.ending = j->delivery.dropping = false;
+    tt_reclaim_rolled_back(j);
+}
 
 void tt_delivery_restart(tt_job *j)
 {
     j->delivery.now = (tt_delivered){0};
     j->delivery.prepared = (tt_append_mark){0};
+    j->delivery.reclaim = (tt_reclaim){0};
     j->delivery.ending = false;
 }
 
@@ -452,15 +461,20 @@ static tt_rc open_stream(stream *s, tt_err *err)
     s->d.spec.arg = s;
     TT_TRY(tt_sink_open(&s->d.spec, &s->sink, err));
     pthread_mutex_lock(&j->lock);
-    uint64_t position = j->delivery.now.bytes, length = j->output_mark.length_bytes;
+    uint64_t position = j->delivery.now.bytes, length = j->output_mark.length_bytes, freed = j->delivery.reclaim.freed;
     j->delivery.sink = s->sink;
     pthread_mutex_unlock(&j->lock);
     TT_TRY(tt_sink_position(s->sink, &position, err));
     if (position > length)
         return tt_fail(err, TT_CONFLICT, "the target of job `%s` has more than the journal (%" PRIu64 " of %" PRIu64 " bytes): was an older ledger put back?",
                        j->def.name, position, length);
+    if (position < freed)
+        return tt_fail(err, TT_CONFLICT, "the target of job `%s` has only %" PRIu64 " bytes of the journal, but had %" PRIu64 " before, which were given back: was an older "
+                       "database put back? Put the newer one back, or start the job anew", j->def.name, position, freed);
+    tt_reclaim_again(j);
     pthread_mutex_lock(&j->lock);
     j->delivery.now.bytes = position;
+    j->delivery.reclaim.seen_ms = 0; /* it may have gone back */
     pthread_mutex_unlock(&j->lock);
     return TT_OK;
 }
@@ -531,6 +545,8 @@ static tt_rc stream_group(stream *s, tt_err *err)
     if (rc == TT_OK)
         rc = commit_group(s, tt_journal_at(r), err);
     tt_journal_close(r);
+    if (rc == TT_OK)
+        rc = tt_reclaim_run(j, err);
     return rc == TT_OK ? end_if_complete(j, err) : rc;
 }
 
@@ -580,12 +596,18 @@ static bool go_on_after(tt_job *j, tt_rc rc, const tt_err *err, unsigned *failur
     return true;
 }
 
-/* An open stream waits a moment for more. */
+/* An open stream waits a moment for more, and gives back what the target has taken meanwhile. */
 static bool lingers(tt_job *j, const stream *s)
 {
     int64_t due = tt_mono_ms() + LINGER_MS;
-    while (s->sink && !has_work(j) && !must_stop(j) && j->def.journal && tt_mono_ms() < due && !others_wait(&j->env->deliveries))
+    while (s->sink && !has_work(j) && !must_stop(j) && j->def.journal && tt_mono_ms() < due && !others_wait(&j->env->deliveries)) {
         wait_ms(j, due - tt_mono_ms());
+        if (!tt_reclaim_is_near(j))
+            continue;
+        pthread_mutex_unlock(&j->lock);
+        (void)!tt_reclaim_run(j, NULL); /* the next one may do it */
+        pthread_mutex_lock(&j->lock);
+    }
     return has_work(j);
 }
 
@@ -698,7 +720,9 @@ json_t *tt_delivery_to_json(const tt_job *j)
 {
     const tt_delivery *d = &j->delivery;
     tt_delivered none = {0}, is = j->removing ? none : d->ending ? d->next : d->now;
-    json_t *out = json_pack("{s:b,s:b,s:I}", "ended", is.ended, "replaces", d->replaces && !d->ending, "delivered", d->dropping ? (json_int_t)0 : (json_int_t)is.bytes);
+    bool empty = d->dropping || j->removing;
+    uint64_t freed = empty ? 0 : d->reclaim.freeing ? d->reclaim.freeing : d->reclaim.freed;
+    json_t *out = json_pack("{s:b,s:b,s:I,s:I}", "ended", is.ended, "replaces", d->replaces && !d->ending, "delivered", empty ? (json_int_t)0 : (json_int_t)is.bytes, "freed", (json_int_t)freed);
     put_mark(out, "base_len", "base_hash", &d->base);
     put_mark(out, "last_len", "last_hash", &is.last);
     put_mark(out, "prepared_len", "prepared_hash", j->removing || d->ending ? &none.last : &d->prepared);
@@ -710,6 +734,7 @@ void tt_delivery_from_json(tt_job *j, const json_t *state)
     tt_delivery *d = &j->delivery;
     d->now.ended = json_is_true(json_object_get(state, "ended"));
     d->now.bytes = (uint64_t)json_integer_value(json_object_get(state, "delivered"));
+    d->reclaim.freed = (uint64_t)json_integer_value(json_object_get(state, "freed")); /* none in older ledgers */
     d->now.last = get_mark(state, "last_len", "last_hash");
     d->prepared = get_mark(state, "prepared_len", "prepared_hash"); /* none in older ledgers */
     d->replaces = json_is_true(json_object_get(state, "replaces"));
@@ -741,7 +766,8 @@ void tt_delivery_report(const tt_job *j, tt_buf *out)
         tt_buf_json_str(out, tt_str_of(j->def.journal));
     else
         tt_buf_cstr_put(out, "null");
-    tt_buf_printf(out, ",\"journal_bytes\":%" PRIu64 ",\"delivered_bytes\":%" PRIu64, j->output_mark.length_bytes, j->delivery.now.bytes);
+    tt_buf_printf(out, ",\"journal_bytes\":%" PRIu64 ",\"delivered_bytes\":%" PRIu64 ",\"freed_bytes\":%" PRIu64, j->output_mark.length_bytes, j->delivery.now.bytes,
+                  j->delivery.reclaim.freed);
     if (j->delivery.trouble[0]) {
         tt_buf_cstr_put(out, ",\"trouble\":");
         tt_buf_json_str(out, tt_str_of(j->delivery.trouble));

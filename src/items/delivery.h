@@ -9,7 +9,8 @@
  *                                |--failure--> running, waits, and tries again; or idle with `trouble`, when trying again would not help
  *
  * `ended`: the target has all of the journal's first `bytes` and was finished. Results that come later (retries) begin again.
- * A journal that can grow no more (every item is received) is deleted as soon as the ledger knows that.
+ * A journal that can grow no more (every item is received) is deleted as soon as the ledger knows that; before, the space of what the target
+ * took is given back (reclaim.h).
  *
  * With the job's lock held, unless it says otherwise. */
 #ifndef TT_ITEMS_DELIVERY_H
@@ -19,6 +20,7 @@
 #include <pthread.h>
 
 #include "data/sink.h"
+#include "items/reclaim.h"
 #include "ledger/ledger.h"
 
 struct tt_job;
@@ -37,6 +39,7 @@ typedef struct {
     bool replaces;          /* what lies at the target gives way */
     tt_append_mark prepared;/* of a file that is about to be swapped in, or was, when a crash came in between; length 0: none */
     tt_append_mark base;    /* of the file that was there when the journal was made: it stays in front */
+    tt_reclaim reclaim;     /* partly */
     /* not persisted */
     bool running, stop;
     bool queued;            /* waits for a thread */

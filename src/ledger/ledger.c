@@ -11,6 +11,9 @@
 #include "base/mem.h"
 #include "base/sys.h"
 #include "ledger/schema.h"
+#include "ledger/shared_inner.h"
+#include "ledger/shared_news.h"
+#include "ledger/store.h"
 #include "ledger/txn.h"
 #include "ledger/vfs.h"
 
@@ -43,6 +46,8 @@ struct tt_ledger {
 
     pthread_mutex_t read_lock;   /* guards reader */
     tt_db reader;
+    tt_shared *shared_reader;    /* of a shared ledger, instead */
+    tt_shared_news *news;        /* of a shared ledger */
 
     /* The writer's own. */
     tt_txn txn;
@@ -406,6 +411,10 @@ static tt_rc apply_watch(void *arg, tt_txn *txn, tt_err *err)
 
 tt_rc tt_ledger_watch_tasks(tt_ledger *l, tt_ledger_tasks_fn *fn, void *arg, tt_err *err)
 {
+    if (l->news) {
+        tt_shared_news_watch(l->news, fn, arg);
+        return TT_OK;
+    }
     return tt_ledger_run(l, apply_watch, &(listener){fn, arg}, err);
 }
 
@@ -500,6 +509,16 @@ static tt_rc open_all(tt_ledger *l, bool relaxed, tt_err *err)
     return start_thread(l, err);
 }
 
+static tt_rc open_shared(tt_ledger *l, const tt_ledger_options *o, tt_err *err)
+{
+    tt_redis_spec spec = {.url = o->shared_url, .password = o->shared_password};
+    l->txn = (tt_txn){.ledger = l, .store = &tt_store_shared, .idle_frames = ~0u, .full_frames = ~0u};
+    TT_TRY(tt_shared_new(&spec, true, &l->txn.shared, err));
+    TT_TRY(tt_shared_new(&spec, true, &l->shared_reader, err));
+    TT_TRY(tt_shared_news_open(&spec, &l->news, err));
+    return start_thread(l, err);
+}
+
 static void init_locks(tt_ledger *l)
 {
     pthread_condattr_t attr;
@@ -515,13 +534,13 @@ tt_rc tt_ledger_open(const tt_ledger_options *options, tt_ledger **ret, tt_err *
 {
     tt_err own;
     tt_ledger *l = TT_NEW(tt_ledger);
-    l->path = tt_dup_cstr(options->path);
+    l->path = tt_dup_cstr(options->path); /* NULL: shared */
     l->lock_fd = -1;
     l->max_group = options->max_group ? options->max_group : DEFAULT_MAX_GROUP;
     l->last = &l->first;
     l->health.relaxed = options->relaxed;
     init_locks(l);
-    tt_rc rc = open_all(l, options->relaxed, err ? err : &own);
+    tt_rc rc = options->shared_url.len ? open_shared(l, options, err ? err : &own) : open_all(l, options->relaxed, err ? err : &own);
     if (rc != TT_OK) {
         tt_ledger_close(l);
         return rc;
@@ -540,6 +559,9 @@ void tt_ledger_close(tt_ledger *l)
     pthread_mutex_unlock(&l->lock);
     if (l->running)
         pthread_join(l->thread, NULL);
+    tt_shared_news_close(l->news);
+    tt_shared_free(l->txn.shared);
+    tt_shared_free(l->shared_reader);
     tt_db_close(&l->reader);
     tt_txn_close(&l->txn); /* the last one checkpoints and removes the WAL */
     if (l->lock_fd >= 0)
@@ -571,3 +593,22 @@ tt_db *tt_ledger_read_begin(tt_ledger *l)
 }
 
 void tt_ledger_read_end(tt_ledger *l) { pthread_mutex_unlock(&l->read_lock); }
+
+/* ---- which kind ---- */
+
+const tt_store *tt_ledger_store(const tt_ledger *l) { return l->txn.store; }
+bool tt_ledger_is_shared(const tt_ledger *l) { return l->txn.shared != NULL; }
+
+tt_shared *tt_ledger_shared_begin(tt_ledger *l)
+{
+    pthread_mutex_lock(&l->read_lock);
+    return l->shared_reader;
+}
+
+void tt_ledger_shared_end(tt_ledger *l) { pthread_mutex_unlock(&l->read_lock); }
+
+void tt_ledger_hear(tt_ledger *l, tt_ledger_news_fn *fn, void *arg)
+{
+    if (l->news)
+        tt_shared_news_hear(l->news, fn, arg);
+}

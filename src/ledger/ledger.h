@@ -1,5 +1,5 @@
-/* The ledger: the durable record of what happened, in SQLite (WAL), with one writer thread. Everything that must
- * be durable is a tt_change. Changes that wait are applied as one group:
+/* The ledger: the durable record of what happened, in SQLite (WAL), with one writer thread; or, of tasks and records alone, in a Redis that servers and workers
+ * of several machines share (shared.h): there each operation is durable as far as Redis is, and for itself. Everything that must be durable is a tt_change. Changes that wait are applied as one group:
  *
  *   take all waiting changes -> BEGIN -> apply each (in a savepoint: one that fails is undone alone and fails alone)
  *     -> every participant that was enlisted: flush (files: write + sync), then store (its rows)
@@ -29,6 +29,7 @@ typedef struct {
     const char *path;         /* DIR/ledger.db; created 0600 with its schema; migrated forward; a newer schema is refused (TT_UNSUPPORTED) */
     bool relaxed;             /* durability=relaxed: no sync before answers */
     unsigned max_group;       /* changes per group; 0: 1024 */
+    tt_str shared_url, shared_password; /* of a Redis: then this is a shared ledger, without path, pages and participants; Redis need not be there */
 } tt_ledger_options;
 
 tt_rc tt_ledger_open(const tt_ledger_options *options, tt_ledger **ret, tt_err *err) TT_MUST_CHECK;
@@ -70,6 +71,14 @@ tt_rc tt_ledger_run(tt_ledger *ledger, tt_rc (*apply)(void *arg, tt_txn *txn, tt
  * perhaps more than once; ids NULL: it may be any of them); it must be short. One at a time; fn NULL: nobody any more. Waits for the writer. */
 typedef void tt_ledger_tasks_fn(void *arg, const uint64_t *ids, size_t count);
 tt_rc tt_ledger_watch_tasks(tt_ledger *ledger, tt_ledger_tasks_fn *fn, void *arg, tt_err *err) TT_MUST_CHECK;
+
+/* What happened to tasks of a shared ledger, wherever: "ended", "changed", "log" with a task's number, "ready" and "time": something may be claimed, waits for
+ * a time; "missed": there may have been any of them (after Redis was away). fn runs on a thread of its own, one at a time, and may read the ledger. A ledger of
+ * this machine alone never calls it: all comes through its own writer. fn NULL: nobody listens any more, and no call is under way. */
+typedef enum { TT_NEWS_ENDED = 'e', TT_NEWS_CHANGED = 'c', TT_NEWS_LOG = 'l', TT_NEWS_READY = 'r', TT_NEWS_TIME = 't', TT_NEWS_MISSED = '*' } tt_news;
+typedef void tt_ledger_news_fn(void *arg, tt_news news, uint64_t id);
+void tt_ledger_hear(tt_ledger *ledger, tt_ledger_news_fn *fn, void *arg);
+bool tt_ledger_is_shared(const tt_ledger *ledger);
 
 /* The writer's condition, for health: how long the oldest waiting change has waited, groups so far, last failure. */
 typedef struct {

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "ledger/queue_inner.h"
+#include "ledger/store.h"
 
 enum { TICK_LIMITS = 500, MAX_KEY_BYTES = 255, US_PER_MS = 1000 };
 static const int64_t MAX_RATE_MS = 366LL * 24 * 3600 * 1000;
@@ -109,16 +110,22 @@ tt_rc tt_limits_tick(tt_db *db, int64_t *ret_next_ms, tt_err *err)
 
 /* ---- definitions ---- */
 
-tt_rc tt_limit_put(tt_txn *txn, const tt_limit *limit, tt_err *err)
+tt_rc tt_limit_check(const tt_limit *limit, tt_err *err)
 {
-    tt_db *db;
-    char key[MAX_KEY_BYTES + 1];
     if (limit->key.len == 0 || limit->key.len > MAX_KEY_BYTES || memchr(limit->key.ptr, '\0', limit->key.len))
         return tt_fail(err, TT_INVALID, "a limit's key has %zu bytes: give it 1 to %d", limit->key.len, MAX_KEY_BYTES);
     if (limit->rate_count && (limit->rate_ms <= 0 || limit->rate_ms > MAX_RATE_MS))
         return tt_fail(err, TT_INVALID, "a limit's rate is %u per %lld ms: give it a time of up to a year", limit->rate_count, (long long)limit->rate_ms);
     if (!limit->rate_count && !limit->concurrency)
         return tt_fail(err, TT_INVALID, "limit `%.*s` limits nothing: give it a concurrency, a rate, or both", TT_STR_ARG(limit->key));
+    return TT_OK;
+}
+
+tt_rc tt_sqlite_limit_put(tt_txn *txn, const tt_limit *limit, tt_err *err)
+{
+    tt_db *db;
+    char key[MAX_KEY_BYTES + 1];
+    TT_TRY(tt_limit_check(limit, err));
     snprintf(key, sizeof key, "%.*s", TT_STR_ARG(limit->key));
     TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(tt_db_run(db, TT_SQL_LIMIT_PUT, err, TT_A_TEXT(limit->key), TT_A_INT(limit->concurrency), TT_A_INT(limit->rate_count),
@@ -126,7 +133,7 @@ tt_rc tt_limit_put(tt_txn *txn, const tt_limit *limit, tt_err *err)
     return tt_limit_admit(db, key, err);
 }
 
-tt_rc tt_limit_delete(tt_txn *txn, tt_str key, tt_err *err)
+tt_rc tt_sqlite_limit_delete(tt_txn *txn, tt_str key, tt_err *err)
 {
     tt_db *db;
     limit_row l;
@@ -174,7 +181,7 @@ static tt_rc list_limits(tt_db *db, tt_arena *arena, info_list *list, tt_err *er
     return TT_OK;
 }
 
-tt_rc tt_limit_list(tt_ledger *ledger, tt_arena *arena, tt_limit_info **ret, size_t *ret_count, tt_err *err)
+tt_rc tt_sqlite_limit_list(tt_ledger *ledger, tt_arena *arena, tt_limit_info **ret, size_t *ret_count, tt_err *err)
 {
     info_list list = {0};
     tt_rc rc = list_limits(tt_ledger_read_begin(ledger), arena, &list, err);

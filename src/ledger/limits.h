@@ -15,6 +15,8 @@ typedef struct {
     int64_t rate_ms;
 } tt_limit;
 
+/* TT_INVALID for a limit that cannot be. */
+tt_rc tt_limit_check(const tt_limit *limit, tt_err *err) TT_MUST_CHECK;
 /* Set or change; what it holds goes on at once as far as it now may. */
 tt_rc tt_limit_put(tt_txn *txn, const tt_limit *limit, tt_err *err) TT_MUST_CHECK;
 /* What it holds goes on. TT_NOT_FOUND. */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "ledger/queue_inner.h"
+#include "ledger/store.h"
 
 enum {
     INLINE_PAYLOAD_BYTES = 1024,   /* larger ones lie apart (schema.c) */
@@ -292,7 +293,18 @@ static tt_rc hold(tt_db *db, uint64_t id, tt_str limit_key, tt_err *err)
     return tt_limit_admit(db, key, err);
 }
 
-tt_rc tt_queue_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt_err *err)
+static tt_rc put_records(tt_txn *txn, const tt_task_spec *spec, uint64_t id, tt_err *err)
+{
+    tt_task_record records[TT_TASK_RECORDS];
+    size_t count = 0;
+    if (spec->records)
+        TT_TRY(spec->records(spec->records_arg, id, records, &count, err));
+    for (size_t i = 0; i < count; i++)
+        TT_TRY(tt_sqlite_record_put(txn, records[i].kind, records[i].name, records[i].expect_version, records[i].value, NULL, err));
+    return TT_OK;
+}
+
+tt_rc tt_sqlite_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt_err *err)
 {
     tt_db *db;
     bool waits = false;
@@ -309,7 +321,7 @@ tt_rc tt_queue_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt_
     if (held)
         TT_TRY(hold(db, id, spec->limit_key, err));
     *ret_id = id;
-    return TT_OK;
+    return put_records(txn, spec, id, err);
 }
 
 /* ---- claim ---- */
@@ -349,7 +361,7 @@ static tt_rc start_task(tt_txn *txn, tt_task *t, tt_str worker, int64_t lease_ms
                      TT_A_INT(t->started_ms), TT_A_TEXT(worker));
 }
 
-tt_rc tt_queue_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, size_t most, tt_arena *arena, tt_task *ret,
+tt_rc tt_sqlite_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, size_t most, tt_arena *arena, tt_task *ret,
                      size_t *ret_count, tt_err *err)
 {
     tt_db *db;
@@ -371,7 +383,7 @@ tt_rc tt_queue_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_s
 
 /* ---- while claimed, and after ---- */
 
-tt_rc tt_queue_extend(tt_txn *txn, uint64_t id, uint64_t lease, int64_t lease_ms, tt_err *err)
+tt_rc tt_sqlite_extend(tt_txn *txn, uint64_t id, uint64_t lease, int64_t lease_ms, tt_err *err)
 {
     tt_db *db;
     tt_task_row t;
@@ -381,7 +393,7 @@ tt_rc tt_queue_extend(tt_txn *txn, uint64_t id, uint64_t lease, int64_t lease_ms
     return tt_db_run(db, TT_SQL_TASK_EXTEND, err, TT_A_INT(id), TT_A_INT(tt_mono_ms() + lease_ms));
 }
 
-tt_rc tt_queue_finish(tt_txn *txn, uint64_t id, uint64_t lease, tt_str result, tt_err *err)
+tt_rc tt_sqlite_finish(tt_txn *txn, uint64_t id, uint64_t lease, tt_str result, tt_err *err)
 {
     tt_db *db;
     tt_task_row t;
@@ -416,7 +428,7 @@ tt_rc tt_task_fail_attempt(tt_db *db, const tt_task_row *t, tt_str reason, bool 
     return delay_ms ? tt_limit_admit(db, t->limit_key, err) : TT_OK; /* its place is another's while it waits */
 }
 
-tt_rc tt_queue_fail(tt_txn *txn, uint64_t id, uint64_t lease, tt_str reason, bool final, tt_err *err)
+tt_rc tt_sqlite_fail(tt_txn *txn, uint64_t id, uint64_t lease, tt_str reason, bool final, tt_err *err)
 {
     tt_db *db;
     tt_task_row t;
@@ -426,7 +438,7 @@ tt_rc tt_queue_fail(tt_txn *txn, uint64_t id, uint64_t lease, tt_str reason, boo
     return tt_task_fail_attempt(db, &t, reason, final, err);
 }
 
-tt_rc tt_queue_release(tt_txn *txn, uint64_t id, uint64_t lease, int64_t delay_ms, tt_str reason, bool alone, tt_err *err)
+tt_rc tt_sqlite_release(tt_txn *txn, uint64_t id, uint64_t lease, int64_t delay_ms, tt_str reason, bool alone, tt_err *err)
 {
     tt_db *db;
     tt_task_row t;
@@ -440,7 +452,7 @@ tt_rc tt_queue_release(tt_txn *txn, uint64_t id, uint64_t lease, int64_t delay_m
     return delay_ms ? tt_limit_admit(db, t.limit_key, err) : TT_OK;
 }
 
-tt_rc tt_queue_progress(tt_txn *txn, uint64_t id, uint64_t lease, tt_str progress, tt_err *err)
+tt_rc tt_sqlite_progress(tt_txn *txn, uint64_t id, uint64_t lease, tt_str progress, tt_err *err)
 {
     tt_db *db;
     tt_task_row t;
@@ -450,14 +462,14 @@ tt_rc tt_queue_progress(tt_txn *txn, uint64_t id, uint64_t lease, tt_str progres
     return tt_db_run(db, TT_SQL_TASK_PROGRESS, err, TT_A_INT(id), TT_A_BLOB(progress));
 }
 
-tt_rc tt_queue_note(tt_txn *txn, uint64_t id, uint64_t lease, tt_str text, tt_err *err)
+tt_rc tt_sqlite_note(tt_txn *txn, uint64_t id, uint64_t lease, tt_str text, tt_err *err)
 {
     tt_db *db;
     TT_TRY(tt_txn_write(txn, &db, err));
     return tt_db_run(db, TT_SQL_TASK_NOTE, err, TT_A_INT(id), TT_A_INT(lease), TT_A_TEXT(text));
 }
 
-tt_rc tt_queue_cancel(tt_txn *txn, uint64_t id, tt_str reason, tt_err *err)
+tt_rc tt_sqlite_cancel(tt_txn *txn, uint64_t id, tt_str reason, tt_err *err)
 {
     tt_db *db;
     tt_task_row t;
@@ -484,7 +496,7 @@ static tt_rc check_key_is_free(tt_db *db, uint64_t id, tt_err *err)
     return check_unique(db, &(tt_task_spec){.unique_key = tt_str_of(key)}, &present, err);
 }
 
-tt_rc tt_queue_retry(tt_txn *txn, uint64_t id, tt_err *err)
+tt_rc tt_sqlite_retry(tt_txn *txn, uint64_t id, tt_err *err)
 {
     tt_db *db;
     tt_task_row t;
@@ -506,7 +518,7 @@ tt_rc tt_task_drop(tt_db *db, uint64_t id, tt_err *err)
     return tt_db_run(db, TT_SQL_TASK_DROP, err, TT_A_INT(id));
 }
 
-tt_rc tt_queue_delete(tt_txn *txn, uint64_t id, tt_err *err)
+tt_rc tt_sqlite_delete(tt_txn *txn, uint64_t id, tt_err *err)
 {
     tt_db *db;
     tt_task_row t;

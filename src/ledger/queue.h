@@ -28,6 +28,16 @@
 typedef enum { TT_TASK_DEFERRED, TT_TASK_SCHEDULED, TT_TASK_QUEUED, TT_TASK_STARTED, TT_TASK_FINISHED, TT_TASK_FAILED, TT_TASK_CANCELED } tt_task_state;
 const char *tt_task_state_name(tt_task_state s);
 
+/* A record that comes to be with a task, or neither does (records.h). */
+typedef struct {
+    tt_str kind, name;
+    uint64_t expect_version;
+    tt_str value;
+} tt_task_record;
+enum { TT_TASK_RECORDS = 2 };
+/* Says which, once the task's number is known; the texts must live until the push is over. */
+typedef tt_rc tt_task_records_fn(void *arg, uint64_t id, tt_task_record ret[TT_TASK_RECORDS], size_t *ret_count, tt_err *err);
+
 typedef struct {
     tt_str queue;         /* "default" */
     tt_str kind;          /* row of the task kinds table: "probe", ... */
@@ -44,6 +54,8 @@ typedef struct {
     int64_t keep_ms;      /* forgotten so long after its end, however it ended; 0: as tt_queue_keep says */
     const uint64_t *waits_for; /* ids that must be finished first; a failed or canceled one fails this task */
     size_t waits_for_count;
+    tt_task_records_fn *records; /* NULL: none; a record that cannot be put refuses the push */
+    void *records_arg;
 } tt_task_spec;
 
 typedef struct {
@@ -114,5 +126,16 @@ tt_rc tt_queue_oldest(tt_ledger *ledger, int64_t *ret_ms, tt_err *err) TT_MUST_C
 /* Queues with tasks that have not ended, in no order; only those states are counted. *ret is owned by the arena. */
 typedef struct { tt_str name; tt_queue_counts counts; } tt_queue_info;
 tt_rc tt_queue_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
+
+/* What is known only where several machines share a ledger; a ledger of this machine alone has none of it. */
+typedef struct {
+    tt_str name, queues, kind;     /* kind: of the task */
+    int64_t pid, since_ms, seen_ago_ms;
+    uint64_t done, failed, in_hand, task; /* task: the first in hand; 0: none */
+} tt_queue_worker;
+/* Workers that work on the ledger without a server; *ret is owned by the arena. */
+tt_rc tt_queue_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
+/* At most max bytes from this one on of what such a worker sent of a task's log, appended to out. */
+tt_rc tt_queue_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err) TT_MUST_CHECK;
 
 #endif

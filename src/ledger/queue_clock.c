@@ -1,6 +1,7 @@
 /* Time in the queue: leases that run out, tasks whose time comes, limits that fill up again, ended tasks that are kept no longer. */
 #include "base/clock.h"
 #include "ledger/queue_inner.h"
+#include "ledger/store.h"
 
 enum {
     TICK_TASKS = 500,              /* of each sort in one tick */
@@ -131,7 +132,7 @@ static tt_rc next_tick(tt_db *db, const tt_queue_keep *keep, int64_t limit_ms, i
     return TT_OK;
 }
 
-tt_rc tt_queue_tick(tt_txn *txn, const tt_queue_keep *keep, int64_t *ret_next_ms, tt_err *err)
+tt_rc tt_sqlite_tick(tt_txn *txn, const tt_queue_keep *keep, int64_t *ret_next_ms, tt_err *err)
 {
     tt_db *db;
     bool more = false;

@@ -1,6 +1,7 @@
 /* Looking at the queue: one task, lists, counts. */
 #include "base/clock.h"
 #include "ledger/queue_inner.h"
+#include "ledger/store.h"
 
 static tt_rc copy_bytes(tt_db *db, sqlite3_stmt *st, int column, tt_arena *arena, tt_str *ret, tt_err *err)
 {
@@ -47,7 +48,7 @@ static tt_rc get_task(tt_db *db, uint64_t id, tt_arena *arena, tt_task *ret, tt_
     return tt_task_read(db, st, arena, ret, err);
 }
 
-tt_rc tt_queue_get(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_task *ret, tt_err *err)
+tt_rc tt_sqlite_get(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_task *ret, tt_err *err)
 {
     tt_rc rc = get_task(tt_ledger_read_begin(ledger), id, arena, ret, err);
     tt_ledger_read_end(ledger);
@@ -87,7 +88,7 @@ static tt_rc count_tasks(tt_db *db, tt_str queue, tt_queue_counts *ret, tt_err *
     return find_age(db, (int64_t)oldest, &ret->oldest_queued_ms, err);
 }
 
-tt_rc tt_queue_count(tt_ledger *ledger, tt_str queue, tt_queue_counts *ret, tt_err *err)
+tt_rc tt_sqlite_count(tt_ledger *ledger, tt_str queue, tt_queue_counts *ret, tt_err *err)
 {
     tt_queue_counts counts = {0};
     tt_rc rc = count_tasks(tt_ledger_read_begin(ledger), queue, &counts, err);
@@ -109,7 +110,7 @@ static tt_rc get_lease(tt_db *db, uint64_t id, uint64_t *ret_lease, tt_task_stat
     return tt_task_read_state(db, st, 1, id, ret_state, err);
 }
 
-tt_rc tt_queue_get_lease(tt_ledger *ledger, uint64_t id, uint64_t *ret_lease, tt_task_state *ret_state, tt_err *err)
+tt_rc tt_sqlite_get_lease(tt_ledger *ledger, uint64_t id, uint64_t *ret_lease, tt_task_state *ret_state, tt_err *err)
 {
     tt_rc rc = get_lease(tt_ledger_read_begin(ledger), id, ret_lease, ret_state, err);
     tt_ledger_read_end(ledger);
@@ -163,7 +164,7 @@ static tt_rc list_tasks(tt_db *db, const tt_task_filter *f, tt_arena *arena, tt_
     return TT_OK;
 }
 
-tt_rc tt_queue_list(tt_ledger *ledger, const tt_task_filter *filter, tt_arena *arena, tt_task *ret, size_t *ret_count, uint64_t *ret_next, tt_err *err)
+tt_rc tt_sqlite_list(tt_ledger *ledger, const tt_task_filter *filter, tt_arena *arena, tt_task *ret, size_t *ret_count, uint64_t *ret_next, tt_err *err)
 {
     tt_assert(filter->most > 0 && filter->most <= TT_TASK_LIST_MOST);
     tt_rc rc = list_tasks(tt_ledger_read_begin(ledger), filter, arena, ret, ret_count, ret_next, err);
@@ -180,7 +181,7 @@ static tt_rc find_oldest(tt_db *db, int64_t *ret_ms, tt_err *err)
     return find_age(db, id, ret_ms, err);
 }
 
-tt_rc tt_queue_oldest(tt_ledger *ledger, int64_t *ret_ms, tt_err *err)
+tt_rc tt_sqlite_oldest(tt_ledger *ledger, int64_t *ret_ms, tt_err *err)
 {
     tt_rc rc = find_oldest(tt_ledger_read_begin(ledger), ret_ms, err);
     tt_ledger_read_end(ledger);
@@ -233,7 +234,7 @@ static tt_rc each_queue(tt_db *db, tt_arena *arena, queue_list *list, tt_err *er
     return TT_OK;
 }
 
-tt_rc tt_queue_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, size_t *ret_count, tt_err *err)
+tt_rc tt_sqlite_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, size_t *ret_count, tt_err *err)
 {
     queue_list list = {0};
     tt_rc rc = each_queue(tt_ledger_read_begin(ledger), arena, &list, err);
@@ -248,3 +249,14 @@ tt_rc tt_queue_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, siz
     tt_vec_deinit(&list);
     return rc;
 }
+
+/* ---- what a ledger of one machine has not ---- */
+
+tt_rc tt_sqlite_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err)
+{
+    *ret = NULL;
+    *ret_count = 0;
+    return TT_OK;
+}
+
+tt_rc tt_sqlite_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err) { return TT_OK; }

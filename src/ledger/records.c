@@ -1,5 +1,6 @@
 #include "ledger/records.h"
 
+#include "ledger/store.h"
 #include "ledger/txn.h"
 
 static tt_rc find(tt_db *db, tt_str kind, tt_str name, int64_t *ret_id, uint64_t *ret_version, tt_err *err)
@@ -23,7 +24,7 @@ static tt_rc check_version(tt_str kind, tt_str name, uint64_t expect, uint64_t h
                    (unsigned long long)have, (unsigned long long)expect);
 }
 
-tt_rc tt_record_put(tt_txn *txn, tt_str kind, tt_str name, uint64_t expect_version, tt_str value, uint64_t *ret_version, tt_err *err)
+tt_rc tt_sqlite_record_put(tt_txn *txn, tt_str kind, tt_str name, uint64_t expect_version, tt_str value, uint64_t *ret_version, tt_err *err)
 {
     tt_db *db;
     int64_t id = 0;
@@ -42,14 +43,14 @@ tt_rc tt_record_put(tt_txn *txn, tt_str kind, tt_str name, uint64_t expect_versi
     return TT_OK;
 }
 
-tt_rc tt_record_delete(tt_txn *txn, tt_str kind, tt_str name, tt_err *err)
+tt_rc tt_sqlite_record_delete(tt_txn *txn, tt_str kind, tt_str name, tt_err *err)
 {
     tt_db *db;
     TT_TRY(tt_txn_write(txn, &db, err));
     return tt_db_run(db, TT_SQL_RECORD_DROP, err, TT_A_TEXT(kind), TT_A_TEXT(name));
 }
 
-tt_rc tt_record_delete_kind(tt_txn *txn, tt_str kind, tt_err *err)
+tt_rc tt_sqlite_record_delete_kind(tt_txn *txn, tt_str kind, tt_err *err)
 {
     tt_db *db;
     TT_TRY(tt_txn_write(txn, &db, err));
@@ -75,7 +76,7 @@ static tt_rc get(tt_db *db, tt_str kind, tt_str name, tt_buf *value, uint64_t *r
     return TT_OK;
 }
 
-tt_rc tt_record_get(tt_ledger *ledger, tt_str kind, tt_str name, tt_buf *value, uint64_t *ret_version, tt_err *err)
+tt_rc tt_sqlite_record_get(tt_ledger *ledger, tt_str kind, tt_str name, tt_buf *value, uint64_t *ret_version, tt_err *err)
 {
     tt_db *db = tt_ledger_read_begin(ledger);
     tt_rc rc = get(db, kind, name, value, ret_version, err);
@@ -83,9 +84,7 @@ tt_rc tt_record_get(tt_ledger *ledger, tt_str kind, tt_str name, tt_buf *value, 
     return rc;
 }
 
-typedef bool (*record_fn)(void *arg, tt_str name, uint64_t version, tt_str value);
-
-static tt_rc walk(tt_db *db, sqlite3_stmt *st, record_fn fn, void *arg, tt_err *err)
+static tt_rc walk(tt_db *db, sqlite3_stmt *st, tt_record_fn *fn, void *arg, tt_err *err)
 {
     for (;;) {
         bool row = false;
@@ -100,28 +99,14 @@ static tt_rc walk(tt_db *db, sqlite3_stmt *st, record_fn fn, void *arg, tt_err *
     }
 }
 
-static tt_rc each(tt_db *db, tt_str kind, record_fn fn, void *arg, tt_err *err)
-{
-    TT_STMT_AUTO sqlite3_stmt *st = NULL;
-    TT_TRY(tt_db_query(db, TT_SQL_RECORD_EACH, &st, err, TT_A_TEXT(kind)));
-    return walk(db, st, fn, arg, err);
-}
-
-static tt_rc each_after(tt_db *db, tt_str kind, tt_str after, record_fn fn, void *arg, tt_err *err)
+static tt_rc each_after(tt_db *db, tt_str kind, tt_str after, tt_record_fn *fn, void *arg, tt_err *err)
 {
     TT_STMT_AUTO sqlite3_stmt *st = NULL;
     TT_TRY(tt_db_query(db, TT_SQL_RECORD_EACH_AFTER, &st, err, TT_A_TEXT(kind), TT_A_TEXT(after)));
     return walk(db, st, fn, arg, err);
 }
 
-tt_rc tt_record_each(tt_ledger *ledger, tt_str kind, record_fn fn, void *arg, tt_err *err)
-{
-    tt_rc rc = each(tt_ledger_read_begin(ledger), kind, fn, arg, err);
-    tt_ledger_read_end(ledger);
-    return rc;
-}
-
-tt_rc tt_record_each_after(tt_ledger *ledger, tt_str kind, tt_str after, record_fn fn, void *arg, tt_err *err)
+tt_rc tt_sqlite_record_each_after(tt_ledger *ledger, tt_str kind, tt_str after, tt_record_fn *fn, void *arg, tt_err *err)
 {
     tt_rc rc = each_after(tt_ledger_read_begin(ledger), kind, after, fn, arg, err);
     tt_ledger_read_end(ledger);

@@ -1,6 +1,7 @@
 #include "ledger/txn.h"
 
 #include "base/clock.h"
+#include "ledger/store.h"
 
 /* A frame is a page of 4 KiB. */
 enum { IDLE_FRAMES = 1000, FULL_FRAMES = 4000 };
@@ -60,7 +61,7 @@ static tt_rc connect(tt_txn *txn, tt_err *err)
 
 tt_rc tt_txn_open(tt_txn *txn, tt_ledger *ledger, const char *path, bool relaxed, tt_err *err)
 {
-    *txn = (tt_txn){.ledger = ledger, .path = path, .relaxed = relaxed, .idle_frames = IDLE_FRAMES, .full_frames = FULL_FRAMES};
+    *txn = (tt_txn){.ledger = ledger, .store = &tt_store_sqlite, .path = path, .relaxed = relaxed, .idle_frames = IDLE_FRAMES, .full_frames = FULL_FRAMES};
     tt_txn_start_group(txn);
     return connect(txn, err);
 }

@@ -18,6 +18,8 @@
 
 struct tt_txn {
     tt_ledger *ledger;
+    const struct tt_store *store; /* what it is written with (store.h) */
+    struct tt_shared *shared;     /* of a shared ledger: the writer's connection; then all below but the participants and `tell` is unused */
     const char *path;
     bool relaxed;
     tt_db db;                     /* the writing connection; closed: opened again at the next need */
@@ -34,7 +36,7 @@ struct tt_txn {
     unsigned full_frames;         /* so many: checkpoint after this group */
     tt_change *change;            /* being applied */
     tt_participant *participants, **last_participant; /* of this group */
-    tt_ledger_tasks_fn *tell;       /* NULL: nobody wants to know */
+    tt_ledger_tasks_fn *tell;     /* NULL: nobody wants to know */
     void *tell_arg;
     TT_VEC(uint64_t) changed;     /* tasks with changed rows in this transaction */
     bool changed_any;             /* there was no memory for that list */

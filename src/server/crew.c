@@ -7,6 +7,7 @@
 
 #include "base/child.h"
 #include "base/clock.h"
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/signals.h"
@@ -20,6 +21,7 @@ typedef struct {
     int64_t started_ms;
     int64_t start_at_ms; /* when not running */
     unsigned failures;   /* short lives in a row */
+    bool has_worked;     /* lived for longer than its first second */
     char last_end[64];
 } member;
 
@@ -37,9 +39,13 @@ typedef struct {
 
 /* ---- starting ---- */
 
+typedef TT_VEC(const char *) arg_list;
+
+static void add_arg(void *args, const char *text) { tt_assert(tt_vec_push((arg_list *)args, text)); }
+
 static tt_rc spawn(const crew *c, member *m, tt_err *err)
 {
-    TT_VEC(const char *) argv = {0};
+    arg_list argv = {0};
     char queue[1200], server[1200], mark[96], last_end[96];
     snprintf(queue, sizeof queue, "--queue=%s", c->args->queues ? c->args->queues : "default");
     snprintf(server, sizeof server, "--server=%s", c->args->server ? c->args->server : "");
@@ -50,8 +56,7 @@ static tt_rc spawn(const crew *c, member *m, tt_err *err)
         tt_assert(tt_vec_push(&argv, first[i]));
     if (c->args->server)
         tt_assert(tt_vec_push(&argv, server));
-    for (const char *const *more = tt_options_argv(c->options); *more; more++)
-        tt_assert(tt_vec_push(&argv, *more));
+    tt_worker_each_arg(tt_options_argv(c->options), add_arg, &argv);
     tt_assert(tt_vec_push(&argv, NULL));
     const char *const env[] = {mark, last_end, NULL};
     tt_child_spec spec = {.argv = argv.ptr, .env_add = env, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .own_group = true, .blocked = &c->usual};
@@ -113,7 +118,8 @@ static void on_signal(crew *c, int signal)
 static void on_death(crew *c, member *m, int status)
 {
     char mark[256];
-    bool refused = WIFEXITED(status) && WEXITSTATUS(status) >= GONE_EXIT_MIN && tt_mono_ms() - m->started_ms < FIRST_SECOND_MS;
+    m->has_worked |= tt_mono_ms() - m->started_ms >= FIRST_SECOND_MS;
+    bool refused = WIFEXITED(status) && WEXITSTATUS(status) >= GONE_EXIT_MIN && !m->has_worked;
     m->pid = 0;
     tt_child_status_text(status, m->last_end);
     snprintf(mark, sizeof mark, "%s%s", c->mark, strchr(m->name, '=') + 1);
@@ -190,8 +196,10 @@ int tt_crew_main(const tt_options *o, const tt_worker_args *args, unsigned count
     sigaddset(&with_children, SIGCHLD);
     snprintf(c.mark, sizeof c.mark, "TUTTI_CREW=%d/", (int)getpid());
     name_members(&c);
+    tt_rc rc = tt_guard_start(c.mark, &err);
     tt_child_adopt_orphans();
-    tt_rc rc = tt_signals_open(&with_children, &c.signal_fd, &err);
+    if (rc == TT_OK)
+        rc = tt_signals_open(&with_children, &c.signal_fd, &err);
     if (rc == TT_OK)
         run(&c);
     else

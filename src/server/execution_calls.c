@@ -24,11 +24,18 @@ static int64_t next_wall_us(void)
     return given;
 }
 
+static tt_rc name_it(void *start, uint64_t id, tt_task_record ret[TT_TASK_RECORDS], size_t *ret_count, tt_err *err)
+{
+    tt_execution_start *s = start;
+    ret[0] = tt_execution_record(s->id, id, s->number);
+    *ret_count = 1;
+    return TT_OK;
+}
+
 static tt_rc apply_start(tt_change *change, tt_txn *txn, tt_err *err)
 {
     tt_execution_start *s = start_of(change);
-    TT_TRY(tt_queue_push(txn, &s->spec, &s->task, err));
-    return tt_execution_record(txn, s->id, s->task, err);
+    return tt_queue_push(txn, &s->spec, &s->task, err);
 }
 
 static void finish(tt_execution_start *s, tt_rc rc, const tt_err *err)
@@ -104,7 +111,7 @@ void tt_execution_begin(tt_execution_start *s, const tt_execution_wish *wish)
     }
     s->spec = (tt_task_spec){.queue = wish->queue.len ? wish->queue : TT_STR("default"), .kind = TT_STR("execution"), .payload = tt_buf_view(&s->payload),
                              .priority = (int32_t)wish->priority, .max_attempts = wish->max_attempts, .backoff_ms = 1000,
-                             .program = tt_str_of(s->program->file.name), .timeout_ms = s->program->timeout_ms, .memory_bytes = s->program->memory_bytes};
+                             .program = tt_str_of(s->program->file.name), .timeout_ms = s->program->timeout_ms, .memory_bytes = s->program->memory_bytes, .records = name_it, .records_arg = s};
     s->change = (tt_change){.apply = apply_start, .done = start_done};
     tt_execution_area *area = area_of(s->req); /* s may be gone behind the submit */
     tt_ledger_submit(area->ledger, &s->change);

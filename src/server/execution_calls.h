@@ -22,6 +22,7 @@ typedef struct tt_execution_start {
     tt_req *req;
     char id[TT_EXECUTION_ID_BYTES + 1];
     uint64_t task;
+    char number[TT_EXECUTION_NUMBER_BYTES];
     json_t *settings;       /* as checked, secrets masked; lives until done returns */
     /* On the ledger's thread, when it is durable, or at once when it is refused. */
     void (*done)(struct tt_execution_start *s, tt_rc rc, const tt_err *err);
@@ -50,5 +51,9 @@ json_t *tt_execution_counters(const tt_task *t);
 
 /* GET /v1/executions/{id} (execution_wait.c). */
 void tt_execution_show(tt_req *req);
+/* What it shows of one. A new reference. */
+json_t *tt_execution_describe(const tt_task *t);
+/* GET /v1/executions (execution_list.c). */
+void tt_execution_list(tt_req *req);
 
 #endif

@@ -140,16 +140,9 @@ static void run(tt_req *req) { tt_execution_receive(req, run_now, run_done); }
 
 static void is_alive(tt_req *req) { tt_req_answer_static(req, 200, "text/html; charset=UTF-8", TT_STR("Alive")); }
 
-/* Each service that is connected, and whether it answers. */
-static void test_services(tt_req *req)
-{
-    unsigned attached, consuming;
-    tt_ledger_health health;
-    const tt_execution_area *area = area_of(req);
-    tt_ledger_get_health(area->ledger, &health);
-    tt_tasks_count_workers(area->tasks, &attached, &consuming);
-    tt_older_answer(req, json_pack("{s:b,s:b}", "Ledger", health.last_failure[0] == '\0', "Workers", consuming > 0));
-}
+static void test_services_now(void *arg) { tt_older_answer(arg, tt_alive_test(&area_of(arg)->alive)); }
+
+static void test_services(tt_req *req) { on_pool(req, test_services_now); }
 
 /* ---- the table ---- */
 
@@ -168,6 +161,14 @@ static const tt_param show_params[] = {
     {"wait", TT_PARAM_DURATION, false, "0", "Wait so long for its end, or a change"},
     TOKEN, {0},
 };
+static const tt_param list_params[] = {
+    {"state", TT_PARAM_STR, false, NULL, "Only executions in this state"},
+    {"queue", TT_PARAM_STR, false, NULL, "Only those of this queue"},
+    {"program", TT_PARAM_STR, false, NULL, "Only those of this program"},
+    {"before", TT_PARAM_STR, false, NULL, "Only those older than this one, an id or a number: `next` of the page before"},
+    {"limit", TT_PARAM_INT, false, "100", "At most so many"},
+    TOKEN, {0},
+};
 static const tt_param name_params[] = {{"name", TT_PARAM_STR, true, NULL, "Name of the program"}, TOKEN, {0}};
 
 #define OLDER(m, p, acc, kind, params_, fn, text, ...) \
@@ -177,8 +178,8 @@ static const tt_param name_params[] = {{"name", TT_PARAM_STR, true, NULL, "Name 
 
 const tt_route tt_execution_routes[] = {
     OLDER("GET", "/system/alive", TT_ACCESS_PUBLIC, TT_BODY_NONE, no_params, is_alive, "The older service's probe."),
-    OLDER("POST", "/system/alive", TT_ACCESS_READ, TT_BODY_IGNORED, no_params, test_services, "Whether each connected service answers.",
-          .response_example = "{\"status\":\"Success\",\"message\":{\"Ledger\":true,\"Workers\":true}}"),
+    OLDER("POST", "/system/alive", TT_ACCESS_READ, TT_BODY_IGNORED, no_params, test_services, "Whether each connected service answers: ledger, workers, each Redis, each declared database.",
+          .response_example = "{\"status\":\"Success\",\"message\":{\"Redis\":true,\"Ledger\":true,\"Workers\":false,\"reasons\":{\"Workers\":\"none is attached\"}}}"),
     OLDER("GET", "/platforms/get", TT_ACCESS_READ, TT_BODY_NONE, no_params, get_platforms, "All programs with their settings, types and defaults; a broken one has an `error`.",
           .response_example = "{\"status\":\"Success\",\"message\":{\"hello\":{\"display_name\":\"Hello\",\"settings\":{\"name\":{\"type\":\"str\",\"default\":null,\"required\":true}}}}}"),
     OLDER("POST", "/execution/run", TT_ACCESS_OPERATOR, TT_BODY_JSON, no_params, tt_execution_run_older, "Run a program: {\"platform_id\":\"hello\",\"settings\":{...},\"_id\":\"me\"}.",
@@ -187,6 +188,8 @@ const tt_route tt_execution_routes[] = {
           .response_example = "{\"status\":\"Success\",\"message\":{\"status\":\"queued\",\"meta\":{}}}"),
     OURS("POST", "/v1/executions", TT_ACCESS_OPERATOR, TT_BODY_JSON, no_params, run, "Run a program: {\"program\":\"hello\",\"settings\":{...}}; also storage, owner, queue, priority, max_attempts.",
          .body_limit_bytes = RUN_BYTES, .response_example = "{\"schema\":1,\"id\":\"2017-10-15T00-06-53-123456--manual--hello\",\"task\":7,\"program\":\"hello\",\"settings\":{\"name\":\"world\"}}"),
+    OURS("GET", "/v1/executions", TT_ACCESS_READ, TT_BODY_NONE, list_params, tt_execution_list, "Executions, newest first; `next` of one page is `before` of the next.",
+         .response_example = "{\"schema\":1,\"executions\":[{\"id\":\"2017-10-15T00-06-53-123456--manual--hello\",\"task\":7,\"program\":\"hello\",\"state\":\"finished\"}],\"next\":null}"),
     OURS("GET", "/v1/executions/{id}", TT_ACCESS_READ, TT_BODY_NONE, show_params, tt_execution_show, "One execution; with wait=, as soon as it has ended or changed, or the time is over.",
          .response_example = "{\"schema\":1,\"id\":\"2017-10-15T00-06-53-123456--manual--hello\",\"task\":7,\"program\":\"hello\",\"state\":\"finished\",\"result\":true}"),
     OURS("GET", "/v1/programs", TT_ACCESS_READ, TT_BODY_NONE, no_params, list_programs, "All programs.", .response_example = "{\"schema\":1,\"programs\":[]}"),

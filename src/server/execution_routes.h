@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/pool.h"
+#include "server/alive.h"
 #include "server/server.h"
 #include "vault/vault.h"
 #include "work/program_catalog.h"
@@ -22,6 +23,7 @@ typedef struct {
     struct tt_execution_waiter *waiters; /* execution_wait.c */
     atomic_bool draining;
     _Atomic int64_t swept_ms; /* execution_sweep.c; 0: never */
+    tt_alive_env alive;
     tt_pool *pool; /* what describes programs may take its time */
 } tt_execution_area;
 

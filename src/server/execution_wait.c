@@ -39,7 +39,7 @@ static json_t *member_or_null(const json_t *o, const char *name)
     return value ? json_incref(value) : json_null();
 }
 
-static json_t *describe(const tt_task *t)
+json_t *tt_execution_describe(const tt_task *t)
 {
     json_t *payload = json_loadb(t->payload.ptr ? t->payload.ptr : "", t->payload.len, 0, NULL);
     json_t *outcome = json_loadb(t->result.ptr ? t->result.ptr : "", t->result.len, 0, NULL);
@@ -59,7 +59,7 @@ static void answer(tt_req *req)
     tt_err err = {0};
     tt_rc rc = tt_execution_find(req, tt_req_str(req, "id"), &t, &err);
     if (rc == TT_OK)
-        tt_req_answer_json(req, 200, describe(&t));
+        tt_req_answer_json(req, 200, tt_execution_describe(&t));
     else
         tt_req_error(req, rc, &err);
 }

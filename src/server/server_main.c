@@ -13,6 +13,8 @@
 #include "base/notify.h"
 #include "base/signals.h"
 #include "query/kinds.h"
+#include "server/alive.h"
+#include "server/config_area.h"
 #include "server/dataset_routes.h"
 #include "server/execution_routes.h"
 #include "server/dump.h"
@@ -33,6 +35,7 @@ struct tt_house {
     tt_declared *declared;
     TT_VEC(tt_roots *) roots; /* the last are in force; earlier ones may still be in use */
     tt_ledger *ledger;
+    tt_ledger *work; /* of tasks, schedules and secrets: the same one, or one that is shared with other machines */
     tt_watches *watches;
     tt_timers *timers;
     tt_pool *pool;  /* what serving needs: loads and plans */
@@ -52,6 +55,7 @@ struct tt_house {
     tt_pool *queries; /* each of its threads waits for one query */
     tt_roots *anywhere; /* where the datasets of a command's own house lie */
     tt_dataset_area dataset_area;
+    tt_config_area config_area;
     tt_server *server;
 };
 
@@ -108,26 +112,17 @@ static tt_rc open_ledger(tt_house *h, tt_err *err)
     tt_buf_printf(&journal, "%.*s/journal", TT_STR_ARG(data));
     h->journal_dir = tt_dup_cstr(tt_buf_cstr(&journal));
     tt_ledger_options options = {.path = tt_buf_cstr(&path), .relaxed = tt_str_is(tt_option_str(h->options, "ledger.durability"), "relaxed")};
-    return tt_ledger_open(&options, &h->ledger, err);
-}
-
-/* The older service's settings name host, port and password; one of them is enough. */
-static void redis_url(const tt_options *o, tt_buf *out)
-{
-    tt_str url = tt_option_str(o, "redis"), host = tt_option_str(o, "redis.host");
-    bool is_v6 = tt_str_find(host, ':') >= 0 && tt_str_find(host, '[') < 0;
-    if (url.len)
-        tt_buf_str(out, url);
-    else if (host.len || tt_option_str(o, "redis.password").len)
-        tt_buf_printf(out, "redis://%s%.*s%s:%lld", is_v6 ? "[" : "", TT_STR_ARG(host.len ? host : TT_STR("localhost")), is_v6 ? "]" : "",
-                      (long long)tt_option_int(o, "redis.port"));
+    TT_TRY(tt_ledger_open(&options, &h->ledger, err));
+    h->work = h->ledger;
+    tt_ledger_options shared = {.shared_url = tt_option_str(h->options, "shared"), .shared_password = tt_option_str(h->options, "redis.password")};
+    return shared.shared_url.len ? tt_ledger_open(&shared, &h->work, err) : TT_OK;
 }
 
 static tt_rc open_items(tt_house *h, tt_err *err)
 {
     const tt_options *o = h->options;
     TT_BUF_AUTO tt_buf redis = {0};
-    redis_url(o, &redis);
+    tt_alive_redis_url(o, &redis);
     TT_TRY(tt_buf_check(&redis, err));
     TT_TRY(tt_declared_new(o, &h->declared, err));
     tt_items_options options = {
@@ -149,6 +144,8 @@ static tt_rc open_items(tt_house *h, tt_err *err)
 /* Of a house without sockets nobody expects any. */
 static int64_t expected_workers(const tt_house *h, const tt_options *o) { return h->handover.count ? tt_option_int(o, "workers") : 0; }
 
+static tt_rc fetch_log(void *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err) { return tt_queue_read_log(ledger, id, from, max, out, err); }
+
 static tt_rc open_tasks(tt_house *h, tt_err *err)
 {
     enum { ATTEMPTS = 4, END_BYTES = 192 * 1024 }; /* of one task's log: so many attempts, each with its end */
@@ -156,11 +153,13 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     TT_BUF_AUTO tt_buf dir = {0};
     tt_buf_printf(&dir, "%.*s/logs", TT_STR_ARG(tt_option_str(o, "data")));
     TT_TRY(tt_logs_open(tt_buf_cstr(&dir), ATTEMPTS * ((uint64_t)tt_option_int(o, "work.log_size") + END_BYTES), &h->logs, err));
-    tt_tasks_env env = {.ledger = h->ledger, .watches = h->watches, .timers = h->timers, .logs = h->logs,
+    if (tt_ledger_is_shared(h->work))
+        tt_logs_set_source(h->logs, fetch_log, h->work);
+    tt_tasks_env env = {.ledger = h->work, .watches = h->watches, .timers = h->timers, .logs = h->logs,
                         .keep = {tt_option_int(o, "work.keep"), tt_option_int(o, "work.keep_failed"), (uint64_t)tt_option_int(o, "work.keep_count")}};
     TT_TRY(tt_tasks_open(&env, &h->tasks, err));
     h->task_area = (tt_task_area){
-        .tasks = h->tasks, .ledger = h->ledger, .expected_workers = expected_workers(h, o), .logs = h->logs,
+        .tasks = h->tasks, .ledger = h->work, .expected_workers = expected_workers(h, o), .logs = h->logs,
         .keep_logs_ms = tt_option_int(o, "work.keep_logs"), .pool = h->calls, .watches = h->watches, .timers = h->timers,
         .followers_lock = PTHREAD_MUTEX_INITIALIZER,
     };
@@ -172,15 +171,15 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
 static tt_rc open_rq(tt_house *h, tt_err *err)
 {
     TT_BUF_AUTO tt_buf redis = {0};
-    redis_url(h->options, &redis);
+    tt_alive_redis_url(h->options, &redis);
     TT_TRY(tt_buf_check(&redis, err));
-    return h->handover.count ? tt_rq_area_open(h->options, tt_buf_view(&redis), h->ledger, h->tasks, &h->rq, err) : TT_OK;
+    return h->handover.count ? tt_rq_area_open(h->options, tt_buf_view(&redis), h->work, h->tasks, &h->rq, err) : TT_OK;
 }
 
 static tt_rc open_vault(tt_house *h, tt_err *err)
 {
     TT_TRY(tt_vault_new(tt_option_str(h->options, "data"), tt_option_str(h->options, "vault.key"), &h->vault, err));
-    h->secret_area = (tt_secret_area){.secrets = {.ledger = h->ledger, .vault = h->vault, .lock = PTHREAD_MUTEX_INITIALIZER}, .pool = h->calls};
+    h->secret_area = (tt_secret_area){.secrets = {.ledger = h->work, .vault = h->vault, .lock = PTHREAD_MUTEX_INITIALIZER}, .pool = h->calls};
     tt_vault_add_store(h->vault, &(tt_vault_store){.get = tt_secrets_get_sealed, .arg = &h->secret_area.secrets});
     return tt_vault_aws_add(h->vault, h->options, &h->aws, err);
 }
@@ -190,15 +189,15 @@ static tt_rc open_programs(tt_house *h, tt_err *err)
     tt_program_env *env;
     TT_TRY(tt_program_env_new(h->options, &env, err));
     h->catalog = tt_catalog_new(env);
-    h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->ledger, .watches = h->watches, .timers = h->timers, .pool = h->calls,
-                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
+    h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->work, .watches = h->watches, .timers = h->timers, .pool = h->calls,
+                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER, .alive = {h->options, h->declared, h->ledger, h->tasks}};
     return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
 }
 
 /* A command's own house fires nothing: it has no workers, and ends at once. */
 static void open_schedules(tt_house *h)
 {
-    tt_schedules_env env = {.ledger = h->ledger, .vault = h->vault, .timers = h->timers, .pool = h->calls, .tasks = h->tasks, .catalog = h->catalog};
+    tt_schedules_env env = {.ledger = h->work, .vault = h->vault, .timers = h->timers, .pool = h->calls, .tasks = h->tasks, .catalog = h->catalog};
     h->schedule_area = (tt_schedule_area){.schedules = tt_schedules_new(&env), .pool = h->calls};
     if (h->handover.count)
         tt_schedules_start(h->schedule_area.schedules);
@@ -234,6 +233,15 @@ static tt_rc open_datasets(tt_house *h, tt_err *err)
     return TT_OK;
 }
 
+/* Nothing is opened before somebody asks. */
+static void open_configs(tt_house *h)
+{
+    const tt_options *o = h->options;
+    tt_configs_options options = {.url = tt_option_str(o, "config.url"), .password = tt_option_str(o, "config.password"), .data_dir = tt_option_str(o, "data"),
+                                  .migrations_dir = tt_option_str(o, "config.migrations"), .read_only = tt_option_bool(o, "config.read_only"), .vault = h->vault};
+    h->config_area = (tt_config_area){.configs = tt_configs_new(&options), .pool = h->calls};
+}
+
 static const tt_route own_routes[3];
 
 /* The tables of all areas. To add an area: add its table here. */
@@ -253,6 +261,7 @@ static void add_areas(tt_house *h)
     tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, tt_dataset_routes, &h->dataset_area);
+    tt_server_add_routes(h->server, tt_db_routes, &h->config_area);
     tt_server_add_routes(h->server, own_routes, h);
     if (h->rq) {
         tt_server_add_health(h->server, tt_rq_health, h->rq);
@@ -302,6 +311,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(open_programs(h, err));
     open_schedules(h);
     TT_TRY(open_datasets(h, err));
+    open_configs(h);
     return open_server(h, err);
 }
 
@@ -353,6 +363,7 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_pool_free(h->calls);
+    tt_configs_free(h->config_area.configs);
     tt_schedules_free(h->schedule_area.schedules);
     tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
@@ -361,6 +372,8 @@ void tt_house_close(tt_house *h)
     tt_items_close(h->items);
     tt_vault_free(h->vault);
     tt_vault_aws_free(h->aws);
+    if (h->work != h->ledger)
+        tt_ledger_close(h->work);
     tt_ledger_close(h->ledger);
     tt_logs_close(h->logs);
     tt_timers_free(h->timers);

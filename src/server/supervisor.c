@@ -20,6 +20,7 @@
 #include "server/pulse.h"
 #include "server/reload.h"
 #include "server/server_main.h"
+#include "server/worker_main.h"
 
 enum { FIRST_BACKOFF_MS = 100, LONGEST_BACKOFF_MS = 10000, GOOD_LIFE_MS = 10000, READY_LIFE_MS = 1000 };
 enum { USAGE_EXIT = 2, CONFLICT_EXIT = 5 };
@@ -77,6 +78,8 @@ static void add_args(arg_list *args, const char *const *more)
         tt_assert(tt_vec_push(args, *more));
 }
 
+static void add_arg(void *args, const char *text) { tt_assert(tt_vec_push((arg_list *)args, text)); }
+
 static arg_list build_args(const supervisor *s, const child *c, const char *name_arg)
 {
     static const char *const server[] = {"/proc/self/exe", "server", NULL};
@@ -84,11 +87,14 @@ static arg_list build_args(const supervisor *s, const child *c, const char *name
     const char *const *given = c->is_server ? s->options->server_argv : s->options->worker_argv;
     arg_list args = {0};
     add_args(&args, given ? given : c->is_server ? server : worker);
-    if (!c->is_server)
-        tt_assert(tt_vec_push(&args, name_arg));
-    if (!c->is_server && crews[c->crew].queue_arg)
-        tt_assert(tt_vec_push(&args, crews[c->crew].queue_arg));
-    add_args(&args, tt_options_argv(s->options->options));
+    if (c->is_server) {
+        add_args(&args, tt_options_argv(s->options->options));
+    } else {
+        add_arg(&args, name_arg);
+        if (crews[c->crew].queue_arg)
+            add_arg(&args, crews[c->crew].queue_arg);
+        tt_worker_each_arg(tt_options_argv(s->options->options), add_arg, &args);
+    }
     tt_assert(tt_vec_push(&args, NULL));
     return args;
 }

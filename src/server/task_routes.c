@@ -471,24 +471,20 @@ static void show(tt_req *req)
     tt_req_answer_json(req, 200, o);
 }
 
-/* False: answered. */
-static bool read_filter(tt_req *req, tt_task_filter *f)
+bool tt_task_read_filter(tt_req *req, tt_task_filter *f)
 {
     tt_str state = tt_req_str(req, "state");
-    int64_t limit = tt_req_int(req, "limit"), before = tt_req_int(req, "before");
-    *f = (tt_task_filter){.state = TT_TASK_ANY_STATE, .queue = tt_req_str(req, "queue"), .kind = tt_req_str(req, "kind"), .program = tt_req_str(req, "program")};
+    int64_t limit = tt_req_int(req, "limit");
+    *f = (tt_task_filter){.state = TT_TASK_ANY_STATE, .queue = tt_req_str(req, "queue"), .program = tt_req_str(req, "program"), .most = (size_t)limit};
     for (tt_task_state s = TT_TASK_DEFERRED; s <= TT_TASK_CANCELED; s++)
         if (tt_str_is(state, tt_task_state_name(s)))
             f->state = (int)s;
     if (state.len && f->state == TT_TASK_ANY_STATE)
         tt_req_errorf(req, TT_INVALID, "state=%.*s is no state: deferred, scheduled, queued, started, finished, failed or canceled", TT_STR_ARG(tt_str_slice(state, 0, 40)));
-    else if (limit < 1 || limit > TT_TASK_LIST_MOST || before < 0)
-        tt_req_errorf(req, TT_INVALID, "limit=%lld or before=%lld is out of range: 1 to %d tasks, older than a task's number", (long long)limit, (long long)before, TT_TASK_LIST_MOST);
-    else {
-        f->most = (size_t)limit;
-        f->before_id = (uint64_t)before;
+    else if (limit < 1 || limit > TT_TASK_LIST_MOST)
+        tt_req_errorf(req, TT_INVALID, "limit=%lld is out of range: 1 to %d", (long long)limit, TT_TASK_LIST_MOST);
+    else
         return true;
-    }
     return false;
 }
 
@@ -498,8 +494,15 @@ static void list(tt_req *req)
     tt_err err;
     size_t count;
     uint64_t next;
-    if (!read_filter(req, &f))
+    int64_t before = tt_req_int(req, "before");
+    if (!tt_task_read_filter(req, &f))
         return;
+    if (before < 0) {
+        tt_req_errorf(req, TT_INVALID, "before=%lld is out of range: only tasks older than this one are listed", (long long)before);
+        return;
+    }
+    f.kind = tt_req_str(req, "kind");
+    f.before_id = (uint64_t)before;
     tt_task *tasks = tt_task_make(req, f.most * sizeof *tasks);
     if (!tasks)
         return;

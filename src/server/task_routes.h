@@ -51,6 +51,8 @@ tt_rc tt_task_get_bytes(tt_req *req, const json_t *object, const char *name, tt_
 json_t *tt_task_time(int64_t wall_ms); /* null for 0 */
 /* One task as the routes show it; with_bytes: payload and result too. */
 json_t *tt_task_describe(const tt_task *t, bool with_bytes);
+/* What a list is narrowed to: state, queue, program and limit of the request. False: answered. */
+bool tt_task_read_filter(tt_req *req, tt_task_filter *ret);
 /* An operation on the task of the path, and how it is answered: {"id":7,MEMBER:true}. */
 typedef struct {
     tt_task_op op;

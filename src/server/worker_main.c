@@ -5,7 +5,9 @@
 #include <sodium.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+#include <xxhash.h>
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "io/http.h"
@@ -13,7 +15,7 @@
 #include "server/server_main.h"
 #include "server/reload.h"
 #include "work/execution.h"
-#include "work/worker.h"
+#include "work/worker_shared.h"
 
 enum { LEASE_MS = 60000, WAIT_MS = 30000, CALL_TIMEOUT_MS = 15000 };
 
@@ -23,7 +25,6 @@ typedef struct {
     char name[128];
     int64_t instance;      /* of this process */
     const char *queues;    /* may be NULL */
-    tt_roots *roots;       /* below which files may be stored */
 } http_transport;
 
 /* ---- calls ---- */
@@ -241,6 +242,12 @@ static void do_stop_watching(void *arg) { tt_http_interrupt(((http_transport *)a
 
 /* ---- main ---- */
 
+typedef struct {
+    http_transport http;
+    tt_worker_shared *shared; /* NULL: over HTTP */
+    tt_roots *roots;          /* below which files may be stored */
+} worker_house;
+
 /* Names stand in addresses and logs: letters, digits and a few marks (presence.c checks it again). */
 static tt_rc set_name(http_transport *t, const char *name, tt_err *err)
 {
@@ -280,6 +287,14 @@ static tt_rc connect_to(http_transport *t, const tt_options *o, const char *serv
     return tt_http_new(tt_buf_view(&url), token, CALL_TIMEOUT_MS, &t->reports, err);
 }
 
+/* Logs in Redis are in its memory. */
+static uint64_t log_bytes_of(const tt_options *o)
+{
+    enum { SHARED_LOG_BYTES = 1 << 20 };
+    int64_t bytes = tt_option_int(o, "work.log_size");
+    return bytes > SHARED_LOG_BYTES ? SHARED_LOG_BYTES : (uint64_t)bytes;
+}
+
 static const tt_reload_row reloads[] = {TT_RELOAD_LOG, {0}};
 
 /* Such that what it then takes to stop a program ends before the supervisor's patience with workers. */
@@ -299,48 +314,100 @@ static int64_t reload(void *options)
 /* Parts of queries are long enough to be claimed one by one, and somebody waits for the last of them. */
 static bool takes_one(const http_transport *t) { return t->queues && strcmp(t->queues, "query") == 0; }
 
-static tt_rc run(http_transport *t, tt_options *o, const tt_worker_args *args, tt_err *err)
+/* Started by hand, it has nobody above it that would kill what its programs leave behind when it is killed. */
+static tt_rc guard_what_is_below(const http_transport *t, tt_err *err)
+{
+    char mark[32], value[200];
+    if (getenv("TUTTI_TREE") || getenv("TUTTI_CREW"))
+        return TT_OK;
+    snprintf(mark, sizeof mark, "TUTTI_CREW=%d/", (int)getpid());
+    snprintf(value, sizeof value, "%d/%s", (int)getpid(), t->name);
+    if (setenv("TUTTI_CREW", value, 1) != 0)
+        return tt_fail(err, TT_NOMEM, "out of memory");
+    return tt_guard_start(mark, err);
+}
+
+/* Of machines that share a ledger, and of data directories on one, each may have a `sanjer1`: NAME@HOST-XXXX, unless the name says where it is. */
+static void name_for_all(http_transport *t, const tt_options *o)
+{
+    char host[65] = "", real[4096];
+    tt_str data = tt_option_str(o, "data");
+    size_t len = strlen(t->name), room = sizeof t->name - 1 - sizeof "@-0000";
+    if (strchr(t->name, '@'))
+        return;
+    if (gethostname(host, sizeof host - 1) != 0)
+        host[0] = '\0';
+    tt_str home = realpath(data.ptr, real) ? tt_str_of(real) : data;
+    int host_len = len < room ? (int)(room - len) : 0;
+    snprintf(t->name + len, sizeof t->name - len, "@%.*s-%04x", host_len, host, (unsigned)(XXH3_64bits(home.ptr, home.len) & 0xffff));
+}
+
+/* Over Redis where it is named, and no server is. */
+static tt_rc choose_transport(worker_house *h, const tt_options *o, const tt_worker_args *args, tt_worker_transport *ret, tt_vault_store *ret_secrets, tt_err *err)
+{
+    http_transport *t = &h->http;
+    tt_str shared = tt_option_str(o, "shared");
+    t->instance = (int64_t)randombytes_random() + 1;
+    if (args->server || !shared.len) {
+        *ret = (tt_worker_transport){
+            .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend, .report = do_report,
+            .sink = {t, do_log, do_progress}, .interrupt = do_interrupt, .stop_watching = do_stop_watching,
+        };
+        *ret_secrets = (tt_vault_store){.get = get_sealed, .arg = t};
+        return connect_to(t, o, args->server, err);
+    }
+    name_for_all(t, o);
+    tt_worker_shared_spec spec = {.url = shared, .password = tt_option_str(o, "redis.password"), .name = t->name, .instance = t->instance, .queues = t->queues,
+                                  .last_end = getenv("TUTTI_LAST_END"), .log_bytes = log_bytes_of(o)};
+    TT_TRY(tt_worker_shared_new(&spec, &h->shared, err));
+    tt_worker_shared_transport(h->shared, ret);
+    *ret_secrets = (tt_vault_store){.get = tt_worker_shared_get_sealed, .arg = h->shared};
+    return TT_OK;
+}
+
+static tt_rc run(worker_house *h, tt_options *o, const tt_worker_args *args, tt_err *err)
 {
     sigset_t usual;
     int signal_fd;
+    tt_worker_transport table;
+    tt_vault_store secrets;
+    http_transport *t = &h->http;
     tt_signals_usual(&usual);
     TT_TRY(tt_signals_open(&usual, &signal_fd, err));
     TT_TRY(set_name(t, args->name, err));
     TT_TRY(set_queues(t, args->queues, err));
+    TT_TRY(guard_what_is_below(t, err));
     tt_log_set_process(t->name);
     prctl(PR_SET_NAME, "tutti-worker");
     if (sodium_init() < 0)
         return tt_fail(err, TT_FAILED, "cannot set up libsodium");
-    TT_TRY(tt_house_roots(o, &t->roots, err));
-    TT_TRY(tt_execution_register(o, &(tt_vault_store){.get = get_sealed, .arg = t}, t->roots, err));
+    TT_TRY(tt_house_roots(o, &h->roots, err));
+    TT_TRY(choose_transport(h, o, args, &table, &secrets, err));
+    TT_TRY(tt_execution_register(o, &secrets, h->roots, err));
     const char *temp_dir = getenv("TMPDIR");
-    tt_query_kinds_register(&(tt_query_kinds_env){.roots = t->roots, .temp_dir = temp_dir && *temp_dir ? temp_dir : "/tmp"});
-    t->instance = (int64_t)randombytes_random() + 1;
-    TT_TRY(connect_to(t, o, args->server, err));
-    const tt_worker_transport table = {
-        .arg = t, .attach = do_attach, .detach = do_detach, .claim = do_claim, .extend = do_extend, .report = do_report,
-        .sink = {t, do_log, do_progress}, .interrupt = do_interrupt, .stop_watching = do_stop_watching,
-    };
+    tt_query_kinds_register(&(tt_query_kinds_env){.roots = h->roots, .temp_dir = temp_dir && *temp_dir ? temp_dir : "/tmp"});
     const tt_worker_options options = {
         .name = t->name, .transport = &table, .signal_fd = signal_fd, .lease_ms = LEASE_MS, .wait_ms = WAIT_MS,
-        .most = takes_one(t) ? 1 : (size_t)tt_option_int(o, "work.prefetch"), .log_bytes = (uint64_t)tt_option_int(o, "work.log_size"), .grace_ms = grace_of(o), .reload = reload, .reload_arg = o,
+        .most = takes_one(t) ? 1 : (size_t)tt_option_int(o, "work.prefetch"), .log_bytes = h->shared ? log_bytes_of(o) : (uint64_t)tt_option_int(o, "work.log_size"),
+        .grace_ms = grace_of(o), .reload = reload, .reload_arg = o,
     };
     return tt_worker_run(&options, err);
 }
 
 int tt_worker_main(tt_options *o, const tt_worker_args *args)
 {
-    http_transport t = {0};
+    worker_house h = {0};
     tt_err err = {0};
-    tt_rc rc = run(&t, o, args, &err);
+    tt_rc rc = run(&h, o, args, &err);
     if (rc != TT_OK)
         tt_log_error("the worker ends", TT_F_CSTR("why", err.text));
     tt_execution_unregister();
-    tt_roots_free(t.roots);
-    tt_http_free(t.claims);
-    tt_http_free(t.watch);
-    tt_http_free(t.words);
-    tt_http_free(t.reports);
+    tt_roots_free(h.roots);
+    tt_worker_shared_free(h.shared);
+    tt_http_free(h.http.claims);
+    tt_http_free(h.http.watch);
+    tt_http_free(h.http.words);
+    tt_http_free(h.http.reports);
     tt_log_set_process(NULL);
     return tt_rc_exit(rc);
 }

@@ -10,6 +10,11 @@ typedef struct {
     const char *queues;  /* --queue a,b; NULL: default */
 } tt_worker_args;
 
+/* The settings of its command line, of which `tutti worker` makes use; those that a supervisor or a crew was given and that are not among them are not passed on. */
+extern const char *const tt_worker_flags[];
+/* argv: a supervisor's or crew's own (tt_options_argv). Calls add with each of them that a worker takes. */
+void tt_worker_each_arg(const char *const *argv, void (*add)(void *arg, const char *text), void *arg);
+
 /* Runs until a signal ends it; the exit code. Messages go to standard error. Before any thread exists. */
 int tt_worker_main(tt_options *o, const tt_worker_args *args);
 

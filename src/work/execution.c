@@ -66,11 +66,10 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1])
     return true;
 }
 
-tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *err)
+tt_task_record tt_execution_record(const char *id, uint64_t task, char number[TT_EXECUTION_NUMBER_BYTES])
 {
-    char number[24];
-    int len = snprintf(number, sizeof number, "%llu", (unsigned long long)task);
-    return tt_record_put(txn, TT_EXECUTION_RECORD, tt_str_of(id), 0, (tt_str){number, (size_t)len}, NULL, err);
+    int len = snprintf(number, TT_EXECUTION_NUMBER_BYTES, "%llu", (unsigned long long)task);
+    return (tt_task_record){TT_EXECUTION_RECORD, tt_str_of(id), 0, {number, (size_t)len}};
 }
 
 tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err)
@@ -301,11 +300,21 @@ static tt_rc keep_rows(void *arg, const json_t *rows, tt_err *err)
     return tt_storage_put(arg, rows, err);
 }
 
-/* What the program says, else the request, else a setting of that name. */
-static const json_t *storage_of(const tt_program_report *r, const json_t *opened)
+/* What the request says, else a setting of that name. */
+static const json_t *asked_storage(const json_t *opened)
 {
     const json_t *asked = json_object_get(opened, "storage");
-    return r->storage ? r->storage : asked ? asked : json_object_get(json_object_get(opened, "settings"), "storage");
+    return asked ? asked : json_object_get(json_object_get(opened, "settings"), "storage");
+}
+
+/* What the program says comes first. */
+static const json_t *storage_of(const tt_program_report *r, const json_t *opened) { return r->storage ? r->storage : asked_storage(opened); }
+
+/* It would be a pity to fetch a report for an hour and find then that it cannot be stored. */
+static tt_rc probe_storage(const json_t *opened, tt_err *err)
+{
+    const json_t *storage = asked_storage(opened);
+    return json_is_object(storage) ? tt_storage_probe(storage, roots, err) : TT_OK;
 }
 
 typedef struct { tt_program_report *report; tt_attempt *a; } teller;
@@ -401,6 +410,8 @@ static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_
     tt_rc rc = unveil(json_object_get(opened, "settings"), json_object_get(payload, "secret"), a, err);
     if (rc == TT_OK)
         rc = unveil(json_object_get(opened, "storage"), NULL, a, err);
+    if (rc == TT_OK)
+        rc = probe_storage(opened, err);
     if (rc == TT_OK)
         rc = run_program(call, id, opened, file, a, err);
     json_decref(opened);

@@ -5,7 +5,7 @@
 #define TT_WORK_EXECUTION_H
 
 #include "io/roots.h"
-#include "ledger/ledger.h"
+#include "ledger/queue.h"
 #include "vault/vault.h"
 #include "work/program.h"
 
@@ -22,8 +22,9 @@ bool tt_execution_read_id(tt_str text, char out[TT_EXECUTION_ID_BYTES + 1]);
 
 /* The kind of the records from ids to numbers of tasks. */
 #define TT_EXECUTION_RECORD TT_STR("execution")
-/* In the change that pushes the task: from now on the task is found by the execution's id. TT_EXISTS: there is one of this id. */
-tt_rc tt_execution_record(tt_txn *txn, const char *id, uint64_t task, tt_err *err) TT_MUST_CHECK;
+enum { TT_EXECUTION_NUMBER_BYTES = 24 };
+/* The record that comes with the task: by it the task is found by the execution's id, of which there must be none yet. number and id must live as long as it. */
+tt_task_record tt_execution_record(const char *id, uint64_t task, char number[TT_EXECUTION_NUMBER_BYTES]);
 /* The number of the task of an id. TT_NOT_FOUND. Any thread. */
 tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err) TT_MUST_CHECK;
 

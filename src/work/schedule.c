@@ -105,7 +105,8 @@ static tt_rc open_wish(const entry *e, json_t **ret, tt_err *err)
 typedef struct {
     entry *e;
     tt_task_spec spec;
-    char key[200], id[TT_EXECUTION_ID_BYTES + 1];
+    char key[200], id[TT_EXECUTION_ID_BYTES + 1], number[TT_EXECUTION_NUMBER_BYTES];
+    char *text; /* of the schedule's record; heap */
     tt_buf payload;
     bool has_task, by_hand, committed;
     uint64_t task;
@@ -115,7 +116,11 @@ typedef struct {
     const char *reason;  /* NULL: none */
 } firing;
 
-static void firing_deinit(firing *f) { tt_buf_deinit(&f->payload); }
+static void firing_deinit(firing *f)
+{
+    tt_buf_deinit(&f->payload);
+    free(f->text);
+}
 #define FIRING_AUTO __attribute__((cleanup(firing_deinit)))
 
 static tt_rc make_execution(firing *f, const json_t *wish, tt_err *err)
@@ -140,6 +145,23 @@ static tt_rc make_execution(firing *f, const json_t *wish, tt_err *err)
     return rc;
 }
 
+/* What comes to be with the task, so that no time fires twice, nor is passed over: the schedule's new state, and the execution's id. */
+static tt_rc remember(void *arg, uint64_t task, tt_task_record ret[TT_TASK_RECORDS], size_t *ret_count, tt_err *err)
+{
+    firing *f = arg;
+    json_t *last = json_object_get(f->e->state, "last");
+    json_object_set_new(f->e->state, "task", json_integer((json_int_t)task));
+    json_object_set_new(last, "task", json_integer((json_int_t)task));
+    if (f->id[0]) {
+        json_object_set_new(last, "execution", json_string(f->id));
+        ret[(*ret_count)++] = tt_execution_record(f->id, task, f->number);
+    }
+    free(f->text);
+    f->text = json_dumps(f->e->root, JSON_COMPACT);
+    ret[(*ret_count)++] = (tt_task_record){kind, f->e->name, f->e->version, tt_str_of(f->text)};
+    return f->text ? TT_OK : tt_fail(err, TT_NOMEM, "no memory for a schedule");
+}
+
 static tt_rc make_task(firing *f, tt_err *err)
 {
     const json_t *def = f->e->def;
@@ -159,6 +181,8 @@ static tt_rc make_task(firing *f, tt_err *err)
                              .unique_key = tt_str_of(f->key), .payload = tt_buf_view(&f->payload), .priority = (int32_t)int_of(def, "priority"),
                              .max_attempts = (uint32_t)int_of(def, "max_attempts"), .backoff_ms = 1000,
                              .program = text_of(def, "program"), .timeout_ms = f->timeout_ms, .memory_bytes = f->memory_bytes};
+    f->spec.records = remember;
+    f->spec.records_arg = f;
     f->has_task = true;
     return tt_buf_check(&f->payload, err);
 }
@@ -168,16 +192,11 @@ static tt_rc apply_firing(void *arg, tt_txn *txn, tt_err *err)
     firing *f = arg;
     json_t *last = json_pack("{s:I,s:I,s:s,s:s?}", "due_s", (json_int_t)f->due_s, "at_s", (json_int_t)f->at_s, "outcome", f->outcome, "reason", f->reason);
     json_object_set_new(f->e->state, "last", last);
-    if (f->has_task) {
-        TT_TRY(tt_queue_push(txn, &f->spec, &f->task, err));
-        json_object_set_new(f->e->state, "task", json_integer((json_int_t)f->task));
-        json_object_set_new(last, "task", json_integer((json_int_t)f->task));
-    }
-    if (f->has_task && f->id[0]) {
-        TT_TRY(tt_execution_record(txn, f->id, f->task, err));
-        json_object_set_new(last, "execution", json_string(f->id));
-    }
-    return put_entry(f->e, txn, err);
+    if (!f->has_task)
+        return put_entry(f->e, txn, err);
+    TT_TRY(tt_queue_push(txn, &f->spec, &f->task, err));
+    f->e->version++;
+    return TT_OK;
 }
 
 /* TT_OK also when the task cannot be made: then that is what the schedule remembers. */

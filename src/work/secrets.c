@@ -46,16 +46,21 @@ static tt_rc read_record(tt_str text, json_t **ret, tt_err *err)
     return tt_fail(err, TT_CORRUPT, "the record of a secret is damaged: set it again");
 }
 
+tt_rc tt_secret_read_sealed(tt_str text, tt_buf *ret, tt_err *err)
+{
+    json_t *record;
+    TT_TRY(read_record(text, &record, err));
+    tt_buf_cstr_put(ret, json_string_value(json_object_get(record, "sealed")));
+    json_decref(record);
+    return tt_buf_check(ret, err);
+}
+
 tt_rc tt_secrets_get_sealed(void *arg, tt_str name, tt_buf *ret, tt_err *err)
 {
     const tt_secrets *s = arg;
     TT_BUF_AUTO tt_buf text = {0};
-    json_t *record;
     TT_TRY(tt_record_get(s->ledger, kind, name, &text, NULL, err));
-    TT_TRY(read_record(tt_buf_view(&text), &record, err));
-    tt_buf_cstr_put(ret, json_string_value(json_object_get(record, "sealed")));
-    json_decref(record);
-    return tt_buf_check(ret, err);
+    return tt_secret_read_sealed(tt_buf_view(&text), ret, err);
 }
 
 /* ---- changes ---- */

@@ -21,6 +21,9 @@ tt_rc tt_secrets_remove(tt_secrets *s, tt_str name, tt_err *err) TT_MUST_CHECK; 
 /* The sealed text of one. arg is a tt_secrets: the get of a tt_vault_store. */
 tt_rc tt_secrets_get_sealed(void *arg, tt_str name, tt_buf *ret, tt_err *err) TT_MUST_CHECK;
 
+/* The sealed text in a record's value. */
+tt_rc tt_secret_read_sealed(tt_str record, tt_buf *ret, tt_err *err) TT_MUST_CHECK;
+
 typedef struct {
     tt_str name;
     uint64_t version;

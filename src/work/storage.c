@@ -21,16 +21,17 @@ struct tt_storage {
 
 /* ---- types ---- */
 
-/* What each type of storage asks for. To add one: a row, and a function that stores. */
+/* What each type of storage asks for. To add one: a row, and a function that stores; probe may be NULL. */
 static const struct {
     const char *type;
     const char *needs[5]; /* settings that must be texts */
     tt_rc (*store)(tt_storage *s, const tt_storage_call *call, const char *type, tt_err *err);
+    tt_rc (*probe)(const tt_storage_call *call, const char *type, tt_err *err);
 } types[] = {
-    {"mysql", {"hostname", "db", "username", "password", "table"}, tt_storage_to_table},
-    {"mariadb", {"hostname", "db", "username", "password", "table"}, tt_storage_to_table},
-    {"postgresql", {"hostname", "db", "username", "password", "table"}, tt_storage_to_table},
-    {"sqlite", {"path", "table"}, tt_storage_to_table},
+    {"mysql", {"hostname", "db", "username", "password", "table"}, tt_storage_to_table, tt_storage_probe_table},
+    {"mariadb", {"hostname", "db", "username", "password", "table"}, tt_storage_to_table, tt_storage_probe_table},
+    {"postgresql", {"hostname", "db", "username", "password", "table"}, tt_storage_to_table, tt_storage_probe_table},
+    {"sqlite", {"path", "table"}, tt_storage_to_table, tt_storage_probe_table},
     {"csv", {"path"}, tt_storage_to_file},
     {"jsonl", {"path"}, tt_storage_to_file},
 };
@@ -57,6 +58,17 @@ tt_rc tt_storage_check(const json_t *storage, tt_err *err)
         if (!json_is_string(json_object_get(settings, types[row].needs[i])))
             return tt_fail(err, TT_INVALID, "storage of type %s needs the setting `%s`, a text", types[row].type, types[row].needs[i]);
     return TT_OK;
+}
+
+tt_rc tt_storage_probe(const json_t *storage, const tt_roots *roots, tt_err *err)
+{
+    size_t row = 0;
+    tt_err why = {0};
+    tt_storage_call call = {.settings = json_object_get(storage, "settings"), .roots = roots};
+    TT_TRY(tt_storage_check(storage, err));
+    TT_TRY(find_type(storage, &row, err));
+    tt_rc rc = types[row].probe ? types[row].probe(&call, types[row].type, &why) : TT_OK;
+    return rc == TT_INVALID ? tt_fail(err, rc, "%s", why.text) : TT_OK;
 }
 
 const char *tt_storage_setting(const tt_storage_call *call, const char *name)

@@ -18,6 +18,9 @@ typedef struct tt_storage tt_storage;
 /* A storage that can be, as far as is known without opening it: type and settings. TT_INVALID names what is wrong. */
 tt_rc tt_storage_check(const json_t *storage, tt_err *err) TT_MUST_CHECK;
 
+/* Before a program is run: can its records be stored, as far as that shows now? TT_INVALID: never. What cannot be reached now is no failure. */
+tt_rc tt_storage_probe(const json_t *storage, const tt_roots *roots, tt_err *err) TT_MUST_CHECK;
+
 /* A connection to the database of a storage whose type is one of tables. */
 tt_rc tt_storage_connect(const json_t *storage, const tt_roots *roots, tt_sql_db **ret, tt_err *err) TT_MUST_CHECK;
 

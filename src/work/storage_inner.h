@@ -22,5 +22,6 @@ const char *tt_storage_setting(const tt_storage_call *call, const char *name); /
 /* The functions of the table of types (storage.c). */
 tt_rc tt_storage_to_file(tt_storage *s, const tt_storage_call *call, const char *type, tt_err *err) TT_MUST_CHECK;  /* storage_file.c */
 tt_rc tt_storage_to_table(tt_storage *s, const tt_storage_call *call, const char *type, tt_err *err) TT_MUST_CHECK; /* storage_table.c */
+tt_rc tt_storage_probe_table(const tt_storage_call *call, const char *type, tt_err *err) TT_MUST_CHECK;
 
 #endif

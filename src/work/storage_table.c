@@ -1,28 +1,16 @@
 /* Storage in a table of a database: see storage.h. Records that belong together are few enough for memory (MAX_BYTES). */
 #include <fcntl.h>
 
-#include "base/map.h"
-#include "base/vec.h"
 #include "io/fd.h"
-#include "io/sql.h"
+#include "io/sql_table.h"
 #include "work/storage_inner.h"
 
-enum { MAX_BYTES = 256 << 20, MAX_COLUMNS = 2000, MAX_PROCESSED_BYTES = 2 << 20 };
-
-typedef struct {
-    char *index;     /* its name */
-    uint32_t first, count; /* in key_columns */
-    bool primary;
-} table_key;
+enum { MAX_BYTES = 256 << 20, MAX_PROCESSED_BYTES = 2 << 20 };
 
 typedef struct {
     tt_sql_db *db;
-    tt_buf table;                  /* quoted */
-    TT_VEC(char *) columns;
-    tt_map places;                 /* column -> number + 1 */
-    TT_VEC(char *) key_columns;
-    TT_VEC(table_key) keys;
-    const table_key *key;          /* by which records are brought together */
+    tt_sql_table is;
+    const tt_sql_key *key;         /* by which records are brought together */
     TT_VEC(json_t *) rows;         /* by their first appearance */
     tt_map by_key;                 /* key cells -> row */
     json_t *dropped;               /* member -> how often */
@@ -33,21 +21,11 @@ typedef struct {
 static void free_table(table *t)
 {
     tt_sql_close(t->db);
-    for (size_t i = 0; i < t->columns.len; i++)
-        free(t->columns.ptr[i]);
-    for (size_t i = 0; i < t->key_columns.len; i++)
-        free(t->key_columns.ptr[i]);
-    for (size_t i = 0; i < t->keys.len; i++)
-        free(t->keys.ptr[i].index);
     for (size_t i = 0; i < t->rows.len; i++)
         json_decref(t->rows.ptr[i]);
-    tt_vec_deinit(&t->columns);
-    tt_vec_deinit(&t->key_columns);
-    tt_vec_deinit(&t->keys);
     tt_vec_deinit(&t->rows);
-    tt_map_deinit(&t->places);
     tt_map_deinit(&t->by_key);
-    tt_buf_deinit(&t->table);
+    tt_sql_table_deinit(&t->is);
     json_decref(t->dropped);
     json_decref(t->differing);
 }
@@ -111,53 +89,10 @@ tt_rc tt_storage_connect(const json_t *storage, const tt_roots *roots, tt_sql_db
 
 /* ---- what the table is ---- */
 
-static tt_rc take_column(void *arg, const tt_str *names, const tt_sql_cell *cells, size_t count, tt_err *err)
-{
-    table *t = arg;
-    char *name = t->columns.len < MAX_COLUMNS ? tt_str_dup(cells[0].text) : NULL;
-    if (!name || !tt_vec_push(&t->columns, name) || !tt_map_put(&t->places, cells[0].text, (void *)(uintptr_t)t->columns.len, NULL))
-        return tt_fail(err, TT_NOMEM, "the table has too many columns");
-    return TT_OK;
-}
-
-static tt_rc take_key_column(void *arg, const tt_str *names, const tt_sql_cell *cells, size_t count, tt_err *err)
-{
-    table *t = arg;
-    table_key *last = t->keys.len ? &t->keys.ptr[t->keys.len - 1] : NULL;
-    if (!last || !tt_str_is(cells[0].text, last->index)) {
-        table_key key = {.index = tt_str_dup(cells[0].text), .first = (uint32_t)t->key_columns.len, .primary = tt_str_is(cells[2].text, "1")};
-        if (!key.index || !tt_vec_push(&t->keys, key))
-            return tt_fail(err, TT_NOMEM, "out of memory for a table's keys");
-        last = &t->keys.ptr[t->keys.len - 1];
-    }
-    last->count++;
-    char *name = tt_str_dup(cells[1].text);
-    return name && tt_vec_push(&t->key_columns, name) ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for a table's keys");
-}
-
-static tt_rc learn_table(table *t, tt_str name, tt_err *err)
-{
-    const tt_sql_catalogue *c = tt_sql_get_catalogue(t->db);
-    tt_str rest = name, part;
-    while (tt_str_cut(&rest, '.', &part)) { /* schema.table */
-        if (t->table.len)
-            tt_buf_char(&t->table, '.');
-        tt_sql_put_name(t->db, &t->table, part);
-    }
-    TT_TRY(tt_buf_check(&t->table, err));
-    /* PostgreSQL's regclass reads quotes. */
-    tt_sql_cell param = {TT_SQL_TEXT, tt_sql_failure_spoils(t->db) ? tt_buf_view(&t->table) : name};
-    TT_TRY(tt_sql_query(t->db, tt_str_of(c->columns), &param, 1, take_column, t, err));
-    if (t->columns.len == 0)
-        return tt_fail(err, TT_INVALID, "there is no table `%.*s`", TT_STR_ARG(name));
-    TT_TRY(tt_sql_query(t->db, tt_str_of(c->keys), &param, 1, take_key_column, t, err));
-    return TT_OK;
-}
-
-static bool has_key(const table *t, const table_key *key, const json_t *row)
+static bool has_key(const table *t, const tt_sql_key *key, const json_t *row)
 {
     for (uint32_t i = 0; i < key->count; i++)
-        if (!json_object_get(row, t->key_columns.ptr[key->first + i]))
+        if (!json_object_get(row, tt_sql_key_column(&t->is, key, i)))
             return false;
     return true;
 }
@@ -166,9 +101,9 @@ static bool has_key(const table *t, const table_key *key, const json_t *row)
 static tt_rc choose_key(table *t, const json_t *row, tt_str name, tt_err *err)
 {
     for (int primary = 0; primary < 2 && !t->key; primary++)
-        for (size_t i = 0; i < t->keys.len && !t->key; i++)
-            if (t->keys.ptr[i].primary == (primary == 1) && has_key(t, &t->keys.ptr[i], row))
-                t->key = &t->keys.ptr[i];
+        for (size_t i = 0; i < t->is.keys.len && !t->key; i++)
+            if (t->is.keys.ptr[i].primary == (primary == 1) && has_key(t, &t->is.keys.ptr[i], row))
+                t->key = &t->is.keys.ptr[i];
     if (t->key)
         return TT_OK;
     return tt_fail(err, TT_INVALID, "the table `%.*s` has no unique key whose columns the records have: records are brought together by one", TT_STR_ARG(name));
@@ -190,18 +125,10 @@ static void drop_unknown(table *t, json_t *row)
     void *next;
     json_t *value;
     json_object_foreach_safe(row, next, name, value)
-        if (!tt_map_get(&t->places, tt_str_of(name))) {
+        if (!tt_sql_table_place(&t->is, tt_str_of(name))) {
             count_up(&t->dropped, name);
             json_object_del(row, name);
         }
-}
-
-static bool is_key_column(const table *t, const char *name)
-{
-    for (uint32_t i = 0; i < t->key->count; i++)
-        if (strcmp(t->key_columns.ptr[t->key->first + i], name) == 0)
-            return true;
-    return false;
 }
 
 static json_t *sum(const json_t *a, const json_t *b)
@@ -219,7 +146,7 @@ static void add_row(table *t, json_t *row, json_t *more)
     json_t *value;
     json_object_foreach(more, name, value) {
         json_t *have = json_object_get(row, name);
-        if (is_key_column(t, name))
+        if (tt_sql_key_has(&t->is, t->key, tt_str_of(name)))
             continue;
         if (json_is_number(have) && json_is_number(value))
             json_object_set_new(row, name, sum(have, value));
@@ -235,7 +162,7 @@ static tt_rc key_of(const table *t, const json_t *row, tt_buf *ret, bool *ret_wh
 {
     *ret_whole = true;
     for (uint32_t i = 0; i < t->key->count; i++) {
-        const char *name = t->key_columns.ptr[t->key->first + i];
+        const char *name = tt_sql_key_column(&t->is, t->key, i);
         const json_t *cell = json_object_get(row, name);
         if (!cell)
             return tt_fail(err, TT_INVALID, "a record has no `%.100s`, which the table's unique key needs", name);
@@ -284,17 +211,16 @@ static tt_rc bring_together(table *t, tt_storage *s, tt_str name, tt_err *err)
 
 /* ---- sending ---- */
 
-/* Texts of cells, alive until the statement has run. */
+/* Rows of one shape, for one statement. */
 typedef struct {
-    tt_buf statement;
+    TT_VEC(tt_str) columns;
     TT_VEC(tt_sql_cell) params;
-    tt_arena arena;
-    unsigned rows;
+    tt_arena arena;    /* texts of cells */
 } batch;
 
 static void free_batch(batch *b)
 {
-    tt_buf_deinit(&b->statement);
+    tt_vec_deinit(&b->columns);
     tt_vec_deinit(&b->params);
     tt_arena_deinit(&b->arena);
     *b = (batch){0};
@@ -330,56 +256,32 @@ static bool same_shape(json_t *a, json_t *b)
     return true;
 }
 
-static tt_rc add_to_batch(table *t, batch *b, json_t *shape, json_t *row, tt_err *err)
+static tt_rc begin_batch(batch *b, json_t *shape, tt_err *err)
 {
     const char *name;
     json_t *value;
-    bool first = true;
-    tt_buf_cstr_put(&b->statement, b->rows++ ? ", (" : "(");
-    json_object_foreach(shape, name, value) {
-        tt_sql_cell cell;
-        TT_TRY(cell_of(json_object_get(row, name), b, &cell, err));
-        if (!tt_vec_push(&b->params, cell))
+    json_object_foreach(shape, name, value)
+        if (!tt_vec_push(&b->columns, tt_str_of(name)))
             return tt_fail(err, TT_NOMEM, "out of memory for a record");
-        tt_buf_cstr_put(&b->statement, first ? "" : ", ");
-        tt_sql_put_param(t->db, &b->statement, (unsigned)b->params.len);
-        first = false;
-    }
-    tt_buf_char(&b->statement, ')');
     return TT_OK;
 }
 
-static void begin_batch(table *t, batch *b, json_t *shape)
+static tt_rc add_to_batch(batch *b, const json_t *row, tt_err *err)
 {
-    const char *name;
-    json_t *value;
-    bool first = true;
-    tt_buf_printf(&b->statement, "INSERT INTO %s (", tt_buf_cstr(&t->table));
-    json_object_foreach(shape, name, value) {
-        tt_buf_cstr_put(&b->statement, first ? "" : ", ");
-        tt_sql_put_name(t->db, &b->statement, tt_str_of(name));
-        first = false;
+    for (size_t i = 0; i < b->columns.len; i++) {
+        tt_sql_cell cell;
+        TT_TRY(cell_of(json_object_getn(row, b->columns.ptr[i].ptr, b->columns.ptr[i].len), b, &cell, err));
+        if (!tt_vec_push(&b->params, cell))
+            return tt_fail(err, TT_NOMEM, "out of memory for a record");
     }
-    tt_buf_cstr_put(&b->statement, ") VALUES ");
+    return TT_OK;
 }
 
-static tt_rc send_batch(table *t, batch *b, json_t *shape, tt_err *err)
+static tt_rc send_batch(table *t, batch *b, size_t rows, tt_err *err)
 {
-    const char *name;
-    json_t *value;
-    TT_VEC(tt_str) keys = {0}, sets = {0};
-    bool ok = true;
-    for (uint32_t i = 0; i < t->key->count; i++)
-        ok &= tt_vec_push(&keys, tt_str_of(t->key_columns.ptr[t->key->first + i]));
-    json_object_foreach(shape, name, value)
-        ok &= is_key_column(t, name) || tt_vec_push(&sets, tt_str_of(name));
-    tt_sql_put_upsert(t->db, &b->statement, keys.ptr, keys.len, sets.ptr, sets.len);
-    tt_rc rc = ok ? tt_buf_check(&b->statement, err) : tt_fail(err, TT_NOMEM, "out of memory for a statement");
-    if (rc == TT_OK)
-        rc = tt_sql_exec(t->db, tt_buf_view(&b->statement), b->params.ptr, b->params.len, NULL, err);
-    tt_vec_deinit(&keys);
-    tt_vec_deinit(&sets);
-    return rc;
+    TT_BUF_AUTO tt_buf statement = {0};
+    TT_TRY(tt_sql_table_put_insert(t->db, &t->is, b->columns.ptr, b->columns.len, rows, t->key, &statement, err));
+    return tt_sql_exec(t->db, tt_buf_view(&statement), b->params.ptr, b->params.len, NULL, err);
 }
 
 /* Rows of one shape, from `from` on, as many as one statement takes; *ret: how many. */
@@ -387,15 +289,12 @@ static tt_rc send_some(table *t, size_t from, size_t *ret, tt_err *err)
 {
     batch b = {0};
     json_t *shape = t->rows.ptr[from];
-    size_t columns = json_object_size(shape), most = tt_sql_rows_at_once(t->db), n = 0;
-    tt_rc rc = TT_OK;
-    if (columns && most > tt_sql_max_params(t->db) / columns)
-        most = tt_sql_max_params(t->db) / columns;
-    begin_batch(t, &b, shape);
-    for (; rc == TT_OK && from + n < t->rows.len && (n == 0 || n < most) && same_shape(shape, t->rows.ptr[from + n]); n++)
-        rc = add_to_batch(t, &b, shape, t->rows.ptr[from + n], err);
+    size_t most = tt_sql_table_rows_at_once(t->db, json_object_size(shape)), n = 0;
+    tt_rc rc = begin_batch(&b, shape, err);
+    for (; rc == TT_OK && from + n < t->rows.len && n < most && same_shape(shape, t->rows.ptr[from + n]); n++)
+        rc = add_to_batch(&b, t->rows.ptr[from + n], err);
     if (rc == TT_OK)
-        rc = send_batch(t, &b, shape, err);
+        rc = send_batch(t, &b, n, err);
     free_batch(&b);
     *ret = n;
     return rc;
@@ -436,13 +335,13 @@ static void put_csv_cell(tt_buf *out, const json_t *value)
 static void put_processed(const table *t, tt_buf *out)
 {
     out->limit_bytes = MAX_PROCESSED_BYTES;
-    for (size_t c = 0; c < t->columns.len; c++)
-        tt_buf_printf(out, ",%s", t->columns.ptr[c]);
+    for (size_t c = 0; c < t->is.columns.len; c++)
+        tt_buf_printf(out, ",%s", t->is.columns.ptr[c]);
     for (size_t i = 0; i < t->rows.len && !out->failed; i++) {
         tt_buf_printf(out, "\n%zu", i);
-        for (size_t c = 0; c < t->columns.len; c++) {
+        for (size_t c = 0; c < t->is.columns.len; c++) {
             tt_buf_char(out, ',');
-            put_csv_cell(out, json_object_get(t->rows.ptr[i], t->columns.ptr[c]));
+            put_csv_cell(out, json_object_get(t->rows.ptr[i], t->is.columns.ptr[c]));
         }
     }
     tt_buf_char(out, '\n');
@@ -463,7 +362,7 @@ static tt_rc store(table *t, tt_storage *s, const tt_storage_call *call, const c
     const char *shown = strcmp(type, "postgresql") == 0 ? "loading into PostgreSQL" : strcmp(type, "sqlite") == 0 ? "loading into SQLite" : "loading into MySQL";
     tt_str name = tt_str_of(tt_storage_setting(call, "table"));
     TT_TRY(connect_to(call, type, &t->db, err));
-    TT_TRY(learn_table(t, name, err));
+    TT_TRY(tt_sql_table_learn(t->db, name, &t->is, err));
     call->note(call->arg, "analyzed table");
     TT_TRY(bring_together(t, s, name, err));
     call->note(call->arg, shown);
@@ -479,6 +378,23 @@ tt_rc tt_storage_to_table(tt_storage *s, const tt_storage_call *call, const char
 {
     table t = {0};
     tt_rc rc = store(&t, s, call, type, err);
+    free_table(&t);
+    return rc;
+}
+
+/* Before any work is done: a table that is there must have a key to bring records together by. One that is not there may come yet. */
+tt_rc tt_storage_probe_table(const tt_storage_call *call, const char *type, tt_err *err)
+{
+    table t = {0};
+    tt_str name = tt_str_of(tt_storage_setting(call, "table"));
+    tt_rc rc = connect_to(call, type, &t.db, err);
+    if (rc == TT_OK)
+        rc = tt_sql_table_learn(t.db, name, &t.is, err);
+    if (rc == TT_INVALID && t.is.columns.len == 0)
+        rc = TT_OK;
+    else if (rc == TT_OK && t.is.keys.len == 0)
+        rc = tt_fail(err, TT_INVALID, "the table `%.*s` has no unique key, by which records are brought together: add one, for example CREATE UNIQUE INDEX ... ON %s (...)",
+                     TT_STR_ARG(name), tt_buf_cstr(&t.is.quoted));
     free_table(&t);
     return rc;
 }

@@ -46,13 +46,12 @@ static tt_rc apply_op(tt_change *change, tt_txn *txn, tt_err *err)
 /* Whether an operation is about this claim. By the time that it is durable the task may have been claimed again: claims do not wait for the disk. */
 static bool is_about(const tt_task_op *op, uint64_t lease) { return op->lease == 0 || op->lease == lease; }
 
-/* Locked. Gives the holds that this ends, to be answered after the unlock. */
-static tt_task_hold *take_holds(tt_tasks *t, const tt_task_op *op)
+tt_task_hold *tt_tasks_take_holds(tt_tasks *t, uint64_t id, uint64_t lease)
 {
     tt_task_hold *taken = NULL;
     for (tt_task_hold **at = &t->holds; *at;) {
         tt_task_hold *h = *at;
-        if (h->id != op->id || !is_about(op, h->lease)) {
+        if (h->id != id || (lease && h->lease != lease)) {
             at = &h->next;
             continue;
         }
@@ -93,7 +92,7 @@ static void update_books(tt_tasks *t, const tt_task_op *op, tt_rc rc)
     w->failed += rc == TT_OK && op->verb == TT_TASK_DO_FAIL;
 }
 
-static tt_probe *take_probe(tt_tasks *t, uint64_t id)
+tt_probe *tt_tasks_take_probe(tt_tasks *t, uint64_t id)
 {
     for (tt_probe **at = &t->probes; *at; at = &(*at)->next)
         if ((*at)->op.id == id) {
@@ -124,9 +123,9 @@ static aftermath settle(tt_tasks *t, const tt_task_op *op, tt_rc rc)
     bool ended = rc == TT_OK && verbs[op->verb].ends_task;
     update_books(t, op, rc);
     if (t->holds && rc == TT_OK && verbs[op->verb].ends_hand)
-        a.holds = take_holds(t, op);
+        a.holds = tt_tasks_take_holds(t, op->id, op->lease);
     if (t->probes && ended)
-        a.probe = take_probe(t, op->id);
+        a.probe = tt_tasks_take_probe(t, op->id);
     return a;
 }
 
@@ -409,6 +408,8 @@ static void probe_pushed(tt_task_op *op, tt_rc rc, const tt_err *err)
     pthread_mutex_unlock(&t->lock);
     if (draining)
         tt_tasks_stop_probe(p);
+    else if (tt_ledger_is_shared(t->env.ledger)) /* a worker may have been quicker */
+        tt_tasks_hear_of_end(t, op->id);
 }
 
 void tt_tasks_probe(tt_tasks *t, tt_probe *p)

@@ -540,6 +540,7 @@ void tt_tasks_each_worker(tt_tasks *t, void (*fn)(void *arg, const tt_worker_inf
         fn(arg, &info);
     }
     pthread_mutex_unlock(&t->lock);
+    tt_tasks_each_elsewhere(t, fn, arg);
 }
 
 static void count_worker(void *arg, const tt_worker_info *info)
@@ -582,6 +583,7 @@ tt_rc tt_tasks_open(const tt_tasks_env *env, tt_tasks **ret, tt_err *err)
     pthread_mutex_lock(&t->lock);
     tt_tasks_set_timer(t);
     pthread_mutex_unlock(&t->lock);
+    tt_tasks_listen(t);
     *ret = t;
     return TT_OK;
 }
@@ -610,6 +612,7 @@ void tt_tasks_close(tt_tasks *t)
     if (!t)
         return;
     tt_tasks_drain(t);
+    tt_ledger_hear(t->env.ledger, NULL, NULL);
     pthread_mutex_lock(&t->lock);
     while (t->in_flight > 0 || t->timer_calls > 0)
         pthread_cond_wait(&t->idle, &t->lock);

@@ -1,4 +1,4 @@
-/* What tasks.c (claims, workers, time) and task_ops.c (operations on tasks, holds, probes) share. */
+/* What tasks.c (claims, workers, time), task_ops.c (operations on tasks, holds, probes) and tasks_news.c (what others do) share. */
 #ifndef TT_WORK_TASKS_INNER_H
 #define TT_WORK_TASKS_INNER_H
 
@@ -45,10 +45,17 @@ void tt_tasks_pump(tt_tasks *t);
 tt_probe *tt_tasks_take_late_probes(tt_tasks *t, int64_t now_ms);
 tt_task_hold *tt_tasks_take_late_holds(tt_tasks *t, int64_t now_ms);
 
+tt_probe *tt_tasks_take_probe(tt_tasks *t, uint64_t id); /* NULL: none is about this task */
+tt_task_hold *tt_tasks_take_holds(tt_tasks *t, uint64_t id, uint64_t lease); /* lease 0: whatever it is */
+
 /* Unlocked. */
 void tt_tasks_end_late_probe(tt_tasks *t, tt_probe *p);
 void tt_tasks_stop_probe(tt_probe *p);
 void tt_tasks_answer_holds(tt_task_hold *h, tt_rc rc);
+/* What others do to a shared ledger (tasks_news.c). */
+void tt_tasks_listen(tt_tasks *t);
+void tt_tasks_each_elsewhere(tt_tasks *t, void (*fn)(void *arg, const tt_worker_info *info), void *arg);
+void tt_tasks_hear_of_end(tt_tasks *t, uint64_t id);
 /* The task goes back without its worker. died: with the attempt counted, and why. */
 void tt_tasks_give_back(tt_tasks *t, const tt_hand *h, bool alone, tt_str died);
 

@@ -652,7 +652,13 @@ def test_doctor(tutti, data_dir, state, tmp_path):
     done = tutti("doctor", "--data", tmp_path / "none", "--json")
     assert done.returncode == 0 and doctor(done)["server"] == "warn"
     data_dir.chmod(0o777)
-    assert doctor(tutti("doctor", "--data", data_dir, "--json"))["data directory"] == "warn"
+    shown = {"address": "redis://h", "online": True, "stale": False, "lag_ms": 0, "warning": "", "last_failure": ""}
+    state.health.update(redis=shown, rq={**shown, "suspended": True})
+    states = doctor(tutti("doctor", "--data", data_dir, "--json"))
+    assert (states["data directory"], states["mirror"], states["RQ"]) == ("warn", "ok", "warn")
+    state.health.update(redis={**shown, "online": False, "last_failure": "no way"}, rq={**shown, "stale": True, "lag_ms": 7})
+    done = tutti("doctor", "--data", data_dir)
+    assert b"does not answer: no way" in done.stdout and b"7 ms behind" in done.stdout
 
 
 def test_doctor_knows_who_holds_the_lock(tutti, tmp_path):

@@ -90,12 +90,13 @@ def test_upsert_on_the_unique_key(tutti, database):
 @pytest.mark.parametrize("output, status, sentence", [
     ("sql:nope?table=r", 400, "[sql.nope]"), ("sql:db", 400, "table=T"), ("sql:db?table=r&mode=replace", 400, "insert and upsert"),
     ("sql:db?table=nothing", 403, "tables="), ("sql:db?table=absent", 400, "no table"), ("sql:db?table=r&mode=upsert", 400, "unique key"),
-    ("sql:db?table=r&what=1", 400, "means nothing"),
+    ("sql:db?table=r&what=1", 400, "means nothing"), ("sql:db?table=k&mode=upsert&key=a,c", 400, "no unique key (a,c)"), ("sql:db?table=k&mode=upsert&key=b", 400, "(a, b)"),
 ])
 def test_what_cannot_be(tutti, tmp_path, output, status, sentence):
     db = Sqlite(tmp_path / "rows.db")
     db.ask("CREATE TABLE r (id INTEGER)")
-    t = up(tutti, db, tables="r, absent")
+    db.ask("CREATE TABLE k (a INTEGER, b INTEGER, c INTEGER, UNIQUE (a, b))")
+    t = up(tutti, db, tables="r, k, absent")
     lines(t.cwd / "in.jsonl", 2)
     answer = t.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": output})
     assert answer.status == status and sentence in answer.json["detail"], answer.body

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tutti_process import alive, binary
+from tutti_process import alive, binary, until
 
 PYTHON = """
 class Greet:
@@ -219,8 +219,23 @@ def test_platforms_get_in_the_older_shape(tutti, programs):
     assert message["country_map_update"] == {"display_name": "CountryMapUpdate", "settings": {}, "description": "Maps."}
     assert "nothing_like_this" in message["broken"]["error"] and message["broken"]["display_name"] == "Broken"
     assert t.get("/system/alive").body == b"Alive"
-    assert t.post("/system/alive").json == {"status": "Success", "message": {"Ledger": True, "Workers": False}}
+    assert t.post("/system/alive").json == {"status": "Success", "message": {"Ledger": True, "Workers": False, "reasons": {"Workers": "none is attached"}}}
     assert t.get("/v1/programs/nope").status == 404
+
+
+def test_alive_asks_every_connected_service(tutti, redis, tmp_path):
+    store = redis()
+    (tmp_path / "t.ini").write_text("[sql.shop]\nurl = sqlite://%s\n[sql.away]\nurl = postgresql://nobody@127.0.0.1:1/none\n" % (tmp_path / "shop.db"))
+    t = tutti(args=["--config", str(tmp_path / "t.ini"), "--redis", "redis://127.0.0.1:%d" % store.port], workers=1)
+    message = until(lambda: (lambda m: m["Workers"] and m)(t.post("/system/alive").json["message"]), "a worker has come")
+    assert list(message.pop("reasons")) == ["Database away"]
+    assert message == {"Redis": True, "Ledger": True, "Workers": True, "Database shop": True, "Database away": False}
+    store.kill()
+    message = t.post("/system/alive").json["message"]
+    assert message["Redis"] is False and message["reasons"]["Redis"], message
+    until(lambda: t.get("/health").json["Redis status"] == "Offline", "the mirror has noticed")
+    checks = json.loads(subprocess.run([binary(), "doctor", "--data", t.data, "--json"], capture_output=True, timeout=60).stdout)["checks"]
+    assert {c["check"]: c["state"] for c in checks if c["check"] in ("mirror", "RQ")} == {"mirror": "warn", "RQ": "skip"}, checks
 
 
 def test_folders_are_watched(tutti, programs):

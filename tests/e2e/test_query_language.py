@@ -349,7 +349,8 @@ def test_rows_without_a_group_are_none(tmp_path):
     """O53."""
     write_rows(tmp_path / "p.parquet", user=[1, None], ts=[1, 1], k=["x", "y"])
     answer = ask(tmp_path / "p.parquet", {})
-    assert answer["query"] == {"matchingGroups": 1, "matchingGroupRows": 1} and answer["stats"] == {"scannedRows": 1, "scannedGroups": 1}
+    assert answer["query"] == {"matchingGroups": 1, "matchingGroupRows": 1}
+    assert (answer["stats"]["scannedRows"], answer["stats"]["scannedGroups"]) == (1, 1)
     assert values_of(tmp_path / "p.parquet") == {"x": 1}
 
 

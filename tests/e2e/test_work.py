@@ -3,14 +3,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
 from typing import Any, Dict, List
 
+import pytest
 from tutti_process import Tutti, alive, binary, until
 
 LIMIT_S = 60
+pytestmark = pytest.mark.stores
+
+
+def placeless(text: str) -> str:
+    """On a shared ledger the names of workers say where they are."""
+    return re.sub(r"@[\w.-]+-[0-9a-f]{4}\b", "", text)
 
 
 def cli(t: Tutti, *args: str, code: int = 0) -> str:
@@ -26,7 +34,7 @@ def push(t: Tutti, **task: Any) -> int:
 
 
 def show(t: Tutti, task: int) -> Dict[str, Any]:
-    return t.get("/v1/tasks/%d" % task).json
+    return json.loads(placeless(t.get("/v1/tasks/%d" % task).body.decode()))
 
 
 def until_state(t: Tutti, task: int, *states: str) -> Dict[str, Any]:
@@ -34,7 +42,7 @@ def until_state(t: Tutti, task: int, *states: str) -> Dict[str, Any]:
 
 
 def workers(t: Tutti) -> List[Dict[str, Any]]:
-    return t.get("/v1/workers").json["workers"]
+    return json.loads(placeless(t.get("/v1/workers").body.decode()))["workers"]
 
 
 def program(t: Tutti, name: str, script: str) -> None:
@@ -51,12 +59,14 @@ def start(t: Tutti, name: str, **more: Any) -> int:
     return answer.json["task"]
 
 
+@pytest.mark.both_stores
 def test_commands_about_tasks(tutti) -> None:
     t = tutti(workers=1)
     done, failed = push(t, kind="probe", payload="hello"), push(t, payload="nonsense", queue="default")
     until_state(t, done, "finished"), until_state(t, failed, "failed")
     listed = json.loads(cli(t, "execution", "list", "--json"))
     assert [task["id"] for task in listed["tasks"]] == [failed, done] and listed["next"] is None
+    assert [task["id"] for task in json.loads(cli(t, "execution", "list", "--before", str(failed), "--json"))["tasks"]] == [done]
     assert [task["id"] for task in json.loads(cli(t, "execution", "list", "--state", "failed", "--json"))["tasks"]] == [failed]
     assert "hello" in cli(t, "execution", "show", str(done))
     assert "no such" not in cli(t, "execution", "list", "-n", "1") and cli(t, "execution", "list", "-n", "1").count("\n") == 2
@@ -67,7 +77,8 @@ def test_commands_about_tasks(tutti) -> None:
     cli(t, "execution", "delete", str(done))
     cli(t, "execution", "show", str(done), code=4)
     cli(t, "execution", "watch", str(failed), code=1)
-    assert "sanjer1" in cli(t, "worker", "list") and json.loads(cli(t, "worker", "show", "sanjer1", "--json"))["done"] == 1
+    full = t.get("/v1/workers").json["workers"][0]["worker"]
+    assert "sanjer1" in cli(t, "worker", "list") and json.loads(cli(t, "worker", "show", full, "--json"))["done"] == 1
     cli(t, "worker", "show", "nobody", code=4)
 
 
@@ -129,6 +140,7 @@ def test_limits_hold_back_and_let_through(tutti) -> None:
     cli(t, "queue", "limit", "one", "--none", code=4)
 
 
+@pytest.mark.both_stores
 def test_a_task_that_kills_its_workers_is_parked_with_the_signal(tutti) -> None:
     t = tutti(workers=1)
     bad, after = push(t, payload="1000s", max_attempts=3), push(t, kind="probe")
@@ -183,3 +195,39 @@ def test_what_is_not_begun_goes_back_when_a_task_is_long(tutti) -> None:
         for one in filter(None, (first, second)):
             one.terminate()
             one.wait(LIMIT_S)
+
+
+def test_a_killed_worker_that_was_started_by_hand_leaves_nothing_running(tutti, tmp_path: Path) -> None:
+    t = tutti(workers=0, start=False)
+    program(t, "hides", "setsid sh -c 'echo $$ >%s; exec sleep 600' &\nsleep 600" % (tmp_path / "hidden"))
+    t.start()
+    for crew in ([], ["--concurrency", "1"]):
+        worker = subprocess.Popen([binary(), "worker", "--data", t.data, "--name", "mine", *crew], stderr=subprocess.DEVNULL)
+        task = start(t, "hides")
+        hidden = until(lambda: (tmp_path / "hidden").exists() and int((tmp_path / "hidden").read_text() or 0), "the program has hidden a process", LIMIT_S)
+        worker.kill()
+        worker.wait(LIMIT_S)
+        until(lambda: not alive(hidden), "what it had started is gone", LIMIT_S)
+        assert t.post("/v1/tasks/%d/cancel" % task).status == 200
+        (tmp_path / "hidden").unlink()
+
+
+def test_a_worker_waits_for_a_mended_configuration(tutti, tmp_path: Path) -> None:
+    t = tutti()
+    config, log = tmp_path / "w.ini", tmp_path / "w.log"
+    config.write_text("[work]\nprefetch = many\n")
+    worker = subprocess.Popen([binary(), "worker", "--data", t.data, "--name", "mine", "--config", config], stderr=log.open("w"))
+    try:
+        until(lambda: "work.prefetch" in log.read_text(), "it says what is wrong", LIMIT_S)
+        config.write_text("[work]\nprefetch = 2\n")
+        until(lambda: [w["worker"] for w in workers(t)] == ["mine"], "it has come", LIMIT_S)
+    finally:
+        worker.terminate()
+    assert worker.wait(LIMIT_S) == 0 and log.read_text().count("waiting until it is mended") == 1
+    config.write_text("[work]\nprefetch = many\n")
+    worker = subprocess.Popen([binary(), "worker", "--data", t.data, "--config", config], stderr=log.open("w"))
+    until(lambda: "waiting" in log.read_text(), "it waits again", LIMIT_S)
+    worker.terminate()
+    assert worker.wait(LIMIT_S) == 0
+    for wrong in (["--listen", ":1"], ["--log-level", "loud"]):  # what is wrong with the command line is said at once
+        assert subprocess.run([binary(), "worker", "--data", t.data, *wrong], capture_output=True, timeout=LIMIT_S).returncode == 2

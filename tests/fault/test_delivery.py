@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import subprocess
 import time
 
 import pytest
@@ -184,7 +185,7 @@ def database(request, tmp_path):
     db = Sqlite(tmp_path / "rows.db") if request.param == "sqlite" else request.getfixturevalue(request.param)
     db.ask("DROP TABLE IF EXISTS tutti_commits")
     db.ask("DROP TABLE IF EXISTS r")
-    db.ask("CREATE TABLE r (id INTEGER, pad VARCHAR(50))")  # nothing but the promise keeps a row from coming twice
+    db.ask("CREATE TABLE r (id INTEGER, pad VARCHAR(2000))")  # nothing but the promise keeps a row from coming twice
     return db
 
 
@@ -214,7 +215,7 @@ def test_rows_are_there_once_whoever_is_killed(tutti, database, is_long):
                 t.restart(same_port=True)
         batch = ask(t, "POST", "/v1/jobs/j/claim?n=%d" % rng.choice([20, 200, 1500]))
         if batch and batch["items"]:
-            ask(t, "POST", "/v1/jobs/j/results", [[i, {"id": i, "pad": "x" * rng.randrange(50)}] for i, _ in batch["items"]])
+            ask(t, "POST", "/v1/jobs/j/results", [[i, {"id": i, "pad": "x" * rng.randrange(2000 if is_long else 50)}] for i, _ in batch["items"]])
         elif (ask(t, "GET", "/v1/jobs/j") or {}).get("status") == "COMPLETE":
             break
         elif batch is None or batch["status"] == "COMPLETE":
@@ -222,3 +223,84 @@ def test_rows_are_there_once_whoever_is_killed(tutti, database, is_long):
     assert t.get("/v1/jobs/j").json["errors"] == 0
     assert database.ask("SELECT count(*) FROM r") == str(count)
     assert database.ask("SELECT count(DISTINCT id) FROM r") == str(count)
+
+
+def rows_over_a_journal(tutti, tmp_path, fault):
+    """A job for 101 rows of a table, without space being given back so far."""
+    probe = tmp_path / "probe"
+    probe.write_bytes(b"x" * 65536)
+    if subprocess.run(["fallocate", "-p", "-o", "0", "-l", "65536", probe], stderr=subprocess.DEVNULL).returncode or probe.stat().st_blocks:
+        pytest.skip("this file system makes no holes")
+    db = Sqlite(tmp_path / "rows.db")
+    db.ask("CREATE TABLE r (id INTEGER, pad TEXT)")
+    t = tutti(start=False, args=["--log-level", "warn"], env={"TUTTI_FAULT": fault})
+    (t.cwd / "tutti.ini").write_text(db.declare())
+    write_input(t, 101)
+    t.start()
+    assert t.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "sql:db?table=r"}).status == 201
+    return t, db
+
+
+def push(t, count, size=40000):
+    batch = ask(t, "POST", "/v1/jobs/j/claim?n=%d" % count)
+    assert len(batch["items"]) == count
+    assert ask(t, "POST", "/v1/jobs/j/results", [[i, {"id": i, "pad": "x" * size}] for i, _ in batch["items"]])
+
+
+def report(t):
+    return ask(t, "GET", "/v1/jobs/j") or {"freed_bytes": 0}
+
+
+def space(t):
+    [journal] = (t.data / "journal").iterdir()
+    return journal.stat().st_blocks * 512
+
+
+def finish_rows(t, db):
+    until(lambda: report(t)["status"] == "COMPLETE", "the job is complete", 60)
+    assert db.ask("SELECT count(*), count(DISTINCT id) FROM r") == "101\t101"
+    until(lambda: not list((t.data / "journal").iterdir()), "the journal is deleted")
+
+
+@pytest.mark.timeout(300)
+def test_a_journal_gives_back_what_the_target_has(tutti, tmp_path):
+    """Killed when the ledger knows that the front is free and the file still has it; then it is given back with the next rows."""
+    t, db = rows_over_a_journal(tutti, tmp_path, "fallocate:1:kill")
+    pid = t.server_pid
+    push(t, 60)
+    until(lambda: t.server_pid != pid and report(t)["freed_bytes"], "the server was killed, and is there again", 60)
+    is_now = report(t)
+    assert 1 << 20 < is_now["freed_bytes"] < is_now["journal_bytes"] == is_now["delivered_bytes"] and space(t) > 2 << 20, is_now
+    t.restart(env={"TUTTI_FAULT": "fallocate:2:EIO"})
+    push(t, 40)
+    until(lambda: report(t)["freed_bytes"] > is_now["journal_bytes"], "more is free", 60)  # and that call fails: what is left is given back with what comes next
+    assert space(t) < 2 << 20
+    push(t, 1)
+    finish_rows(t, db)
+
+
+@pytest.mark.timeout(300)
+def test_a_table_that_was_put_back_is_told_from_what_was_given_back(tutti, tmp_path):
+    t, db = rows_over_a_journal(tutti, tmp_path, "")
+    push(t, 100)
+    until(lambda: report(t)["freed_bytes"] and space(t) < 2 << 20, "the space is given back", 60)
+    t.stop()
+    [[key, seq]] = [line.split("\t") for line in db.ask("SELECT job, seq FROM tutti_commits").splitlines()]
+    db.ask("UPDATE tutti_commits SET seq = 0")
+    t.start()
+    push(t, 1)
+    until(lambda: "given back" in report(t).get("trouble", ""), "the trouble is told", 60)
+    assert db.ask("SELECT count(*) FROM r") == "100"
+    db.ask("UPDATE tutti_commits SET seq = %s WHERE job = '%s'" % (seq, key))
+    t.restart()
+    finish_rows(t, db)
+
+
+@pytest.mark.timeout(300)
+def test_a_file_system_without_holes_keeps_the_journal(tutti, tmp_path):
+    t, db = rows_over_a_journal(tutti, tmp_path, "fallocate:1+:EOPNOTSUPP")
+    push(t, 100)
+    until(lambda: "it grows until its job is complete" in t.log(), "the log says so", 60)
+    assert space(t) > 3 << 20
+    push(t, 1)
+    finish_rows(t, db)

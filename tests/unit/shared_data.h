@@ -1,4 +1,4 @@
-/* Conformance corpora that lie beside the project (TUTTI_SHARED, or ../shared from the source tree); tests that use them are skipped without. */
+/* Conformance corpora that lie beside the project (TUTTI_CORPORA, or ../shared from the source tree); tests that use them are skipped without. */
 #ifndef TT_TEST_SHARED_DATA_H
 #define TT_TEST_SHARED_DATA_H
 
@@ -12,7 +12,7 @@
 /* "<shared>/data/<name>" into out; false when it is not there. */
 static inline bool shared_path(const char *name, char out[4096])
 {
-    const char *roots[] = {getenv("TUTTI_SHARED"), "../shared", "../../shared"};
+    const char *roots[] = {getenv("TUTTI_CORPORA"), "../shared", "../../shared"};
     for (size_t i = 0; i < TT_COUNT(roots); i++) {
         if (!roots[i])
             continue;
@@ -20,7 +20,7 @@ static inline bool shared_path(const char *name, char out[4096])
         if (access(out, R_OK) == 0)
             return true;
     }
-    fprintf(stderr, "skipped: no shared data `%s` (set TUTTI_SHARED)\n", name);
+    fprintf(stderr, "skipped: no shared data `%s` (set TUTTI_CORPORA)\n", name);
     return false;
 }
 

@@ -1,0 +1,23 @@
+/* What the routes of the configuration share: the database, a pool, because each waits for it, and who it is that changes something.
+ * db_routes.c has the database itself, config_routes.c what is in it. */
+#ifndef TT_SERVER_CONFIG_AREA_H
+#define TT_SERVER_CONFIG_AREA_H
+
+#include "base/pool.h"
+#include "pipeline/configs.h"
+#include "server/server.h"
+
+typedef struct {
+    tt_configs *configs;
+    tt_pool *pool;
+} tt_config_area;
+
+/* Who asks, for the audit: the parameter `actor`, else the peer without its port. */
+tt_str tt_config_actor(tt_req *req);
+
+/* answer is only given when rc is TT_OK; it is taken either way. */
+void tt_config_answer(tt_req *req, tt_rc rc, int status, json_t *answer, const tt_err *err);
+
+extern const tt_route tt_db_routes[];
+
+#endif
