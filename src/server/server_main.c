@@ -142,7 +142,7 @@ static tt_rc open_items(tt_house *h, tt_err *err)
 }
 
 /* Of a house without sockets nobody expects any. */
-static int64_t expected_workers(const tt_house *h, const tt_options *o) { return h->handover.count ? tt_option_int(o, "workers") : 0; }
+static int64_t expected_workers(const tt_house *h, const tt_options *o) { return h->handover.count ? tt_option_int(o, "workers") + tt_option_int(o, "query.workers") : 0; }
 
 static tt_rc fetch_log(void *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err) { return tt_queue_read_log(ledger, id, from, max, out, err); }
 
@@ -466,7 +466,7 @@ static const tt_reload_row reloads[] = {
     {"server.token,server.operator_token,server.read_token,server.trust,server.allowed_hosts,limits.body,server.access_log", reload_server},
     {"server.roots", reload_roots},
     {"limits.item,items.lease,items.token_lease,items.max_attempts", reload_items},
-    {"workers", reload_workers},
+    {"workers,query.workers", reload_workers},
     {0},
 };
 
