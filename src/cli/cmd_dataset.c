@@ -1,4 +1,4 @@
-/* `tutti dataset`: register, list, show, parts, unregister. */
+/* `tutti dataset`: register, list, show, parts, check, prepare, unregister. */
 #include <stdlib.h>
 
 #include "cli/cli.h"
@@ -63,6 +63,7 @@ static tt_rc make_body(tt_cli *cli, json_t *body, tt_err *err)
     if (mode.ptr && !json_object_get(body, "validationMode"))
         return tt_fail(err, TT_USAGE, "--validation %.*s: give single, first_last or sample", TT_STR_ARG(mode));
     json_object_set_new(body, "validateUniques", json_boolean(!tt_cli_has(cli, "--skip-uniques")));
+    json_object_set_new(body, "prepare", json_boolean(tt_cli_has(cli, "--prepare")));
     return put_columns(cli, body, err);
 }
 
@@ -128,15 +129,23 @@ static void put_number(tt_buf *out, const json_t *attributes, const char *name)
         tt_buf_printf(out, "%.15g", json_number_value(v));
 }
 
+/* The largest first: answers have them by name. */
 static void put_values(tt_buf *out, const json_t *attributes)
 {
     enum { MOST_BYTES = 60 };
-    const char *value;
-    json_t *share;
-    size_t n = 0;
-    json_object_foreach(json_object_get(attributes, "catTopValues"), value, share)
-        if (out->len < MOST_BYTES)
-            tt_buf_printf(out, "%s%s %.1f %%", n++ ? ", " : "", value, json_number_value(share) * 100);
+    json_t *values = json_copy(json_object_get(attributes, "catTopValues")), *share;
+    const char *value, *largest = "";
+    while (json_object_size(values) && out->len < MOST_BYTES) {
+        double most = -1;
+        json_object_foreach(values, value, share)
+            if (json_number_value(share) > most) {
+                most = json_number_value(share);
+                largest = value;
+            }
+        tt_buf_printf(out, "%s%s %.1f %%", out->len ? ", " : "", largest, most * 100);
+        json_object_del(values, largest);
+    }
+    json_decref(values);
 }
 
 static void add_column(tt_table *t, const char *name, const json_t *column)
@@ -197,6 +206,54 @@ static tt_rc dataset_parts(tt_cli *cli, tt_err *err)
     return TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_dataset_parts, dataset_parts)
+
+/* ---- prepare ---- */
+
+static tt_rc dataset_prepare(tt_cli *cli, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0};
+    TT_JSON_AUTO json_t *answer = NULL;
+    char rows[32];
+    tt_buf_cstr_put(&target, "/v1");
+    tt_dataset_target(&target, tt_cli_operand(cli, 0));
+    tt_buf_cstr_put(&target, "/prepare");
+    TT_TRY(tt_buf_check(&target, err));
+    TT_TRY(tt_dataset_job(cli, tt_buf_cstr(&target), TT_STR(""), &answer, err));
+    if (tt_cli_json(cli))
+        return tt_dataset_print(cli, answer, err);
+    const json_t *p = json_object_get(answer, "prepared");
+    return tt_outf(cli, err, "%lld of %lld parts prepared, with %s rows; %.1f MiB in all\n", (long long)tt_json_member_int(p, "made"), (long long)tt_json_member_int(p, "parts"),
+                   tt_grouped(tt_json_member_int(p, "rows"), rows), (double)tt_json_member_int(p, "bytes") / (1 << 20));
+}
+TT_CLI_COMMAND(tt_cmd_dataset_prepare, dataset_prepare)
+
+/* ---- check ---- */
+
+static tt_rc print_advice(tt_cli *cli, const json_t *advice, tt_err *err)
+{
+    size_t i, faults = 0;
+    const json_t *one;
+    json_array_foreach(advice, i, one) {
+        faults += tt_str_is(tt_json_member_str(one, "level"), "fault");
+        TT_TRY(tt_outf(cli, err, "%s: %s\n", tt_json_member_str(one, "level").ptr, tt_json_member_str(one, "text").ptr));
+    }
+    if (faults)
+        return tt_fail(err, TT_CHECK_FAILED, "%zu %s", faults, faults == 1 ? "fault" : "faults");
+    return i ? TT_OK : tt_outf(cli, err, "nothing to mend\n");
+}
+
+static tt_rc dataset_check(tt_cli *cli, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0};
+    TT_JSON_AUTO json_t *answer = NULL;
+    tt_buf_cstr_put(&target, "/v1");
+    tt_dataset_target(&target, tt_cli_operand(cli, 0));
+    tt_buf_cstr_put(&target, "/check");
+    TT_TRY(tt_buf_check(&target, err));
+    TT_TRY(tt_dataset_job(cli, tt_buf_cstr(&target), TT_STR(""), &answer, err));
+    return tt_cli_json(cli) ? tt_dataset_print(cli, answer, err) : print_advice(cli, json_object_get(answer, "advice"), err);
+}
+TT_CLI_COMMAND(tt_cmd_dataset_check, dataset_check)
 
 /* ---- unregister ---- */
 

@@ -5,6 +5,7 @@
 #include "cli/dataset_call.h"
 #include "cli/output.h"
 #include "cli/parts.h"
+#include "cli/progress.h"
 #include "cli/query_draw.h"
 #include "query/answer.h"
 #include "query/files.h"
@@ -68,6 +69,25 @@ static json_t *json_of_work(const tt_query_result *r)
     return stats;
 }
 
+static tt_rc explain(tt_cli *cli, const json_t *w, tt_err *err)
+{
+    char packed[32], unpacked[32];
+    TT_TRY(tt_outf(cli, err, "parts %lld (%lld prepared), row groups %lld (%lld more passed over), decoded %s bytes (%s packed)\n",
+                   (long long)tt_json_member_int(w, "parts"), (long long)tt_json_member_int(w, "preparedParts"), (long long)tt_json_member_int(w, "rowGroups"),
+                   (long long)tt_json_member_int(w, "prunedRowGroups"), tt_grouped(tt_json_member_int(w, "unpackedBytes"), unpacked),
+                   tt_grouped(tt_json_member_int(w, "packedBytes"), packed)));
+    if (tt_json_member_int(w, "spilledBytes"))
+        TT_TRY(tt_outf(cli, err, "events that did not fit into memory: %s bytes\n", tt_grouped(tt_json_member_int(w, "spilledBytes"), packed)));
+    return tt_outf(cli, err, "scan %.1f ms, sequences %.1f ms, aggregations %.1f ms, of all threads together\n", (double)tt_json_member_int(w, "scanMicroseconds") / 1000,
+                   (double)tt_json_member_int(w, "sequenceMicroseconds") / 1000, (double)tt_json_member_int(w, "aggregateMicroseconds") / 1000);
+}
+
+static tt_rc draw(tt_cli *cli, const json_t *answer, const json_t *work, tt_err *err)
+{
+    TT_TRY(tt_query_draw(cli, answer, err));
+    return tt_cli_has(cli, "--explain") ? explain(cli, work, err) : TT_OK;
+}
+
 static tt_rc print_answer(tt_cli *cli, const tt_query_result *r, tt_err *err)
 {
     TT_JSON_AUTO json_t *answer = tt_query_result_json(r);
@@ -75,7 +95,7 @@ static tt_rc print_answer(tt_cli *cli, const tt_query_result *r, tt_err *err)
         return tt_fail(err, TT_NOMEM, "out of memory for the answer");
     json_object_set_new(answer, "schema", json_integer(1));
     json_object_set_new(answer, "stats", json_of_work(r));
-    return tt_cli_json(cli) ? print_json(cli, answer, err) : tt_query_draw(cli, answer, err);
+    return tt_cli_json(cli) ? print_json(cli, answer, err) : draw(cli, answer, json_object_get(answer, "stats"), err);
 }
 
 /* --export FILE, with --export-step N or --export-dropped N. */
@@ -148,14 +168,14 @@ static tt_rc query_dataset(tt_cli *cli, tt_err *err)
         return tt_fail(err, TT_USAGE, "one dataset at a time: tutti query DATASET '{...}'; queries of files need --group and --time");
     TT_TRY(read_query(cli, count == 2 ? tt_cli_operand(cli, 1) : (tt_str){0}, &text, err));
     tt_dataset_target(&target, tt_cli_operand(cli, 0));
-    tt_buf_cstr_put(&target, "/query");
+    tt_buf_cstr_put(&target, tt_cli_has(cli, "--explain") ? "/query?explain=true" : "/query");
     TT_TRY(tt_buf_check(&target, err));
     TT_TRY(tt_dataset_job(cli, tt_buf_cstr(&target), tt_buf_view(&text), &answer, err));
     if (tt_cli_json(cli))
         return tt_dataset_print(cli, answer, err);
     json_t *stats = json_object_get(answer, "stats");
     json_object_set(stats, "scannedRows", json_object_get(json_object_get(stats, "worker"), "scannedRows"));
-    return tt_query_draw(cli, answer, err);
+    return draw(cli, answer, json_object_get(stats, "engine"), err);
 }
 
 /* Files come with the columns that a dataset knows by itself. */

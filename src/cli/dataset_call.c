@@ -94,7 +94,8 @@ tt_rc tt_dataset_job(tt_cli *cli, const char *target, tt_str body, json_t **ret,
     TT_BUF_AUTO tt_buf path = {0};
     listener l = {.cli = cli};
     int status = 0;
-    tt_buf_printf(&path, "%s?stream=true", target);
+    tt_buf_cstr_put(&path, target);
+    tt_buf_query(&path, "stream", TT_STR("true"));
     tt_rc rc = tt_buf_check(&path, err);
     if (rc == TT_OK)
         rc = tt_transport_post_stream(cli, tt_buf_cstr(&path), body, on_bytes, &l, &status, err);

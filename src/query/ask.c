@@ -3,6 +3,7 @@
 #include "ledger/records.h"
 #include "query/answer.h"
 #include "query/dataset_job.h"
+#include "query/discover.h"
 #include "query/kinds.h"
 #include "query/result.h"
 
@@ -53,6 +54,37 @@ static tt_rc merge(const tt_plan *plan, json_t *const *results, size_t count, tt
     return TT_OK;
 }
 
+/* Parts that were asked often enough are prepared for the next ones. */
+static void prepare_often_used(tt_dataset_job *job, const tt_dataset *d, json_t *const *results, size_t count)
+{
+    bool any = false, *wanted = tt_arena_alloc(&job->arena, d->file_count + 1);
+    for (size_t i = 0; wanted && i < count; i++) {
+        const json_t *one;
+        size_t k;
+        json_array_foreach(json_object_get(results[i], "parts"), k, one) {
+            json_int_t part = json_integer_value(json_object_get(one, "part"));
+            if (part < 0 || (size_t)part >= d->file_count || !json_is_true(json_object_get(one, "wantsPrepared")))
+                continue;
+            any = wanted[part] = true;
+        }
+    }
+    if (any)
+        tt_dataset_job_prepare_later(job, d, wanted);
+}
+
+static json_t *json_of_work(const tt_query_work *w)
+{
+    const struct { const char *name; uint64_t value; } rows[] = {
+        {"parts", w->parts}, {"preparedParts", w->prepared_parts}, {"rowGroups", w->row_groups}, {"prunedRowGroups", w->pruned_row_groups},
+        {"packedBytes", w->packed_bytes}, {"unpackedBytes", w->unpacked_bytes}, {"spilledBytes", w->spilled_bytes},
+        {"scanMicroseconds", w->scan_us}, {"sequenceMicroseconds", w->sequence_us}, {"aggregateMicroseconds", w->aggregate_us},
+    };
+    json_t *o = json_object();
+    for (size_t i = 0; i < TT_COUNT(rows); i++)
+        json_object_set_new(o, rows[i].name, json_integer((json_int_t)rows[i].value));
+    return o;
+}
+
 static tt_rc run(tt_dataset_job *job, const tt_dataset *d, const json_t *query, const tt_plan *plan, tt_query_result *sum, tt_err *err)
 {
     json_t **results = NULL, **payloads = tt_arena_alloc(&job->arena, (d->file_count + 1) * sizeof(json_t *));
@@ -63,6 +95,8 @@ static tt_rc run(tt_dataset_job *job, const tt_dataset *d, const json_t *query, 
     tt_rc rc = tt_dataset_job_run(job, &gang, &results, err);
     if (rc == TT_OK)
         rc = merge(plan, results, count, sum, err);
+    if (rc == TT_OK)
+        prepare_often_used(job, d, results, count);
     tt_dataset_job_drop(results, count);
     for (size_t i = 0; i < count; i++)
         json_decref(payloads[i]);
@@ -99,7 +133,8 @@ static void note_use(const tt_datasets *ds, const tt_dataset *d)
 
 /* ---- */
 
-tt_rc tt_datasets_ask(const tt_datasets *ds, const tt_dataset *d, const json_t *query, const tt_plan *plan, const tt_dataset_asker *asker, json_t **ret, tt_err *err)
+tt_rc tt_datasets_ask(const tt_datasets *ds, const tt_dataset *d, const json_t *query, const tt_plan *plan, const tt_dataset_asker *asker, bool explain, json_t **ret,
+                      tt_err *err)
 {
     tt_dataset_job job;
     tt_query_result *sum = NULL;
@@ -107,14 +142,20 @@ tt_rc tt_datasets_ask(const tt_datasets *ds, const tt_dataset *d, const json_t *
     tt_dataset_job_begin(&job, ds, asker, true);
     job.stats.parts = d->file_count;
     job.stats.size_bytes = d->size_bytes;
-    tt_rc rc = tt_query_result_new(plan, &sum, err);
+    tt_rc rc = tt_discover_check(ds->roots, d->dir, d->files, d->file_count, err);
+    if (rc == TT_OK)
+        rc = tt_query_result_new(plan, &sum, err);
     if (rc == TT_OK)
         rc = run(&job, d, query, plan, sum, err);
     if (rc == TT_OK) {
         job.stats.scanned_rows = sum->scanned_rows;
         job.stats.scanned_groups = sum->scanned_groups;
     }
+    if (ds->metrics)
+        tt_query_metrics_add(ds->metrics, d->name, &job.stats, rc == TT_OK);
     *ret = tt_dataset_job_answer(&job, rc, err, rc == TT_OK ? tt_query_result_json(sum) : NULL);
+    if (rc == TT_OK && explain)
+        json_object_set_new(json_object_get(*ret, "stats"), "engine", json_of_work(&sum->work));
     tt_query_result_free(sum);
     tt_dataset_job_deinit(&job);
     return rc;

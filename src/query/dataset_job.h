@@ -28,10 +28,16 @@ typedef struct {
     json_t *const *payloads; /* one for each task: the number of its "parts" is its weight */
     size_t count;
     bool is_counted;         /* in the stats, and told to the asker */
+    int64_t timeout_ms;      /* 0: that of queries */
 } tt_dataset_gang;
 /* Runs them: *ret_results, in the arena, has a tree for each (the caller drops them with tt_dataset_job_drop). */
 tt_rc tt_dataset_job_run(tt_dataset_job *job, const tt_dataset_gang *gang, json_t ***ret_results, tt_err *err) TT_MUST_CHECK;
 void tt_dataset_job_drop(json_t **results, size_t count);
+
+/* Makes prepared parts of those that are wanted (by index; NULL: all): *ret: {"parts", "made", "rows", "bytes"}. */
+tt_rc tt_dataset_job_prepare(tt_dataset_job *job, const tt_dataset *d, const bool *wanted, bool is_counted, json_t **ret, tt_err *err) TT_MUST_CHECK;
+/* The same as tasks for which nobody waits. */
+void tt_dataset_job_prepare_later(tt_dataset_job *job, const tt_dataset *d, const bool *wanted);
 
 /* The answer: success, the error's text, request id, stats, and `more` (its members; takes the reference; may be NULL). */
 json_t *tt_dataset_job_answer(const tt_dataset_job *job, tt_rc rc, const tt_err *err, json_t *more);

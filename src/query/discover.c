@@ -91,26 +91,56 @@ tt_rc tt_discover(const tt_discover_spec *spec, tt_arena *arena, tt_dataset_file
     return rc;
 }
 
-tt_rc tt_discover_open(const tt_roots *roots, tt_str dir, const tt_dataset_file *file, int *ret_fd, tt_err *err)
+static bool is_the_same(const struct stat *st, const tt_dataset_file *file)
+{
+    return S_ISREG(st->st_mode) && (uint64_t)st->st_size == file->size_bytes && changed_ns(st) == file->changed_ns;
+}
+
+static tt_rc fail_changed(const tt_dataset_file *file, tt_err *err)
+{
+    return tt_fail(err, TT_CONFLICT, "%.*s has changed since the dataset was registered: register it again", TT_STR_ARG(file->name));
+}
+
+static tt_rc fail_gone(const tt_dataset_file *file, tt_err *err)
+{
+    return tt_fail(err, TT_CONFLICT, "%.*s is gone since the dataset was registered: register it again", TT_STR_ARG(file->name));
+}
+
+tt_rc tt_discover_open(const tt_roots *roots, tt_str dir, const tt_dataset_file *file, int *ret_fd, char **ret_real, tt_err *err)
 {
     TT_BUF_AUTO tt_buf path = {0};
+    TT_FD_AUTO int fd = -1;
     struct stat st;
     tt_err why = {0};
-    int fd = -1;
+    char *real = NULL;
     tt_buf_str(&path, dir);
     if (!tt_str_ends(dir, TT_STR("/")))
         tt_buf_char(&path, '/');
     tt_buf_str(&path, file->name);
     TT_TRY(tt_buf_check(&path, err));
-    tt_rc rc = tt_roots_open(roots, tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, &why);
-    if (rc == TT_NOT_FOUND)
-        return tt_fail(err, TT_CONFLICT, "%.*s is gone since the dataset was registered: register it again", TT_STR_ARG(file->name));
-    if (rc != TT_OK)
-        return tt_fail(err, rc, "%s", why.text);
-    if (fstat(fd, &st) == 0 && (uint64_t)st.st_size == file->size_bytes && changed_ns(&st) == file->changed_ns) {
-        *ret_fd = fd;
+    tt_rc rc = tt_roots_open(roots, tt_buf_view(&path), O_RDONLY, 0, &fd, ret_real ? &real : NULL, &why);
+    if (rc == TT_OK && (fstat(fd, &st) != 0 || !is_the_same(&st, file)))
+        rc = TT_CONFLICT;
+    if (rc == TT_OK) {
+        *ret_fd = tt_fd_take(&fd);
+        if (ret_real)
+            *ret_real = real;
         return TT_OK;
     }
-    close(fd);
-    return tt_fail(err, TT_CONFLICT, "%.*s has changed since the dataset was registered: register it again", TT_STR_ARG(file->name));
+    free(real);
+    return rc == TT_NOT_FOUND ? fail_gone(file, err) : rc == TT_CONFLICT ? fail_changed(file, err) : tt_fail(err, rc, "%s", why.text);
+}
+
+tt_rc tt_discover_check(const tt_roots *roots, tt_str dir, const tt_dataset_file *files, size_t count, tt_err *err)
+{
+    TT_FD_AUTO int fd = -1;
+    TT_TRY(open_dir(roots, dir, &fd, err));
+    for (size_t i = 0; i < count; i++) {
+        struct stat st;
+        if (fstatat(fd, files[i].name.ptr, &st, 0) != 0)
+            return fail_gone(&files[i], err);
+        if (!is_the_same(&st, &files[i]))
+            return fail_changed(&files[i], err);
+    }
+    return TT_OK;
 }

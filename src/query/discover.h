@@ -15,6 +15,8 @@ typedef struct {
 /* *ret lies in the arena. TT_NOT_FOUND: there is no such directory; TT_TOO_LARGE: more files than most_files. count 0 is no failure. */
 tt_rc tt_discover(const tt_discover_spec *spec, tt_arena *arena, tt_dataset_file **ret, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
 /* Opens a part, and checks that it is still the file that was found. TT_CONFLICT: it has changed, or is gone. */
-tt_rc tt_discover_open(const tt_roots *roots, tt_str dir, const tt_dataset_file *file, int *ret_fd, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_discover_open(const tt_roots *roots, tt_str dir, const tt_dataset_file *file, int *ret_fd, char **ret_real, tt_err *err) TT_MUST_CHECK; /* ret_real: its whole path, the caller frees it; may be NULL */
+/* The same of all of them, without opening any. */
+tt_rc tt_discover_check(const tt_roots *roots, tt_str dir, const tt_dataset_file *files, size_t count, tt_err *err) TT_MUST_CHECK;
 
 #endif

@@ -24,6 +24,7 @@ typedef struct {
     size_t sample_count;
     json_t **parts;          /* what the workers found out, by sample (borrowed from results) */
     char registered_at[48];
+    double min_time, max_time;
     json_t *record;
 } registration;
 
@@ -111,6 +112,13 @@ static void add_part(const registration *r, json_t *payload, size_t part)
     json_array_append_new(json_object_get(payload, "parts"), tt_dataset_job_part(part, &r->files[part]));
 }
 
+static void widen_times(registration *r, const json_t *part)
+{
+    const json_t *min = json_object_get(part, "minTime"), *max = json_object_get(part, "maxTime");
+    r->min_time = json_is_number(min) ? fmin(r->min_time, json_number_value(min)) : r->min_time;
+    r->max_time = json_is_number(max) ? fmax(r->max_time, json_number_value(max)) : r->max_time;
+}
+
 static tt_rc survey(registration *r, json_t ***ret_results, tt_err *err)
 {
     size_t n = r->sample_count;
@@ -128,6 +136,8 @@ static tt_rc survey(registration *r, json_t ***ret_results, tt_err *err)
         json_decref(payloads[i]);
         if (rc == TT_OK)
             r->parts[i] = json_array_get(json_object_get((*ret_results)[i], "parts"), 0);
+        if (rc == TT_OK)
+            widen_times(r, r->parts[i]);
     }
     return rc;
 }
@@ -149,6 +159,36 @@ static tt_rc check_uniques(registration *r, tt_err *err)
     tt_dataset_job_drop(results, 1);
     json_decref(payload);
     return rc;
+}
+
+/* Times of the parts that are no samples, by their footers. One that cannot be read says so when it is asked. */
+static void look_at_others(registration *r)
+{
+    enum { MOST_RIDERS = 64 };
+    size_t count = 0, riders = 0, sample = 0;
+    json_t **results = NULL, **payloads = tt_arena_alloc(&r->job.arena, (r->file_count + 1) * sizeof(json_t *));
+    tt_err ignored = {0};
+    for (size_t i = 0; payloads && i < r->file_count; i++) {
+        if (sample < r->sample_count && r->samples[sample] == i) {
+            sample++;
+            continue;
+        }
+        if (riders++ % MOST_RIDERS == 0) {
+            payloads[count++] = new_payload(r);
+            json_object_set_new(payloads[count - 1], "footerOnly", json_true());
+        }
+        add_part(r, payloads[count - 1], i);
+    }
+    const tt_dataset_gang gang = {.kind = TT_KIND_DATASET_PART, .about = r->wish->name, .payloads = payloads, .count = count};
+    tt_rc rc = count ? tt_dataset_job_run(&r->job, &gang, &results, &ignored) : TT_FAILED;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *part;
+        size_t k;
+        json_array_foreach(rc == TT_OK ? json_object_get(results[i], "parts") : NULL, k, part)
+            widen_times(r, part);
+        json_decref(payloads[i]);
+    }
+    tt_dataset_job_drop(results, count);
 }
 
 /* ---- do they fit together? ---- */
@@ -310,15 +350,7 @@ static json_t *merge_columns(const registration *r)
     return columns;
 }
 
-static json_t *bound_of_times(const registration *r, const char *member, double (*pick)(double, double))
-{
-    double found = NAN;
-    for (size_t i = 0; i < r->sample_count; i++) {
-        const json_t *v = json_object_get(r->parts[i], member);
-        found = json_is_number(v) ? pick(found, json_number_value(v)) : found;
-    }
-    return isfinite(found) ? json_real(found) : json_null();
-}
+static json_t *real_or_null(double d) { return isfinite(d) ? json_real(d) : json_null(); }
 
 /* ---- the record ---- */
 
@@ -347,7 +379,7 @@ static tt_rc make_record(registration *r, tt_err *err)
     r->record = json_pack("{s:i,s:o,s:s,s:o,s:o,s:o,s:o,s:s,s:b,s:o,s:O,s:o,s:o,s:o}", "version", 1, "name", text(w->name), "registeredAt", r->registered_at, "basepath",
                           text(w->basepath), "group", text(w->group), "time", text(w->time), "pattern", text(w->pattern), "mode", tt_validation_mode_name(w->mode), "uniques",
                           w->uniques, "files", json_of_files(r), "columns", json_object_get(r->parts[0], "columns"), "schema", schema, "minTimestamp",
-                          bound_of_times(r, "minTime", fmin), "maxTimestamp", bound_of_times(r, "maxTime", fmax));
+                          real_or_null(r->min_time), "maxTimestamp", real_or_null(r->max_time));
     if (r->record && w->given)
         json_object_set(r->record, "given", (json_t *)(uintptr_t)w->given);
     return r->record ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for the record of a dataset");
@@ -384,14 +416,15 @@ static tt_rc run(registration *r, json_t ***results, tt_err *err)
     if (r->wish->uniques && r->sample_count > 1)
         TT_TRY(check_uniques(r, err));
     TT_TRY(compare_schemas(r, err));
+    look_at_others(r);
     TT_TRY(make_record(r, err));
     return store(r, err);
 }
 
 tt_rc tt_datasets_register(const tt_datasets *ds, const tt_register_wish *wish, const tt_dataset_asker *asker, json_t **ret, tt_err *err)
 {
-    registration r = {.wish = wish};
-    json_t **results = NULL, *more = NULL;
+    registration r = {.wish = wish, .min_time = NAN, .max_time = NAN};
+    json_t **results = NULL, *more = NULL, *prepared = NULL;
     tt_dataset *d = NULL;
     tt_dataset_job_begin(&r.job, ds, asker, false);
     tt_rc rc = run(&r, &results, err);
@@ -399,6 +432,12 @@ tt_rc tt_datasets_register(const tt_datasets *ds, const tt_register_wish *wish, 
         rc = tt_dataset_new(json_incref(r.record), &d, err);
     if (rc == TT_OK)
         more = json_pack("{s:o}", "dataset", tt_dataset_info(d));
+    if (rc == TT_OK && wish->prepare) {
+        rc = tt_dataset_job_prepare(&r.job, d, NULL, false, &prepared, err);
+        json_object_set_new(more, "prepared", prepared ? prepared : json_null());
+    }
+    if (ds->metrics)
+        tt_query_metrics_add(ds->metrics, wish->name, &r.job.stats, rc == TT_OK);
     *ret = tt_dataset_job_answer(&r.job, rc, err, more);
     tt_dataset_free(d);
     json_decref(r.record);

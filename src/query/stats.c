@@ -20,6 +20,9 @@ bool tt_query_stats_add(tt_query_stats *s, const tt_gang_end *end, const json_t 
     json_array_foreach(parts, i, one) {
         tt_part_time t = {.part = (uint64_t)json_integer_value(json_object_get(one, "part")), .load_time = json_number_value(json_object_get(one, "loadTime")),
                           .run_time = json_number_value(json_object_get(one, "runTime"))};
+        const json_t *counts = json_object_get(json_object_get(one, "result"), "counts");
+        t.scanned_rows = (uint64_t)json_integer_value(json_array_get(counts, 0));
+        t.scanned_groups = (uint64_t)json_integer_value(json_array_get(counts, 1));
         t.total_time = t.load_time + t.run_time;
         t.invoke_latency = fmax(0, (double)(end->started_ms - end->pushed_ms) / 1000) + before + 1e-6;
         before += t.total_time;

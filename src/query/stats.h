@@ -10,6 +10,7 @@
 typedef struct {
     uint64_t part;
     double invoke_latency, load_time, run_time, total_time; /* seconds */
+    uint64_t scanned_rows, scanned_groups; /* of a query */
 } tt_part_time;
 
 typedef struct {

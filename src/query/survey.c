@@ -6,6 +6,7 @@
 #include "query/dataset.h"
 #include "query/file_columns.h"
 #include "query/filter.h"
+#include "query/rows.h"
 #include "query/values.h"
 #include "query/walk.h"
 
@@ -361,10 +362,38 @@ static json_t *unsupported_columns(const survey *s)
     return all;
 }
 
+/* By the footer. */
+static json_t *plain_text_columns(const survey *s)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < s->columns.count; i++) {
+        const tt_query_column *q = &s->columns.columns[i];
+        uint32_t column = (uint32_t)tt_pq_column_find(s->file, q->name);
+        bool plain = false;
+        for (uint32_t g = 0; q->type == TT_COL_STRING && g < tt_pq_row_group_count(s->file); g++)
+            plain |= !tt_pq_row_group_at(s->file, g)->chunks[column].is_all_dictionary;
+        if (plain)
+            json_array_append_new(names, json_stringn(q->name.ptr, q->name.len));
+    }
+    return names;
+}
+
+static json_t *nested_columns(const survey *s)
+{
+    json_t *names = json_array();
+    for (uint32_t i = 0; i < tt_pq_column_count(s->file); i++) {
+        const tt_pq_column *c = tt_pq_column_at(s->file, i);
+        if (c->shape == TT_PQ_NESTED)
+            json_array_append_new(names, json_stringn(c->name.ptr, c->name.len));
+    }
+    return names;
+}
+
 static json_t *real_or_null(double d) { return isfinite(d) ? json_real(d) : json_null(); }
 
 static tt_rc run(survey *s, json_t *schema, tt_err *err)
 {
+    TT_TRY(tt_rows_check_count(s->file, err));
     TT_TRY(tt_query_file_columns(s->file, s->spec->group, s->spec->time, &s->arena, &s->columns, err));
     if (s->spec->given)
         TT_TRY(apply_given(s, err));
@@ -384,9 +413,10 @@ tt_rc tt_survey_part(const tt_pq_file *file, const tt_survey_spec *spec, json_t 
     if (rc == TT_OK && !spec->footer_only)
         rc = find_bounds(&s, (uint32_t)tt_pq_column_find(file, spec->time), &min, &max, err);
     if (rc == TT_OK)
-        *ret = json_pack("{s:I,s:o,s:O,s:o,s:o,s:o}", "rows", (json_int_t)tt_pq_row_count(file), "columns", tt_query_columns_pack(&s.columns), "schema", schema, "unsupported",
+        *ret = json_pack("{s:I,s:o,s:O,s:o,s:o,s:o,s:I,s:o,s:o}", "rows", (json_int_t)tt_pq_row_count(file), "columns", tt_query_columns_pack(&s.columns), "schema", schema, "unsupported",
                          unsupported_columns(&s), "minTime", real_or_null(spec->footer_only ? s.columns.min_time : min), "maxTime",
-                         real_or_null(spec->footer_only ? s.columns.max_time : max));
+                         real_or_null(spec->footer_only ? s.columns.max_time : max), "rowGroups", (json_int_t)tt_pq_row_group_count(file), "plainText",
+                         plain_text_columns(&s), "nested", nested_columns(&s));
     if (rc == TT_OK && !*ret)
         rc = tt_fail(err, TT_NOMEM, "out of memory for the schema of %s", tt_pq_name(file));
     json_decref(schema);

@@ -20,8 +20,8 @@ typedef struct {
 
 /* A type that can be given to a column: "category", "string", "int", "float", "bool", "list", "datetime" (also "datetime[ms]": what whole numbers in it count). */
 bool tt_survey_check_type(tt_str type);
-/* {"rows", "columns": packed (dataset.h), "schema": {name: {name, dtypeName, coltype, colattrs}}, "unsupported": {name: dtype}, "minTime", "maxTime"}; the
- * texts of failures are the older service's. */
+/* {"rows", "columns": packed (dataset.h), "schema": {name: {name, dtypeName, coltype, colattrs}}, "unsupported": {name: dtype}, "minTime", "maxTime",
+ * "rowGroups", "plainText": text columns that are no dictionaries all through, "nested": columns of lists in lists}; the texts of failures are the older service's. */
 tt_rc tt_survey_part(const tt_pq_file *file, const tt_survey_spec *spec, json_t **ret, tt_err *err) TT_MUST_CHECK;
 
 #endif

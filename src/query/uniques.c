@@ -1,5 +1,6 @@
 #include "query/uniques.h"
 
+#include "query/rows.h"
 #include "query/walk.h"
 
 void tt_uniques_init(tt_uniques *u, const tt_query_column *column)
@@ -12,15 +13,19 @@ void tt_uniques_deinit(tt_uniques *u)
 {
     tt_values_deinit(&u->values);
     tt_vec_deinit(&u->last_file);
+    tt_vec_deinit(&u->is_shared);
 }
 
 static tt_rc add_value(tt_uniques *u, uint32_t number, tt_err *err)
 {
     while (u->last_file.len <= number)
-        if (!tt_vec_push(&u->last_file, 0))
+        if (!tt_vec_push(&u->last_file, 0) || !tt_vec_push(&u->is_shared, false))
             return tt_fail(err, TT_NOMEM, "out of memory for the ids of groups");
     if (u->last_file.ptr[number] == u->file_count)
         return TT_OK;
+    bool is_again = u->last_file.ptr[number] != 0;
+    u->shared += is_again && !u->is_shared.ptr[number];
+    u->is_shared.ptr[number] = is_again;
     u->last_file.ptr[number] = u->file_count;
     u->simple_sum++;
     return TT_OK;
@@ -50,6 +55,7 @@ tt_rc tt_uniques_add(tt_uniques *u, const tt_pq_file *file, tt_str column, bool 
     if (at < 0)
         return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file", TT_STR_ARG(column));
     u->file_count++;
+    TT_TRY(tt_rows_check_count(file, err));
     TT_TRY(tt_walk_begin(&w, file, (uint32_t)at, err));
     for (;;) {
         TT_TRY(tt_walk_next(&w, &b, &restarted, err));

@@ -10,7 +10,9 @@ typedef struct {
     tt_values values;
     TT_VEC(uint32_t) last_file; /* by number of a value: the file that had it last, from 1 */
     uint32_t file_count;
+    TT_VEC(bool) is_shared;   /* by number: several files have it */
     uint64_t simple_sum;      /* of the different values of each file */
+    uint64_t shared;          /* values that several files have */
     uint64_t limit_bytes;     /* of memory; 0: none */
 } tt_uniques;
 

@@ -14,6 +14,7 @@ static bool flag_of(const tt_req *req, const char *name) { return tt_str_eq_noca
 
 /* ---- answers ---- */
 
+static bool is_ours(const tt_req *req) { return tt_req_route(req)->dialect == TT_DIALECT_V1; }
 static int status_of(const tt_req *req, tt_rc rc) { return rc == TT_OK ? 200 : area_of(req)->legacy_status ? 500 : tt_rc_http(rc); }
 
 /* Takes the body; NULL: there was no memory for it. */
@@ -32,7 +33,7 @@ static void answer(tt_req *req, tt_rc rc, json_t *body)
 static void answer_error(tt_req *req, tt_rc rc, const tt_err *err)
 {
     tt_buf text = {0};
-    if (!area_of(req)->legacy_status) {
+    if (!area_of(req)->legacy_status || is_ours(req)) {
         tt_req_error(req, rc, err);
         return;
     }
@@ -60,7 +61,7 @@ typedef struct {
 static bool is_unwanted(void *arg)
 {
     const listener *l = arg;
-    return l->area->draining || (l->stream ? !tt_stream_write(l->stream, (tt_str){0}) : tt_req_is_gone(l->req));
+    return l->area->draining || (l->stream ? tt_stream_is_gone(l->stream) : tt_req_is_gone(l->req));
 }
 
 static void update(void *arg, json_t *line)
@@ -83,8 +84,15 @@ static listener listen_to(tt_req *req)
 static tt_dataset_asker asker_of(listener *l) { return (tt_dataset_asker){.is_unwanted = is_unwanted, .update = l->stream ? update : NULL, .arg = l}; }
 
 /* The end of it: one answer, or the last line. */
-static void conclude(listener *l, tt_rc rc, json_t *body)
+static void conclude(listener *l, tt_rc rc, json_t *body, const tt_err *err)
 {
+    if (rc != TT_OK && body && !l->area->error_details)
+        json_object_set_new(body, "errorMessage", json_string("Error"));
+    if (!l->stream && rc != TT_OK && is_ours(l->req)) {
+        json_decref(body);
+        tt_req_error(l->req, rc, err);
+        return;
+    }
     if (!l->stream) {
         answer(l->req, rc, body);
         return;
@@ -104,8 +112,9 @@ static const struct wish_member {
 } wish_members[] = {
     {"name", "name", true}, {"basepath", "basepath", true}, {"group_id_column", "groupIdColumn", true}, {"timestamp_column", "timestampColumn", true},
     {"pattern", "pattern", false}, {"validation_mode", "validationMode", false}, {"validate_uniques", "validateUniques", false}, {"columns", "columns", false},
+    {"prepare", "prepare", false},
 };
-enum { W_NAME, W_BASEPATH, W_GROUP, W_TIME, W_PATTERN, W_MODE, W_UNIQUES, W_COLUMNS, W_COUNT };
+enum { W_NAME, W_BASEPATH, W_GROUP, W_TIME, W_PATTERN, W_MODE, W_UNIQUES, W_COLUMNS, W_PREPARE, W_COUNT };
 
 static void find_members(const json_t *body, const json_t *found[W_COUNT])
 {
@@ -172,6 +181,9 @@ static tt_rc read_wish(const json_t *body, tt_register_wish *ret, tt_err *err)
     if (found[W_UNIQUES] && !json_is_boolean(found[W_UNIQUES]))
         return json_is_null(found[W_UNIQUES]) ? tt_fail(err, TT_INVALID, "'validate_uniques' missing or invalid in body") : fail_type(found[W_UNIQUES], "bool", err);
     ret->uniques = !found[W_UNIQUES] || json_is_true(found[W_UNIQUES]);
+    if (found[W_PREPARE] && !json_is_boolean(found[W_PREPARE]))
+        return fail_type(found[W_PREPARE], "bool", err);
+    ret->prepare = json_is_true(found[W_PREPARE]);
     return read_columns(found[W_COLUMNS], ret, err);
 }
 
@@ -205,7 +217,7 @@ static void register_on_pool(tt_req *req)
     tt_dataset_asker asker = asker_of(&l);
     rc = tt_datasets_register(&l.area->datasets, &wish, &asker, &result, &err);
     json_decref(body);
-    conclude(&l, rc, result);
+    conclude(&l, rc, result, &err);
 }
 
 static void register_dataset(tt_req *req)
@@ -302,10 +314,10 @@ static void ask(tt_req *req, const json_t *query)
     }
     listener l = listen_to(req);
     tt_dataset_asker asker = asker_of(&l);
-    rc = tt_datasets_ask(&l.area->datasets, d, query, plan, &asker, &result, &err);
+    rc = tt_datasets_ask(&l.area->datasets, d, query, plan, &asker, flag_of(req, "explain"), &result, &err);
     tt_plan_free(plan);
     tt_dataset_free(d);
-    conclude(&l, rc, result);
+    conclude(&l, rc, result, &err);
 }
 
 static void query_on_pool(tt_req *req)
@@ -331,6 +343,33 @@ static void empty_query_on_pool(tt_req *req)
 
 static void empty_query(tt_req *req) { on_pool(req, empty_query_on_pool); }
 
+/* ---- ours ---- */
+
+static void work_on_all(tt_req *req, tt_rc (*work)(const tt_datasets *ds, const tt_dataset *d, const tt_dataset_asker *asker, json_t **ret, tt_err *err))
+{
+    tt_err err = {0};
+    json_t *result = NULL;
+    tt_dataset *d = find(req);
+    if (!d)
+        return;
+    listener l = listen_to(req);
+    tt_dataset_asker asker = asker_of(&l);
+    tt_rc rc = work(&l.area->datasets, d, &asker, &result, &err);
+    tt_dataset_free(d);
+    conclude(&l, rc, result, &err);
+}
+
+static void prepare_on_pool(tt_req *req) { work_on_all(req, tt_datasets_prepare); }
+
+static void prepare(tt_req *req)
+{
+    if (is_admin_allowed(req))
+        on_pool(req, prepare_on_pool);
+}
+
+static void check_on_pool(tt_req *req) { work_on_all(req, tt_datasets_check); }
+static void check(tt_req *req) { on_pool(req, check_on_pool); }
+
 void tt_dataset_drain(tt_dataset_area *area) { area->draining = true; }
 
 /* ---- the table ---- */
@@ -342,7 +381,8 @@ void tt_dataset_drain(tt_dataset_area *area) { area->draining = true; }
 static const tt_param no_params[] = {TOKEN, {0}};
 static const tt_param stream_params[] = {STREAM, TOKEN, {0}};
 static const tt_param name_params[] = {NAME, TOKEN, {0}};
-static const tt_param query_params[] = {NAME, STREAM, TOKEN, {0}};
+static const tt_param query_params[] = {NAME, STREAM, {"explain", TT_PARAM_STR, false, NULL, "`true`: `stats.engine` says what was read, and where the time went"}, TOKEN, {0}};
+static const tt_param work_params[] = {NAME, STREAM, TOKEN, {0}};
 static const tt_param schema_params[] = {NAME, {"full", TT_PARAM_STR, false, NULL, "`true`: with bounds, categories and their commonest values"}, TOKEN, {0}};
 static const tt_param unregister_params[] = {NAME, {"force", TT_PARAM_STR, false, NULL, "`true`: also when it was queried just now"}, TOKEN, {0}};
 
@@ -366,5 +406,10 @@ const tt_route tt_dataset_routes[] = {
     R("POST", "/datasets/{name}/query", TT_ACCESS_READ, TT_BODY_BYTES, query_params, query, "Ask a query (docs/queries.md) of a dataset.", .body_limit_bytes = QUERY_BYTES,
       .response_example = "{\"success\":true,\"requestId\":\"1617106320-6a1e53e9\",\"query\":{\"matchingGroups\":200,\"matchingGroupRows\":1000}}"),
     R("GET", "/datasets/{name}/empty-query", TT_ACCESS_READ, TT_BODY_NONE, query_params, empty_query, "The query {}: how many groups and rows there are."),
+    {.method = "POST", .path = "/v1/datasets/{name}/check", .dialect = TT_DIALECT_V1, .access = TT_ACCESS_OPERATOR, .body = TT_BODY_IGNORED, .params = work_params,
+     .handler = check, .summary = "What would make queries of a dataset faster, and what makes them wrong.",
+     .response_example = "{\"success\":true,\"requestId\":\"1617106320-6a1e53e9\",\"rows\":4000,\"advice\":[]}"},
+    {.method = "POST", .path = "/v1/datasets/{name}/prepare", .dialect = TT_DIALECT_V1, .access = TT_ACCESS_OPERATOR, .body = TT_BODY_IGNORED, .params = work_params,
+     .handler = prepare, .summary = "Make prepared parts of a dataset, for queries at the speed of memory.", .response_example = "{\"success\":true,\"requestId\":\"1617106320-6a1e53e9\",\"prepared\":{\"parts\":4,\"made\":4,\"rows\":4000,\"bytes\":200000}}"},
     {0},
 };

@@ -1,4 +1,4 @@
-/* Routes of datasets and queries: the older query service's. The context is a tt_dataset_area. */
+/* Routes of datasets and queries: the older query service's, and ours beside them. The context is a tt_dataset_area. */
 #ifndef TT_SERVER_DATASET_ROUTES_H
 #define TT_SERVER_DATASET_ROUTES_H
 
@@ -13,6 +13,7 @@ typedef struct {
     tt_pool *pool;           /* one thread for each query that is under way: they wait */
     bool legacy_status;      /* failures are all 500 */
     bool is_pretty;
+    bool error_details;      /* failures of what was begun say why */
     bool admin_actions;      /* datasets may be registered, unregistered, and their files listed */
     atomic_bool draining;
 } tt_dataset_area;

@@ -26,6 +26,7 @@
 #include "server/schedule_routes.h"
 #include "server/secret_routes.h"
 #include "server/task_routes.h"
+#include "server/worker_main.h"
 #include "vault/aws.h"
 
 struct tt_house {
@@ -54,6 +55,7 @@ struct tt_house {
     tt_schedule_area schedule_area;
     tt_pool *queries; /* each of its threads waits for one query */
     tt_roots *anywhere; /* where the datasets of a command's own house lie */
+    tt_query_metrics *query_metrics;
     tt_dataset_area dataset_area;
     tt_config_area config_area;
     tt_server *server;
@@ -208,8 +210,7 @@ static tt_rc open_alone(tt_house *h, tt_err *err)
 {
     const tt_str everything = TT_STR("/");
     TT_TRY(tt_roots_new(&everything, 1, &h->anywhere, err));
-    tt_query_kinds_register(&(tt_query_kinds_env){.roots = h->anywhere, .temp_dir = h->spool_dir});
-    return TT_OK;
+    return tt_query_worker_register(h->options, h->anywhere, h->spool_dir, err);
 }
 
 static tt_rc open_datasets(tt_house *h, tt_err *err)
@@ -219,16 +220,18 @@ static tt_rc open_datasets(tt_house *h, tt_err *err)
     TT_TRY(tt_pool_new(is_alone ? 1 : QUERY_THREADS, "queries", &h->queries, err));
     if (is_alone)
         TT_TRY(open_alone(h, err));
+    h->query_metrics = tt_query_metrics_new();
     h->dataset_area = (tt_dataset_area){
         .datasets = {
             .ledger = h->ledger, .gang = {.tasks = h->tasks, .watches = h->watches, .is_inside = is_alone}, .roots = is_alone ? h->anywhere : roots_of(h),
             .most_parts = (size_t)tt_option_int(o, "dataset.max_parts"), .timeout_ms = tt_option_int(o, "query.timeout"),
+            .prepare_timeout_ms = tt_option_int(o, "query.prepare_timeout"),
             .max_attempts = (uint32_t)tt_option_int(o, "query.max_attempts"), .sample_ratio = 0.1, .sample_most = (size_t)tt_option_int(o, "dataset.sample_max"),
             .categorical_ratio = 0.1, .top_count = (size_t)tt_option_int(o, "dataset.top_values"), .top_share = 0.01,
-            .safety_ms = tt_option_int(o, "query.safety_interval"),
+            .safety_ms = tt_option_int(o, "query.safety_interval"), .metrics = h->query_metrics,
         },
         .pool = h->queries, .legacy_status = tt_option_bool(o, "query.legacy_status"), .is_pretty = tt_option_bool(o, "query.pretty"),
-        .admin_actions = tt_option_bool(o, "query.admin_actions"),
+        .error_details = tt_option_bool(o, "query.error_details"), .admin_actions = tt_option_bool(o, "query.admin_actions"),
     };
     return TT_OK;
 }
@@ -261,6 +264,7 @@ static void add_areas(tt_house *h)
     tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
     tt_server_add_routes(h->server, tt_dataset_routes, &h->dataset_area);
+    tt_server_add_metrics(h->server, tt_query_metrics_write, h->query_metrics);
     tt_server_add_routes(h->server, tt_db_routes, &h->config_area);
     tt_server_add_routes(h->server, own_routes, h);
     if (h->rq) {
@@ -381,6 +385,7 @@ void tt_house_close(tt_house *h)
     for (size_t i = 0; i < h->roots.len; i++)
         tt_roots_free(h->roots.ptr[i]);
     tt_vec_deinit(&h->roots);
+    tt_query_metrics_free(h->query_metrics);
     tt_roots_free(h->anywhere);
     tt_handover_close(&h->handover);
     free(h->spool_dir);

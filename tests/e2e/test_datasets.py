@@ -87,7 +87,7 @@ def test_what_a_registration_found_out(service: Service) -> None:
     assert parts == {"namingMethod": "LIST", "totalParts": PARTS, "totalSize": sum(f.stat().st_size for f in service.directory.iterdir()),
                      "filenames": ["part-%d.parquet" % i for i in range(PARTS)]}
     short = service.t.get("/datasets/events/schema").json
-    assert short == {"columns": COLUMNS, "minTimestamp": float(BASE), "maxTimestamp": float(BASE + 10000),
+    assert short == {"columns": COLUMNS, "minTimestamp": float(BASE), "maxTimestamp": float(BASE + PARTS * 10000),
                      "sourceCategoricals": ["str_category_userid", "str_category_many"], "potentialCategoricals": ["str_and_none", "str_category_few"]}
     full = service.t.get("/datasets/events/schema?full=true").json
     assert full["groupIdColumn"] == "int_64_userid" and full["timestampColumn"] == "int_64_ts" and "unsupportedColumns" not in full
@@ -203,7 +203,7 @@ def test_files_that_are_not_what_they_were(service: Service) -> None:
     part = service.directory / "part-2.parquet"
     dataset_files.frame(7).to_parquet(part)
     answer = service.query({})
-    assert answer.status == 422 and "part-2.parquet has changed since the dataset was registered: register it again" in answer.json["errorMessage"]
+    assert answer.status == 409 and "part-2.parquet has changed since the dataset was registered: register it again" in answer.json["errorMessage"]
     part.unlink()
     assert "part-2.parquet is gone since the dataset was registered" in service.query({}).json["errorMessage"]
     assert service.register().json["dataset"]["totalParts"] == PARTS - 1 and service.query({}).json["query"]["matchingGroups"] == 600
