@@ -109,6 +109,7 @@ static const struct {
 } computed[] = {
     {"data", compute_data, "`/var/lib/tutti` for root, `~/.local/state/tutti` for others"},
     {"workers", compute_workers, "one per core"},
+    {"query.workers", compute_workers, "one per core"},
     {"server.roots", compute_roots, "the directory where tutti was started, and the data directory"},
 };
 

@@ -79,6 +79,14 @@ int tt_cmd_secret_get(tt_cli *cli);
 int tt_cmd_secret_list(tt_cli *cli);
 int tt_cmd_secret_remove(tt_cli *cli);
 int tt_cmd_secret_rotate(tt_cli *cli);
+int tt_cmd_dataset_register(tt_cli *cli); /* cmd_dataset.c */
+int tt_cmd_dataset_list(tt_cli *cli);
+int tt_cmd_dataset_show(tt_cli *cli);
+int tt_cmd_dataset_parts(tt_cli *cli);
+int tt_cmd_dataset_check(tt_cli *cli);
+int tt_cmd_dataset_prepare(tt_cli *cli);
+int tt_cmd_dataset_unregister(tt_cli *cli);
+int tt_cmd_dataset_repartition(tt_cli *cli); /* cmd_dataset_repartition.c */
 int tt_cmd_parquet_schema(tt_cli *cli); /* cmd_parquet.c */
 int tt_cmd_parquet_stat(tt_cli *cli);
 int tt_cmd_parquet_head(tt_cli *cli);
