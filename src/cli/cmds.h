@@ -93,6 +93,12 @@ int tt_cmd_parquet_head(tt_cli *cli);
 int tt_cmd_parquet_cat(tt_cli *cli);
 int tt_cmd_parquet_prepare(tt_cli *cli); /* cmd_parquet_prepare.c */
 int tt_cmd_parquet_convert(tt_cli *cli); /* cmd_parquet_convert.c */
+int tt_cmd_lake_publish(tt_cli *cli); /* cmd_lake.c */
+int tt_cmd_lake_fetch(tt_cli *cli);
+int tt_cmd_lake_ls(tt_cli *cli);      /* cmd_lake_ls.c */
+int tt_cmd_lake_show(tt_cli *cli);
+int tt_cmd_lake_values(tt_cli *cli);
+int tt_cmd_lake_diff(tt_cli *cli);    /* cmd_lake_diff.c */
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
 int tt_cmd_worker_show(tt_cli *cli);
 int tt_cmd_execution_list(tt_cli *cli); /* cmd_execution.c */
