@@ -313,12 +313,38 @@ static const tt_flag lake_fetch_flags[] = {
     {NULL},
 };
 static const tt_operand query_files[] = {{"FILE...", "Parquet files; all rows of a group lie in one of them", "file"}, {NULL}};
+static const tt_operand query_operands[] = {{"DATASET|FILE...", "a registered dataset (and the query, if no flag gives it); or Parquet files, with --group and --time", "file"}, {NULL}};
+static const tt_operand new_dataset[] = {{"NAME", "its name"}, {"PATH", "the directory of its Parquet files, or file:///DIRECTORY", "dir"}, {NULL}};
+static const tt_operand one_dataset[] = {{"NAME", "the dataset"}, {NULL}};
+static const tt_flag register_flags[] = {
+    {"--group", "-g", "COLUMN", .help = "the column of the group ids: users, cases, devices"},
+    {"--timestamp", "-t", "COLUMN", .help = "the column of the timestamps"},
+    {"--pattern", NULL, "GLOB", .help = "the names of its files; default: *.parquet"},
+    {"--validation", NULL, "MODE", .help = "which files are looked through: single, first_last or sample; default: sample"},
+    {"--skip-uniques", .help = "do not check that no group lies in two of these files"},
+    {"--prepare", .help = "make prepared parts at once, for queries at the speed of memory"},
+    {"--column", NULL, "NAME=TYPE", NULL, true, "category, string, int, float, bool, list, datetime; datetime[ms] (s, us, ns) of whole numbers"},
+    {NULL},
+};
+static const tt_operand repartition_paths[] = {{"INPUT", "a directory of Parquet files, one file, or a dataset", "file"}, {"OUTPUT", "a new directory", "dir"}, {NULL}};
+static const tt_flag repartition_flags[] = {
+    {"--group", "-g", "COLUMN", .help = "the column of the group ids; a dataset knows its own"},
+    {"--pattern", NULL, "GLOB", "*.parquet", .help = "the names of files in the directory"},
+    {"--target-size", NULL, "SIZE", "64MiB", .help = "how large the files become, about"},
+    {"--parts", NULL, "N", .help = "so many files instead"},
+    {"--memory", NULL, "SIZE", "512MiB", .help = "for rows that wait to be written; the inputs are read again where it is not enough for all files at once"},
+    {"--threads", NULL, "N", .help = "inputs that are read at the same time; default: one per core"},
+    {"--codec", NULL, "CODEC", "snappy", .help = "zstd, snappy, lz4_raw, gzip or none"},
+    {NULL},
+};
+static const tt_flag unregister_flags[] = {{"--force", .help = "also when it was queried just now"}, {NULL}};
 static const tt_flag query_flags[] = {
     {"--group", "-g", "COLUMN", .help = "the column of the group ids: users, cases, devices"},
     {"--time", "-t", "COLUMN", .help = "the column of the timestamps"},
     {"--file", "-f", "QUERY.json", .help = "the query, from a file"},
     {"--string", "-e", "JSON", .help = "the query itself"},
     {"--empty", .help = "the empty query: how many groups and rows there are"},
+    {"--explain", .help = "say what was read, and where the time went"},
     {"--threads", NULL, "N", .help = "threads that work at the same time; default: one per core"},
     {"--prepared", .help = "use prepared parts (tutti parquet prepare) where there are some, and make them at the third query of a file"},
     {"--cache", NULL, "DIR", .help = "where prepared parts are; default: cache/parts in the data directory"},
@@ -368,6 +394,14 @@ static const tt_flag apply_flags[] = {
     {NULL},
 };
 static const tt_flag diff_flags[] = {{"--any-program", .help = "also when the server has no program of a template's name"}, {NULL}};
+static const tt_operand older_database[] = {{"NAME", "a database that the configuration file declares in a section [sql.NAME]"}, {NULL}};
+static const tt_flag import_flags[] = {{"--dry-run", .help = "try it, and change nothing"}, {NULL}};
+static const tt_operand one_address[] = {{"EMAIL", "the administrator's address"}, {NULL}};
+static const tt_flag revision_flags[] = {
+    {"--message", "-m", "TEXT", .help = "what it does; its words name the file"},
+    {"--autogenerate", .help = "with the statements that bring the database to the model"},
+    {NULL},
+};
 static const tt_operand up_to[] = {{"[REVISION]", "the last one to apply; all when not given"}, {NULL}};
 static const tt_operand back_to[] = {{"[REVISION]", "the one to go back to, or base; one back when not given"}, {NULL}};
 
@@ -489,8 +523,26 @@ static const tt_command commands[] = {
     {"secret", "list", "List the names of all secrets.", .fn = tt_cmd_secret_list},
     {"secret", "remove", "Remove a secret.", .operands = one_secret, .fn = tt_cmd_secret_remove},
     {"secret", "rotate", "Make a new key for the vault and seal all secrets again with it.", .flags = rotate_flags, .fn = tt_cmd_secret_rotate},
-    {NULL, "query", "Ask who did what, and in which order, of Parquet files.", .flags = query_flags, .operands = query_files, .fn = tt_cmd_query,
-     .details = "The query language is that of docs/queries.md: conditions over the rows of each group, funnels, and aggregations.",
+    {"dataset", "register", "Register Parquet files under a name, so that they can be queried.", .flags = register_flags, .operands = new_dataset, .fn = tt_cmd_dataset_register,
+     .details = "Samples of the files are looked through: whether every row has a group and a time, whether no group lies in two files, and whether their columns "
+                "are the same. A dataset of the same name is replaced when all is well.",
+     .example = "tutti dataset register shop ./events --group user --timestamp ts"},
+    {"dataset", "list", "List the registered datasets, newest first.", .fn = tt_cmd_dataset_list},
+    {"dataset", "show", "Show the columns of a dataset.", .operands = one_dataset, .fn = tt_cmd_dataset_show},
+    {"dataset", "parts", "List the files of a dataset.", .operands = one_dataset, .fn = tt_cmd_dataset_parts},
+    {"dataset", "check", "Say what would make queries of a dataset faster, and what makes them wrong.", .operands = one_dataset, .fn = tt_cmd_dataset_check,
+     .details = "Looks at the number and size of files, at text columns that would better be categories, at columns that cannot be queried, and reads the ids of all groups: "
+                "one that lies in two files is a fault (exit code 3)."},
+    {"dataset", "prepare", "Sort the parts of a dataset by group and time into a cache, for queries at the speed of memory.", .operands = one_dataset,
+     .fn = tt_cmd_dataset_prepare, .details = "A prepared part is used as long as its file is the same. Parts that are asked often are prepared by themselves (query.prepare_after)."},
+    {"dataset", "unregister", "Forget a dataset; its files stay.", .flags = unregister_flags, .operands = one_dataset, .fn = tt_cmd_dataset_unregister},
+    {"dataset", "repartition", "Write Parquet files anew so that each group lies in one of them.", .flags = repartition_flags, .operands = repartition_paths,
+     .fn = tt_cmd_dataset_repartition,
+     .details = "A row goes to the file that the hash of its group says; columns and types stay as they are. The directory appears under its name when all is written.",
+     .example = "tutti dataset repartition ./daily ./by-user --group user"},
+    {NULL, "query", "Ask who did what, and in which order, of a dataset or of Parquet files.", .flags = query_flags, .operands = query_operands, .fn = tt_cmd_query,
+     .details = "The query language is that of docs/queries.md: conditions over the rows of each group, funnels, and aggregations. Parts of a dataset are worked on by "
+                "the query workers of the server; without a server, and for files, in this process.",
      .example = "tutti query events.parquet --group user --time ts -e '{\"funnel\":{\"sequence\":[{\"filter\":[\"event\",\"==\",\"view\"]},{\"filter\":[\"event\",\"==\",\"buy\"]}]}}'"},
     {"lake", "publish", "Publish files into the data lake, as a run of a dataset.", .flags = lake_publish_flags, .operands = lake_publish_operands, .options = lake_settings,
      .fn = tt_cmd_lake_publish,
@@ -532,6 +584,13 @@ static const tt_command commands[] = {
      .details = "Exits with 3 when there is a difference."},
     {"pipeline", "delete", "Delete a pipeline that has no runs.", .operands = one_pipeline, .fn = tt_cmd_pipeline_delete},
 
+    {"pipeline", "import", "Move the configuration of a CORE database over.", .flags = import_flags, .operands = older_database, .fn = tt_cmd_pipeline_import,
+     .details = "Into an empty configuration, with all ids. What cannot stand there is refused and named, and nothing is changed."},
+
+    {"administrator", "list", "List who may sign in.", .fn = tt_cmd_administrator_list},
+    {"administrator", "add", "Let somebody sign in and change the configuration.", .operands = one_address, .fn = tt_cmd_administrator_add},
+    {"administrator", "remove", "Remove an administrator, whose sessions end at once.", .operands = one_address, .fn = tt_cmd_administrator_remove},
+
     {"db", "create", "Make the tables of the configuration database.", .fn = tt_cmd_db_create,
      .details = "Of the default database, config.db in the data directory, they are made when it is first used.",
      .example = "TUTTI_CONFIG_URL=postgresql://configurator@db.example/configuration tutti db create"},
@@ -540,6 +599,8 @@ static const tt_command commands[] = {
     {"db", "downgrade", "Undo migrations of the configuration database.", .operands = back_to, .fn = tt_cmd_db_downgrade},
     {"db", "current", "Show the migration that was applied last.", .fn = tt_cmd_db_current},
     {"db", "history", "List all migrations, and when they were applied.", .fn = tt_cmd_db_history},
+    {"db", "check", "Compare the configuration database with the model.", .fn = tt_cmd_db_check, .details = "Exits with 3 when something is missing or other. What is there beyond the model is named."},
+    {"db", "revision", "Write a new migration of the site.", .flags = revision_flags, .fn = tt_cmd_db_revision, .example = "tutti db revision -m 'regions of brands'"},
     {"db", "demo", "Fill an empty configuration database with demonstration rows.", .fn = tt_cmd_db_demo},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},

@@ -116,6 +116,7 @@ static const struct {
     {"data", compute_data, "`/var/lib/tutti` for root, `~/.local/state/tutti` for others"},
     {"lake", compute_lake, "`lake` in the data directory"},
     {"workers", compute_workers, "one per core"},
+    {"query.workers", compute_workers, "one per core"},
     {"server.roots", compute_roots, "the directory where tutti was started, and the data directory"},
 };
 

@@ -21,7 +21,7 @@ class Place(Lake):
     """Runs a program where its files are."""
 
     def start_program(self, name: str, settings: Dict[str, Any]) -> subprocess.CompletedProcess:
-        words = ["%s=%s" % (k, v if isinstance(v, str) else json.dumps(v)) for k, v in settings.items()]
+        words = [word for k, v in settings.items() for word in ("--set", "%s=%s" % (k, v if isinstance(v, str) else json.dumps(v)))]
         env = self.environment(TUTTI_DATA=str(self.place / "data"))
         return subprocess.run([str(binary()), "run", name, "--here", "--json", *words], capture_output=True, text=True, timeout=LIMIT_S, cwd=self.place, env=env, stdin=subprocess.DEVNULL)
 
