@@ -147,10 +147,18 @@ static tt_rc cut(tt_append *a, tt_err *err)
 static tt_rc lock_file(int fd, const char *path, struct stat *ret, tt_err *err);
 static int read_tail(int fd, uint64_t length, tail *ret);
 
+/* The lock goes first: a child that is about to run a program has a copy of the descriptor until it does, and with that the lock. */
+static void close_locked(int *fd)
+{
+    if (*fd >= 0)
+        flock(*fd, LOCK_UN);
+    tt_fd_close(fd);
+}
+
 static void close_files(tt_handle *h)
 {
     tt_append *a = (tt_append *)h;
-    tt_fd_close(&a->fd);
+    close_locked(&a->fd);
     tt_fd_close(&a->dirfd);
     free(a->committed_tail);
     a->committed_tail = a->staged_tail = NULL;
@@ -661,7 +669,7 @@ static void go_on_with(tt_append *a, int fd, const struct stat *st)
 {
     if (a->is_taken)
         tt_taken_remove(a->dev, a->ino, a->path);
-    tt_fd_close(&a->fd);
+    close_locked(&a->fd);
     a->fd = fd;
     a->dev = st->st_dev;
     a->ino = st->st_ino;
