@@ -324,7 +324,7 @@ def resume(context):
 
 def measure_jobs(context, placement, count):
     """So many jobs of ten items: started, claimed from, killed, opened again."""
-    input_path, claims = context.lines(10), 200
+    input_path, claims = context.lines(10), min(200, count // 4)
 
     def timed_ms(function, *arguments):
         begun = time.monotonic()
