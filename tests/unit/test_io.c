@@ -1169,6 +1169,34 @@ Test(append, resumes_missing_files_only_when_they_were_empty)
     tt_append_close(a);
 }
 
+Test(append, syncs_the_name_of_a_file_that_was_empty_with_its_first_bytes)
+{
+    tt_append *a;
+    const tt_append_mark nothing = {0, 0};
+    write_text(path_of("out"), "");
+    cr_assert_eq(tt_sys_fault_arm("fsync:2:EIO", NULL), TT_OK);
+    cr_assert_eq(resume(nothing, &a), TT_OK);
+    cr_assert_eq(tt_sys_fault_calls("fsync"), 0, "ten thousand jobs that are opened do not wait for ten thousand syncs");
+    put(a, "one\n");
+    flush(a);
+    tt_append_commit(a);
+    cr_assert_eq(tt_sys_fault_calls("fsync"), 1);
+    put(a, "two\n");
+    flush(a);
+    tt_append_close(a);
+    cr_assert_eq(resume(nothing, &a), TT_OK);
+    put(a, "three\n");
+    tt_append_mark mark;
+    cr_assert_eq(tt_append_flush(a, true, &mark, &err), TT_IO, "it is not safe without its name");
+    cr_assert_eq(tt_append_rollback(a, &err), TT_OK);
+    put(a, "three\n");
+    flush(a);
+    tt_append_commit(a);
+    assert_text(path_of("out"), "three\n");
+    tt_append_close(a);
+    cr_assert_eq(tt_sys_fault_arm(NULL, NULL), TT_OK);
+}
+
 static tt_append *with_one_line(void)
 {
     tt_append *a = create("out", TT_APPEND_TRUNCATE);
