@@ -220,6 +220,32 @@ static const tt_flag pipeline_show_flags[] = {
     {"--svg", .help = "as a picture"},
     {NULL},
 };
+static const tt_flag pipeline_run_flags[] = {
+    {"--file", "-f", "FILE", .help = "the file of the pipeline"},
+    {"--wait", "-w", .help = "follow the run until it has ended"},
+    {NULL},
+};
+static const tt_flag pipeline_runs_flags[] = {{"--limit", "-n", "N", "20", .help = "at most so many, up to 1000"}, {NULL}};
+static const tt_flag pipeline_logs_flags[] = {{"--follow", "-f", .help = "until the task has ended"}, {NULL}};
+static const tt_flag reason_flags[] = {{"--reason", NULL, "TEXT", .help = "why; it is shown with it"}, {NULL}};
+static const tt_flag pipeline_retry_flags[] = {
+    {"--from", NULL, "TASK", .help = "instead of what failed: the task's group and all behind it"},
+    {"--only", NULL, "TASK", .help = "instead of what failed: this task, and nothing behind it"},
+    {"--wait", "-w", .help = "follow the run until it has ended"},
+    {NULL},
+};
+static const tt_operand one_run[] = {{"RUN", "the run's number"}, {NULL}};
+static const tt_operand run_and_task[] = {{"RUN", "the run's number"}, {"TASK", "the task's id in the DAG, or its number"}, {NULL}};
+static const tt_operand run_and_maybe_task[] = {{"RUN", "the run's number"}, {"[TASK]", "the task's id in the DAG, or its number"}, {NULL}};
+static const tt_operand one_pipeline[] = {{"NAME", "the pipeline"}, {NULL}};
+static const tt_flag backfill_flags[] = {
+    {"--from", NULL, "TIME", .help = "the first time: a date, or a phrase like `10 days back`"},
+    {"--to", NULL, "TIME", "now", .help = "times before this one"},
+    {"--dry-run", .help = "count the times, and start nothing"},
+    {NULL},
+};
+static const tt_operand named_pipeline[] = {{"[NAME]", "the pipeline, of the configuration"}, {NULL}};
+static const tt_operand maybe_pipeline[] = {{"[NAME]", "only runs of this pipeline"}, {NULL}};
 static const tt_flag schedule_flags[] = {
     {"--when", NULL, "TEXT", .help = "a phrase (`every monday at 9`), cron (`30 9 * * 1-5`) or a rule (`FREQ=DAILY`)"},
     {"--program", NULL, "NAME", .help = "the program that runs"},
@@ -323,6 +349,15 @@ static const tt_flag head_flags[] = {
     {NULL},
 };
 
+static const tt_operand some_pipelines[] = {{"[NAME...]", "the pipelines; all when not given"}, {NULL}};
+static const tt_operand pipeline_files[] = {{"FILE...", "definitions, one in each file", "file"}, {NULL}};
+static const tt_flag export_flags[] = {{"--dir", NULL, "DIR", .help = "write each into NAME.yaml of this directory"}, {NULL}};
+static const tt_flag apply_flags[] = {
+    {"--dry-run", .help = "show what would be changed, and change nothing"},
+    {"--any-program", .help = "also when the server has no program of a template's name"},
+    {NULL},
+};
+static const tt_flag diff_flags[] = {{"--any-program", .help = "also when the server has no program of a template's name"}, {NULL}};
 static const tt_operand up_to[] = {{"[REVISION]", "the last one to apply; all when not given"}, {NULL}};
 static const tt_operand back_to[] = {{"[REVISION]", "the one to go back to, or base; one back when not given"}, {NULL}};
 
@@ -414,9 +449,27 @@ static const tt_command commands[] = {
     {"schedule", "explain", "Show how a phrase for a date or a recurrence is understood.", .flags = explain_flags, .operands = phrase, .fn = tt_cmd_schedule_explain,
      .example = "tutti schedule explain 4 days back"},
 
-    {"pipeline", "show", "Show the DAG of a pipeline.", .flags = pipeline_show_flags, .fn = tt_cmd_pipeline_show,
+    {"pipeline", "list", "List the pipelines of the configuration.", .fn = tt_cmd_pipeline_list},
+    {"pipeline", "show", "Show the DAG of a pipeline.", .flags = pipeline_show_flags, .operands = named_pipeline, .fn = tt_cmd_pipeline_show,
      .details = "States come in their order, transformations with the same order side by side. A state without transformations is left out and named.",
      .example = "tutti pipeline show -f sales.yaml --svg"},
+    {"pipeline", "run", "Start a run of a pipeline.", .flags = pipeline_run_flags, .operands = named_pipeline, .fn = tt_cmd_pipeline_run, .needs_server = true,
+     .details = "Prints the run's number. With --wait, exits with 1 when it failed, with 8 when it was canceled. The run keeps the definition that it started with.",
+     .example = "tutti pipeline run -f sales.yaml --wait"},
+    {"pipeline", "watch", "Follow a run until it has ended.", .operands = one_run, .fn = tt_cmd_pipeline_watch, .needs_server = true,
+     .details = "Exits with 1 when it failed, with 8 when it was canceled. With --json, a line for each change."},
+    {"pipeline", "runs", "List runs, newest first.", .flags = pipeline_runs_flags, .operands = maybe_pipeline, .fn = tt_cmd_pipeline_runs},
+    {"pipeline", "tasks", "List the tasks of a run, in the order of its DAG.", .operands = one_run, .fn = tt_cmd_pipeline_tasks},
+    {"pipeline", "logs", "Print what the tasks of a run wrote, or one of them.", .flags = pipeline_logs_flags, .operands = run_and_maybe_task, .fn = tt_cmd_pipeline_logs},
+    {"pipeline", "cancel", "Cancel a run, and kill what runs for it.", .flags = reason_flags, .operands = one_run, .fn = tt_cmd_pipeline_cancel},
+    {"pipeline", "retry", "Run what failed and what did not run, or a part of a run again.", .flags = pipeline_retry_flags, .operands = one_run, .fn = tt_cmd_pipeline_retry,
+     .example = "tutti pipeline retry 17 --from sales_ingest_clean_3"},
+    {"pipeline", "skip", "Go on as if a task of a run had finished.", .flags = reason_flags, .operands = run_and_task, .fn = tt_cmd_pipeline_skip},
+    {"pipeline", "backfill", "Start a run for each past time of a pipeline's schedule that has none.", .flags = backfill_flags, .operands = one_pipeline, .fn = tt_cmd_pipeline_backfill,
+     .needs_server = true, .example = "tutti pipeline backfill sales --from '10 days back'"},
+    {"pipeline", "schedule", "Show when a pipeline runs next, and what became of the last time.", .operands = one_pipeline, .fn = tt_cmd_pipeline_schedule},
+    {"pipeline", "pause", "Begin no run of a pipeline, and no further group of those that run.", .operands = one_pipeline, .fn = tt_cmd_pipeline_pause},
+    {"pipeline", "resume", "Go on with a paused pipeline.", .operands = one_pipeline, .fn = tt_cmd_pipeline_resume},
 
     {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
      .details = "One line break at the end is cut off. At a terminal, asks for the value without showing it.",
@@ -462,6 +515,15 @@ static const tt_command commands[] = {
      .fn = tt_cmd_parquet_convert,
      .details = "Types of columns that are not given are found out from the whole input. The output appears under its name when it is complete.",
      .example = "tutti parquet convert events.csv events.parquet --column ts=datetime"},
+
+    {"pipeline", "export", "Print pipelines of the configuration as YAML.", .flags = export_flags, .operands = some_pipelines, .fn = tt_cmd_pipeline_export,
+     .example = "tutti pipeline export --dir pipelines"},
+    {"pipeline", "apply", "Bring the configuration to what files say.", .flags = apply_flags, .operands = pipeline_files, .fn = tt_cmd_pipeline_apply,
+     .details = "Each file in one transaction: all of it or, with a sentence that says where the mistake is, nothing. A file that was applied before changes nothing.",
+     .example = "tutti pipeline apply pipelines/*.yaml"},
+    {"pipeline", "diff", "Show what `pipeline apply` would change.", .flags = diff_flags, .operands = pipeline_files, .fn = tt_cmd_pipeline_diff,
+     .details = "Exits with 3 when there is a difference."},
+    {"pipeline", "delete", "Delete a pipeline that has no runs.", .operands = one_pipeline, .fn = tt_cmd_pipeline_delete},
 
     {"db", "create", "Make the tables of the configuration database.", .fn = tt_cmd_db_create,
      .details = "Of the default database, config.db in the data directory, they are made when it is first used.",

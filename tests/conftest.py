@@ -8,7 +8,9 @@ from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
 from redis_process import Redis
+from config_database import Config
 import mail_server as mail
+from shared_house import House
 import sql_servers
 from tutti_process import ROOT, Tutti, binary
 
@@ -117,6 +119,14 @@ def redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
 
 
 @pytest.fixture
+def house(tutti: Callable[..., Tutti], redis: Callable[..., Redis], tmp_path: Path) -> Iterator[House]:
+    """A Redis, servers and machines with workers alone: shared_house.House."""
+    made = House(tutti, redis, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def shared() -> Path:
     """The folder of corpora beside the project (TUTTI_CORPORA/data, ../shared/data, ../../shared/data); skips where there is none."""
     tops = [os.environ.get("TUTTI_CORPORA"), ROOT.parent / "shared", ROOT.parent.parent / "shared"]
@@ -158,3 +168,9 @@ def postgres() -> Iterator[sql_servers.Server]:
 def mariadb() -> Iterator[sql_servers.Server]:
     """A MariaDB, likewise."""
     yield from _database(sql_servers.MariaDb, "mariadb-install-db")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Config]:
+    """The configuration database, in each engine."""
+    yield Config(tmp_path, request.getfixturevalue("postgres") if request.param == "postgresql" else None)

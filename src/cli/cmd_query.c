@@ -139,6 +139,7 @@ static tt_rc query_files(tt_cli *cli, tt_err *err)
     TT_TRY(read_query(cli, (tt_str){0}, &text, err));
     q.query = tt_buf_view(&text);
     q.temp_dir = temp_dir && *temp_dir ? temp_dir : "/tmp";
+    tt_mem_keep_large();
     TT_TRY(tt_query_run_files(&q, &plan, &result, err));
     tt_rc rc = print_answer(cli, result, err);
     tt_query_result_free(result);

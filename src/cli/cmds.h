@@ -45,6 +45,23 @@ int tt_cmd_schedule_run(tt_cli *cli);
 int tt_cmd_schedule_remove(tt_cli *cli);
 int tt_cmd_schedule_explain(tt_cli *cli);
 int tt_cmd_pipeline_show(tt_cli *cli); /* cmd_pipeline.c */
+int tt_cmd_pipeline_run(tt_cli *cli);  /* cmd_pipeline_run.c */
+int tt_cmd_pipeline_watch(tt_cli *cli);
+int tt_cmd_pipeline_runs(tt_cli *cli);
+int tt_cmd_pipeline_tasks(tt_cli *cli);
+int tt_cmd_pipeline_logs(tt_cli *cli);
+int tt_cmd_pipeline_cancel(tt_cli *cli);
+int tt_cmd_pipeline_retry(tt_cli *cli);
+int tt_cmd_pipeline_skip(tt_cli *cli);
+int tt_cmd_pipeline_pause(tt_cli *cli);
+int tt_cmd_pipeline_resume(tt_cli *cli);
+int tt_cmd_pipeline_backfill(tt_cli *cli);
+int tt_cmd_pipeline_schedule(tt_cli *cli);
+int tt_cmd_pipeline_list(tt_cli *cli); /* cmd_pipeline_files.c */
+int tt_cmd_pipeline_export(tt_cli *cli);
+int tt_cmd_pipeline_apply(tt_cli *cli);
+int tt_cmd_pipeline_diff(tt_cli *cli);
+int tt_cmd_pipeline_delete(tt_cli *cli);
 int tt_cmd_db_create(tt_cli *cli);    /* cmd_db.c */
 int tt_cmd_db_upgrade(tt_cli *cli);
 int tt_cmd_db_downgrade(tt_cli *cli);

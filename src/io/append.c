@@ -50,6 +50,7 @@ struct tt_append {
     uint64_t written;
     uint64_t reach;     /* no write of ours went beyond this offset since the file was last known to end at committed */
     bool cut_due;
+    bool is_left;       /* and only a flush may do it */
     bool unsynced;      /* written since the last sync */
     char *buf;
     size_t buf_len, buf_cap;
@@ -135,7 +136,7 @@ static tt_rc cut(tt_append *a, tt_err *err)
             a->path, (uintmax_t)size, (uintmax_t)a->committed, (uintmax_t)a->reach);
     if (size > a->committed && tt_sys.ftruncate(a->fd, (off_t)a->committed) != 0)
         return tt_fail_errno(err, errno, "cannot cut '%.256s' back to %ju bytes", a->path, (uintmax_t)a->committed);
-    a->cut_due = false;
+    a->cut_due = a->is_left = false;
     a->reach = a->committed;
     return TT_OK;
 }
@@ -296,6 +297,8 @@ static void to_buffer(tt_append *a, const void *ptr, size_t len)
 
 static tt_rc put_through(tt_append *a, const char *ptr, size_t len, tt_err *err)
 {
+    if (a->is_left)
+        return tt_fail(err, TT_UNAVAILABLE, "the output '%.256s' is as a failed commit left it: send again", a->path);
     TT_TRY(write_buffer(a, err));
     for (; len > BUFFER_MAX; ptr += BUFFER_MAX, len -= BUFFER_MAX)
         TT_TRY(write_out(a, ptr, BUFFER_MAX, err));
@@ -372,7 +375,7 @@ void tt_append_commit(tt_append *a)
     rest(a);
 }
 
-tt_rc tt_append_rollback(tt_append *a, tt_err *err)
+static void forget_staged(tt_append *a)
 {
     check(a);
     if (a->state != CLEAN && a->in_use)
@@ -382,6 +385,18 @@ tt_rc tt_append_rollback(tt_append *a, tt_err *err)
     a->error.code = TT_OK;
     a->state = CLEAN;
     a->cut_due = a->reach > a->committed;
+}
+
+void tt_append_leave(tt_append *a)
+{
+    forget_staged(a);
+    a->is_left = a->cut_due;
+    rest(a);
+}
+
+tt_rc tt_append_rollback(tt_append *a, tt_err *err)
+{
+    forget_staged(a);
     tt_rc rc = a->cut_due ? cut(a, err) : TT_OK;
     rest(a);
     return rc;
@@ -419,7 +434,8 @@ void tt_append_close(tt_append *a)
 {
     if (!a)
         return;
-    (void)tt_append_rollback(a, NULL); /* what cannot be cut off now is cut off by resume */
+    if (!a->is_left)
+        (void)tt_append_rollback(a, NULL); /* what cannot be cut off now is cut off by resume */
     dispose(a);
 }
 

@@ -252,6 +252,8 @@ tt_rc tt_sqlite_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, si
 
 /* ---- what a ledger of one machine has not ---- */
 
+tt_rc tt_sqlite_suspend(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_err *err) { return TT_OK; }
+
 tt_rc tt_sqlite_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err)
 {
     *ret = NULL;
@@ -259,4 +261,6 @@ tt_rc tt_sqlite_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **re
     return TT_OK;
 }
 
-tt_rc tt_sqlite_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err) { return TT_OK; }
+static tt_rc no_logs(tt_err *err) { return tt_fail(err, TT_UNSUPPORTED, "the ledger of one machine keeps no logs: they are files"); }
+tt_rc tt_sqlite_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, uint64_t *ret_size, tt_err *err) { return no_logs(err); }
+tt_rc tt_sqlite_append_log(tt_ledger *ledger, uint64_t id, tt_str bytes, uint64_t most, tt_err *err) { return no_logs(err); }

@@ -226,6 +226,19 @@ tt_rc tt_shared_tick(tt_txn *txn, const tt_queue_keep *keep, int64_t *ret_next_m
     return TT_OK;
 }
 
+tt_rc tt_shared_suspend(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_err *err)
+{
+    enum { SUSPENDED_MS = 60000 };
+    TT_REPLY_AUTO tt_reply *reply = NULL;
+    tt_rc code;
+    tt_shared_begin(txn->shared, "suspend");
+    tt_shared_int(txn->shared, SUSPENDED_MS);
+    tt_shared_int(txn->shared, (int64_t)queue_count);
+    for (size_t i = 0; i < queue_count; i++)
+        tt_shared_str(txn->shared, queues[i]);
+    return tt_shared_end(txn->shared, &reply, &code, err);
+}
+
 /* ---- limits ---- */
 
 tt_rc tt_shared_limit_put(tt_txn *txn, const tt_limit *limit, tt_err *err)

@@ -110,6 +110,20 @@ tt_rc tt_config_db_commit(tt_config_db *db, tt_err *err)
 
 void tt_config_db_rollback(tt_config_db *db) { tt_sql_rollback(db->sql); }
 
+tt_rc tt_config_db_begin_read(tt_config_db *db, bool *ret_opened, tt_err *err)
+{
+    *ret_opened = !tt_sql_in_transaction(db->sql);
+    if (!*ret_opened)
+        return TT_OK;
+    return plain(db, db->engine == TT_ENGINE_SQLITE ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err);
+}
+
+void tt_config_db_end_read(tt_config_db *db, bool opened)
+{
+    if (opened && plain(db, "ROLLBACK", NULL) != TT_OK)
+        tt_sql_interrupt(db->sql);
+}
+
 /* ---- shorthands ---- */
 
 tt_rc tt_config_db_all(tt_config_db *db, tt_arena *arena, const char *statement, const tt_sql_cell *params, size_t count, tt_sql_rows *ret, tt_err *err)

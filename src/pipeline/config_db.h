@@ -28,6 +28,10 @@ tt_rc tt_config_db_begin(tt_config_db *db, tt_str actor, tt_err *err) TT_MUST_CH
 tt_rc tt_config_db_commit(tt_config_db *db, tt_err *err) TT_MUST_CHECK;
 void tt_config_db_rollback(tt_config_db *db);
 
+/* Several questions that see the same state. Inside of a transaction they do anyway; then this does nothing. *ret_opened goes to tt_config_db_end_read. */
+tt_rc tt_config_db_begin_read(tt_config_db *db, bool *ret_opened, tt_err *err) TT_MUST_CHECK;
+void tt_config_db_end_read(tt_config_db *db, bool opened);
+
 /* Shorthands for answers in an arena, and for statements with text parameters. */
 tt_rc tt_config_db_all(tt_config_db *db, tt_arena *arena, const char *statement, const tt_sql_cell *params, size_t count, tt_sql_rows *ret, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_config_db_exec(tt_config_db *db, const char *statement, const tt_sql_cell *params, size_t count, tt_err *err) TT_MUST_CHECK;

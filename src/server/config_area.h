@@ -6,10 +6,12 @@
 #include "base/pool.h"
 #include "pipeline/configs.h"
 #include "server/server.h"
+#include "work/program_catalog.h"
 
 typedef struct {
     tt_configs *configs;
     tt_pool *pool;
+    tt_catalog *catalog; /* whose programs pipelines may name */
 } tt_config_area;
 
 /* Who asks, for the audit: the parameter `actor`, else the peer without its port. */
@@ -18,6 +20,6 @@ tt_str tt_config_actor(tt_req *req);
 /* answer is only given when rc is TT_OK; it is taken either way. */
 void tt_config_answer(tt_req *req, tt_rc rc, int status, json_t *answer, const tt_err *err);
 
-extern const tt_route tt_db_routes[];
+extern const tt_route tt_db_routes[], tt_config_routes[];
 
 #endif

@@ -84,7 +84,7 @@ static tt_rc prepare(tt_execution_start *s, const tt_execution_wish *wish, tt_er
     }
     s->settings = tt_settings_mask(&s->program->settings, checked);
     tt_execution_make_id(next_wall_us(), wish->owner, s->program->file.name, s->id);
-    tt_rc rc = tt_execution_payload(area_of(s->req)->vault, s->program, s->id, checked, wish->storage, &s->payload, err);
+    tt_rc rc = tt_execution_payload(area_of(s->req)->vault, s->program, &(tt_execution_order){.id = s->id, .settings = checked, .storage = wish->storage}, &s->payload, err);
     json_decref(checked);
     return rc;
 }

@@ -23,8 +23,10 @@
 #include "server/pulse.h"
 #include "server/reload.h"
 #include "server/rq_area.h"
+#include "server/run_area.h"
 #include "server/schedule_routes.h"
 #include "server/secret_routes.h"
+#include "server/shared_area.h"
 #include "server/task_routes.h"
 #include "server/worker_main.h"
 #include "vault/aws.h"
@@ -47,6 +49,7 @@ struct tt_house {
     tt_task_area task_area;
     tt_rq *rq; /* NULL: no queue asks for it */
     tt_logs *logs;
+    tt_shared_area shared_area; /* unused when nothing is shared */
     tt_catalog *catalog;
     tt_execution_area execution_area;
     tt_vault *vault;
@@ -58,6 +61,8 @@ struct tt_house {
     tt_query_metrics *query_metrics;
     tt_dataset_area dataset_area;
     tt_config_area config_area;
+    tt_run_area run_area;
+    char *config_file;
     tt_server *server;
 };
 
@@ -146,8 +151,6 @@ static tt_rc open_items(tt_house *h, tt_err *err)
 /* Of a house without sockets nobody expects any. */
 static int64_t expected_workers(const tt_house *h, const tt_options *o) { return h->handover.count ? tt_option_int(o, "workers") + tt_option_int(o, "query.workers") : 0; }
 
-static tt_rc fetch_log(void *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err) { return tt_queue_read_log(ledger, id, from, max, out, err); }
-
 static tt_rc open_tasks(tt_house *h, tt_err *err)
 {
     enum { ATTEMPTS = 4, END_BYTES = 192 * 1024 }; /* of one task's log: so many attempts, each with its end */
@@ -155,8 +158,11 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
     TT_BUF_AUTO tt_buf dir = {0};
     tt_buf_printf(&dir, "%.*s/logs", TT_STR_ARG(tt_option_str(o, "data")));
     TT_TRY(tt_logs_open(tt_buf_cstr(&dir), ATTEMPTS * ((uint64_t)tt_option_int(o, "work.log_size") + END_BYTES), &h->logs, err));
-    if (tt_ledger_is_shared(h->work))
-        tt_logs_set_source(h->logs, fetch_log, h->work);
+    if (tt_ledger_is_shared(h->work)) {
+        tt_logs_use(h->logs, h->work);
+        h->shared_area = (tt_shared_area){.work = h->work, .own = h->ledger, .timers = h->timers, .pool = h->calls};
+        tt_shared_area_start(&h->shared_area);
+    }
     tt_tasks_env env = {.ledger = h->work, .watches = h->watches, .timers = h->timers, .logs = h->logs,
                         .keep = {tt_option_int(o, "work.keep"), tt_option_int(o, "work.keep_failed"), (uint64_t)tt_option_int(o, "work.keep_count")}};
     TT_TRY(tt_tasks_open(&env, &h->tasks, err));
@@ -174,6 +180,8 @@ static tt_rc open_rq(tt_house *h, tt_err *err)
 {
     TT_BUF_AUTO tt_buf redis = {0};
     tt_alive_redis_url(h->options, &redis);
+    if (!redis.len)
+        tt_buf_str(&redis, tt_option_str(h->options, "shared"));
     TT_TRY(tt_buf_check(&redis, err));
     return h->handover.count ? tt_rq_area_open(h->options, tt_buf_view(&redis), h->work, h->tasks, &h->rq, err) : TT_OK;
 }
@@ -242,7 +250,20 @@ static void open_configs(tt_house *h)
     const tt_options *o = h->options;
     tt_configs_options options = {.url = tt_option_str(o, "config.url"), .password = tt_option_str(o, "config.password"), .data_dir = tt_option_str(o, "data"),
                                   .migrations_dir = tt_option_str(o, "config.migrations"), .read_only = tt_option_bool(o, "config.read_only"), .vault = h->vault};
-    h->config_area = (tt_config_area){.configs = tt_configs_new(&options), .pool = h->calls};
+    h->config_area = (tt_config_area){.configs = tt_configs_new(&options), .pool = h->calls, .catalog = h->catalog};
+}
+
+static tt_rc open_runs(tt_house *h, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf file = {0};
+    tt_buf_printf(&file, "%.*s/config.db", TT_STR_ARG(tt_option_str(h->options, "data")));
+    h->config_file = tt_option_str(h->options, "config.url").len ? NULL : tt_dup_cstr(tt_buf_cstr(&file));
+    h->run_area = (tt_run_area){
+        .env = {.ledger = h->ledger, .vault = h->vault, .catalog = h->catalog, .tasks = h->tasks, .write_event = tt_event_write, .event_arg = &h->run_area.events},
+        .events = {.configs = h->config_area.configs, .ledger = h->ledger}, .default_file = h->config_file, .ledger = h->ledger, .pool = h->calls, .watches = h->watches,
+        .timers = h->timers, .waiters_lock = PTHREAD_MUTEX_INITIALIZER,
+    };
+    return tt_run_area_start(&h->run_area, h->handover.count && !tt_ledger_is_shared(h->ledger), err);
 }
 
 static const tt_route own_routes[3];
@@ -266,7 +287,14 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_dataset_routes, &h->dataset_area);
     tt_server_add_metrics(h->server, tt_query_metrics_write, h->query_metrics);
     tt_server_add_routes(h->server, tt_db_routes, &h->config_area);
+    tt_server_add_routes(h->server, tt_run_routes, &h->run_area);
+    tt_server_add_metrics(h->server, tt_run_write_metrics, &h->run_area);
+    tt_server_add_routes(h->server, tt_config_routes, &h->config_area);
     tt_server_add_routes(h->server, own_routes, h);
+    if (h->shared_area.work) {
+        tt_server_add_health(h->server, tt_shared_health, &h->shared_area);
+        tt_server_add_metrics(h->server, tt_shared_write_metrics, &h->shared_area);
+    }
     if (h->rq) {
         tt_server_add_health(h->server, tt_rq_health, h->rq);
         tt_server_add_metrics(h->server, tt_rq_write_metrics, h->rq);
@@ -316,6 +344,7 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     open_schedules(h);
     TT_TRY(open_datasets(h, err));
     open_configs(h);
+    TT_TRY(open_runs(h, err));
     return open_server(h, err);
 }
 
@@ -356,6 +385,10 @@ void tt_house_close(tt_house *h)
         tt_tasks_drain(h->tasks);
     if (h->catalog)
         tt_execution_drain(&h->execution_area);
+    if (h->run_area.pool) {
+        tt_run_area_stop(&h->run_area);
+        tt_run_area_drain(&h->run_area);
+    }
     tt_schedules_stop(h->schedule_area.schedules);
     tt_dataset_drain(&h->dataset_area);
     tt_server_free(h->server);
@@ -366,9 +399,12 @@ void tt_house_close(tt_house *h)
         tt_job_events_close(&h->items_area);
         tt_items_stop(h->items);
     }
+    tt_shared_area_close(&h->shared_area);
     tt_pool_free(h->calls);
     tt_configs_free(h->config_area.configs);
     tt_schedules_free(h->schedule_area.schedules);
+    tt_timetable_free(h->run_area.timetable);
+    free(h->config_file);
     tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_rq_close(h->rq);

@@ -940,6 +940,37 @@ Test(append, commits_what_was_put)
     tt_append_close(NULL);
 }
 
+Test(append, leaves_what_may_have_been_committed_until_it_writes_again)
+{
+    static char large[2 << 20];
+    tt_append *a = create("out", TT_APPEND_KEEP);
+    const char *path = path_of("out");
+    tt_append_mark mark;
+    put(a, "one\n");
+    flush(a);
+    tt_append_commit(a);
+    put(a, "perhaps\n");
+    mark = flush(a);
+    tt_append_leave(a);
+    assert_text(path, "one\nperhaps\n");
+    tt_append_put(a, large, sizeof large);
+    cr_assert_eq(tt_append_flush(a, true, &mark, &err), TT_UNAVAILABLE, "nothing is written before the cut");
+    tt_append_leave(a);
+    tt_append_close(a);
+    assert_text(path, "one\nperhaps\n");
+    mark.length_bytes = 4;
+    mark.tail_hash = hash_of_tail(TT_STR("one\n"));
+    cr_assert_eq(tt_append_resume(roots, TT_STR("out"), &mark, &a, &err), TT_OK);
+    put(a, "two\n");
+    flush(a);
+    tt_append_leave(a);
+    put(a, "three\n");
+    flush(a);
+    tt_append_commit(a);
+    assert_text(path, "one\nthree\n");
+    tt_append_close(a);
+}
+
 Test(append, does_no_io_without_staged_bytes)
 {
     tt_append *a = create("out", TT_APPEND_KEEP);

@@ -7,6 +7,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -566,6 +567,99 @@ Test(deletion, a_deleted_job_does_not_wait_for_the_end_of_its_leases)
         cr_assert_lt(tt_mono_ms(), end_ms, "%d references", j->refs);
     tt_job_put(j);
     close_house(&h);
+}
+
+/* ---- a disk that fails twice ---- */
+
+/* A process that dies behind the failed commit of the last result: the ledger's sync fails, and so does every write from the nth on. */
+static void die_behind_a_failed_commit(house *h, int nth_write)
+{
+    char faults[64];
+    open_floors(h);
+    open_items(h);
+    tt_job *j = start_job(h, 2);
+    cr_assert_eq(claim(j, 2, 5000, 0, NULL), 2);
+    cr_assert_eq(give(j, 0), TT_OK);
+    snprintf(faults, sizeof faults, "db_sync:1+:EIO,db_write:%d+:EIO", nth_write);
+    cr_assert_eq(tt_sys_fault_arm(faults, NULL), TT_OK);
+    cr_assert_neq(give(j, 1), TT_OK);
+    cr_assert_neq(give(j, 1), TT_OK);
+    _exit(0);
+}
+
+/* What the ledger was told may be in its file all the same, and come to life at the next start; then the output must have it, too. */
+Test(killed, an_output_is_not_cut_as_long_as_the_ledger_may_have_the_commit)
+{
+    for (int nth = 1; nth <= 16; nth++) {
+        house h = {.dir = "/tmp/tutti-live-XXXXXX"};
+        cr_assert(mkdtemp(h.dir));
+        pid_t child = fork();
+        if (child == 0)
+            die_behind_a_failed_commit(&h, nth);
+        int status;
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "write %d: %x", nth, (unsigned)status);
+        open_floors(&h);
+        open_items(&h);
+        cr_assert_eq(count(&h).broken, 0, "write %d", nth);
+        tt_job *j = tt_items_find(h.items, TT_STR("j"), NULL);
+        cr_assert_eq(give(j, 1), TT_OK, "write %d", nth);
+        check(j);
+        tt_job_put(j);
+        close_house(&h);
+    }
+}
+
+/* ---- more for an output that is whole ---- */
+
+static void *redo_run(void *arg)
+{
+    uint64_t redone;
+    (void)!tt_items_redo(((house *)arg)->items, TT_STR("j"), &(uint64_t){1}, 1, &redone, NULL);
+    return NULL;
+}
+
+/* A redo and the new result in one group, of a process that is killed at the nth write of the ledger. */
+static void redo_and_die(house *h, int nth_write)
+{
+    holder w;
+    pthread_t redo;
+    results_call call;
+    char fault[32];
+    open_floors(h);
+    open_items(h);
+    tt_job *j = start_job(h, 2);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(give(j, 1), TT_OK);
+    hold(h, &w);
+    int refs = __atomic_load_n(&j->refs, __ATOMIC_ACQUIRE);
+    pthread_create(&redo, NULL, redo_run, h);
+    while (__atomic_load_n(&j->refs, __ATOMIC_ACQUIRE) == refs)
+        usleep(500);
+    usleep(1000); /* behind it in the queue; the other way round it is a duplicate, and nothing is shown */
+    results_begin(&call, j, 1);
+    snprintf(fault, sizeof fault, "db_write:%d:kill", nth_write);
+    cr_assert_eq(tt_sys_fault_arm(fault, NULL), TT_OK);
+    let_go(&w);
+    results_end(&call);
+    _exit(0);
+}
+
+/* What stands behind the recorded end of an output that was complete would be taken for somebody else's. */
+Test(killed, a_result_behind_a_redo_waits_until_the_ledger_knows_of_the_redo)
+{
+    for (int nth = 1; nth <= 12; nth++) {
+        house h = {.dir = "/tmp/tutti-live-XXXXXX"};
+        cr_assert(mkdtemp(h.dir));
+        pid_t child = fork();
+        if (child == 0)
+            redo_and_die(&h, nth);
+        cr_assert_eq(waitpid(child, NULL, 0), child);
+        open_floors(&h);
+        open_items(&h);
+        cr_assert_eq(count(&h).broken, 0, "write %d", nth);
+        close_house(&h);
+    }
 }
 
 /* ---- records that cannot be read ---- */
