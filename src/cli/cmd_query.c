@@ -1,4 +1,7 @@
 /* `tutti query`: an audience or funnel question, of a registered dataset, or of Parquet files alone: then without a server and a data directory. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "base/reference.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
@@ -7,6 +10,7 @@
 #include "cli/parts.h"
 #include "cli/progress.h"
 #include "cli/query_draw.h"
+#include "io/fd.h"
 #include "query/answer.h"
 #include "query/files.h"
 
@@ -115,6 +119,22 @@ static tt_rc read_export(tt_cli *cli, tt_query_files *q, tt_err *err)
     return TT_OK;
 }
 
+/* The commonest mistake: said before any flag is asked for. */
+static tt_rc refuse_text(tt_str path, tt_err *err)
+{
+    static const char *const endings[] = {".csv", ".tsv", ".jsonl", ".json"};
+    char magic[4] = "";
+    for (size_t i = 0; i < TT_COUNT(endings); i++) {
+        tt_str stem = tt_str_slice(path, 0, path.len - (path.len < strlen(endings[i]) ? 0 : strlen(endings[i])));
+        if (stem.len == path.len || !tt_str_is(tt_str_slice(path, stem.len, path.len), endings[i]))
+            continue;
+        TT_FD_AUTO int fd = open(path.ptr, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd >= 0 && (read(fd, magic, sizeof magic) != sizeof magic || memcmp(magic, "PAR1", sizeof magic) != 0))
+            return tt_fail(err, TT_INVALID, "%.*s is no Parquet file: make one of it: `tutti parquet convert %.*s %.*s.parquet`", TT_STR_ARG(path), TT_STR_ARG(path), TT_STR_ARG(stem));
+    }
+    return TT_OK;
+}
+
 static tt_rc query_files(tt_cli *cli, tt_err *err)
 {
     TT_BUF_AUTO tt_buf text = {0};
@@ -182,6 +202,8 @@ static tt_rc query_dataset(tt_cli *cli, tt_err *err)
 /* Files come with the columns that a dataset knows by itself. */
 static tt_rc query(tt_cli *cli, tt_err *err)
 {
+    for (size_t i = 0; i < tt_cli_operand_count(cli); i++)
+        TT_TRY(refuse_text(tt_cli_operand(cli, i), err));
     return tt_cli_has(cli, "--group") && tt_cli_has(cli, "--time") ? query_files(cli, err) : query_dataset(cli, err);
 }
 TT_CLI_COMMAND(tt_cmd_query, query)

@@ -250,7 +250,10 @@ static void open_configs(tt_house *h)
     const tt_options *o = h->options;
     tt_configs_options options = {.url = tt_option_str(o, "config.url"), .password = tt_option_str(o, "config.password"), .data_dir = tt_option_str(o, "data"),
                                   .migrations_dir = tt_option_str(o, "config.migrations"), .read_only = tt_option_bool(o, "config.read_only"), .vault = h->vault};
-    h->config_area = (tt_config_area){.configs = tt_configs_new(&options), .pool = h->calls, .catalog = h->catalog};
+    tt_configs *configs = tt_configs_new(&options);
+    tt_signin_options signin = {.url = tt_option_str(o, "signin.url"), .client_id = tt_option_str(o, "signin.client_id"), .life_ms = tt_option_int(o, "signin.life"),
+                                .configs = configs, .pool = h->calls};
+    h->config_area = (tt_config_area){.configs = configs, .pool = h->calls, .catalog = h->catalog, .signin = tt_signin_new(&signin), .declared = h->declared};
 }
 
 static tt_rc open_runs(tt_house *h, tt_err *err)
@@ -290,6 +293,8 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_run_routes, &h->run_area);
     tt_server_add_metrics(h->server, tt_run_write_metrics, &h->run_area);
     tt_server_add_routes(h->server, tt_config_routes, &h->config_area);
+    tt_server_add_routes(h->server, tt_signin_routes, &h->config_area);
+    tt_server_set_sessions(h->server, tt_signin_scope, h->config_area.signin);
     tt_server_add_routes(h->server, own_routes, h);
     if (h->shared_area.work) {
         tt_server_add_health(h->server, tt_shared_health, &h->shared_area);
@@ -316,6 +321,8 @@ static tt_server_options server_options(const tt_house *h, const tt_options *o)
     };
     options.trust_count = tt_option_list(o, "server.trust", &options.trust_cidrs);
     options.allowed_host_count = tt_option_list(o, "server.allowed_hosts", &options.allowed_hosts);
+    options.cors_count = tt_option_list(o, "server.cors", &options.cors_origins);
+    options.static_dir = tt_option_str(o, "server.static");
     return options;
 }
 
@@ -401,6 +408,7 @@ void tt_house_close(tt_house *h)
     }
     tt_shared_area_close(&h->shared_area);
     tt_pool_free(h->calls);
+    tt_signin_free(h->config_area.signin);
     tt_configs_free(h->config_area.configs);
     tt_schedules_free(h->schedule_area.schedules);
     tt_timetable_free(h->run_area.timetable);
@@ -504,7 +512,7 @@ static tt_rc reload_workers(void *arg, const tt_options *o, tt_err *err)
 
 static const tt_reload_row reloads[] = {
     TT_RELOAD_LOG,
-    {"server.token,server.operator_token,server.read_token,server.trust,server.allowed_hosts,limits.body,server.access_log", reload_server},
+    {"server.token,server.operator_token,server.read_token,server.trust,server.allowed_hosts,server.cors,limits.body,server.access_log", reload_server},
     {"server.roots", reload_roots},
     {"limits.item,items.lease,items.token_lease,items.max_attempts", reload_items},
     {"workers,query.workers", reload_workers},
