@@ -17,11 +17,12 @@ from .errors import (BadRequest, Busy, Cancelled, Conflict, Denied, LeaseLost, N
                      TooLarge, TuttiError, Unreachable)
 from .job import Items, Job
 from .planchet import PlanchetClient, Response
+from .program import Task, task
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BadRequest", "Batch", "Busy", "Cancelled", "Client", "Conflict", "Denied", "Failure", "Item", "ItemError",
     "Items", "Job", "JobApi", "JobInfo", "LeaseLost", "NotFound", "PlanchetClient", "Received", "Reject",
-    "Response", "ServerError", "Stats", "TooLarge", "TuttiError", "Unreachable",
+    "Response", "ServerError", "Stats", "Task", "TooLarge", "TuttiError", "Unreachable", "task",
 ]
