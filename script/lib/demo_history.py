@@ -11,13 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional
 
-from demo import ROOT, DemoFailed, Screen, grouped
+from demo import ROOT, DemoFailed, Screen, grouped, play_act
 
 DPKG_LOG = Path("/var/log/dpkg.log")
 DPKG_LINE = re.compile(r"(\S+) (\S+) (install|upgrade|configure|status|remove|purge) (\S+) (\S+)")
@@ -135,23 +134,15 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="the clone whose history is asked")
     parser.add_argument("--log", type=Path, default=DPKG_LOG, help="the package manager's log, where there is no history")
     args = parser.parse_args()
-    screen = Screen()
-    folder = Path(tempfile.mkdtemp(prefix="tutti-demo."))
-    screen.line("\n  Who did what, and in which order?")
-    try:
+
+    def act(folder: Path, screen: Screen) -> None:
         history = find_history(args.root, args.log)
         if history:
             play(args.program.resolve(), folder, history, screen)
         else:
             screen.line("    (neither a history of this clone nor a log of the package manager is here: nothing to ask)")
-        return 0
-    except DemoFailed as fault:
-        screen.line("\nscript/demo: %s" % fault)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+    return play_act("Who did what, and in which order?", act)
 
 
 if __name__ == "__main__":

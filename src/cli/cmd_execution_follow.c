@@ -99,7 +99,7 @@ static tt_rc listen_once(follower *f, tt_err *err)
     TT_TRY(tt_transport_stream(f->cli, tt_buf_cstr(&target), on_bytes, f, &status, err));
     if (f->rc != TT_OK)
         return tt_fail(err, f->rc, "%s", f->err.text);
-    return status == 404 ? tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)f->id) : tt_cli_check_status(f->cli, status, (tt_str){0}, err);
+    return status == 404 ? tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)f->id) : tt_cli_check_status(f->cli, status, (tt_str){0}, err);
 }
 
 static tt_rc listen_to_end(follower *f, tt_err *err)

@@ -1,10 +1,14 @@
 /* `tutti query`: an audience or funnel question over Parquet files. Works on files alone: no server, no data directory. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "base/reference.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/output.h"
 #include "cli/parts.h"
 #include "cli/query_draw.h"
+#include "io/fd.h"
 #include "query/answer.h"
 #include "query/files.h"
 
@@ -91,6 +95,22 @@ static tt_rc read_export(tt_cli *cli, tt_query_files *q, tt_err *err)
     return TT_OK;
 }
 
+/* The commonest mistake: said before any flag is asked for. */
+static tt_rc refuse_text(tt_str path, tt_err *err)
+{
+    static const char *const endings[] = {".csv", ".tsv", ".jsonl", ".json"};
+    char magic[4] = "";
+    for (size_t i = 0; i < TT_COUNT(endings); i++) {
+        tt_str stem = tt_str_slice(path, 0, path.len - (path.len < strlen(endings[i]) ? 0 : strlen(endings[i])));
+        if (stem.len == path.len || !tt_str_is(tt_str_slice(path, stem.len, path.len), endings[i]))
+            continue;
+        TT_FD_AUTO int fd = open(path.ptr, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd >= 0 && (read(fd, magic, sizeof magic) != sizeof magic || memcmp(magic, "PAR1", sizeof magic) != 0))
+            return tt_fail(err, TT_INVALID, "%.*s is no Parquet file: make one of it: `tutti parquet convert %.*s %.*s.parquet`", TT_STR_ARG(path), TT_STR_ARG(path), TT_STR_ARG(stem));
+    }
+    return TT_OK;
+}
+
 static tt_rc query(tt_cli *cli, tt_err *err)
 {
     TT_BUF_AUTO tt_buf text = {0};
@@ -104,6 +124,8 @@ static tt_rc query(tt_cli *cli, tt_err *err)
     for (size_t i = 0; i < q.count; i++)
         paths[i] = tt_cli_operand(cli, i);
     q.paths = paths;
+    for (size_t i = 0; i < q.count; i++)
+        TT_TRY(refuse_text(paths[i], err));
     TT_TRY(need_flag(cli, "--group", "the column of the group ids (users, cases)", &q.group, err));
     TT_TRY(need_flag(cli, "--time", "the column of the timestamps", &q.time, err));
     TT_TRY(tt_cli_threads(cli, &q.threads, err));

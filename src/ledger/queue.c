@@ -60,7 +60,7 @@ tt_rc tt_task_row_find(tt_db *db, uint64_t id, tt_task_row *ret, tt_err *err)
     TT_TRY(tt_db_query(db, TT_SQL_TASK_FIND, &st, err, TT_A_INT(id)));
     TT_TRY(tt_db_step(db, st, &row, err));
     if (!row)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     *ret = (tt_task_row){
         .id = id,
         .lease = (uint64_t)sqlite3_column_int64(st, 1),

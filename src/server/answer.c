@@ -38,6 +38,7 @@ void tt_req_add_fixed_headers(const tt_req *req, struct MHD_Response *response, 
     MHD_add_response_header(response, "X-Request-Id", req->id);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     MHD_add_response_header(response, "Server", "tutti/" TT_VERSION);
+    tt_cors_add_headers(req, response);
 }
 
 void tt_req_set_response(tt_req *req, int status, const char *content_type, struct MHD_Response *response)

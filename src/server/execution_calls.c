@@ -135,7 +135,7 @@ tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err)
         rc = tt_queue_get(area_of(req)->ledger, task, tt_req_arena(req), ret, err);
     if (rc == TT_OK && !tt_str_is(ret->kind, "execution"))
         rc = TT_NOT_FOUND;
-    return rc == TT_OK || (rc != TT_NOT_FOUND && rc != TT_INVALID) ? rc : tt_fail(err, TT_NOT_FOUND, "no execution `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 200)));
+    return rc == TT_OK || (rc != TT_NOT_FOUND && rc != TT_INVALID) ? rc : tt_fail(err, TT_NOT_FOUND, "there is no execution `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 200)));
 }
 
 static json_t *progress_of(const tt_task *t)

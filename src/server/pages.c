@@ -144,5 +144,10 @@ static void answer_page(tt_req *req, tt_buf *page, tt_buf *policy)
     tt_req_answer_static(req, 200, "text/html; charset=utf-8", tt_buf_view(page));
 }
 
-void tt_page_handle_start(tt_req *req) { answer_page(req, &req->server->start_page, &req->server->start_policy); }
+void tt_page_handle_start(tt_req *req)
+{
+    if (!tt_static_answer(req))
+        answer_page(req, &req->server->start_page, &req->server->start_policy);
+}
+
 void tt_page_handle_docs(tt_req *req) { answer_page(req, &req->server->docs_page, &req->server->docs_policy); }

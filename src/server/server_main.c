@@ -276,6 +276,8 @@ static tt_server_options server_options(const tt_house *h, const tt_options *o)
     };
     options.trust_count = tt_option_list(o, "server.trust", &options.trust_cidrs);
     options.allowed_host_count = tt_option_list(o, "server.allowed_hosts", &options.allowed_hosts);
+    options.cors_count = tt_option_list(o, "server.cors", &options.cors_origins);
+    options.static_dir = tt_option_str(o, "server.static");
     return options;
 }
 
@@ -459,7 +461,7 @@ static tt_rc reload_workers(void *arg, const tt_options *o, tt_err *err)
 
 static const tt_reload_row reloads[] = {
     TT_RELOAD_LOG,
-    {"server.token,server.operator_token,server.read_token,server.trust,server.allowed_hosts,limits.body,server.access_log", reload_server},
+    {"server.token,server.operator_token,server.read_token,server.trust,server.allowed_hosts,server.cors,limits.body,server.access_log", reload_server},
     {"server.roots", reload_roots},
     {"limits.item,items.lease,items.token_lease,items.max_attempts", reload_items},
     {"workers", reload_workers},

@@ -347,7 +347,7 @@ static void keep_outcome(tt_program_report *r, tt_attempt *a, const tt_storage_o
     while (tt_str_cut(&rest, '\n', &line))
         if (line.len)
             tt_attempt_note(a, "storage: %.*s", TT_STR_ARG(line));
-    tt_attempt_note(a, "storage: %llu records became %llu rows", (unsigned long long)o->received, (unsigned long long)o->stored);
+    tt_attempt_note(a, "storage: %llu record%s became %llu row%s", (unsigned long long)o->received, TT_S(o->received), (unsigned long long)o->stored, TT_S(o->stored));
     add_counter(r, "rows_received", o->received);
     add_counter(r, "rows_stored", o->stored);
     if (!r->datasets)
