@@ -318,3 +318,10 @@ SELECT item, price FROM sales WHERE day = :day ORDER BY price;
     assert "statement 2" in failed["reason"]
     with sqlite3.connect(base) as db:
         assert db.execute("SELECT count(*) FROM totals").fetchone() == (2,)  # all or nothing
+
+
+def test_old_runs_are_forgotten(pipes, tutti):
+    run = pipes.start(["a"])
+    pipes.end(run, "finished")
+    pipes.t.restart(env={"TUTTI_PIPELINE_KEEP": "0s"})
+    until(lambda: pipes.t.request("GET", "/v1/runs/%d" % run).status == 404, "it is forgotten")
