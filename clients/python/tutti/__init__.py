@@ -16,13 +16,15 @@ from .client import Client
 from .errors import (BadRequest, Busy, Cancelled, Conflict, Denied, LeaseLost, NotFound, Reject, ServerError,
                      TooLarge, TuttiError, Unreachable)
 from .job import Items, Job
+from .lake import Contract, LakeError, Secret, contract
 from .planchet import PlanchetClient, Response
 from .program import Task, task
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "BadRequest", "Batch", "Busy", "Cancelled", "Client", "Conflict", "Denied", "Failure", "Item", "ItemError",
-    "Items", "Job", "JobApi", "JobInfo", "LeaseLost", "NotFound", "PlanchetClient", "Received", "Reject",
-    "Response", "ServerError", "Stats", "Task", "TooLarge", "TuttiError", "Unreachable", "task",
+    "BadRequest", "Batch", "Busy", "Cancelled", "Client", "Conflict", "Contract", "Denied", "Failure", "Item", "ItemError",
+    "Items", "Job", "JobApi", "JobInfo", "LakeError", "LeaseLost", "NotFound", "PlanchetClient", "Received", "Reject",
+    "Response", "Secret", "ServerError", "Stats", "Task", "TooLarge", "TuttiError", "Unreachable",
+    "contract", "task",
 ]
