@@ -9,6 +9,7 @@
 #include "server/server_main.h"
 #include "server/supervisor.h"
 #include "server/worker_main.h"
+#include "transform/transform.h"
 #include "work/program_c.h"
 
 /* ---- the processes of the server's room ---- */
@@ -642,6 +643,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "tutti: %s\n", err.text);
         return tt_rc_exit(err.code);
     }
+    tt_native_add(tt_transforms);
     if (argc > 1 && strcmp(argv[1], TT_PROGRAM_HOST_COMMAND) == 0)
         return tt_program_host_main(argc - 2, argv + 2);
     const char *as[MOST_ALIASED + 1] = {0};
