@@ -175,6 +175,7 @@ void tt_program_env_free(tt_program_env *env)
 static const tt_program_kind kinds[] = {
     {"python", ".py", false, tt_program_prepare_python},
     {"c", ".c", true, tt_program_prepare_c},
+    {"sql", ".sql", true, tt_program_prepare_native},
     {"executable", NULL, false, tt_program_prepare_executable},
 };
 
