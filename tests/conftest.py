@@ -10,6 +10,7 @@ import pytest
 from redis_process import Redis
 from config_database import Config
 import mail_server as mail
+from shared_house import House
 import sql_servers
 from tutti_process import ROOT, Tutti, binary
 
@@ -115,6 +116,14 @@ def redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
     yield make
     for one in made:
         one.kill()
+
+
+@pytest.fixture
+def house(tutti: Callable[..., Tutti], redis: Callable[..., Redis], tmp_path: Path) -> Iterator[House]:
+    """A Redis, servers and machines with workers alone: shared_house.House."""
+    made = House(tutti, redis, tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture

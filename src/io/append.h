@@ -25,7 +25,7 @@ int tt_append_mark_of(int fd, uint64_t length, tt_append_mark *ret) TT_MUST_CHEC
 
 typedef enum {
     TT_APPEND_KEEP,      /* an existing file is appended to; a last line without an end gets one */
-    TT_APPEND_TRUNCATE,  /* an existing file is emptied, once */
+    TT_APPEND_TRUNCATE,  /* an existing file is emptied, once: with the first commit (or flush of something), not before the ledger knows */
 } tt_append_mode;
 
 typedef struct tt_append tt_append;
@@ -53,6 +53,9 @@ void tt_append_put(tt_append *a, const void *ptr, size_t len);
  * (and, with sync, nothing unsynced): no I/O. TT_CONFLICT when the file was deleted, moved, cut or written to by something else. */
 tt_rc tt_append_flush(tt_append *a, bool sync, tt_append_mark *ret, tt_err *err) TT_MUST_CHECK;
 void tt_append_commit(tt_append *a);
+/* As rollback, but what was written stays for now: whether the ledger has recorded it is not known. The next flush cuts it off (call it only when the
+ * ledger has not); a restart takes it or cuts it off; closing leaves it. Until that flush what does not fit into memory is refused (TT_UNAVAILABLE). */
+void tt_append_leave(tt_append *a);
 /* Returns the error of the cut (the next flush tries it again first). TT_CONFLICT when something else wrote behind our bytes: those are left alone. */
 tt_rc tt_append_rollback(tt_append *a, tt_err *err);
 /* Put the whole file aside as `<path>.1`, `.2`, ... (the first free name; *ret_old gets it, the caller frees) and go on with an empty one. Synced.

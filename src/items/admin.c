@@ -79,7 +79,7 @@ static tt_job_life set_gone(tt_job *j)
     tt_job_life before = j->life;
     j->life = TT_JOB_GONE;
     tt_claims_retry(j, &done); /* all of them are refused */
-    tt_results_resume(j);
+    tt_plan_resume(j);
     tt_job_disarm(j);
     pthread_mutex_unlock(&j->lock);
     tt_claims_finish(done);

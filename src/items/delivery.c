@@ -167,8 +167,7 @@ typedef struct {
 /* Nothing more can come, and nothing has come meanwhile. */
 static bool may_drop(const tt_job *j, uint64_t delivered)
 {
-    const tt_item_counts *n = &j->blocks.counts;
-    return tt_job_is_complete(j) && n->of[TT_ITEM_ERROR] + n->of[TT_ITEM_DEAD] == 0 && j->output && tt_append_staged(j->output) == 0 &&
+    return tt_job_is_whole(j) && j->output && tt_append_staged(j->output) == 0 &&
            j->output_mark.length_bytes == delivered && !j->removing;
 }
 

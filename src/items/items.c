@@ -197,7 +197,7 @@ static void close_job(void *arg, tt_job *j)
     pthread_mutex_lock(&j->lock);
     tt_leases_void(j);
     tt_claims_fail(j, TT_UNAVAILABLE, "the server is shutting down: try again in a moment", &done);
-    tt_results_resume(j);
+    tt_plan_resume(j);
     tt_job_disarm(j);
     j->flush_due_ms = 0; /* a tick that waits for the lock must not come again */
     bool live = j->life == TT_JOB_LIVE;

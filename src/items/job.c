@@ -86,6 +86,11 @@ bool tt_job_is_complete(const tt_job *j)
     return j->plan == TT_PLAN_DONE && j->def.mode != TT_MODE_WRITE && tt_counts_pending(&j->blocks.counts) == 0 && j->undo.len == 0;
 }
 
+bool tt_job_is_whole(const tt_job *j)
+{
+    return tt_job_is_complete(j) && j->blocks.counts.of[TT_ITEM_ERROR] + j->blocks.counts.of[TT_ITEM_DEAD] == 0;
+}
+
 void tt_job_break(tt_job *j, bool output_too, const char *reason)
 {
     j->output_broken |= output_too;
@@ -93,7 +98,7 @@ void tt_job_break(tt_job *j, bool output_too, const char *reason)
         return;
     j->life = TT_JOB_BROKEN;
     snprintf(j->broken, sizeof j->broken, "%s", reason);
-    tt_results_resume(j);
+    tt_plan_resume(j);
 }
 
 static tt_worker_row *add_worker(tt_job *j, tt_str name)
@@ -273,7 +278,6 @@ static tt_rc record_output(tt_job *j, bool goes_on, tt_err *err)
     tt_writer_close(j->writer); /* of an output that was deleted */
     j->writer = NULL;
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
-    tt_append_commit(j->output);
     tt_redo_start_at(j, &j->output_mark);
     TT_TRY(open_writer(j, state, has_rows(j), err));
     keep_writer_state(j);
@@ -452,10 +456,9 @@ static tt_rc resume_reader(tt_job *j, tt_str state, tt_err *err)
 /* Behind the record lies what a crash left, and is cut off. But when nothing can have been under way, it is somebody else's. */
 static tt_rc check_finished_output(const tt_job *j, tt_err *err)
 {
-    const tt_item_counts *n = &j->blocks.counts;
     TT_FD_AUTO int fd = -1;
     struct stat st;
-    if (!tt_job_is_complete(j) || n->of[TT_ITEM_ERROR] || n->of[TT_ITEM_DEAD])
+    if (!tt_job_is_whole(j))
         return TT_OK;
     if (tt_roots_open(j->env->roots, tt_str_of(j->def.output_real), O_RDONLY, 0, &fd, NULL, NULL) != TT_OK || fstat(fd, &st) != 0 ||
         (uint64_t)st.st_size <= j->output_mark.length_bytes)
@@ -479,6 +482,7 @@ static tt_rc resume_output(tt_job *j, tt_err *err)
         TT_TRY(check_finished_output(j, err));
     TT_TRY(tt_redo_resume(j, err));
     j->output_known = true;
+    j->output_whole = tt_job_is_whole(j);
     return open_writer(j, tt_str_of(j->writer_state), has_rows(j), err);
 }
 

@@ -24,12 +24,15 @@
 #include "items/definition.h"
 #include "items/delivery.h"
 #include "items/gate.h"
+#include "items/group.h"
 #include "items/items.h"
 #include "items/lanes.h"
 #include "items/lease.h"
+#include "items/notes.h"
 #include "items/output.h"
 #include "items/rate.h"
 #include "items/redo.h"
+#include "items/rejects.h"
 #include "ledger/ledger.h"
 #include "ledger/watch.h"
 
@@ -57,22 +60,6 @@ typedef struct {
 
 typedef enum { TT_JOB_NEW, TT_JOB_LIVE, TT_JOB_BROKEN, TT_JOB_GONE } tt_job_life;
 typedef enum { TT_PLAN_NONE, TT_PLAN_RUNNING, TT_PLAN_DONE, TT_PLAN_FAILED } tt_plan_state;
-
-/* A line of the error list that waits for the next commit. */
-typedef struct {
-    uint64_t id;
-    tt_item_state state; /* error or dead; pending: the line is taken off */
-    unsigned attempts;
-    char *reason, *worker;
-    int64_t time_ms;
-} tt_note;
-typedef TT_VEC(tt_note) tt_notes;
-
-typedef struct {
-    tt_item_ref at;
-    uint8_t old;
-    uint16_t worker; /* overlap: whose it was */
-} tt_undo;
 
 typedef struct {
     char *name;
@@ -125,6 +112,7 @@ struct tt_job {
     int64_t tick_due_ms;   /* 0: not armed */
     TT_VEC(tt_change *) after_plan; /* results and marks that wait for the plan to know their ids */
     bool output_known;     /* the ledger knows where the output is: results may be written to it */
+    bool output_whole;     /* the ledger knows it as complete: what stands behind its end would be somebody else's, so a redo is committed before its results */
     bool output_making;    /* output_change is with the ledger */
     tt_change output_change; /* makes an output where a clean has deleted it */
     TT_VEC(tt_results *) after_output; /* results that wait for that */
@@ -178,12 +166,17 @@ void tt_job_notify(tt_job *j);
 void tt_job_break(tt_job *j, bool output_too, const char *reason);
 bool tt_job_is_complete(const tt_job *j); /* lock held; what is not committed does not count */
 
+bool tt_job_is_whole(const tt_job *j); /* and no result can come but for a redo; the same */
+
 const char *tt_job_status(const tt_job *j); /* lock held: "IN_PROGRESS", ... */
 
 /* plan.c: find the blocks, in the background or (CSV with inferred types) at once. */
 tt_rc tt_plan_now(tt_job *j, tt_err *err) TT_MUST_CHECK;
 /* at_once: the first step is taken before it returns, so that a small input is known by then. */
 void tt_plan_start(tt_job *j, bool at_once);
+/* To the ledger, as soon as the plan knows the item (or has ended). */
+void tt_plan_submit(tt_job *j, tt_change *c, uint64_t highest_id);
+void tt_plan_resume(tt_job *j); /* what waits for that goes on; with the lock held */
 
 /* claim.c, flight.c. With the lock held: look again at what waits; finished claims are moved to *done for tt_claims_finish, without the lock. */
 void tt_claims_retry(tt_job *j, tt_claim **done);
@@ -219,21 +212,20 @@ const tt_worker_row *tt_job_find_worker(tt_job *j, tt_str name); /* NULL: not he
 #define TT_PAGE_WORKERS_FIRST (((int64_t)1 << 32) - 256) /* TT_ANSWERS_PAGES of them: the names in a job with overlap */
 #define TT_PAGE_READER_STATE (((int64_t)1 << 32) - 2) /* the last page: what tt_reader_state gave */
 
-/* commit.c. */
+/* Of an item as a whole, whatever its slots. With the lock held. */
+tt_item_state tt_job_item_state(const tt_job *j, tt_item_ref at);
+
+/* commit.c, store.c */
 extern const tt_participant tt_job_participant;
+tt_rc tt_job_store(tt_participant *p, tt_txn *txn, tt_err *err) TT_MUST_CHECK;
 /* On the writer thread: delete the output file when this group is committed; j->removal says whether that went well. */
 void tt_job_remove_output(tt_job *j, tt_txn *txn);
 /* With the lock held: see to it that what changed is stored within some 200 ms; do it when its time has come. */
 void tt_job_flush_soon(tt_job *j);
 void tt_job_flush_if_due(tt_job *j, int64_t now_ms);
-/* With the lock held: a record of the input that cannot be served: into the error list and the rejects. */
-void tt_job_note_bad(tt_job *j, tt_item_ref at, const tt_bad_record *bad);
-void tt_job_note(tt_notes *notes, uint64_t id, tt_item_state state, unsigned attempts, tt_str reason, tt_str worker);
-/* The sink does not take an item that was received: it is in error, and its value goes to the rejects. In an apply, with the lock held. */
+
+/* receive.c: the sink does not take an item that was received: it is in error, and its value goes to the rejects. In an apply, with the lock held. */
 void tt_job_refuse(tt_job *j, uint64_t id, tt_str value, const char *why);
-void tt_notes_clear(tt_notes *notes);
-void tt_results_resume(tt_job *j); /* those of after_plan; with the lock held */
-/* The ledger's record kind of a job's error list: "errors/<owner>". */
-const char *tt_errors_kind(uint64_t owner, char out[32]);
+tt_rc tt_job_refuse_scattered(const tt_job *j, tt_err *err); /* TT_TOO_LARGE */
 
 #endif

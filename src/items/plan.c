@@ -38,7 +38,7 @@ static void plan_ended(tt_job *j, tt_plan_state state, const tt_err *err)
     j->head_dirty = true;
     if (state == TT_PLAN_FAILED)
         tt_job_break(j, false, err->text);
-    tt_results_resume(j);
+    tt_plan_resume(j);
 }
 
 static bool may_go_on(const tt_job *j)
@@ -98,4 +98,31 @@ void tt_plan_start(tt_job *j, bool at_once)
         plan_step(j);
     else
         tt_pool_run(j->env->pool, plan_step, j);
+}
+
+/* ---- changes that name items which the plan has not found yet ---- */
+
+/* With the lock held: must this id wait until the plan has found it? */
+static bool beyond_plan(const tt_job *j, uint64_t id)
+{
+    if (j->plan == TT_PLAN_DONE || j->life != TT_JOB_LIVE || j->blocks.sparse)
+        return false;
+    const tt_dir_block *last = j->blocks.rows.len ? &j->blocks.rows.ptr[j->blocks.rows.len - 1] : NULL;
+    return !last || id >= last->block.first_id + last->block.count;
+}
+
+void tt_plan_submit(tt_job *j, tt_change *c, uint64_t highest_id)
+{
+    pthread_mutex_lock(&j->lock);
+    bool wait = beyond_plan(j, highest_id) && tt_vec_push(&j->after_plan, c);
+    pthread_mutex_unlock(&j->lock);
+    if (!wait)
+        tt_ledger_submit(j->env->ledger, c);
+}
+
+void tt_plan_resume(tt_job *j)
+{
+    for (size_t i = 0; i < j->after_plan.len; i++)
+        tt_ledger_submit(j->env->ledger, j->after_plan.ptr[i]);
+    tt_vec_clear(&j->after_plan);
 }

@@ -22,6 +22,7 @@ enum {
     LAZY_MS = 200,            /* rows of lazy changes are committed at most this late */
     LEASE_SHIFT = 40,         /* a lease is epoch << 40 | count: years of claims before one epoch meets the next */
     IDLE_MS = 20,             /* without a change: a good time for a checkpoint */
+    READER_TIMEOUT_MS = 2000, /* of a shared ledger: threads that serve others wait so long for a Redis that hangs, then not at all for a while */
 };
 
 /* An error that lives until its group ends. */
@@ -233,6 +234,7 @@ static void end_participants(tt_ledger *l)
         next = p->next;
         p->enlisted = false;
         p->next = NULL;
+        p->unsure = l->txn.unsettled;
         void (*end)(tt_participant *) = p->rc == TT_OK ? p->committed : p->rolled_back;
         if (end)
             end(p);
@@ -249,6 +251,17 @@ static void finish_changes(tt_ledger *l)
     }
 }
 
+/* Before any file is written to: that is allowed only when the group before is known to have failed. */
+static void settle_last_group(tt_ledger *l)
+{
+    tt_err err;
+    if (!l->txn.participants || l->txn.open || l->txn.lost != TT_OK)
+        return;
+    tt_rc rc = tt_txn_settle(&l->txn, &err);
+    if (rc != TT_OK)
+        tt_txn_lose(&l->txn, rc, &err);
+}
+
 /* The steps of ledger.h, in their order. An empty group commits the rows of lazy changes that are due. */
 static void run_group(tt_ledger *l, tt_change *group)
 {
@@ -262,6 +275,7 @@ static void run_group(tt_ledger *l, tt_change *group)
         apply_change(l, c);
         change_count++;
     }
+    settle_last_group(l);
     flush_participants(l);
     store_participants(l);
     commit_group(l);
@@ -398,6 +412,7 @@ tt_rc tt_ledger_run(tt_ledger *l, tt_rc (*apply)(void *arg, tt_txn *txn, tt_err 
 }
 
 typedef struct {
+    tt_listen what;
     tt_ledger_tasks_fn *fn;
     void *arg;
 } listener;
@@ -405,7 +420,7 @@ typedef struct {
 static tt_rc apply_watch(void *arg, tt_txn *txn, tt_err *err)
 {
     const listener *l = arg;
-    tt_txn_watch_tasks(txn, l->fn, l->arg);
+    tt_txn_watch(txn, l->what, l->fn, l->arg);
     return TT_OK;
 }
 
@@ -415,7 +430,12 @@ tt_rc tt_ledger_watch_tasks(tt_ledger *l, tt_ledger_tasks_fn *fn, void *arg, tt_
         tt_shared_news_watch(l->news, fn, arg);
         return TT_OK;
     }
-    return tt_ledger_run(l, apply_watch, &(listener){fn, arg}, err);
+    return tt_ledger_run(l, apply_watch, &(listener){TT_LISTEN_TASKS, fn, arg}, err);
+}
+
+tt_rc tt_ledger_watch_runs(tt_ledger *l, tt_ledger_tasks_fn *fn, void *arg, tt_err *err)
+{
+    return tt_ledger_run(l, apply_watch, &(listener){TT_LISTEN_RUNS, fn, arg}, err);
 }
 
 /* ---- open and close ---- */
@@ -514,7 +534,9 @@ static tt_rc open_shared(tt_ledger *l, const tt_ledger_options *o, tt_err *err)
     tt_redis_spec spec = {.url = o->shared_url, .password = o->shared_password};
     l->txn = (tt_txn){.ledger = l, .store = &tt_store_shared, .idle_frames = ~0u, .full_frames = ~0u};
     TT_TRY(tt_shared_new(&spec, true, &l->txn.shared, err));
-    TT_TRY(tt_shared_new(&spec, true, &l->shared_reader, err));
+    tt_redis_spec for_readers = spec;
+    for_readers.timeout_ms = READER_TIMEOUT_MS;
+    TT_TRY(tt_shared_new(&for_readers, true, &l->shared_reader, err));
     TT_TRY(tt_shared_news_open(&spec, &l->news, err));
     return start_thread(l, err);
 }

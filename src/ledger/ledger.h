@@ -45,6 +45,7 @@ typedef struct tt_participant {
     void (*rolled_back)(struct tt_participant *p);
     bool enlisted; /* the ledger's */
     tt_rc rc;      /* the ledger's */
+    bool unsure;   /* the ledger's, for rolled_back: a restart might find the group committed after all, so what it wrote must still be there then */
     struct tt_participant *next; /* the ledger's */
 } tt_participant;
 
@@ -71,6 +72,8 @@ tt_rc tt_ledger_run(tt_ledger *ledger, tt_rc (*apply)(void *arg, tt_txn *txn, tt
  * perhaps more than once; ids NULL: it may be any of them); it must be short. One at a time; fn NULL: nobody any more. Waits for the writer. */
 typedef void tt_ledger_tasks_fn(void *arg, const uint64_t *ids, size_t count);
 tt_rc tt_ledger_watch_tasks(tt_ledger *ledger, tt_ledger_tasks_fn *fn, void *arg, tt_err *err) TT_MUST_CHECK;
+/* The same for runs (runs.h): one that began, whose next group was released, a task of which ended, or that ended. */
+tt_rc tt_ledger_watch_runs(tt_ledger *ledger, tt_ledger_tasks_fn *fn, void *arg, tt_err *err) TT_MUST_CHECK;
 
 /* What happened to tasks of a shared ledger, wherever: "ended", "changed", "log" with a task's number, "ready" and "time": something may be claimed, waits for
  * a time; "missed": there may have been any of them (after Redis was away). fn runs on a thread of its own, one at a time, and may read the ledger. A ledger of
@@ -79,6 +82,14 @@ typedef enum { TT_NEWS_ENDED = 'e', TT_NEWS_CHANGED = 'c', TT_NEWS_LOG = 'l', TT
 typedef void tt_ledger_news_fn(void *arg, tt_news news, uint64_t id);
 void tt_ledger_hear(tt_ledger *ledger, tt_ledger_news_fn *fn, void *arg);
 bool tt_ledger_is_shared(const tt_ledger *ledger);
+/* How a shared ledger is, and what its Redis can promise. Asks it, so it may wait some seconds for one that hangs. */
+typedef struct {
+    bool online, is_appending;
+    uint64_t refused;          /* words about tasks under a lease that was gone */
+    char epoch[40];            /* another one: Redis was emptied, or restored; "": not known yet */
+    char shown[300], eviction[32], fsync[16], warning[200], last_failure[240];
+} tt_shared_status;
+void tt_ledger_shared_status(tt_ledger *ledger, tt_shared_status *ret);
 
 /* The writer's condition, for health: how long the oldest waiting change has waited, groups so far, last failure. */
 typedef struct {

@@ -133,9 +133,13 @@ typedef struct {
     int64_t pid, since_ms, seen_ago_ms;
     uint64_t done, failed, in_hand, task; /* task: the first in hand; 0: none */
 } tt_queue_worker;
+/* From now on nothing of these queues (`*`: of any) is given out to anybody, for a minute at most; none: all are again. A ledger of one machine does nothing. */
+tt_rc tt_queue_suspend(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_err *err) TT_MUST_CHECK;
 /* Workers that work on the ledger without a server; *ret is owned by the arena. */
 tt_rc tt_queue_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
-/* At most max bytes from this one on of what such a worker sent of a task's log, appended to out. */
-tt_rc tt_queue_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err) TT_MUST_CHECK;
+/* The log of a task: at most max bytes from this one on, appended to out (NULL: none), and how many there are (NULL: not asked). */
+tt_rc tt_queue_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, uint64_t *ret_size, tt_err *err) TT_MUST_CHECK;
+/* What goes beyond most bytes in all is dropped. */
+tt_rc tt_queue_append_log(tt_ledger *ledger, uint64_t id, tt_str bytes, uint64_t most, tt_err *err) TT_MUST_CHECK;
 
 #endif

@@ -44,7 +44,7 @@ static tt_rc get_task(tt_db *db, uint64_t id, tt_arena *arena, tt_task *ret, tt_
     TT_TRY(tt_db_query(db, TT_SQL_TASK_GET, &st, err, TT_A_INT(id)));
     TT_TRY(tt_db_step(db, st, &row, err));
     if (!row)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     return tt_task_read(db, st, arena, ret, err);
 }
 
@@ -105,7 +105,7 @@ static tt_rc get_lease(tt_db *db, uint64_t id, uint64_t *ret_lease, tt_task_stat
     TT_TRY(tt_db_query(db, TT_SQL_TASK_LEASE, &st, err, TT_A_INT(id)));
     TT_TRY(tt_db_step(db, st, &row, err));
     if (!row)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     *ret_lease = (uint64_t)sqlite3_column_int64(st, 0);
     return tt_task_read_state(db, st, 1, id, ret_state, err);
 }
@@ -252,6 +252,8 @@ tt_rc tt_sqlite_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, si
 
 /* ---- what a ledger of one machine has not ---- */
 
+tt_rc tt_sqlite_suspend(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_err *err) { return TT_OK; }
+
 tt_rc tt_sqlite_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err)
 {
     *ret = NULL;
@@ -259,4 +261,6 @@ tt_rc tt_sqlite_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **re
     return TT_OK;
 }
 
-tt_rc tt_sqlite_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err) { return TT_OK; }
+static tt_rc no_logs(tt_err *err) { return tt_fail(err, TT_UNSUPPORTED, "the ledger of one machine keeps no logs: they are files"); }
+tt_rc tt_sqlite_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, uint64_t *ret_size, tt_err *err) { return no_logs(err); }
+tt_rc tt_sqlite_append_log(tt_ledger *ledger, uint64_t id, tt_str bytes, uint64_t most, tt_err *err) { return no_logs(err); }

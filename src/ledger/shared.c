@@ -46,6 +46,7 @@ void tt_shared_free(tt_shared *s)
 const char *tt_shared_shown(const tt_shared *s) { return tt_redis_shown(s->redis); }
 void tt_shared_interrupt(tt_shared *s) { tt_redis_interrupt(s->redis); }
 uint64_t tt_shared_changes(const tt_shared *s) { return s->changes; }
+const char *tt_shared_epoch(const tt_shared *s) { return s->epoch; }
 tt_redis *tt_shared_redis(tt_shared *s) { return s->redis; }
 
 int64_t tt_reply_int(const tt_reply *array, size_t i)

@@ -34,6 +34,7 @@ tt_rc tt_shared_connect(tt_shared *s, tt_err *err) TT_MUST_CHECK;
 uint64_t tt_shared_changes(const tt_shared *s);
 /* Waits until one of these lists has something, and takes it; up to wait_ms. *ret: it came. */
 tt_rc tt_shared_pop(tt_shared *s, const tt_str *keys, size_t count, int64_t wait_ms, bool *ret, tt_err *err) TT_MUST_CHECK;
+const char *tt_shared_epoch(const tt_shared *s); /* "": none known */
 /* For another command than the script; connected. */
 tt_redis *tt_shared_redis(tt_shared *s);
 

@@ -11,6 +11,7 @@
 --   ready:QUEUE              sorted set: what may be claimed, by priority, then age; wake:QUEUE: list, what workers wait at
 --   due, leases, end:STATE, exp     sorted sets by time: scheduled ones; leases' ends; ended ones; ended ones with a time of their own
 --   w:ID set: who waits for it;  u hash: unique keys;  L:KEY hash: a limit;  h:KEY what it holds;  A:KEY what it has let through;  limits set;  limdue by time
+--   suspended                set: queues of which nothing is given out (`*`: any), for a while
 --   log:ID                   string; r:KIND hash, rn:KIND sorted set: records, and their names in order
 --   wk sorted set: workers by when they were heard of;  wk:NAME hash;  cmd:NAME list: tasks in its hands that were canceled
 --   events                   channel: e (ended), c (changed), l (log), r (something is ready), t (something waits for a time), each with a number
@@ -420,9 +421,11 @@ function ops.claim()
   local rows, ids, stop = {}, {}, false
   expire_all()
   C('ZADD', T .. 'wk', 'XX', now, worker)
+  local rests = C('EXISTS', T .. 'suspended') == 1
   for i = 1, queues do
     local q = arg()
     local taken, gone, room = {}, {}, most - #rows
+    if rests and (C('SISMEMBER', T .. 'suspended', q) == 1 or C('SISMEMBER', T .. 'suspended', '*') == 1) then room = 0 end
     local ready = (room > 0 and not stop) and C('ZRANGE', T .. 'ready:' .. q, 0, room - 1) or {}
     for j = 1, #ready do
       local id = string.format('%.0f', tonumber(ready[j]))
@@ -439,7 +442,7 @@ function ops.claim()
     if #taken > 0 then C('ZREM', T .. 'ready:' .. q, unpack(taken)) add(q, QUEUED, -#taken) add(q, STARTED, #taken) end
     if #gone > 0 then C('ZREM', T .. 'ready:' .. q, unpack(gone)) end
     if room > 0 and #ready == 0 then C('DEL', T .. 'wake:' .. q)
-    elseif C('LLEN', T .. 'wake:' .. q) == 0 and C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = 1 end
+    elseif room > 0 and C('LLEN', T .. 'wake:' .. q) == 0 and C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = 1 end
   end
   if #rows == 0 then return reply(next_time()) end
   local lease = C('HINCRBY', meta, 'lease', #rows) - #rows
@@ -458,6 +461,20 @@ function ops.claim()
   C('ZADD', T .. 's:' .. STARTED, unpack(started))
   C('ZADD', T .. 'leases', unpack(leases))
   return reply(next_time(), unpack(rows))
+end
+
+-- for how long (ms), queues (none: all go on)
+function ops.suspend()
+  local ms, n = num(), num()
+  C('DEL', T .. 'suspended')
+  for i = 1, n do C('SADD', T .. 'suspended', arg()) end
+  if n > 0 then C('PEXPIRE', T .. 'suspended', ms)
+  else
+    for _, q in ipairs(C('SMEMBERS', T .. 'queues')) do
+      if C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = TOKENS end
+    end
+  end
+  return reply()
 end
 
 -- So many of: verb, id, lease, text, number, flag. Gives for each a code, and the state before.
@@ -706,12 +723,12 @@ end
 
 -- ---- logs ----
 
--- id, lease, bytes, at most so many in all
+-- id, lease (empty: whatever it is), bytes, at most so many in all
 function ops.log()
   local id, lease, bytes, most = arg(), arg(), arg(), num()
   local l = C('HGET', key(id), 'l')
   if not l then return {NOT_FOUND} end
-  if l ~= lease then return {GONE} end
+  if lease ~= '' and l ~= lease then return {GONE} end
   local room = most - C('STRLEN', T .. 'log:' .. id)
   if room > 0 then C('APPEND', T .. 'log:' .. id, string.sub(bytes, 1, room)) end
   tell('l', id)

@@ -6,7 +6,7 @@
 
 #define ID(id) (unsigned long long)(id)
 
-static tt_rc no_task(uint64_t id, tt_err *err) { return tt_fail(err, TT_NOT_FOUND, "no task %llu", ID(id)); }
+static tt_rc no_task(uint64_t id, tt_err *err) { return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", ID(id)); }
 
 /* ---- push ---- */
 
@@ -224,6 +224,19 @@ tt_rc tt_shared_tick(tt_txn *txn, const tt_queue_keep *keep, int64_t *ret_next_m
     int64_t in_ms = tt_reply_int(reply, 1);
     *ret_next_ms = tt_mono_ms() + (in_ms < 0 || in_ms > AT_LEAST_MS ? AT_LEAST_MS : in_ms);
     return TT_OK;
+}
+
+tt_rc tt_shared_suspend(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_err *err)
+{
+    enum { SUSPENDED_MS = 60000 };
+    TT_REPLY_AUTO tt_reply *reply = NULL;
+    tt_rc code;
+    tt_shared_begin(txn->shared, "suspend");
+    tt_shared_int(txn->shared, SUSPENDED_MS);
+    tt_shared_int(txn->shared, (int64_t)queue_count);
+    for (size_t i = 0; i < queue_count; i++)
+        tt_shared_str(txn->shared, queues[i]);
+    return tt_shared_end(txn->shared, &reply, &code, err);
 }
 
 /* ---- limits ---- */

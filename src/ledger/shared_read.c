@@ -94,7 +94,7 @@ tt_rc tt_shared_get(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_task *re
     tt_shared_int(s, (int64_t)id);
     TT_TRY(finish(ledger, s, &reply, &code, err));
     if (code != TT_OK)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     tt_assert(reply->elements == 3);
     TT_TRY(tt_shared_read_task(reply->element[1], arena, ret, err));
     ret->lease_until_ms = ret->state == TT_TASK_STARTED ? tt_mono_ms() + tt_reply_int(reply, 2) : 0;
@@ -109,7 +109,7 @@ tt_rc tt_shared_get_lease(tt_ledger *ledger, uint64_t id, uint64_t *ret_lease, t
     tt_shared_int(s, (int64_t)id);
     TT_TRY(finish(ledger, s, &reply, &code, err));
     if (code != TT_OK)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     *ret_state = (tt_task_state)tt_reply_int(reply, 1);
     *ret_lease = (uint64_t)tt_reply_int(reply, 2);
     return TT_OK;
@@ -231,7 +231,7 @@ tt_rc tt_shared_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **re
     return TT_OK;
 }
 
-tt_rc tt_shared_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err)
+tt_rc tt_shared_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, uint64_t *ret_size, tt_err *err)
 {
     TT_REPLY_AUTO tt_reply *reply = NULL;
     tt_rc code;
@@ -240,8 +240,78 @@ tt_rc tt_shared_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t m
     tt_shared_int(s, (int64_t)from);
     tt_shared_int(s, (int64_t)max);
     TT_TRY(finish(ledger, s, &reply, &code, err));
+    if (ret_size)
+        *ret_size = (uint64_t)tt_reply_int(reply, 2);
+    if (!out)
+        return TT_OK;
     tt_buf_str(out, tt_reply_text(reply, 1));
     return tt_buf_check(out, err);
+}
+
+tt_rc tt_shared_append_log(tt_ledger *ledger, uint64_t id, tt_str bytes, uint64_t most, tt_err *err)
+{
+    TT_REPLY_AUTO tt_reply *reply = NULL;
+    tt_rc code;
+    tt_shared *s = begin(ledger, "log");
+    tt_shared_int(s, (int64_t)id);
+    tt_shared_str(s, (tt_str){0});
+    tt_shared_str(s, bytes);
+    tt_shared_int(s, (int64_t)most);
+    TT_TRY(finish(ledger, s, &reply, &code, err));
+    return code == TT_OK ? TT_OK : tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+}
+
+/* ---- how it is ---- */
+
+static void copy_field(tt_str info, const char *name, char *to, size_t size)
+{
+    snprintf(to, size, "%.*s", TT_STR_ARG(tt_redis_info_field(info, name)));
+}
+
+/* Some may not ask for settings; then it is not said. */
+static void ask_for_sync(tt_redis *r, tt_shared_status *ret)
+{
+    TT_REPLY_AUTO tt_reply *reply = NULL;
+    if (tt_redis_call(r, &reply, NULL, TT_STR("CONFIG"), TT_STR("GET"), TT_STR("appendfsync")) == TT_OK)
+        snprintf(ret->fsync, sizeof ret->fsync, "%.*s", TT_STR_ARG(tt_reply_text(reply, 1)));
+}
+
+static void weigh(tt_shared_status *s, bool may_evict)
+{
+    if (may_evict)
+        snprintf(s->warning, sizeof s->warning, "Redis may evict keys (maxmemory-policy %s), and with them tasks: set it to noeviction", s->eviction);
+    else if (!s->is_appending)
+        snprintf(s->warning, sizeof s->warning, "Redis has no append-only file: when it ends, what came since its last snapshot is lost: set appendonly yes");
+    else if (strcmp(s->fsync, "no") == 0)
+        snprintf(s->warning, sizeof s->warning, "Redis leaves it to the system when its append-only file is on the disk: set appendfsync everysec or always");
+}
+
+static tt_rc look(tt_shared *s, tt_shared_status *ret, tt_err *err)
+{
+    TT_REPLY_AUTO tt_reply *facts = NULL;
+    TT_REPLY_AUTO tt_reply *info = NULL;
+    tt_rc code;
+    TT_TRY(tt_shared_end(s, &facts, &code, err));
+    TT_TRY(tt_redis_call(tt_shared_redis(s), &info, err, TT_STR("INFO")));
+    tt_str text = tt_reply_str(info);
+    ret->refused = (uint64_t)tt_reply_int(facts, 1);
+    copy_field(text, "maxmemory_policy", ret->eviction, sizeof ret->eviction);
+    ret->is_appending = tt_str_is(tt_redis_info_field(text, "aof_enabled"), "1");
+    ask_for_sync(tt_shared_redis(s), ret);
+    weigh(ret, !tt_str_is(tt_redis_info_field(text, "maxmemory"), "0") && strcmp(ret->eviction, "noeviction") != 0);
+    return TT_OK;
+}
+
+void tt_ledger_shared_status(tt_ledger *ledger, tt_shared_status *ret)
+{
+    tt_err err = {0};
+    *ret = (tt_shared_status){0};
+    tt_shared *s = begin(ledger, "facts");
+    ret->online = look(s, ret, &err) == TT_OK;
+    snprintf(ret->shown, sizeof ret->shown, "%s", tt_shared_shown(s));
+    snprintf(ret->epoch, sizeof ret->epoch, "%s", tt_shared_epoch(s));
+    snprintf(ret->last_failure, sizeof ret->last_failure, "%.*s", (int)sizeof ret->last_failure - 1, err.text);
+    tt_ledger_shared_end(ledger);
 }
 
 /* ---- records ---- */
@@ -266,7 +336,7 @@ tt_rc tt_shared_record_get(tt_ledger *ledger, tt_str kind, tt_str name, tt_buf *
     tt_shared_str(s, name);
     TT_TRY(finish(ledger, s, &reply, &code, err));
     if (code != TT_OK)
-        return tt_fail(err, TT_NOT_FOUND, "no %.*s `%.*s`", TT_STR_ARG(kind), TT_STR_ARG(name));
+        return tt_fail(err, TT_NOT_FOUND, "there is no %.*s `%.*s`", TT_STR_ARG(kind), TT_STR_ARG(name));
     tt_str bytes = value_of(tt_reply_text(reply, 1), &version);
     if (value) {
         tt_buf_str(value, bytes);

@@ -97,14 +97,21 @@ tt_rc tt_queue_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, siz
     return tt_ledger_store(ledger)->each(ledger, arena, ret, ret_count, err);
 }
 
+tt_rc tt_queue_suspend(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_err *err) { return txn->store->suspend(txn, queues, queue_count, err); }
+
 tt_rc tt_queue_workers(tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err)
 {
     return tt_ledger_store(ledger)->workers(ledger, arena, ret, ret_count, err);
 }
 
-tt_rc tt_queue_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err)
+tt_rc tt_queue_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, uint64_t *ret_size, tt_err *err)
 {
-    return tt_ledger_store(ledger)->read_log(ledger, id, from, max, out, err);
+    return tt_ledger_store(ledger)->read_log(ledger, id, from, max, out, ret_size, err);
+}
+
+tt_rc tt_queue_append_log(tt_ledger *ledger, uint64_t id, tt_str bytes, uint64_t most, tt_err *err)
+{
+    return tt_ledger_store(ledger)->append_log(ledger, id, bytes, most, err);
 }
 
 tt_rc tt_limit_put(tt_txn *txn, const tt_limit *limit, tt_err *err)

@@ -31,8 +31,10 @@ typedef bool tt_record_fn(void *arg, tt_str name, uint64_t version, tt_str value
     OP(count, (tt_ledger *ledger, tt_str queue, tt_queue_counts *ret, tt_err *err)) \
     OP(oldest, (tt_ledger *ledger, int64_t *ret_ms, tt_err *err)) \
     OP(each, (tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, size_t *ret_count, tt_err *err)) \
+    OP(suspend, (tt_txn *txn, const tt_str *queues, size_t queue_count, tt_err *err)) \
     OP(workers, (tt_ledger *ledger, tt_arena *arena, tt_queue_worker **ret, size_t *ret_count, tt_err *err)) \
-    OP(read_log, (tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err)) \
+    OP(read_log, (tt_ledger *ledger, uint64_t id, uint64_t from, size_t max, tt_buf *out, uint64_t *ret_size, tt_err *err)) \
+    OP(append_log, (tt_ledger *ledger, uint64_t id, tt_str bytes, uint64_t most, tt_err *err)) \
     OP(limit_put, (tt_txn *txn, const tt_limit *limit, tt_err *err)) \
     OP(limit_delete, (tt_txn *txn, tt_str key, tt_err *err)) \
     OP(limit_list, (tt_ledger *ledger, tt_arena *arena, tt_limit_info **ret, size_t *ret_count, tt_err *err)) \

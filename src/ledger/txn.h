@@ -8,13 +8,17 @@
  * A lost transaction is rolled back at once, and every later use within the same group fails with the same sentence.
  * A COMMIT whose sync failed is a special danger: its frames may lie complete in the WAL, and a restart would take them
  * for committed although the failure was reported. So before anything else is committed (and if possible before the
- * failure is reported) a small transaction is written over those frames: to settle. */
+ * failure is reported) a small transaction is written over those frames: to settle. As long as that fails too, no participant
+ * writes to a file, and each keeps its file as the lost group made it (tt_participant.unsure): both endings stay possible. */
 #ifndef TT_LEDGER_TXN_H
 #define TT_LEDGER_TXN_H
 
 #include "base/vec.h"
 #include "ledger/db.h"
 #include "ledger/ledger.h"
+
+/* Tables of which somebody may want to know which rows have changed: tasks and runs. */
+typedef enum { TT_LISTEN_TASKS, TT_LISTEN_RUNS, TT_LISTEN_COUNT } tt_listen;
 
 struct tt_txn {
     tt_ledger *ledger;
@@ -27,7 +31,7 @@ struct tt_txn {
     int64_t opened_ms;            /* monotonic */
     bool marked;                  /* the unit's savepoint is set */
     bool must_commit;             /* holds rows that somebody waits for */
-    bool unsettled;
+    bool unsettled;               /* see above */
     tt_rc lost;                   /* TT_OK: not lost */
     tt_err why;
     unsigned wal_frames;          /* in the WAL after the last COMMIT */
@@ -36,10 +40,12 @@ struct tt_txn {
     unsigned full_frames;         /* so many: checkpoint after this group */
     tt_change *change;            /* being applied */
     tt_participant *participants, **last_participant; /* of this group */
-    tt_ledger_tasks_fn *tell;     /* NULL: nobody wants to know */
-    void *tell_arg;
-    TT_VEC(uint64_t) changed;     /* tasks with changed rows in this transaction */
-    bool changed_any;             /* there was no memory for that list */
+    struct {
+        tt_ledger_tasks_fn *tell; /* NULL: nobody wants to know */
+        void *arg;
+        TT_VEC(uint64_t) changed; /* rows that this transaction has changed */
+        bool changed_any;         /* there was no memory for that list */
+    } listeners[TT_LISTEN_COUNT];
 };
 
 tt_rc tt_txn_open(tt_txn *txn, tt_ledger *ledger, const char *path, bool relaxed, tt_err *err) TT_MUST_CHECK;
@@ -55,13 +61,15 @@ void tt_txn_start_group(tt_txn *txn);
 /* End a unit: keep its rows or undo them. *ret_wrote: it has rows in the transaction. A failure is a lost transaction;
  * rc and unit_err are what the unit itself ended with, and become the reason when it was the unit that broke it. */
 tt_rc tt_txn_end_unit(tt_txn *txn, tt_rc rc, const tt_err *unit_err, bool *ret_wrote);
+/* What a failed COMMIT left behind is written over, if there is something. Only while idle. */
+tt_rc tt_txn_settle(tt_txn *txn, tt_err *err) TT_MUST_CHECK;
 /* Undo everything; the group's further uses fail with rc and err. */
 void tt_txn_lose(tt_txn *txn, tt_rc rc, const tt_err *err);
 /* Commit what there is. A failure is a lost transaction (txn->lost, txn->why). */
 tt_rc tt_txn_commit(tt_txn *txn);
 
-/* See tt_ledger_watch_tasks. */
-void tt_txn_watch_tasks(tt_txn *txn, tt_ledger_tasks_fn *fn, void *arg);
+/* See tt_ledger_watch_tasks and tt_ledger_watch_runs. */
+void tt_txn_watch(tt_txn *txn, tt_listen what, tt_ledger_tasks_fn *fn, void *arg);
 
 /* Copy the WAL into the database. Only while idle. */
 tt_rc tt_txn_checkpoint(tt_txn *txn, tt_err *err) TT_MUST_CHECK;

@@ -3,12 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "ledger/queue.h"
 
 enum { PER_FOLDER = 4096, PATH_BYTES = 64 };
 static const uint64_t DEFAULT_MAX_BYTES = 11 << 20;
@@ -16,9 +16,7 @@ static const uint64_t DEFAULT_MAX_BYTES = 11 << 20;
 struct tt_logs {
     int dir_fd;
     uint64_t max_bytes;
-    tt_logs_fetch *fetch; /* NULL: all are here */
-    void *fetch_arg;
-    pthread_mutex_t lock; /* one fetch at a time */
+    tt_ledger *shared; /* NULL: files */
 };
 
 /* FOLDER/ID.log, so that no folder has more than PER_FOLDER. */
@@ -37,7 +35,7 @@ tt_rc tt_logs_open(const char *dir, uint64_t max_bytes, tt_logs **ret, tt_err *e
     if (fd < 0)
         return tt_fail_errno(err, errno, "cannot open the directory `%s`", dir);
     *ret = TT_NEW(tt_logs);
-    **ret = (tt_logs){.dir_fd = fd, .max_bytes = max_bytes ? max_bytes : DEFAULT_MAX_BYTES, .lock = PTHREAD_MUTEX_INITIALIZER};
+    **ret = (tt_logs){.dir_fd = fd, .max_bytes = max_bytes ? max_bytes : DEFAULT_MAX_BYTES};
     return TT_OK;
 }
 
@@ -83,6 +81,8 @@ static tt_rc write_all(int fd, tt_str bytes, uint64_t id, tt_err *err)
 
 tt_rc tt_logs_append(tt_logs *l, uint64_t id, tt_str bytes, tt_err *err)
 {
+    if (l->shared)
+        return tt_queue_append_log(l->shared, id, bytes, l->max_bytes, err);
     int fd = open_log(l, id, O_WRONLY | O_APPEND | O_CREAT);
     if (fd < 0)
         return tt_fail_errno(err, errno, "cannot open the log of task %llu", (unsigned long long)id);
@@ -92,43 +92,12 @@ tt_rc tt_logs_append(tt_logs *l, uint64_t id, tt_str bytes, tt_err *err)
     return rc;
 }
 
-/* ---- reading ---- */
-
-void tt_logs_set_source(tt_logs *l, tt_logs_fetch *fetch, void *arg)
-{
-    l->fetch = fetch;
-    l->fetch_arg = arg;
-}
-
-static uint64_t size_here(const tt_logs *l, uint64_t id)
-{
-    int fd = open_log(l, id, O_RDONLY);
-    uint64_t size = fd < 0 ? 0 : size_of(fd);
-    if (fd >= 0)
-        close(fd);
-    return size;
-}
-
-/* What cannot be fetched now is fetched another time. */
-static void fetch_more(tt_logs *l, uint64_t id)
-{
-    enum { PIECE_BYTES = 1 << 20 };
-    size_t got = l->fetch ? PIECE_BYTES : 0;
-    pthread_mutex_lock(&l->lock);
-    while (got == PIECE_BYTES) {
-        TT_BUF_AUTO tt_buf more = {0};
-        if (l->fetch(l->fetch_arg, id, size_here(l, id), PIECE_BYTES, &more, NULL) != TT_OK)
-            break;
-        got = more.len;
-        if (got && tt_logs_append(l, id, tt_buf_view(&more), NULL) != TT_OK)
-            break;
-    }
-    pthread_mutex_unlock(&l->lock);
-}
+void tt_logs_use(tt_logs *l, tt_ledger *shared) { l->shared = shared; }
 
 tt_rc tt_logs_read(tt_logs *l, uint64_t id, uint64_t offset, size_t max, tt_buf *out, tt_err *err)
 {
-    fetch_more(l, id);
+    if (l->shared)
+        return tt_queue_read_log(l->shared, id, offset, max, out, NULL, err);
     int fd = open_log(l, id, O_RDONLY);
     if (fd < 0)
         return errno == ENOENT ? TT_OK : tt_fail_errno(err, errno, "cannot open the log of task %llu", (unsigned long long)id);
@@ -145,8 +114,14 @@ tt_rc tt_logs_read(tt_logs *l, uint64_t id, uint64_t offset, size_t max, tt_buf 
 
 uint64_t tt_logs_size(tt_logs *l, uint64_t id)
 {
-    fetch_more(l, id);
-    return size_here(l, id);
+    uint64_t size = 0;
+    if (l->shared)
+        return tt_queue_read_log(l->shared, id, 0, 0, NULL, &size, NULL) == TT_OK ? size : 0;
+    int fd = open_log(l, id, O_RDONLY);
+    size = fd < 0 ? 0 : size_of(fd);
+    if (fd >= 0)
+        close(fd);
+    return size;
 }
 
 void tt_logs_tail(tt_logs *l, uint64_t id, size_t max, tt_buf *out)

@@ -6,6 +6,7 @@
 #define TT_WORK_LOGS_H
 
 #include "base/buf.h"
+#include "ledger/ledger.h"
 
 typedef struct tt_logs tt_logs;
 
@@ -13,10 +14,8 @@ typedef struct tt_logs tt_logs;
 tt_rc tt_logs_open(const char *dir, uint64_t max_bytes, tt_logs **ret, tt_err *err) TT_MUST_CHECK;
 void tt_logs_close(tt_logs *l); /* NULL is fine */
 tt_rc tt_logs_append(tt_logs *l, uint64_t id, tt_str bytes, tt_err *err) TT_MUST_CHECK;
-/* Where logs of tasks that ran elsewhere are read from: what the file has not is fetched (from this byte on, appended to out) whenever somebody reads. Before others
- * use l. */
-typedef tt_rc tt_logs_fetch(void *arg, uint64_t id, uint64_t from, size_t max, tt_buf *out, tt_err *err);
-void tt_logs_set_source(tt_logs *l, tt_logs_fetch *fetch, void *arg);
+/* Logs that lie in a shared ledger instead, with the tasks, and go with them: no file is read or written from then on. max_bytes: as above. Before others use l. */
+void tt_logs_use(tt_logs *l, tt_ledger *shared);
 /* At most max bytes from offset on, appended to out; none: nothing there (yet). */
 tt_rc tt_logs_read(tt_logs *l, uint64_t id, uint64_t offset, size_t max, tt_buf *out, tt_err *err) TT_MUST_CHECK;
 uint64_t tt_logs_size(tt_logs *l, uint64_t id); /* 0: none */

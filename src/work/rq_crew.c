@@ -248,12 +248,17 @@ void tt_rq_forget_workers(tt_rq *rq, bool in_redis)
 
 void tt_rq_suspend(tt_rq *rq, bool suspended)
 {
-    if (suspended == rq->status.suspended)
+    enum { SAY_AGAIN_MS = 10000 };
+    bool is_new = suspended != rq->status.suspended;
+    if (!is_new && !(suspended && tt_mono_ms() - rq->suspended_ms >= SAY_AGAIN_MS))
         return;
+    rq->suspended_ms = tt_mono_ms();
     pthread_mutex_lock(&rq->lock);
     rq->status.suspended = suspended;
     pthread_mutex_unlock(&rq->lock);
     tt_tasks_suspend(rq->tasks, suspended ? rq->queues : NULL, rq->queue_count);
+    if (!is_new)
+        return;
     if (suspended)
         tt_log_info("somebody suspended RQ's workers: no task of the queues that it shows is begun");
     else

@@ -38,6 +38,7 @@ struct tt_rq {
     int64_t stop_by_ms;
     int64_t waiting_since_ms, turn_since_ms; /* the oldest change that waits, and that is being written; 0: none */
     tt_rq_status status;
+    int64_t suspended_ms; /* monotonic; when the tasks were told last; the thread's own */
     /* the thread's */
     char id[17], index[40], epoch_key[48], epoch[33]; /* of the ledger, and its keys in Redis */
     char put_sha[48], drop_sha[48];

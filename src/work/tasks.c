@@ -376,6 +376,7 @@ void tt_tasks_suspend(tt_tasks *t, char *const *queues, size_t count)
     t->suspended_count = count;
     tt_tasks_pump(t);
     pthread_mutex_unlock(&t->lock);
+    tt_tasks_suspend_elsewhere(t, queues, queues ? count : 0);
 }
 
 tt_rc tt_tasks_watch(tt_tasks *t, tt_ledger_tasks_fn *fn, void *arg, tt_err *err) { return tt_ledger_watch_tasks(t->env.ledger, fn, arg, err); }

@@ -85,7 +85,8 @@ typedef struct tt_task_claim {
     bool over;             /* time is up, or its worker went: answer, do not keep */
 } tt_task_claim;
 void tt_tasks_claim(tt_tasks *t, tt_task_claim *c);
-/* From now on no task of these queues is given to anybody (`*`: of any queue); queues NULL: all are again. The names must live until the next call. */
+/* From now on no task of these queues is given to anybody (`*`: of any queue); queues NULL: all are again. The names must live until the next call.
+ * On a shared ledger it holds for a minute: say it again while it lasts. */
 void tt_tasks_suspend(tt_tasks *t, char *const *queues, size_t count);
 
 /* ---- one task ---- */
@@ -123,6 +124,9 @@ typedef struct tt_task_batch {
     tt_tasks *tasks;
 } tt_task_batch;
 void tt_tasks_do_all(tt_tasks *t, tt_task_batch *b);
+
+/* These tasks were canceled in a change of another floor, which is committed: whoever works on one hears of it now. Any thread. */
+void tt_tasks_tell_canceled(tt_tasks *t, const uint64_t *ids, size_t count);
 
 /* Waits until a claimed task is its worker's no longer: how a worker hears of a cancel at once. */
 typedef struct tt_task_hold {

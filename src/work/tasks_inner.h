@@ -55,6 +55,7 @@ void tt_tasks_answer_holds(tt_task_hold *h, tt_rc rc);
 /* What others do to a shared ledger (tasks_news.c). */
 void tt_tasks_listen(tt_tasks *t);
 void tt_tasks_each_elsewhere(tt_tasks *t, void (*fn)(void *arg, const tt_worker_info *info), void *arg);
+void tt_tasks_suspend_elsewhere(tt_tasks *t, char *const *queues, size_t count);
 void tt_tasks_hear_of_end(tt_tasks *t, uint64_t id);
 /* The task goes back without its worker. died: with the attempt counted, and why. */
 void tt_tasks_give_back(tt_tasks *t, const tt_hand *h, bool alone, tt_str died);

@@ -54,6 +54,46 @@ static void on_news(void *arg, tt_news news, uint64_t id)
 
 void tt_tasks_listen(tt_tasks *t) { tt_ledger_hear(t->env.ledger, on_news, t); }
 
+typedef struct {
+    tt_change change; /* first */
+    tt_tasks *tasks;
+    tt_arena arena;
+    tt_str *queues;
+    size_t count;
+} suspension;
+
+static tt_rc apply_suspension(tt_change *change, tt_txn *txn, tt_err *err)
+{
+    const suspension *s = (suspension *)change;
+    return tt_queue_suspend(txn, s->queues, s->count, err);
+}
+
+/* One that was not heard is said again. */
+static void suspension_done(tt_change *change, tt_rc rc, const tt_err *err)
+{
+    suspension *s = (suspension *)change;
+    tt_tasks *t = s->tasks;
+    tt_arena_deinit(&s->arena);
+    free(s);
+    pthread_mutex_lock(&t->lock);
+    tt_tasks_landed(t);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void tt_tasks_suspend_elsewhere(tt_tasks *t, char *const *queues, size_t count)
+{
+    if (!tt_ledger_is_shared(t->env.ledger))
+        return;
+    suspension *s = TT_NEW(suspension);
+    *s = (suspension){.change = {.apply = apply_suspension, .done = suspension_done, .lazy = true}, .tasks = t};
+    s->queues = tt_arena_alloc(&s->arena, (count + 1) * sizeof *s->queues);
+    for (; s->queues && s->count < count; s->count++)
+        s->queues[s->count] = tt_str_of(tt_arena_dup(&s->arena, tt_str_of(queues[s->count])));
+    pthread_mutex_lock(&t->lock);
+    tt_tasks_submit(t, &s->change);
+    pthread_mutex_unlock(&t->lock);
+}
+
 void tt_tasks_each_elsewhere(tt_tasks *t, void (*fn)(void *arg, const tt_worker_info *info), void *arg)
 {
     enum { SILENT_MS = 60000 }; /* it waits for half of that at most, and says that it lives every 20 s while it works */

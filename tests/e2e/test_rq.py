@@ -18,6 +18,7 @@ from rq.command import send_kill_horse_command, send_shutdown_command, send_stop
 from rq.job import Job  # noqa: E402
 
 LIMIT_S = 60
+pytestmark = pytest.mark.stores
 BIN = Path(sys.executable).parent
 REGISTRIES = ("started", "finished", "failed", "deferred", "scheduled", "canceled")
 
@@ -65,7 +66,7 @@ class Dashboard:
         """sanjer1, as soon as it is in this state. (While the job of a busy one is being deleted, RQ has no page of workers.)"""
         def found():
             try:
-                return next((w for w in self.get("/0/data/workers.json")["workers"] if w["name"] == "sanjer1" and w["state"] == state), None)
+                return next((w for w in self.get("/0/data/workers.json")["workers"] if w["name"].partition("@")[0] == "sanjer1" and w["state"] == state), None)
             except urllib.error.HTTPError:
                 return None
         return until(found, "sanjer1 is " + state, LIMIT_S)
@@ -148,6 +149,7 @@ def block(t):
     return id
 
 
+@pytest.mark.both_stores
 def test_every_state_is_shown(t, board, store, conn):
     done, failed = push(t, PROBE, FAIL)
     reaches(t, failed, "failed")
@@ -171,7 +173,7 @@ def test_every_state_is_shown(t, board, store, conn):
     for page in ("/", "/0/view/workers", "/0/view/jobs", "/0/view/job/" + failed):
         assert "RQ" in board.request(page)
     text = subprocess.run([BIN / "rq", "info", "-u", store.url, "--raw"], capture_output=True, text=True, check=True, timeout=LIMIT_S).stdout
-    assert "queue default 1, 1 executing, 1 finished, 1 failed" in text and re.search(r"worker sanjer1 \(.* %d\) busy default" % worker["pid"], text), text
+    assert "queue default 1, 1 executing, 1 finished, 1 failed" in text and re.search(r"worker sanjer1\S* \(.* %d\) busy default" % worker["pid"], text), text
     mine = Job.fetch(later, connection=conn)
     assert mine.get_status() == "scheduled" and mine.func_name == "probe" and mine.args == () and mine.origin == "default"
     shown(board, {"queued": 1, **dict.fromkeys(REGISTRIES, 1)})  # also after `rq info` has cleaned up
@@ -267,7 +269,7 @@ def test_cancel_stop_and_suspend(t, board, conn, store):
     send_stop_job_command(conn, busy)
     reaches(t, busy, "canceled")
     shown(board, {"canceled": 2})
-    send_shutdown_command(conn, "sanjer1")
+    send_shutdown_command(conn, board.worker("idle")["name"])
     until(lambda: "command=shutdown" in t.log(), "what cannot be obeyed is said", LIMIT_S)
     subprocess.run([BIN / "rq", "suspend", "-u", store.url], check=True, timeout=LIMIT_S, capture_output=True)
     until(lambda: t.get("/health").json["rq"]["suspended"], "it rests", LIMIT_S)
@@ -278,8 +280,7 @@ def test_cancel_stop_and_suspend(t, board, conn, store):
     subprocess.run([BIN / "rq", "resume", "-u", store.url], check=True, timeout=LIMIT_S, capture_output=True)
     reaches(t, waiting, "finished")
     again = block(t)
-    board.worker("busy")
-    send_kill_horse_command(conn, "sanjer1")
+    send_kill_horse_command(conn, board.worker("busy")["name"])
     reaches(t, again, "canceled")
 
 

@@ -80,7 +80,7 @@ def test_the_wall_clock_does_not_end_leases():
     """No lease, wait or timer looks at it: the rooms that know times have only the monotonic clock."""
     source = Path(__file__).parent.parent.parent / "src" / "items"
     users = {path.name for path in source.glob("*.c") if "tt_wall" in path.read_text()}
-    assert users <= {"admin.c", "commit.c"}, "only when a job was made and when an error was noted"
+    assert users <= {"admin.c", "notes.c"}, "only when a job was made and when an error was noted"
 
 
 class Load:

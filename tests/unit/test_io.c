@@ -940,6 +940,37 @@ Test(append, commits_what_was_put)
     tt_append_close(NULL);
 }
 
+Test(append, leaves_what_may_have_been_committed_until_it_writes_again)
+{
+    static char large[2 << 20];
+    tt_append *a = create("out", TT_APPEND_KEEP);
+    const char *path = path_of("out");
+    tt_append_mark mark;
+    put(a, "one\n");
+    flush(a);
+    tt_append_commit(a);
+    put(a, "perhaps\n");
+    mark = flush(a);
+    tt_append_leave(a);
+    assert_text(path, "one\nperhaps\n");
+    tt_append_put(a, large, sizeof large);
+    cr_assert_eq(tt_append_flush(a, true, &mark, &err), TT_UNAVAILABLE, "nothing is written before the cut");
+    tt_append_leave(a);
+    tt_append_close(a);
+    assert_text(path, "one\nperhaps\n");
+    mark.length_bytes = 4;
+    mark.tail_hash = hash_of_tail(TT_STR("one\n"));
+    cr_assert_eq(tt_append_resume(roots, TT_STR("out"), &mark, &a, &err), TT_OK);
+    put(a, "two\n");
+    flush(a);
+    tt_append_leave(a);
+    put(a, "three\n");
+    flush(a);
+    tt_append_commit(a);
+    assert_text(path, "one\nthree\n");
+    tt_append_close(a);
+}
+
 Test(append, does_no_io_without_staged_bytes)
 {
     tt_append *a = create("out", TT_APPEND_KEEP);
@@ -991,8 +1022,14 @@ Test(append, opens_new_outputs)
     ino_t ino = inode_of(path);
     a = create("out", TT_APPEND_TRUNCATE);
     cr_assert_eq(tt_append_length(a), 0);
+    cr_assert_eq(flush(a).length_bytes, 0);
+    cr_assert_eq(tt_append_rollback(a, &err), TT_OK);
     tt_append_close(a);
+    assert_text(path, "old line\nhalf\n"); /* not before the ledger knows */
+    a = create("out", TT_APPEND_TRUNCATE);
+    tt_append_commit(a);
     assert_text(path, "");
+    tt_append_close(a);
     cr_assert_eq(inode_of(path), ino);
     umask(027);
     tt_append_close(create("fresh", TT_APPEND_TRUNCATE));
@@ -1229,6 +1266,7 @@ static void run_with_fault(const char *fault, uint64_t *ret_hits)
     static const size_t sizes[] = {10, 2500000, 300};
     TT_BUF_AUTO tt_buf committed = {0};
     tt_append *a = create("out", TT_APPEND_TRUNCATE);
+    tt_append_commit(a);
     cr_assert_eq(tt_sys_fault_arm(fault, NULL), TT_OK);
     for (size_t i = 0; i < TT_COUNT(sizes); i++) {
         TT_BUF_AUTO tt_buf piece = sample(sizes[i]);

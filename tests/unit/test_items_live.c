@@ -7,6 +7,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -566,6 +567,168 @@ Test(deletion, a_deleted_job_does_not_wait_for_the_end_of_its_leases)
         cr_assert_lt(tt_mono_ms(), end_ms, "%d references", j->refs);
     tt_job_put(j);
     close_house(&h);
+}
+
+/* ---- a disk that fails twice ---- */
+
+/* A process that dies behind the failed commit of the last result: the ledger's sync fails, and so does every write from the nth on. */
+static void die_behind_a_failed_commit(house *h, int nth_write)
+{
+    char faults[64];
+    open_floors(h);
+    open_items(h);
+    tt_job *j = start_job(h, 2);
+    cr_assert_eq(claim(j, 2, 5000, 0, NULL), 2);
+    cr_assert_eq(give(j, 0), TT_OK);
+    snprintf(faults, sizeof faults, "db_sync:1+:EIO,db_write:%d+:EIO", nth_write);
+    cr_assert_eq(tt_sys_fault_arm(faults, NULL), TT_OK);
+    cr_assert_neq(give(j, 1), TT_OK);
+    cr_assert_neq(give(j, 1), TT_OK);
+    _exit(0);
+}
+
+/* What the ledger was told may be in its file all the same, and come to life at the next start; then the output must have it, too. */
+Test(killed, an_output_is_not_cut_as_long_as_the_ledger_may_have_the_commit)
+{
+    for (int nth = 1; nth <= 16; nth++) {
+        house h = {.dir = "/tmp/tutti-live-XXXXXX"};
+        cr_assert(mkdtemp(h.dir));
+        pid_t child = fork();
+        if (child == 0)
+            die_behind_a_failed_commit(&h, nth);
+        int status;
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "write %d: %x", nth, (unsigned)status);
+        open_floors(&h);
+        open_items(&h);
+        cr_assert_eq(count(&h).broken, 0, "write %d", nth);
+        tt_job *j = tt_items_find(h.items, TT_STR("j"), NULL);
+        cr_assert_eq(give(j, 1), TT_OK, "write %d", nth);
+        check(j);
+        tt_job_put(j);
+        close_house(&h);
+    }
+}
+
+/* ---- an output that is to be emptied ---- */
+
+static tt_rc overwrite(house *h)
+{
+    bool existed;
+    TT_BUF_AUTO tt_buf unknown = {0};
+    tt_err err;
+    json_t *metadata = json_pack("{s:s,s:s,s:b}", "input_file_path", "in.jsonl", "output_file_path", "out.jsonl", "overwrite", 1);
+    tt_job_start s = {.name = TT_STR("j"), .mode = TT_STR("read-write"), .metadata = metadata};
+    tt_rc rc = tt_items_start(h->items, &s, &existed, &unknown, &err);
+    json_decref(metadata);
+    return rc;
+}
+
+static off_t output_size(const house *h)
+{
+    char path[128];
+    struct stat st;
+    path_in(h, "out.jsonl", path);
+    cr_assert_eq(stat(path, &st), 0);
+    return st.st_size;
+}
+
+Test(overwrite, a_job_that_could_not_be_made_has_emptied_nothing)
+{
+    house h;
+    open_house(&h);
+    write_input(&h, "in.jsonl", 2);
+    write_file(&h, "out.jsonl", "precious\n");
+    write_file(&h, "out.jsonl.rejects.jsonl", "these, too\n");
+    cr_assert_eq(tt_sys_fault_arm("db_sync:1+:EIO", NULL), TT_OK);
+    cr_assert_neq(overwrite(&h), TT_OK);
+    cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+    cr_assert_eq(output_size(&h), 9);
+    cr_assert_eq(overwrite(&h), TT_OK);
+    cr_assert_eq(output_size(&h), 0);
+    tt_job *j = tt_items_find(h.items, TT_STR("j"), NULL);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(output_size(&h), 8);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+Test(overwrite, killed_before_it_was_emptied_it_is_emptied_by_the_restart)
+{
+    house h = {.dir = "/tmp/tutti-live-XXXXXX"};
+    cr_assert(mkdtemp(h.dir));
+    write_input(&h, "in.jsonl", 2);
+    write_file(&h, "out.jsonl", "precious\n");
+    pid_t child = fork();
+    if (child == 0) {
+        open_floors(&h);
+        open_items(&h);
+        cr_assert_eq(tt_sys_fault_arm("ftruncate:1:kill", NULL), TT_OK);
+        (void)!overwrite(&h);
+        _exit(0);
+    }
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status));
+    cr_assert_eq(output_size(&h), 9);
+    open_floors(&h);
+    open_items(&h);
+    cr_assert_eq(count(&h).jobs, 1);
+    cr_assert_eq(count(&h).broken, 0);
+    cr_assert_eq(output_size(&h), 0);
+    close_house(&h);
+}
+
+/* ---- more for an output that is whole ---- */
+
+static void *redo_run(void *arg)
+{
+    uint64_t redone;
+    (void)!tt_items_redo(((house *)arg)->items, TT_STR("j"), &(uint64_t){1}, 1, &redone, NULL);
+    return NULL;
+}
+
+/* A redo and the new result in one group, of a process that is killed at the nth write of the ledger. */
+static void redo_and_die(house *h, int nth_write)
+{
+    holder w;
+    pthread_t redo;
+    results_call call;
+    char fault[32];
+    open_floors(h);
+    open_items(h);
+    tt_job *j = start_job(h, 2);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(give(j, 1), TT_OK);
+    hold(h, &w);
+    int refs = __atomic_load_n(&j->refs, __ATOMIC_ACQUIRE);
+    pthread_create(&redo, NULL, redo_run, h);
+    while (__atomic_load_n(&j->refs, __ATOMIC_ACQUIRE) == refs)
+        usleep(500);
+    usleep(1000); /* behind it in the queue; the other way round it is a duplicate, and nothing is shown */
+    results_begin(&call, j, 1);
+    snprintf(fault, sizeof fault, "db_write:%d:kill", nth_write);
+    cr_assert_eq(tt_sys_fault_arm(fault, NULL), TT_OK);
+    let_go(&w);
+    results_end(&call);
+    _exit(0);
+}
+
+/* What stands behind the recorded end of an output that was complete would be taken for somebody else's. */
+Test(killed, a_result_behind_a_redo_waits_until_the_ledger_knows_of_the_redo)
+{
+    for (int nth = 1; nth <= 12; nth++) {
+        house h = {.dir = "/tmp/tutti-live-XXXXXX"};
+        cr_assert(mkdtemp(h.dir));
+        pid_t child = fork();
+        if (child == 0)
+            redo_and_die(&h, nth);
+        cr_assert_eq(waitpid(child, NULL, 0), child);
+        open_floors(&h);
+        open_items(&h);
+        cr_assert_eq(count(&h).broken, 0, "write %d", nth);
+        close_house(&h);
+    }
 }
 
 /* ---- records that cannot be read ---- */
