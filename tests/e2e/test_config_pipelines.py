@@ -188,7 +188,7 @@ def test_export_into_a_folder(ready, tmp_path):
 def test_a_configuration_of_a_real_size(tutti, config):
     """Four pipelines, 28 states, 31 templates, 80 transformations, 1,677 variables: what is loaded is what was put there (script/bench pipeline has the time)."""
     sys.path.insert(0, str(ROOT / "bench"))
-    from driver.pipeline import configuration
+    from driver.configuration import configuration
     t = tutti(env=config.env)
     if not config.server:
         config.shell.path = t.data / "config.db"
