@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from . import pipeline, query, servers, work
+from . import configuration, pipeline, query, servers, work
 from .tools import BenchError, MemorySampler, run_json, tree_cpu_s
 
 KIB_PER_MIB = 1024
@@ -464,5 +464,5 @@ ROWS = {
     "start": [program_start],
     "work": work.ROWS,
     "query": query.ROWS,
-    "pipeline": pipeline.ROWS,
+    "pipeline": pipeline.ROWS + configuration.ROWS,
 }

@@ -178,6 +178,8 @@ tt_scope tt_server_token_scope(tt_server *s, tt_str token)
     return scope;
 }
 
+void *tt_server_sessions(const tt_server *s) { return s->session_arg; }
+
 void tt_server_set_sessions(tt_server *s, tt_scope (*scope)(void *arg, tt_str token), void *arg)
 {
     s->session_scope = scope;

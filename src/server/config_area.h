@@ -17,7 +17,7 @@ typedef struct {
     tt_catalog *catalog; /* whose programs pipelines may name */
 } tt_config_area;
 
-/* Who asks, for the audit: who has signed in, else the parameter `actor`, else the peer without its port. */
+/* Who asks, for the audit: who has signed in, else the parameter `actor` (which the route declares), else the peer without its port. Any area's route. */
 tt_str tt_config_actor(tt_req *req);
 
 /* Who came with a session must still be an administrator. */

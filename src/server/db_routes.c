@@ -8,11 +8,15 @@
 static tt_config_area *area_of(const tt_req *req) { return tt_req_context(req); }
 static const char *dir_of(const tt_req *req) { return tt_configs_migrations_dir(area_of(req)->configs); }
 
+/* Of the server: routes of other areas ask too. */
+static tt_signin *signin_of(const tt_req *req) { return tt_server_sessions(tt_req_server(req)); }
+
 tt_str tt_config_actor(tt_req *req)
 {
     tt_str peer = tt_req_peer(req), actor = tt_req_str(req, "actor");
     tt_session session;
-    char *email = tt_signin_find(area_of(req)->signin, tt_req_token(req), (tt_str){0}, &session) ? tt_arena_dup(tt_req_arena(req), tt_str_of(session.email)) : NULL;
+    tt_signin *signin = signin_of(req);
+    char *email = signin && tt_signin_find(signin, tt_req_token(req), (tt_str){0}, &session) ? tt_arena_dup(tt_req_arena(req), tt_str_of(session.email)) : NULL;
     ptrdiff_t colon = tt_str_find(peer, ':');
     if (email)
         return tt_str_of(email);
@@ -24,9 +28,9 @@ tt_str tt_config_actor(tt_req *req)
 tt_rc tt_config_admit(tt_req *req, tt_config_db *db, tt_err *err)
 {
     tt_session session;
-    if (!tt_signin_find(area_of(req)->signin, tt_req_token(req), (tt_str){0}, &session))
+    if (!signin_of(req) || !tt_signin_find(signin_of(req), tt_req_token(req), (tt_str){0}, &session))
         return TT_OK;
-    return tt_signin_confirm(area_of(req)->signin, db, tt_req_token(req), err);
+    return tt_signin_confirm(signin_of(req), db, tt_req_token(req), err);
 }
 
 void tt_config_answer(tt_req *req, tt_rc rc, int status, json_t *answer, const tt_err *err)

@@ -49,6 +49,7 @@ void tt_server_add_private_health(tt_server *s, void (*part)(void *arg, json_t *
 
 /* What the tokens of sessions are worth, beside those of the settings: scope is asked on HTTP threads and must not block. Before tt_server_start. */
 void tt_server_set_sessions(tt_server *s, tt_scope (*scope)(void *arg, tt_str token), void *arg);
+void *tt_server_sessions(const tt_server *s); /* that arg; NULL: there are none */
 /* What a token is worth; TT_SCOPE_NONE: nothing here. Any thread. */
 tt_scope tt_server_token_scope(tt_server *s, tt_str token);
 

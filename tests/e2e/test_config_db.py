@@ -28,22 +28,23 @@ def test_create_upgrade_downgrade(config):
     assert config.run("db", "upgrade", "1") == "applied 1\n"
     assert "no migration `7`" in config.run("db", "upgrade", "7", code=4)
     assert "not applied" in config.run("db", "downgrade", "7", "--yes", code=4)
-
-
-def test_a_newer_schema_is_refused(config):
-    config.run("db", "create")
-    config.ask("INSERT INTO tutti_migrations (revision, name, version) VALUES ('99', 'of tomorrow', 99)")
+    config.ask("INSERT INTO tutti_migrations (revision, name, version) VALUES ('99', 'of tomorrow', 99)")  # a newer program was here
     assert "knows only version" in config.run("db", "upgrade", code=2)
     assert "is not here" in config.run("db", "downgrade", "--yes", code=4)
     assert "knows only version" in config.run("db", "demo", code=2)
 
 
 def test_the_demonstration_rows(config):
+    """And what may be done to them: nothing, read-only; nothing, by the older name."""
     config.run("db", "demo")
     counted = config.rows(" UNION ALL ".join("SELECT '%s', count(*) FROM %s" % (t, t) for t in TABLES))
     assert {name: int(count) for name, count in counted} == DEMO
     assert "for an empty one" in config.run("db", "demo", code=5)
     assert config.rows("SELECT name, is_active FROM pipelines ORDER BY id")[2][0] == "temocil_profitablility"
+    assert "read-only" in config.run("db", "downgrade", "--yes", code=6, TUTTI_CONFIG_READ_ONLY="true")
+    assert config.ask("SELECT count(*) FROM pharmaceutical_companies") == "2"  # the older name, to read
+    with pytest.raises((AssertionError, subprocess.CalledProcessError)):
+        config.ask("INSERT INTO pharmaceutical_companies (name, display_name) VALUES ('x', 'X')")
     config.ask("INSERT INTO companies (name, display_name) VALUES ('later', 'Later')")
     assert config.ask("SELECT id FROM companies WHERE name = 'later'") == "3"
 
@@ -72,19 +73,6 @@ def test_every_table_is_audited(config):
     assert config.ask("SELECT count(DISTINCT actor) FROM %s WHERE id <= %d" % (config.events, first)) == "1"
 
 
-def test_read_only(config):
-    config.run("db", "create")
-    assert "read-only" in config.run("db", "demo", code=6, TUTTI_CONFIG_READ_ONLY="true")
-    assert config.ask("SELECT count(*) FROM companies") == "0"
-
-
-def test_the_older_name_of_companies_can_be_read(config):
-    config.run("db", "demo")
-    assert config.ask("SELECT count(*) FROM pharmaceutical_companies") == "2"
-    with pytest.raises((AssertionError, subprocess.CalledProcessError)):
-        config.ask("INSERT INTO pharmaceutical_companies (name, display_name) VALUES ('x', 'X')")
-
-
 def test_named_by_a_secret(tutti: Callable[..., Any], postgres: Any, tmp_path: Path):
     config = Config(tmp_path, postgres)
     t = tutti(env={"TUTTI_CONFIG_URL": "secret:prod/database/configuration_application/write"})
@@ -101,3 +89,5 @@ def test_in_memory(tutti):
     t = tutti(args=["--config-db", "sqlite::memory:"])
     assert t.get("/v1/db").json["current"] == "1"
     assert not (t.data / "config.db").exists()
+    assert t.request("POST", "/v1/sessions", {"token": "good"}).status == 403  # no identity provider, no signing in
+    assert t.request("GET", "/config_api/login", headers={"Authorization": "good"}).status == 403

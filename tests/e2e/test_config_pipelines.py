@@ -4,11 +4,13 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Dict
 
 import pytest
 from config_database import Config
+from tutti_process import ROOT
 
 SALES: Dict[str, Any] = {
     "pipeline": "sales", "company": "Nfoods", "brand": "Teamocil", "type": "regression", "segment": "Patient", "schedule": {"every": "daily", "zone": "Europe/Berlin"},
@@ -181,3 +183,19 @@ def test_export_into_a_folder(ready, tmp_path):
     folder.mkdir()
     assert sorted(Path(line).name for line in ready.run("pipeline", "export", "--dir", folder).splitlines()) == ["empty.yaml", "sales.yaml"]
     assert ready.run("pipeline", "diff", "--any-program", *sorted(folder.iterdir())) == "empty: unchanged\nsales: unchanged\n"
+
+
+def test_a_configuration_of_a_real_size(tutti, config):
+    """Four pipelines, 28 states, 31 templates, 80 transformations, 1,677 variables: what is loaded is what was put there (script/bench pipeline has the time)."""
+    sys.path.insert(0, str(ROOT / "bench"))
+    from driver.configuration import configuration
+    t = tutti(env=config.env)
+    if not config.server:
+        config.shell.path = t.data / "config.db"
+    t.request("POST", "/v1/db/create")
+    for tree in configuration():
+        assert t.request("PUT", "/v1/pipelines/%s?programs=any" % tree["pipeline"], tree).status == 201
+        assert t.get("/v1/pipelines/%s?plain=true" % tree["pipeline"]).json == {"schema": 1, "definition": tree, "problem": None}
+    assert [p["transformations"] for p in t.get("/v1/pipelines").json["pipelines"]] == [22, 6, 25, 27]
+    tables = ("pipelines", "pipeline_states", "transformation_templates", "transformations", "transformation_variables")
+    assert config.rows("SELECT %s" % ", ".join("(SELECT count(*) FROM %s)" % table for table in tables)) == [["4", "28", "31", "80", "1677"]]
