@@ -1,6 +1,6 @@
 """The third act of script/demo: what became of the files of this project, asked of its own history.
 
-The history of the clone (file, time, kind of change, author), or where there is none the package manager's log, becomes a Parquet file; a funnel over it is
+The history of the clone (file, time, kind of change, author), or where there is none the package manager's log, becomes a dataset; a funnel over it is
 drawn, broken down, with who came back; and a dozen lines of Python count the same funnel from the same events."""
 from __future__ import annotations
 
@@ -113,10 +113,12 @@ def play(program: Path, folder: Path, history: History, screen: Screen) -> None:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["subject", "at", "event", history.part])
         writer.writerows(history.events)
-    run_tutti(program, folder, "parquet", "convert", "events.csv", "events.parquet", "--column", "at=datetime", "--column", "subject=string", "--column", "event=category")
-    screen.good("%s events: %s, as a Parquet file" % (grouped(len(history.events)), history.told))
+    (folder / "events").mkdir()
+    run_tutti(program, folder, "parquet", "convert", "events.csv", "events/all.parquet", "--column", "at=datetime", "--column", "subject=string", "--column", "event=category")
+    run_tutti(program, folder, "dataset", "register", "history", "events", "--group", "subject", "--timestamp", "at", "--data", "d")
+    screen.good("%s events: %s, as a dataset" % (grouped(len(history.events)), history.told))
     (folder / "query.json").write_text(json.dumps(query_of(history)))
-    ask = ["query", "events.parquet", "--group", "subject", "--time", "at", "--file", "query.json"]
+    ask = ["query", "history", "--file", "query.json", "--data", "d"]
     screen.line("    " + ", then ".join(history.steps) + ":\n")
     for line in run_tutti(program, folder, *ask).splitlines():
         screen.line("  " + line)

@@ -157,15 +157,31 @@ static tt_str token_of(const tt_req *req)
 
 static bool is_near(const tt_req *req) { return req->peer.kind != TT_PEER_REMOTE; }
 
-/* What the request's token was made for. All are compared, so that time tells nothing. */
-static tt_scope token_scope(const tt_req *req)
+/* What a token was made for. All are compared, so that time tells nothing. */
+static tt_scope scope_of_token(const tt_server *s, tt_str token)
 {
     tt_scope found = TT_SCOPE_NONE;
-    const tt_access_settings *a = &req->server->access;
+    const tt_access_settings *a = &s->access;
     for (size_t scope = 0; scope < TT_COUNT(a->token_hashes); scope++)
-        if (req->token.len && a->token_hashes[scope][0] && tt_token_matches(req->token, a->token_hashes[scope]))
+        if (token.len && a->token_hashes[scope][0] && tt_token_matches(token, a->token_hashes[scope]))
             found = (tt_scope)scope;
-    return found;
+    return found == TT_SCOPE_NONE && token.len && s->session_scope ? s->session_scope(s->session_arg, token) : found;
+}
+
+static tt_scope token_scope(const tt_req *req) { return scope_of_token(req->server, req->token); }
+
+tt_scope tt_server_token_scope(tt_server *s, tt_str token)
+{
+    pthread_rwlock_rdlock(&s->access_lock);
+    tt_scope scope = scope_of_token(s, token);
+    pthread_rwlock_unlock(&s->access_lock);
+    return scope;
+}
+
+void tt_server_set_sessions(tt_server *s, tt_scope (*scope)(void *arg, tt_str token), void *arg)
+{
+    s->session_scope = scope;
+    s->session_arg = arg;
 }
 
 static tt_scope scope_of(const tt_req *req)

@@ -10,7 +10,7 @@
  *   SUSPENDED ---stop---> CUT         the server stops: the client gets 503, the request lives on until its handler answers
  *
  * Locks: server->live_lock guards `suspended`, `streams` and `stopping`; a stream's own lock is taken inside it, never around it.
- * server->connections_lock guards `connections` and is taken alone. server->access_lock guards `access`, and is the last to be taken. */
+ * server->connections_lock guards `connections` and is taken alone. server->access_lock guards `access`, and is the last to be taken (but for the sessions', which is taken inside it). */
 #ifndef TT_SERVER_INSIDE_H
 #define TT_SERVER_INSIDE_H
 
@@ -316,6 +316,8 @@ struct tt_server {
     int64_t started_ms;
     /* change while running */
     pthread_rwlock_t access_lock;
+    tt_scope (*session_scope)(void *arg, tt_str token); /* NULL: there are no sessions; set before it serves */
+    void *session_arg;
     tt_access_settings access;
     _Atomic uint64_t body_limit_bytes; /* of routes without one of their own */
     atomic_bool access_log;

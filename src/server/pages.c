@@ -54,6 +54,8 @@ static tt_str area_of(const tt_entry *e)
         return TT_STR("items, as Planchet's clients call it");
     if (e->row->dialect == TT_DIALECT_ETLAS)
         return TT_STR("executions, as Etlas' clients call them");
+    if (e->row->dialect == TT_DIALECT_FUNNEL)
+        return TT_STR("datasets, as Funnel Rocket's clients call them");
     return e->segment_count ? e->segments[at] : TT_STR("server");
 }
 

@@ -47,6 +47,11 @@ void tt_server_add_health(tt_server *s, bool (*part)(void *arg, json_t *object),
 /* The same for members that name files or reasons: only those who may read get them. It says nothing about readiness. */
 void tt_server_add_private_health(tt_server *s, void (*part)(void *arg, json_t *object), void *arg);
 
+/* What the tokens of sessions are worth, beside those of the settings: scope is asked on HTTP threads and must not block. Before tt_server_start. */
+void tt_server_set_sessions(tt_server *s, tt_scope (*scope)(void *arg, tt_str token), void *arg);
+/* What a token is worth; TT_SCOPE_NONE: nothing here. Any thread. */
+tt_scope tt_server_token_scope(tt_server *s, tt_str token);
+
 /* Scoped tokens: hash (libsodium, generichash) and constant-time comparison. */
 enum { TT_TOKEN_HASH_TEXT = 65 };
 void tt_token_hash(tt_str token, char out[TT_TOKEN_HASH_TEXT]); /* hex */
