@@ -88,8 +88,10 @@ static tt_rc gather(tt_cli *cli, tt_str state, uint64_t before, int64_t limit, j
 
 static tt_rc read_limit(tt_cli *cli, int64_t *ret, tt_err *err)
 {
-    TT_TRY(tt_parse_i64(tt_cli_flag(cli, "--limit"), ret, err));
-    return *ret >= 0 ? TT_OK : tt_fail(err, TT_USAGE, "--limit must not be negative: 0 shows all");
+    tt_str text = tt_cli_flag(cli, "--limit");
+    if (tt_parse_i64(text, ret, NULL) == TT_OK && *ret >= 0)
+        return TT_OK;
+    return tt_fail(err, TT_USAGE, "--limit takes a number from 0 (all) on, not `%.*s`", TT_STR_ARG(tt_str_slice(text, 0, 40)));
 }
 
 static tt_rc print_tasks(tt_cli *cli, const json_t *tasks, tt_err *err)

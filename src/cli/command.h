@@ -33,7 +33,7 @@ typedef struct tt_command {
     const char *example;   /* may be NULL */
     const tt_flag *flags;
     const tt_operand *operands;
-    const char *const *options; /* flags of rows of the option table that this command takes ("--listen"; "*": every row), NULL-ended; may be NULL */
+    const char *const *options; /* flags of rows of the option table that this command takes ("--listen"; "*": every row; "!--listen": not that one), NULL-ended; may be NULL */
     const char *list_title;/* of a table that belongs to the help: its rows come from list (NULL: none), head and text each */
     void (*list)(void (*row)(void *arg, const char *head, const char *text), void *arg);
     bool needs_server;     /* never inside this process: it waits for what other clients do */

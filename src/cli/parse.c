@@ -46,10 +46,13 @@ static bool is_common(const char *flag)
 
 static bool takes_option(const tt_command *c, const char *flag)
 {
-    for (const char *const *o = c->options; *o; o++)
-        if (strcmp(*o, "*") == 0 || strcmp(*o, flag) == 0)
-            return true;
-    return false;
+    bool takes = false;
+    for (const char *const *o = c->options; *o; o++) {
+        if ((*o)[0] == '!' && strcmp(*o + 1, flag) == 0)
+            return false;
+        takes |= strcmp(*o, "*") == 0 || strcmp(*o, flag) == 0;
+    }
+    return takes;
 }
 
 const tt_option *tt_command_option(const tt_command *c, size_t *at)

@@ -45,11 +45,11 @@ static void test_workers(round *r)
     tell(r, "Workers", consuming ? TT_OK : TT_FAILED, attached ? "none of those that are attached waits for work or runs some" : "none is attached");
 }
 
-static tt_rc ping(const tt_options *o, tt_str url, tt_err *err)
+static tt_rc ping(const tt_alive_env *env, const char *url, tt_err *err)
 {
     tt_redis *redis = NULL;
     TT_REPLY_AUTO tt_reply *reply = NULL;
-    TT_TRY(tt_redis_new(&(tt_redis_spec){.url = url, .password = tt_option_str(o, "redis.password"), .timeout_ms = REDIS_MS}, &redis, err));
+    TT_TRY(tt_redis_new(&(tt_redis_spec){.url = tt_str_of(url), .password = tt_str_of(env->password), .timeout_ms = REDIS_MS}, &redis, err));
     tt_rc rc = tt_redis_connect(redis, err);
     if (rc == TT_OK)
         rc = tt_redis_call(redis, &reply, err, TT_STR("PING"));
@@ -59,11 +59,11 @@ static tt_rc ping(const tt_options *o, tt_str url, tt_err *err)
     return rc;
 }
 
-static void test_redis(round *r, const char *service, tt_str url)
+static void test_redis(round *r, const char *service, const char *url)
 {
     tt_err err = {0};
-    if (url.len)
-        tell(r, service, ping(r->env->options, url, &err), err.text);
+    if (*url)
+        tell(r, service, ping(r->env, url, &err), err.text);
 }
 
 static tt_rc take_one(void *arg, const tt_str *names, const tt_sql_cell *cells, size_t count, tt_err *err) { return TT_OK; }
@@ -91,18 +91,34 @@ static void test_database(void *arg, const tt_declaration *d)
 
 json_t *tt_alive_test(const tt_alive_env *env)
 {
-    TT_BUF_AUTO tt_buf redis = {0};
     round r = {env, json_object(), json_object(), tt_mono_ms() + BUDGET_MS};
-    tt_alive_redis_url(env->options, &redis);
-    test_redis(&r, "Redis", tt_buf_view(&redis));
+    test_redis(&r, "Redis", env->redis);
     test_ledger(&r);
     test_workers(&r);
-    test_redis(&r, "Shared Redis", tt_option_str(env->options, "shared"));
-    if (tt_option_list(env->options, "rq.queues", &(const tt_str *){0}))
-        test_redis(&r, "RQ Redis", tt_option_str(env->options, "rq.redis"));
+    test_redis(&r, "Shared Redis", env->shared);
+    test_redis(&r, "RQ Redis", env->rq);
     tt_declared_each(env->declared, TT_DECLARED_SQL, test_database, &r);
     if (json_object_size(r.reasons))
         json_object_set(r.services, "reasons", r.reasons);
     json_decref(r.reasons);
     return r.services;
+}
+
+void tt_alive_init(tt_alive_env *env, const tt_options *o, const tt_declared *declared, tt_ledger *ledger, tt_tasks *tasks)
+{
+    TT_BUF_AUTO tt_buf redis = {0};
+    const tt_str *queues;
+    tt_alive_redis_url(o, &redis);
+    *env = (tt_alive_env){.redis = tt_dup_cstr(tt_buf_cstr(&redis)), .shared = tt_str_dup(tt_option_str(o, "shared")), .password = tt_str_dup(tt_option_str(o, "redis.password")),
+                          .rq = tt_str_dup(tt_option_list(o, "rq.queues", &queues) ? tt_option_str(o, "rq.redis") : (tt_str){0}), .declared = declared, .ledger = ledger, .tasks = tasks};
+    tt_assert(env->shared && env->password && env->rq);
+}
+
+void tt_alive_deinit(tt_alive_env *env)
+{
+    char **texts[] = {&env->redis, &env->shared, &env->rq, &env->password};
+    for (size_t i = 0; i < TT_COUNT(texts); i++) {
+        free(*texts[i]);
+        *texts[i] = NULL;
+    }
 }

@@ -9,12 +9,17 @@
 #include "data/declared.h"
 #include "work/tasks.h"
 
+/* Addresses are copies: the settings may change while a service is asked. */
 typedef struct {
-    const tt_options *options;
+    char *redis, *shared, *rq, *password; /* "": none */
     const tt_declared *declared;
     tt_ledger *ledger;
     tt_tasks *tasks;
 } tt_alive_env;
+
+/* Declared databases, ledger and tasks must outlive it. */
+void tt_alive_init(tt_alive_env *env, const tt_options *o, const tt_declared *declared, tt_ledger *ledger, tt_tasks *tasks);
+void tt_alive_deinit(tt_alive_env *env);
 
 /* {"Redis":true,...}; what does not answer is false, and a member "reasons" says why. A new reference. */
 json_t *tt_alive_test(const tt_alive_env *env);

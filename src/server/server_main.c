@@ -200,7 +200,8 @@ static tt_rc open_programs(tt_house *h, tt_err *err)
     TT_TRY(tt_program_env_new(h->options, &env, err));
     h->catalog = tt_catalog_new(env);
     h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->work, .watches = h->watches, .timers = h->timers, .pool = h->calls,
-                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER, .alive = {h->options, h->declared, h->ledger, h->tasks}};
+                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
+    tt_alive_init(&h->execution_area.alive, h->options, h->declared, h->ledger, h->tasks);
     return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
 }
 
@@ -408,6 +409,7 @@ void tt_house_close(tt_house *h)
     }
     tt_shared_area_close(&h->shared_area);
     tt_pool_free(h->calls);
+    tt_alive_deinit(&h->execution_area.alive);
     tt_signin_free(h->config_area.signin);
     tt_configs_free(h->config_area.configs);
     tt_schedules_free(h->schedule_area.schedules);

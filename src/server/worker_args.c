@@ -1,19 +1,19 @@
 /* Which settings of a command line are a worker's. */
 #include "server/worker_main.h"
 
-/* To add one that workers use: a row here. */
-const char *const tt_worker_flags[] = {"--shared", "--root", "--programs", "--grace", "--log-level", "--log-format", NULL};
+/* All but those that only a server makes use of. To add one of these: a row here. */
+const char *const tt_worker_flags[] = {
+    "*", "!--workers", "!--query-workers", "!--listen", "!--insecure", "!--trust", "!--allow-host", "!--cors", "!--static", "!--threads", "!--access-log",
+    "!--redis", "!--rq-queue", "!--durability", "!--config-db", "!--config-read-only", NULL,
+};
 
 static bool is_taken(const char *arg)
 {
-    static const char *const every_command[] = {"--data", NULL};
-    const char *const *lists[] = {every_command, tt_worker_flags};
     size_t len = strcspn(arg, "=");
-    for (size_t l = 0; l < TT_COUNT(lists); l++)
-        for (const char *const *flag = lists[l]; *flag; flag++)
-            if (strlen(*flag) == len && strncmp(*flag, arg, len) == 0)
-                return true;
-    return false;
+    for (const char *const *flag = tt_worker_flags; *flag; flag++)
+        if ((*flag)[0] == '!' && strlen(*flag + 1) == len && strncmp(*flag + 1, arg, len) == 0)
+            return false;
+    return true;
 }
 
 void tt_worker_each_arg(const char *const *argv, void (*add)(void *arg, const char *text), void *arg)

@@ -267,7 +267,7 @@ static tt_rc set_name(http_transport *t, const char *name, tt_err *err)
 
 static tt_rc set_queues(http_transport *t, const char *queues, tt_err *err)
 {
-    if (queues && strspn(queues, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,") != strlen(queues))
+    if (queues && (!*queues || strspn(queues, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,") != strlen(queues)))
         return tt_fail(err, TT_USAGE, "`%.140s` does not name queues: use letters, digits, - _ . and commas between them", queues);
     t->queues = queues;
     return TT_OK;

@@ -11,7 +11,7 @@ typedef struct {
     const char *queues;  /* --queue a,b; NULL: default */
 } tt_worker_args;
 
-/* The settings of its command line, of which `tutti worker` makes use; those that a supervisor or a crew was given and that are not among them are not passed on. */
+/* For the row of `tutti worker` in the table of commands: the settings of its command line, of which `tutti worker` makes use; those that a supervisor or a crew was given and that are not among them are not passed on. */
 extern const char *const tt_worker_flags[];
 /* argv: a supervisor's or crew's own (tt_options_argv). Calls add with each of them that a worker takes. */
 void tt_worker_each_arg(const char *const *argv, void (*add)(void *arg, const char *text), void *arg);

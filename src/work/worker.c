@@ -478,8 +478,9 @@ static tt_rc step(worker *w, connection *c, size_t *most, tt_err *err)
 
 static tt_rc loop(worker *w, tt_err *err)
 {
+    enum { SAY_AFTER_MS = 2000 }; /* a server that is starting beside us needs less */
     connection c = CUT_OFF;
-    int64_t backoff_ms = FIRST_BACKOFF_MS;
+    int64_t backoff_ms = FIRST_BACKOFF_MS, say_at_ms = tt_mono_ms() + SAY_AFTER_MS;
     size_t most = 1;
     while (!is_stopping(w)) {
         connection before = c;
@@ -488,10 +489,15 @@ static tt_rc loop(worker *w, tt_err *err)
             return rc;
         if (rc == TT_OK || rc == TT_CANCELED) {
             backoff_ms = FIRST_BACKOFF_MS;
+            say_at_ms = INT64_MAX;
             continue;
         }
         if (before == ATTACHED) /* said once, not with each attempt */
             tt_log_warn("lost the server: waiting for it", TT_F_CSTR("why", err->text));
+        if (tt_mono_ms() >= say_at_ms) {
+            tt_log_warn("no server yet: waiting for it", TT_F_CSTR("why", err->text));
+            say_at_ms = INT64_MAX;
+        }
         pause_ms(backoff_ms);
         backoff_ms = longer(backoff_ms);
     }

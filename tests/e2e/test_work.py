@@ -229,5 +229,10 @@ def test_a_worker_waits_for_a_mended_configuration(tutti, tmp_path: Path) -> Non
     until(lambda: "waiting" in log.read_text(), "it waits again", LIMIT_S)
     worker.terminate()
     assert worker.wait(LIMIT_S) == 0
-    for wrong in (["--listen", ":1"], ["--log-level", "loud"]):  # what is wrong with the command line is said at once
+    for wrong in (["--listen", ":1"], ["--log-level", "loud"], ["--queue", ""]):  # what is wrong with the command line is said at once
         assert subprocess.run([binary(), "worker", "--data", t.data, *wrong], capture_output=True, timeout=LIMIT_S).returncode == 2
+    t.stop()
+    worker = subprocess.Popen([binary(), "worker", "--data", t.data], stderr=log.open("w"))
+    until(lambda: "no server yet: waiting for it" in log.read_text(), "it says that it waits", LIMIT_S)
+    worker.terminate()
+    assert worker.wait(LIMIT_S) == 0
