@@ -1,9 +1,52 @@
 #include "base/mem.h"
 
+#include <limits.h>
+#include <malloc.h>
+#include <sys/mman.h>
+
 #include "base/sys.h"
 
-void *tt_malloc(size_t size) { return tt_sys.malloc(size ? size : 1); }
-void *tt_realloc(void *old, size_t size) { return tt_sys.realloc(old, size ? size : 1); }
+enum { LARGE_BYTES = 32 << 20, PIECE_BYTES = LARGE_BYTES - 4096, PIECES = 16, PAGE_BYTES = 2 << 20 };
+
+static bool large_pages; /* set before there are threads */
+
+/* A wish: what the kernel says to it does not matter. */
+static void *wish_large(void *ptr, size_t size)
+{
+    uintptr_t from = (uintptr_t)ptr / PAGE_BYTES * PAGE_BYTES, to = ((uintptr_t)ptr + size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    if (ptr)
+        (void)!madvise((void *)from, to - from, MADV_HUGEPAGE);
+    return ptr;
+}
+
+/* The heap grows once, by addresses alone: a page that was touched before the wish would stay small, and those around it. */
+void tt_mem_keep_large(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return; /* its allocator is another one, and notes down every byte of a piece */
+#endif
+    void *pieces[PIECES];
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    mallopt(M_ARENA_MAX, 1); /* threads share it: they ask for arrays, not for crumbs */
+    for (int i = 0; i < PIECES; i++)
+        pieces[i] = wish_large(malloc(PIECE_BYTES), PIECE_BYTES);
+    for (int i = 0; i < PIECES; i++)
+        free(pieces[i]);
+    large_pages = true;
+}
+
+void *tt_malloc(size_t size)
+{
+    void *p = tt_sys.malloc(size ? size : 1);
+    return large_pages && size >= LARGE_BYTES ? wish_large(p, size) : p;
+}
+
+void *tt_realloc(void *old, size_t size)
+{
+    void *p = tt_sys.realloc(old, size ? size : 1);
+    return large_pages && size >= LARGE_BYTES ? wish_large(p, size) : p;
+}
 
 void *tt_calloc(size_t count, size_t size)
 {
@@ -14,6 +57,18 @@ void *tt_calloc(size_t count, size_t size)
     if (p)
         memset(p, 0, total);
     return p;
+}
+
+bool tt_grow_zeroed(void **ptr, size_t from, size_t to, size_t size)
+{
+    size_t bytes;
+    tt_assert(from <= to);
+    char *grown = __builtin_mul_overflow(to, size, &bytes) ? NULL : tt_realloc(*ptr, bytes);
+    if (!grown)
+        return false;
+    memset(grown + from * size, 0, bytes - from * size);
+    *ptr = grown;
+    return true;
 }
 
 void *tt_new_bytes(size_t size)

@@ -47,6 +47,7 @@ static tt_rc prepare(tt_cli *cli, tt_err *err)
     TT_TRY(tt_cli_threads(cli, &p.threads, err));
     TT_TRY(tt_parse_size(tt_cli_flag(cli, "--cache-size"), &p.cache.limit_bytes, err));
     TT_TRY(tt_cli_parts(cli, &p.cache, err));
+    tt_mem_keep_large();
     TT_TRY(tt_prepare_files_run(&p, &result, err));
     return print_done(cli, &p, &result, err);
 }

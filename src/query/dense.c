@@ -43,30 +43,82 @@ static uint32_t hash_int(int64_t value)
     return (uint32_t)(h >> 32);
 }
 
-static uint32_t hash_bytes(const char *ptr, uint32_t len) { return (uint32_t)XXH3_64bits(len ? ptr : "", len); }
+static inline uint64_t load8(const char *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
 
-static uint32_t slot_of(const tt_dense *d, uint32_t hash) { return hash & ((UINT32_C(1) << d->slot_bits) - 1); }
+/* The low `len` (1 .. 7) bytes at p, without a look behind them. */
+static inline uint64_t load_few(const char *p, uint32_t len)
+{
+    uint32_t low, high;
+    if (len < 4)
+        return (uint64_t)(uint8_t)p[0] | (uint64_t)(uint8_t)p[len / 2] << (len / 2 * 8) | (uint64_t)(uint8_t)p[len - 1] << ((len - 1) * 8);
+    memcpy(&low, p, sizeof low);
+    memcpy(&high, p + len - 4, sizeof high);
+    return low | (uint64_t)high << ((len - 4) * 8);
+}
+
+static inline tt_dense_text_entry short_entry(const char *ptr, uint32_t len)
+{
+    tt_dense_text_entry e = {{0, (uint64_t)len << 56}};
+    if (len > 8)
+        e.words[1] |= load8(ptr + len - 8) >> ((16 - len) * 8);
+    if (len >= 8)
+        e.words[0] = load8(ptr);
+    else if (len)
+        e.words[0] = load_few(ptr, len);
+    return e;
+}
+
+static inline bool is_long(const tt_dense_text_entry *e) { return e->words[1] >> 56 == TT_DENSE_LONG; }
+static uint64_t heap_place(const tt_dense_text_entry *e) { return e->words[1] & ((UINT64_C(1) << 56) - 1); }
+
+/* A product of 128 bits folded: every bit of both words reaches the result. */
+static inline uint32_t hash_short(const tt_dense_text_entry *e)
+{
+    unsigned __int128 product = (unsigned __int128)(e->words[0] ^ UINT64_C(0x9e3779b97f4a7c15)) * (e->words[1] ^ UINT64_C(0xe7037ed1a0b428db));
+    uint64_t folded = (uint64_t)product ^ (uint64_t)(product >> 64);
+    return (uint32_t)((folded * UINT64_C(0xff51afd7ed558ccd)) >> 32);
+}
+
+static inline uint32_t hash_entry(const tt_dense_text_entry *e) { return is_long(e) ? (uint32_t)(e->words[0] >> 32) : hash_short(e); }
+
+/* As an entry; a long one without its place in the heap. */
+static inline tt_dense_text_entry entry_of(const char *ptr, uint32_t len)
+{
+    if (len <= TT_DENSE_SHORT)
+        return short_entry(ptr, len);
+    return (tt_dense_text_entry){{len | XXH3_64bits(ptr, len) << 32, (uint64_t)TT_DENSE_LONG << 56}};
+}
+
+static uint32_t low_mask(const tt_dense *d) { return (UINT32_C(1) << d->slot_bits) - 1; }
+static uint32_t slot_of(const tt_dense *d, uint32_t hash) { return hash & low_mask(d); }
 static uint32_t next_slot(const tt_dense *d, uint32_t slot) { return slot_of(d, slot + 1); }
-static uint32_t hash_in(uint64_t slot) { return (uint32_t)(slot >> 32); }
-static uint32_t number_in(uint64_t slot) { return (uint32_t)slot - 1; }
+static bool is_like(const tt_dense *d, uint32_t slot, uint32_t hash) { return ((slot ^ hash) & ~low_mask(d)) == 0; }
+static uint32_t number_in(const tt_dense *d, uint32_t slot) { return (slot & low_mask(d)) - 1; }
+static uint32_t filled(const tt_dense *d, uint32_t hash, uint32_t number) { return (hash & ~low_mask(d)) | (number + 1); }
+
+static bool is_direct(const tt_dense *d, int64_t value) { return (uint64_t)value - (uint64_t)d->low < d->direct_count; }
 
 static bool grow(tt_dense *d, uint32_t bits)
 {
-    uint64_t *slots = bits > LAST_BITS ? NULL : tt_calloc(UINT64_C(1) << bits, sizeof *slots), old_count = d->slots ? UINT64_C(1) << d->slot_bits : 0;
-    uint64_t *old = d->slots;
+    uint32_t *slots = bits > LAST_BITS ? NULL : tt_calloc(UINT64_C(1) << bits, sizeof *slots);
     if (!slots)
         return false;
+    free(d->slots);
     d->slots = slots;
     d->slot_bits = bits;
-    for (uint64_t i = 0; i < old_count; i++) {
-        if (!old[i])
+    for (uint32_t i = 0; i < d->count; i++) {
+        if (!d->is_bytes && is_direct(d, d->ints.ptr[i]))
             continue;
-        uint32_t slot = slot_of(d, hash_in(old[i]));
+        uint32_t hash = d->is_bytes ? hash_entry(&d->texts.ptr[i]) : hash_int(d->ints.ptr[i]), slot = slot_of(d, hash);
         while (slots[slot])
             slot = next_slot(d, slot);
-        slots[slot] = old[i];
+        slots[slot] = filled(d, hash, i);
     }
-    free(old);
     return true;
 }
 
@@ -94,16 +146,14 @@ static uint32_t add_int(tt_dense *d, int64_t value)
 static uint32_t find_int(tt_dense *d, int64_t value, uint32_t hash)
 {
     uint32_t slot = slot_of(d, hash);
-    for (uint64_t s; (s = d->slots[slot]) != 0; slot = next_slot(d, slot))
-        if (hash_in(s) == hash && d->ints.ptr[number_in(s)] == value)
-            return number_in(s);
+    for (uint32_t s; (s = d->slots[slot]) != 0; slot = next_slot(d, slot))
+        if (is_like(d, s, hash) && d->ints.ptr[number_in(d, s)] == value)
+            return number_in(d, s);
     uint32_t number = add_int(d, value);
     if (number != TT_DENSE_NONE)
-        d->slots[slot] = (uint64_t)hash << 32 | (number + 1);
+        d->slots[slot] = filled(d, hash, number);
     return number;
 }
-
-static bool is_direct(const tt_dense *d, int64_t value) { return (uint64_t)value - (uint64_t)d->low < d->direct_count; }
 
 static uint32_t find_direct(tt_dense *d, int64_t value)
 {
@@ -120,35 +170,12 @@ uint32_t tt_dense_int(tt_dense *d, int64_t value)
     return reserve(d, 1) ? find_int(d, value, hash_int(value)) : TT_DENSE_NONE;
 }
 
-static inline uint64_t load8(const char *p)
+/* key: of the text, without its place in the heap. */
+static inline bool is_text(const tt_dense *d, const tt_dense_text_entry *e, const tt_dense_text_entry *key, const char *ptr)
 {
-    uint64_t word;
-    memcpy(&word, p, sizeof word);
-    return word;
-}
-
-/* Ids mostly have 8 to 16 bytes: two loads that overlap. */
-static inline bool same_bytes(const char *a, const char *b, size_t len)
-{
-    if (len >= 8 && len <= 16)
-        return ((load8(a) ^ load8(b)) | (load8(a + len - 8) ^ load8(b + len - 8))) == 0;
-    return len == 0 || memcmp(a, b, len) == 0;
-}
-
-static uint64_t heap_place(const tt_dense_text_entry *t)
-{
-    uint64_t at;
-    memcpy(&at, t->bytes + TT_DENSE_HEAD, sizeof at);
-    return at;
-}
-
-static inline bool is_text(const tt_dense *d, const tt_dense_text_entry *t, const char *ptr, uint32_t len)
-{
-    if (t->len != len)
-        return false;
-    if (len <= TT_DENSE_SHORT)
-        return same_bytes(t->bytes, ptr, len);
-    return memcmp(t->bytes, ptr, TT_DENSE_HEAD) == 0 && memcmp(d->heap + heap_place(t), ptr, len) == 0;
+    if (!is_long(key))
+        return e->words[0] == key->words[0] && e->words[1] == key->words[1];
+    return e->words[0] == key->words[0] && is_long(e) && memcmp(d->heap + heap_place(e), ptr, (uint32_t)key->words[0]) == 0;
 }
 
 static bool keep_bytes(tt_dense *d, const char *ptr, uint32_t len)
@@ -167,62 +194,71 @@ static bool keep_bytes(tt_dense *d, const char *ptr, uint32_t len)
     return true;
 }
 
-static uint32_t find_bytes(tt_dense *d, const char *ptr, uint32_t len, uint32_t hash)
+static uint32_t add_text(tt_dense *d, tt_dense_text_entry e, const char *ptr)
+{
+    uint64_t place = d->heap_len;
+    if (d->count >= TT_DENSE_NONE - 1 || !tt_vec_reserve(&d->texts, 1) || (is_long(&e) && !keep_bytes(d, ptr, (uint32_t)e.words[0])))
+        return TT_DENSE_NONE;
+    if (is_long(&e))
+        e.words[1] |= place;
+    d->texts.ptr[d->texts.len++] = e;
+    return d->count++;
+}
+
+static uint32_t find_text(tt_dense *d, const tt_dense_text_entry *key, const char *ptr, uint32_t hash)
 {
     uint32_t slot = slot_of(d, hash);
-    for (uint64_t s; (s = d->slots[slot]) != 0; slot = next_slot(d, slot))
-        if (hash_in(s) == hash && is_text(d, &d->texts.ptr[number_in(s)], ptr, len))
-            return number_in(s);
-    tt_dense_text_entry t = {.len = len};
-    if (len)
-        memcpy(t.bytes, ptr, len <= TT_DENSE_SHORT ? len : TT_DENSE_HEAD);
-    if (len > TT_DENSE_SHORT)
-        memcpy(t.bytes + TT_DENSE_HEAD, &d->heap_len, sizeof d->heap_len);
-    if (d->count >= TT_DENSE_NONE - 1 || !tt_vec_reserve(&d->texts, 1) || (len > TT_DENSE_SHORT && !keep_bytes(d, ptr, len)))
-        return TT_DENSE_NONE;
-    d->texts.ptr[d->texts.len++] = t;
-    d->slots[slot] = (uint64_t)hash << 32 | (d->count + 1);
-    return d->count++;
+    for (uint32_t s; (s = d->slots[slot]) != 0; slot = next_slot(d, slot))
+        if (is_like(d, s, hash) && is_text(d, &d->texts.ptr[number_in(d, s)], key, ptr))
+            return number_in(d, s);
+    uint32_t number = add_text(d, *key, ptr);
+    if (number != TT_DENSE_NONE)
+        d->slots[slot] = filled(d, hash, number);
+    return number;
 }
 
 uint32_t tt_dense_bytes(tt_dense *d, const char *ptr, uint32_t len)
 {
-    return reserve(d, 1) ? find_bytes(d, ptr, len, hash_bytes(ptr, len)) : TT_DENSE_NONE;
+    tt_dense_text_entry key = entry_of(ptr, len);
+    return reserve(d, 1) ? find_text(d, &key, ptr, hash_entry(&key)) : TT_DENSE_NONE;
 }
 
 tt_str tt_dense_text(const tt_dense *d, uint32_t number)
 {
-    const tt_dense_text_entry *t = &d->texts.ptr[number];
-    return (tt_str){t->len <= TT_DENSE_SHORT ? t->bytes : d->heap + heap_place(t), t->len};
+    const tt_dense_text_entry *e = &d->texts.ptr[number];
+    if (is_long(e))
+        return (tt_str){d->heap + heap_place(e), (uint32_t)e->words[0]};
+    return (tt_str){(const char *)e->words, e->words[1] >> 56};
 }
 
 /* ---- many at once ---- */
 
+/* So many rows are under way at once: their slots, values and bytes stay in the nearest cache until they are looked at. */
+enum { UNDER_WAY = 64 };
+
 /* Runs of equal values: files are often clustered, and then each run costs one look-up. */
 typedef struct {
     uint32_t count;
-    uint32_t first[TT_DENSE_BATCH]; /* row */
-    uint32_t hash[TT_DENSE_BATCH];
+    uint32_t first[UNDER_WAY]; /* row */
+    uint32_t hash[UNDER_WAY];
+    tt_dense_text_entry keys[UNDER_WAY];
 } runs;
 
-/* So many runs are under way at once: their slots, entries and bytes stay in the nearest cache until they are looked at. */
-enum { UNDER_WAY = 128 };
-
 /* What the first slot says is mostly right. */
-static void fetch(const tt_dense *d, const uint32_t *hash, uint32_t count)
+static void fetch(const tt_dense *d, const runs *r)
 {
-    for (uint32_t k = 0; k < count; k++)
-        __builtin_prefetch(&d->slots[slot_of(d, hash[k])]);
-    for (uint32_t k = 0; k < count; k++) {
-        uint64_t s = d->slots[slot_of(d, hash[k])];
+    for (uint32_t k = 0; k < r->count; k++)
+        __builtin_prefetch(&d->slots[slot_of(d, r->hash[k])]);
+    for (uint32_t k = 0; k < r->count; k++) {
+        uint32_t s = d->slots[slot_of(d, r->hash[k])];
         if (s)
-            __builtin_prefetch(d->is_bytes ? (const void *)&d->texts.ptr[number_in(s)] : (const void *)&d->ints.ptr[number_in(s)]);
+            __builtin_prefetch(d->is_bytes ? (const void *)&d->texts.ptr[number_in(d, s)] : (const void *)&d->ints.ptr[number_in(d, s)]);
     }
-    for (uint32_t k = 0; d->heap_len && k < count; k++) {
-        uint64_t s = d->slots[slot_of(d, hash[k])];
-        const tt_dense_text_entry *t = s ? &d->texts.ptr[number_in(s)] : NULL;
-        if (t && t->len > TT_DENSE_SHORT)
-            __builtin_prefetch(d->heap + heap_place(t));
+    for (uint32_t k = 0; d->heap_len && k < r->count; k++) {
+        uint32_t s = d->slots[slot_of(d, r->hash[k])];
+        const tt_dense_text_entry *e = s ? &d->texts.ptr[number_in(d, s)] : NULL;
+        if (e && is_long(e))
+            __builtin_prefetch(d->heap + heap_place(e));
     }
 }
 
@@ -256,19 +292,13 @@ static bool find_directs(tt_dense *d, const int64_t *values, uint32_t count, uin
     return ok;
 }
 
-bool tt_dense_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t *numbers)
+/* At most UNDER_WAY of them, for which there is room. */
+static bool some_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t *numbers)
 {
     runs r;
-    bool all = false, ok = true;
-    tt_assert(count <= TT_DENSE_BATCH);
-    if (d->direct)
-        ok = find_directs(d, values, count, numbers, &all);
-    if (all)
-        return ok;
-    if (!reserve(d, count))
-        return false;
-    r.count = 0;
+    bool ok = true;
     int64_t last = 0;
+    r.count = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (numbers[i] == TT_DENSE_NONE || (r.count && values[i] == last))
             continue;
@@ -276,9 +306,8 @@ bool tt_dense_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t 
         r.first[r.count] = i;
         r.hash[r.count++] = hash_int(last);
     }
+    fetch(d, &r);
     for (uint32_t k = 0; k < r.count; k++) {
-        if (k % UNDER_WAY == 0)
-            fetch(d, r.hash + k, least(r.count - k, UNDER_WAY));
         int64_t value = values[r.first[k]];
         uint32_t number = is_direct(d, value) ? find_direct(d, value) : find_int(d, value, r.hash[k]);
         numbers[r.first[k]] = number;
@@ -288,29 +317,57 @@ bool tt_dense_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t 
     return ok;
 }
 
-bool tt_dense_texts(tt_dense *d, const char *base, const uint32_t *start, const uint32_t *length, uint32_t count, uint32_t *numbers)
+bool tt_dense_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t *numbers)
+{
+    bool all = false, ok = true;
+    tt_assert(count <= TT_DENSE_BATCH);
+    if (d->direct)
+        ok = find_directs(d, values, count, numbers, &all);
+    if (all)
+        return ok;
+    if (!reserve(d, count))
+        return false;
+    for (uint32_t i = 0; i < count; i += UNDER_WAY)
+        ok &= some_ints(d, values + i, least(count - i, UNDER_WAY), numbers + i);
+    return ok;
+}
+
+static bool some_texts(tt_dense *d, const char *base, const uint32_t *start, const uint32_t *length, uint32_t count, uint32_t *numbers)
 {
     runs r;
+    bool ok = true;
+    uint32_t last = 0; /* row of the run before */
+    r.count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const char *ptr = length[i] ? base + start[i] : "";
+        if (numbers[i] == TT_DENSE_NONE)
+            continue;
+        tt_dense_text_entry key = entry_of(ptr, length[i]), *before = r.count ? &r.keys[r.count - 1] : NULL;
+        bool is_same = before && before->words[0] == key.words[0] && before->words[1] == key.words[1];
+        if (is_same && (!is_long(&key) || memcmp(ptr, base + start[last], length[i]) == 0))
+            continue;
+        last = i;
+        r.first[r.count] = i;
+        r.keys[r.count] = key;
+        r.hash[r.count++] = hash_entry(&key);
+    }
+    fetch(d, &r);
+    for (uint32_t k = 0; k < r.count; k++) {
+        uint32_t i = r.first[k];
+        numbers[i] = find_text(d, &r.keys[k], base + start[i], r.hash[k]);
+        ok = ok && numbers[i] != TT_DENSE_NONE;
+    }
+    spread(&r, count, numbers);
+    return ok;
+}
+
+bool tt_dense_texts(tt_dense *d, const char *base, const uint32_t *start, const uint32_t *length, uint32_t count, uint32_t *numbers)
+{
     bool ok = true;
     tt_assert(count <= TT_DENSE_BATCH);
     if (!reserve(d, count))
         return false;
-    r.count = 0;
-    uint32_t last = 0; /* row of the value before */
-    for (uint32_t i = 0; i < count; i++) {
-        if (numbers[i] == TT_DENSE_NONE || (r.count && length[i] == length[last] && same_bytes(base + start[i], base + start[last], length[i])))
-            continue;
-        last = i;
-        r.first[r.count] = i;
-        r.hash[r.count++] = hash_bytes(base + start[i], length[i]);
-    }
-    for (uint32_t k = 0; k < r.count; k++) {
-        if (k % UNDER_WAY == 0)
-            fetch(d, r.hash + k, least(r.count - k, UNDER_WAY));
-        uint32_t i = r.first[k];
-        numbers[i] = find_bytes(d, base + start[i], length[i], r.hash[k]);
-        ok = ok && numbers[i] != TT_DENSE_NONE;
-    }
-    spread(&r, count, numbers);
+    for (uint32_t i = 0; i < count; i += UNDER_WAY)
+        ok &= some_texts(d, base, start + i, length + i, least(count - i, UNDER_WAY), numbers + i);
     return ok;
 }

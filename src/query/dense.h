@@ -1,6 +1,7 @@
 /* Values as small numbers: each distinct value (a whole number, or bytes) gets the next of 0, 1, 2, ... Open addressing with linear probing at
- * most half full; a slot holds the hash beside the number, so that only a value that is most likely the same one is looked at. Many values at once are looked up in three rounds (hash, slot, value), so that the memory of all is on its way before it is needed: a table
- * beyond the caches then costs nanoseconds. One thread. */
+ * most half full; a slot of four bytes holds the number and what is left of the hash, so that only a value that is most likely the same one is looked at.
+ * Many values at once are looked up in three rounds (hash, slot, value), so that the memory of all is on its way before it is needed. Beyond the caches
+ * the time goes with the lines of memory that are touched: so all is small, and no value lies across two lines. One thread. */
 #ifndef TT_QUERY_DENSE_H
 #define TT_QUERY_DENSE_H
 
@@ -9,17 +10,17 @@
 #define TT_DENSE_NONE UINT32_MAX /* no number: memory is out, or there are too many values */
 enum { TT_DENSE_BATCH = 4096 };  /* values looked up at once, at most */
 
-/* Bytes: short ones here, so that one look at memory is enough; of long ones the first, and where all are in the heap. */
-enum { TT_DENSE_SHORT = 20, TT_DENSE_HEAD = 12 };
+/* Bytes: up to TT_DENSE_SHORT of them lie here, with zeros behind them and their length in the last one. Of longer ones the last is TT_DENSE_LONG; the
+ * first word holds the length and 32 bits of the hash, the second where they are in the heap. */
+enum { TT_DENSE_SHORT = 15, TT_DENSE_LONG = 0xFF };
 typedef struct {
-    uint32_t len;
-    char bytes[TT_DENSE_SHORT]; /* len > TT_DENSE_SHORT: TT_DENSE_HEAD of them, and behind them the place in the heap (8 bytes) */
+    uint64_t words[2];
 } tt_dense_text_entry;
 
 typedef struct {
     bool is_bytes;
     uint32_t count;
-    uint64_t *slots;        /* hash << 32 | number + 1; 0: free */
+    uint32_t *slots;        /* number + 1 in the lowest slot_bits, above them those of the hash; 0: free */
     uint32_t slot_bits;
     uint32_t *direct;       /* number + 1 of the whole numbers low .. low + direct_count - 1; NULL: not used */
     int64_t low;

@@ -103,13 +103,50 @@ static bool element(cursor *c)
     return copy(c, kind == 2 ? number(p, 2) : number(p, 4), (tag >> 2) + 1);
 }
 
+/* Far from both ends no element needs more than one look at each: literals and copies of up to 16 bytes are one move, whatever is behind them. Longer
+ * literals and far offsets are left to element(). */
+enum { IN_ROOM = 24, OUT_ROOM = 64 + CHUNK };
+
+static inline bool is_common(unsigned tag) { return (tag & 3) == 0 ? tag >> 2 < CHUNK : (tag & 3) != 3; }
+
+static bool common_elements(cursor *c)
+{
+    const uint8_t *at = c->at;
+    char *to = c->to;
+    bool ok = true;
+    while (c->end - at >= IN_ROOM && c->out_end - to >= OUT_ROOM && is_common(*at)) {
+        unsigned tag = *at++;
+        if ((tag & 3) == 0) {
+            memcpy(to, at, CHUNK);
+            at += (tag >> 2) + 1;
+            to += (tag >> 2) + 1;
+            continue;
+        }
+        bool is_short = (tag & 3) == 1;
+        size_t length = is_short ? (tag >> 2 & 7) + 4 : (tag >> 2) + 1, offset = is_short ? (size_t)(tag >> 5) << 8 | at[0] : (size_t)at[1] << 8 | at[0];
+        at += is_short ? 1 : 2;
+        ok = offset - 1 < (size_t)(to - c->out);
+        if (!ok)
+            break;
+        if (offset < CHUNK)
+            copy_near(to, offset, length);
+        else
+            for (size_t i = 0; i < length; i += CHUNK)
+                memcpy(to + i, to + i - offset, CHUNK);
+        to += length;
+    }
+    c->at = at;
+    c->to = to;
+    return ok;
+}
+
 bool tt_pq_snappy_unpack(tt_str in, char *out, size_t out_len)
 {
     cursor c = {(const uint8_t *)in.ptr, (const uint8_t *)in.ptr + in.len, out, out, out + out_len};
     if (!read_length(&c, out_len))
         return false;
     while (c.at < c.end)
-        if (!element(&c))
+        if (!common_elements(&c) || (c.at < c.end && !element(&c)))
             return false;
     return c.to == c.out_end;
 }
