@@ -45,11 +45,13 @@ class Size:
     celery: int = 10_000
     starts: int = 1_000
     executables: int = 2_000
+    transformations: int = 10_000
+    pipelines: int = 1_000
 
 
 QUICK = Size(items=300_000, items_small=100_000, planchet=3_000, planchet_many=0, beanstalkd=2_000,
              beanstalkd_relaxed=20_000, redis=50_000, real=20_000, real_planchet=2_000, memory_small=100_000,
-             memory_large=1_000_000, resume=2_000_000, large=2_000_000, jobs=1_000, tasks=100_000, shared=20_000, rq=300, celery=3_000, starts=200, executables=500,
+             memory_large=1_000_000, resume=2_000_000, large=2_000_000, jobs=1_000, tasks=100_000, shared=20_000, rq=300, celery=3_000, starts=200, executables=500, transformations=1_000, pipelines=100,
              parquet_rows=1_000_000, query_rows=1_000_000, query_files=2)
 
 

@@ -9,6 +9,7 @@
 #include "server/server_main.h"
 #include "server/supervisor.h"
 #include "server/worker_main.h"
+#include "transform/transform.h"
 #include "work/program_c.h"
 
 /* ---- the processes of the server's room ---- */
@@ -244,6 +245,13 @@ static const tt_flag backfill_flags[] = {
     {"--dry-run", .help = "count the times, and start nothing"},
     {NULL},
 };
+static const tt_flag try_flags[] = {
+    {"--set", "-s", "NAME=VALUE", NULL, true, "one variable"},
+    {"--settings", NULL, "FILE", .help = "a file with variables, a JSON object; --set wins over it"},
+    {"--state", NULL, "STATE", "raw", .help = "the state that it is told it is in"},
+    {NULL},
+};
+static const tt_operand task_by_numbers[] = {{"TRANSFORMATION", "its number"}, {"RUN", "the run's number"}, {NULL}};
 static const tt_operand named_pipeline[] = {{"[NAME]", "the pipeline, of the configuration"}, {NULL}};
 static const tt_operand maybe_pipeline[] = {{"[NAME]", "only runs of this pipeline"}, {NULL}};
 static const tt_flag schedule_flags[] = {
@@ -479,6 +487,9 @@ static const tt_command commands[] = {
      .example = "tutti queue limit api --rate 100 --per 1m"},
 
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
+    {"worker", "run", "Run one task of a run by hand, in the foreground.", .operands = task_by_numbers, .options = program_settings, .fn = tt_cmd_worker_run,
+     .details = "With the variables of the run's definition. The run itself is left as it is. Called as `corebot`, the program takes `corebot run TRANSFORMATION RUN`.",
+     .example = "tutti worker run 41 17"},
     {"worker", "show", "Show one worker process.", .operands = one_worker, .fn = tt_cmd_worker_show, .needs_server = true},
 
     {"schedule", "list", "List all schedules.", .fn = tt_cmd_schedule_list},
@@ -508,6 +519,9 @@ static const tt_command commands[] = {
     {"pipeline", "retry", "Run what failed and what did not run, or a part of a run again.", .flags = pipeline_retry_flags, .operands = one_run, .fn = tt_cmd_pipeline_retry,
      .example = "tutti pipeline retry 17 --from sales_ingest_clean_3"},
     {"pipeline", "skip", "Go on as if a task of a run had finished.", .flags = reason_flags, .operands = run_and_task, .fn = tt_cmd_pipeline_skip},
+    {"pipeline", "try", "Run a program as the one task of a pipeline that is made for it.", .flags = try_flags, .operands = one_program, .fn = tt_cmd_pipeline_try, .needs_server = true,
+     .details = "Waits for its end, and prints its log and its result. The run is kept; its company is `scratch`, its brand `try`.",
+     .example = "tutti pipeline try clean_orders --set prefix=orders_"},
     {"pipeline", "backfill", "Start a run for each past time of a pipeline's schedule that has none.", .flags = backfill_flags, .operands = one_pipeline, .fn = tt_cmd_pipeline_backfill,
      .needs_server = true, .example = "tutti pipeline backfill sales --from '10 days back'"},
     {"pipeline", "schedule", "Show when a pipeline runs next, and what became of the last time.", .operands = one_pipeline, .fn = tt_cmd_pipeline_schedule},
@@ -607,6 +621,21 @@ static const tt_command commands[] = {
     {0},
 };
 
+enum { MOST_ALIASED = 32 };
+
+/* The older system's worker is called as `corebot run TRANSFORMATION RUN`: as is `tutti worker run ...` then, one word longer. */
+static bool is_corebot(int argc, char **argv, const char *as[MOST_ALIASED + 1])
+{
+    const char *slash = argc ? strrchr(argv[0], '/') : NULL, *name = slash ? slash + 1 : argc ? argv[0] : "";
+    if (strcmp(name, "corebot") != 0 || argc < 2 || argc >= MOST_ALIASED || strcmp(argv[1], "run") != 0)
+        return false;
+    as[0] = argv[0];
+    as[1] = "worker";
+    for (int i = 1; i < argc; i++)
+        as[i + 1] = argv[i];
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     tt_err err = {0};
@@ -614,9 +643,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "tutti: %s\n", err.text);
         return tt_rc_exit(err.code);
     }
+    tt_native_add(tt_transforms);
     if (argc > 1 && strcmp(argv[1], TT_PROGRAM_HOST_COMMAND) == 0)
         return tt_program_host_main(argc - 2, argv + 2);
-    int code = tt_cli_main(commands, call_inside, argc, argv);
+    const char *as[MOST_ALIASED + 1] = {0};
+    int code = is_corebot(argc, argv, as) ? tt_cli_main(commands, call_inside, argc + 1, (char **)(uintptr_t)as) : tt_cli_main(commands, call_inside, argc, argv);
     tt_house_close(house);
     return code;
 }

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional
@@ -102,6 +103,34 @@ def tutti(tmp_path: Path, request: pytest.FixtureRequest, store: str) -> Iterato
     for redis_server in redises:
         redis_server.kill()
     assert not faults, "\n".join(faults)
+
+
+@pytest.fixture(scope="module")
+def commons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[List[Tutti]]:
+    made: List[Tutti] = []
+    yield made
+    for one in made:
+        one.finish()
+
+
+@pytest.fixture
+def common(commons: List[Tutti], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Tutti:
+    """One server for the tests of a file, for those that leave nothing behind but jobs and files: most of the time of a short test is the start and
+    the end of a server. Before each test it runs, without jobs, in an empty directory (but for its data)."""
+    if not commons:
+        commons.append(Tutti(tmp_path_factory.mktemp("common") / "t"))
+    one = commons[-1]
+    request.node.stash.setdefault(SERVERS, []).append(one)
+    if not one.process:
+        one.start()
+    assert one.get("/purge?output=true").status == 200
+    for path in one.cwd.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path != one.data:
+                shutil.rmtree(path)
+        else:
+            path.unlink()
+    return one
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from . import query, servers, work
+from . import pipeline, query, servers, work
 from .tools import BenchError, MemorySampler, run_json, tree_cpu_s
 
 KIB_PER_MIB = 1024
@@ -324,7 +324,7 @@ def resume(context):
 
 def measure_jobs(context, placement, count):
     """So many jobs of ten items: started, claimed from, killed, opened again."""
-    input_path, claims = context.lines(10), 200
+    input_path, claims = context.lines(10), min(200, count // 4)
 
     def timed_ms(function, *arguments):
         begun = time.monotonic()
@@ -464,4 +464,5 @@ ROWS = {
     "start": [program_start],
     "work": work.ROWS,
     "query": query.ROWS,
+    "pipeline": pipeline.ROWS,
 }

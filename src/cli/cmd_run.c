@@ -94,11 +94,11 @@ static tt_rc print_rows(void *arg, const json_t *rows, tt_err *err)
 
 static tt_rc drop_progress(void *arg, uint64_t id, uint64_t lease, tt_str json, tt_err *err) { return TT_OK; }
 
-static tt_rc run_attempt(tt_cli *cli, const tt_program_env *env, const tt_program *p, tt_str settings, tt_attempt *a, tt_err *err)
+static tt_rc run_attempt(tt_cli *cli, const tt_program_env *env, const tt_program *p, tt_str settings, const char *context, tt_attempt *a, tt_err *err)
 {
     tt_program_report report = {.on_rows = print_rows, .arg = cli};
     watcher w = {cli, json_object()};
-    tt_program_job job = {.env = env, .file = &p->file, .settings = settings, .id = "here", .on_report = show_progress, .arg = &w};
+    tt_program_job job = {.env = env, .file = &p->file, .settings = settings, .id = "here", .context = context, .on_report = show_progress, .arg = &w};
     tt_rc rc = tt_program_run(&job, a, &report, err);
     tt_program_run_finish();
     tt_attempt_end(a);
@@ -109,7 +109,7 @@ static tt_rc run_attempt(tt_cli *cli, const tt_program_env *env, const tt_progra
     return rc;
 }
 
-static tt_rc run_checked(tt_cli *cli, const tt_program_env *env, const tt_program *p, const json_t *settings, tt_err *err)
+static tt_rc run_checked(tt_cli *cli, const tt_program_env *env, const tt_program *p, const json_t *settings, const char *context, tt_err *err)
 {
     tt_attempt *a = NULL;
     tt_attempt_spec spec = {.id = 1, .lease = 1, .timeout_ms = p->timeout_ms, .memory_bytes = p->memory_bytes, .log_bytes = UINT32_MAX,
@@ -118,7 +118,7 @@ static tt_rc run_checked(tt_cli *cli, const tt_program_env *env, const tt_progra
     tt_runner_adopt();
     tt_rc rc = text ? tt_attempt_new(&spec, &a, err) : tt_fail(err, TT_NOMEM, "out of memory");
     if (rc == TT_OK)
-        rc = run_attempt(cli, env, p, tt_str_of(text), a, err);
+        rc = run_attempt(cli, env, p, tt_str_of(text), context, a, err);
     tt_attempt_free(a);
     free(text);
     return rc;
@@ -137,7 +137,7 @@ static tt_rc find_program(const tt_program_env *env, tt_str name, tt_program **r
     return rc;
 }
 
-static tt_rc run_here(tt_cli *cli, const json_t *given, tt_err *err)
+tt_rc tt_cli_run_here(tt_cli *cli, tt_str name, const json_t *given, const char *context, tt_err *err)
 {
     tt_options *options;
     tt_program_env *env = NULL;
@@ -145,11 +145,11 @@ static tt_rc run_here(tt_cli *cli, const json_t *given, tt_err *err)
     TT_JSON_AUTO json_t *settings = NULL;
     TT_TRY(tt_cli_options(cli, &options, err));
     TT_TRY(tt_program_env_new(options, &env, err));
-    tt_rc rc = find_program(env, tt_cli_operand(cli, 0), &p, err);
+    tt_rc rc = find_program(env, name, &p, err);
     if (rc == TT_OK)
         rc = tt_settings_check(&p->settings, given, &settings, err);
     if (rc == TT_OK)
-        rc = run_checked(cli, env, p, settings, err);
+        rc = run_checked(cli, env, p, settings, context, err);
     tt_program_unref(p);
     tt_program_env_free(env);
     return rc;
@@ -271,6 +271,6 @@ static tt_rc run(tt_cli *cli, tt_err *err)
 {
     TT_JSON_AUTO json_t *given = NULL;
     TT_TRY(tt_cli_read_settings(cli, &given, err));
-    return tt_cli_has(cli, "--here") ? run_here(cli, given, err) : run_queued(cli, given, err);
+    return tt_cli_has(cli, "--here") ? tt_cli_run_here(cli, tt_cli_operand(cli, 0), given, NULL, err) : run_queued(cli, given, err);
 }
 TT_CLI_COMMAND(tt_cmd_run, run)

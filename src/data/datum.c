@@ -172,6 +172,23 @@ void tt_datum_text(const tt_pq_field *field, const tt_datum *d, tt_buf *out)
     out->failed |= json.failed;
 }
 
+void tt_datum_bytes(const tt_datum *d, tt_buf *out)
+{
+    double number = d->kind == TT_DATUM_DOUBLE ? (isnan(d->d) ? (double)NAN : d->d == 0 ? 0.0 : d->d) : 0;
+    uint64_t len = d->kind == TT_DATUM_BYTES ? d->bytes.len : d->kind == TT_DATUM_LIST ? d->count : 0;
+    tt_buf_char(out, (char)d->kind);
+    if (d->kind == TT_DATUM_INT)
+        tt_buf_put(out, &d->i, sizeof d->i);
+    else if (d->kind == TT_DATUM_DOUBLE)
+        tt_buf_put(out, &number, sizeof number);
+    else if (d->kind != TT_DATUM_NULL)
+        tt_buf_put(out, &len, sizeof len);
+    if (d->kind == TT_DATUM_BYTES)
+        tt_buf_str(out, d->bytes);
+    for (uint32_t i = 0; d->kind == TT_DATUM_LIST && i < d->count; i++)
+        tt_datum_bytes(&d->list[i], out); /* a list holds no lists */
+}
+
 /* ---- compared ---- */
 
 static int cmp_int(int64_t a, int64_t b) { return (a > b) - (a < b); }

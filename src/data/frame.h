@@ -97,6 +97,8 @@ void tt_datum_put(tt_pq_writer *w, uint32_t column, const tt_pq_field *field, co
 void tt_datum_json(const tt_pq_field *field, const tt_datum *d, tt_buf *out);
 /* As plain text (no quotes around strings); nothing for null. */
 void tt_datum_text(const tt_pq_field *field, const tt_datum *d, tt_buf *out);
+/* Bytes that tell values of one field apart: for hashes and keys. NaN is one value, and the zeroes are one. */
+void tt_datum_bytes(const tt_datum *d, tt_buf *out);
 /* Both null, or the same value; of cells of one field. NaN equals itself. */
 bool tt_datum_same(const tt_datum *a, const tt_datum *b);
 /* -1, 0 or 1; null is less than all else, NaN more. */

@@ -18,31 +18,58 @@ void tt_rows_json_line(const tt_rows *rows, uint32_t r, tt_buf *out)
     tt_buf_cstr_put(out, "}\n");
 }
 
-void tt_rows_csv_line(const tt_rows *rows, uint32_t r, tt_buf *out)
+/* As tt_pq_put_csv_text, with another separator. */
+static void put_cell(tt_str text, char separator, tt_buf *out)
+{
+    bool is_quoted = text.len == 0;
+    for (size_t i = 0; i < text.len; i++)
+        is_quoted |= text.ptr[i] == separator || text.ptr[i] == '"' || text.ptr[i] == '\r' || text.ptr[i] == '\n' || !text.ptr[i];
+    if (!is_quoted || separator == ',') {
+        if (separator == ',')
+            tt_pq_put_csv_text(text, out);
+        else
+            tt_buf_str(out, text);
+        return;
+    }
+    tt_buf_char(out, '"');
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '"')
+            tt_buf_char(out, '"');
+        tt_buf_char(out, text.ptr[i]);
+    }
+    tt_buf_char(out, '"');
+}
+
+static void csv_line(const tt_rows *rows, uint32_t r, char separator, tt_buf *out)
 {
     TT_BUF_AUTO tt_buf text = {0};
     for (uint32_t i = 0; i < rows->field_count; i++) {
         const tt_datum *d = tt_rows_cell(rows, i, r);
         if (i)
-            tt_buf_char(out, ',');
+            tt_buf_char(out, separator);
         if (d->kind == TT_DATUM_NULL)
             continue;
         tt_buf_clear(&text);
         tt_datum_text(&rows->fields[i], d, &text);
-        tt_pq_put_csv_text((tt_str){tt_buf_cstr(&text), text.len}, out);
+        put_cell((tt_str){tt_buf_cstr(&text), text.len}, separator, out);
     }
     tt_buf_char(out, '\n');
 }
 
-void tt_rows_csv_header(const tt_pq_field *fields, uint32_t count, tt_buf *out)
+static void csv_header(const tt_pq_field *fields, uint32_t count, char separator, tt_buf *out)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (i)
-            tt_buf_char(out, ',');
-        tt_pq_put_csv_text(fields[i].name, out);
+            tt_buf_char(out, separator);
+        put_cell(fields[i].name, separator, out);
     }
     tt_buf_char(out, '\n');
 }
+
+static void json_line(const tt_rows *rows, uint32_t r, char separator, tt_buf *out) { tt_rows_json_line(rows, r, out); }
+
+void tt_rows_csv_line(const tt_rows *rows, uint32_t r, tt_buf *out) { csv_line(rows, r, ',', out); }
+void tt_rows_csv_header(const tt_pq_field *fields, uint32_t count, tt_buf *out) { csv_header(fields, count, ',', out); }
 
 /* ---- files ---- */
 
@@ -59,12 +86,12 @@ static const struct form {
     const char *name;
     const char *extensions[3];
     bool is_parquet;
-    void (*header)(const tt_pq_field *fields, uint32_t count, tt_buf *out); /* NULL: none */
-    void (*line)(const tt_rows *rows, uint32_t r, tt_buf *out);
+    void (*header)(const tt_pq_field *fields, uint32_t count, char separator, tt_buf *out); /* NULL: none */
+    void (*line)(const tt_rows *rows, uint32_t r, char separator, tt_buf *out);
 } forms[] = {
     {"parquet", {".parquet", ".pq"}, true, NULL, NULL},
-    {"csv", {".csv"}, false, tt_rows_csv_header, tt_rows_csv_line},
-    {"jsonl", {".jsonl", ".ndjson"}, false, NULL, tt_rows_json_line},
+    {"csv", {".csv"}, false, csv_header, csv_line},
+    {"jsonl", {".jsonl", ".ndjson"}, false, NULL, json_line},
 };
 
 static tt_rc find_form(const tt_frame_out_spec *spec, const struct form **ret, tt_err *err)
@@ -90,7 +117,7 @@ static tt_rc open_out(tt_frame_out *o, tt_err *err)
     }
     TT_TRY(tt_whole_file_create(o->spec.path, &o->file, err));
     if (o->form->header)
-        o->form->header(o->spec.fields, o->spec.field_count, tt_whole_file_out(o->file));
+        o->form->header(o->spec.fields, o->spec.field_count, o->spec.separator, tt_whole_file_out(o->file));
     return TT_OK;
 }
 
@@ -98,6 +125,7 @@ tt_rc tt_frame_out_create(const tt_frame_out_spec *spec, tt_frame_out **ret, tt_
 {
     tt_frame_out *o = TT_NEW(tt_frame_out);
     o->spec = *spec;
+    o->spec.separator = spec->separator ? spec->separator : ',';
     tt_rc rc = open_out(o, err);
     if (rc == TT_OK)
         *ret = o;
@@ -120,7 +148,7 @@ tt_rc tt_frame_out_put(tt_frame_out *o, const tt_rows *rows, uint32_t r, tt_err 
     if (o->file) {
         tt_buf *out = tt_whole_file_out(o->file);
         size_t before = out->len;
-        o->form->line(rows, r, out);
+        o->form->line(rows, r, o->spec.separator, out);
         o->bytes += out->len - before;
         return tt_whole_file_flush(o->file, err);
     }

@@ -16,6 +16,7 @@ typedef struct {
     uint32_t field_count;
     const tt_pq_key_value *key_values; /* of Parquet */
     uint32_t key_value_count;
+    char separator;                /* of CSV; 0: a comma */
     uint64_t group_bytes;          /* of Parquet; 0: as the writer likes it */
 } tt_frame_out_spec;
 

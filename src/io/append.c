@@ -53,6 +53,7 @@ struct tt_append {
     bool is_left;       /* and only a flush may do it */
     bool empties;       /* what is there is somebody's until the first commit */
     bool unsynced;      /* written since the last sync */
+    bool name_due;      /* nobody knows whether its name is safe: before anything in it is said to be */
     char *buf;
     size_t buf_len, buf_cap;
     tail *committed_tail, *staged_tail; /* of the committed length; of committed + written */
@@ -147,10 +148,18 @@ static tt_rc cut(tt_append *a, tt_err *err)
 static tt_rc lock_file(int fd, const char *path, struct stat *ret, tt_err *err);
 static int read_tail(int fd, uint64_t length, tail *ret);
 
+/* The lock goes first: a child that is about to run a program has a copy of the descriptor until it does, and with that the lock. */
+static void close_locked(int *fd)
+{
+    if (*fd >= 0)
+        flock(*fd, LOCK_UN);
+    tt_fd_close(fd);
+}
+
 static void close_files(tt_handle *h)
 {
     tt_append *a = (tt_append *)h;
-    tt_fd_close(&a->fd);
+    close_locked(&a->fd);
     tt_fd_close(&a->dirfd);
     free(a->committed_tail);
     a->committed_tail = a->staged_tail = NULL;
@@ -328,6 +337,11 @@ void tt_append_put(tt_append *a, const void *ptr, size_t len)
         a->state = FAILED;
 }
 
+static tt_rc sync_dir(const tt_append *a, tt_err *err)
+{
+    return tt_sys.fsync(a->dirfd) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot sync the directory of '%.256s'", a->path);
+}
+
 static tt_rc flush(tt_append *a, bool sync, tt_err *err)
 {
     if (a->state == CLEAN && (!a->cut_due || a->empties) && !(sync && a->unsynced))
@@ -343,7 +357,9 @@ static tt_rc flush(tt_append *a, bool sync, tt_err *err)
     if (sync && a->unsynced) {
         if (tt_sys.fdatasync(a->fd) != 0)
             return tt_fail_errno(err, errno, "cannot sync '%.256s'", a->path);
-        a->unsynced = false;
+        if (a->name_due)
+            TT_TRY(sync_dir(a, err));
+        a->unsynced = a->name_due = false;
     }
     return TT_OK;
 }
@@ -465,11 +481,6 @@ static tt_rc open_dir(tt_append *a, const tt_roots *roots, tt_err *err)
     return a->dirfd < 0 ? tt_fail_errno(err, errno, "cannot open the directory of '%.256s'", a->path) : TT_OK;
 }
 
-static tt_rc sync_dir(const tt_append *a, tt_err *err)
-{
-    return tt_sys.fsync(a->dirfd) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot sync the directory of '%.256s'", a->path);
-}
-
 /* *ret is to be disposed of by the caller on failure as well. */
 static tt_rc open_once(const tt_roots *roots, tt_str path, int flags, tt_append **ret, uint64_t *ret_size, tt_err *err)
 {
@@ -587,7 +598,8 @@ static tt_rc continue_at(tt_append *a, const tt_append_mark *recorded, uint64_t 
             a->path, (uintmax_t)recorded->length_bytes);
     a->reach = size;
     TT_TRY(cut(a, err));
-    return recorded->length_bytes ? TT_OK : sync_dir(a, err); /* whoever made it may have died before that, and before anything was recorded */
+    a->name_due = recorded->length_bytes == 0; /* whoever made it may have died before its name was safe; ten thousand jobs do not ask for that at once */
+    return TT_OK;
 }
 
 tt_rc tt_append_resume(const tt_roots *roots, tt_str path, const tt_append_mark *recorded, tt_append **ret, tt_err *err)
@@ -661,7 +673,7 @@ static void go_on_with(tt_append *a, int fd, const struct stat *st)
 {
     if (a->is_taken)
         tt_taken_remove(a->dev, a->ino, a->path);
-    tt_fd_close(&a->fd);
+    close_locked(&a->fd);
     a->fd = fd;
     a->dev = st->st_dev;
     a->ino = st->st_ino;

@@ -1,6 +1,5 @@
 #include "lake/diff.h"
 
-#include <math.h>
 #include <xxhash.h>
 
 enum { FIRST_SLOTS = 1 << 12 };
@@ -32,28 +31,11 @@ static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memo
 
 /* ---- hashes ---- */
 
-static void put_cell(tt_buf *out, const tt_datum *d)
-{
-    double number = d->kind == TT_DATUM_DOUBLE ? (isnan(d->d) ? (double)NAN : d->d == 0 ? 0.0 : d->d) : 0;
-    uint64_t len = d->kind == TT_DATUM_BYTES ? d->bytes.len : d->kind == TT_DATUM_LIST ? d->count : 0;
-    tt_buf_char(out, (char)d->kind);
-    if (d->kind == TT_DATUM_INT)
-        tt_buf_put(out, &d->i, sizeof d->i);
-    else if (d->kind == TT_DATUM_DOUBLE)
-        tt_buf_put(out, &number, sizeof number);
-    else if (d->kind != TT_DATUM_NULL)
-        tt_buf_put(out, &len, sizeof len);
-    if (d->kind == TT_DATUM_BYTES)
-        tt_buf_str(out, d->bytes);
-    for (uint32_t i = 0; d->kind == TT_DATUM_LIST && i < d->count; i++)
-        put_cell(out, &d->list[i]); /* a list holds no lists */
-}
-
 static tt_rc hash_of(diff *d, const tt_rows *rows, uint32_t r, const uint32_t *columns, uint32_t count, XXH128_hash_t *ret, tt_err *err)
 {
     tt_buf_clear(&d->bytes);
     for (uint32_t i = 0; i < count; i++)
-        put_cell(&d->bytes, tt_rows_cell(rows, columns[i], r));
+        tt_datum_bytes(tt_rows_cell(rows, columns[i], r), &d->bytes);
     TT_TRY(tt_buf_check(&d->bytes, err));
     *ret = XXH3_128bits(d->bytes.ptr, d->bytes.len);
     return TT_OK;

@@ -70,6 +70,9 @@ tt_rc tt_run_pause(tt_txn *txn, tt_str pipeline, bool paused, tt_err *err) TT_MU
 /* Forget an ended run. TT_CONFLICT: it has not ended. */
 tt_rc tt_run_delete(tt_txn *txn, uint64_t id, tt_err *err) TT_MUST_CHECK;
 
+/* Forget runs that ended at until_ms (wall clock) or before, at most so many; *ret_count: how many. */
+tt_rc tt_run_forget_old(tt_txn *txn, int64_t until_ms, size_t most, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
+
 /* ---- looking ---- */
 
 typedef struct {

@@ -154,17 +154,41 @@ tt_rc tt_run_pause(tt_txn *txn, tt_str pipeline, bool paused, tt_err *err)
 
 /* ---- forget ---- */
 
-tt_rc tt_run_delete(tt_txn *txn, uint64_t id, tt_err *err)
+static tt_rc drop_run(tt_db *db, uint64_t id, tt_err *err)
 {
     static const tt_sql parts[] = {TT_SQL_RUN_DROP_GROUPS, TT_SQL_RUN_DROP_TASKS, TT_SQL_RUN_DROP_PAYLOADS};
+    for (size_t i = 0; i < TT_COUNT(parts); i++)
+        TT_TRY(tt_db_run(db, parts[i], err, TT_A_INT(tt_run_row_id(id, 0)), TT_A_INT(tt_run_last_id(id))));
+    TT_TRY(tt_db_run(db, TT_SQL_RUN_DROP_DEFINITION, err, TT_A_INT(id)));
+    return tt_db_run(db, TT_SQL_RUN_DROP, err, TT_A_INT(id));
+}
+
+tt_rc tt_run_delete(tt_txn *txn, uint64_t id, tt_err *err)
+{
     tt_db *db;
     tt_run_row r;
     TT_TRY(tt_run_write(txn, &db, err));
     TT_TRY(tt_run_row_find(db, id, &r, err));
     if (!has_ended(&r))
         return conflict(&r, "cancel it first", err);
-    for (size_t i = 0; i < TT_COUNT(parts); i++)
-        TT_TRY(tt_db_run(db, parts[i], err, TT_A_INT(tt_run_row_id(id, 0)), TT_A_INT(tt_run_last_id(id))));
-    TT_TRY(tt_db_run(db, TT_SQL_RUN_DROP_DEFINITION, err, TT_A_INT(id)));
-    return tt_db_run(db, TT_SQL_RUN_DROP, err, TT_A_INT(id));
+    return drop_run(db, id, err);
+}
+
+static tt_rc list_old(tt_db *db, int64_t until_ms, size_t most, tt_id_list *ids, tt_err *err)
+{
+    TT_STMT_AUTO sqlite3_stmt *st = NULL;
+    TT_TRY(tt_db_query(db, TT_SQL_RUN_OLD, &st, err, TT_A_INT(until_ms), TT_A_INT(most)));
+    return tt_task_read_ids(db, st, ids, err);
+}
+
+tt_rc tt_run_forget_old(tt_txn *txn, int64_t until_ms, size_t most, size_t *ret_count, tt_err *err)
+{
+    TT_IDS_AUTO tt_id_list ids = {0};
+    tt_db *db;
+    TT_TRY(tt_run_write(txn, &db, err));
+    TT_TRY(list_old(db, until_ms, most, &ids, err));
+    for (size_t i = 0; i < ids.len; i++)
+        TT_TRY(drop_run(db, ids.ptr[i], err));
+    *ret_count = ids.len;
+    return TT_OK;
 }

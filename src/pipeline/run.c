@@ -1,7 +1,6 @@
 #include "pipeline/run.h"
 
 #include "base/map.h"
-#include "pipeline/dag.h"
 #include "pipeline/definition_file.h"
 #include "work/execution.h"
 
@@ -179,17 +178,14 @@ static tt_rc write_event(start *s, tt_err *err)
 
 static json_t *text_of(tt_str text) { return json_stringn(text.ptr ? text.ptr : "", text.len); }
 
-/* What a task is told about itself. */
-static json_t *context_of(const start *s, size_t i)
+json_t *tt_pipeline_context(const tt_pipeline *p, const tt_dag_node *task, uint64_t run, tt_str branch, int64_t due_ms)
 {
-    const tt_pipeline *p = s->wish->pipeline;
-    const tt_dag_node *node = &s->dag.nodes[1 + i];
-    json_t *o = json_pack("{s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", (json_int_t)node->transformation->id, "run_id", (json_int_t)s->id, "task", text_of(node->id),
-                          "name", text_of(node->transformation->template_name), "transformation", text_of(node->transformation->name), "pipeline", text_of(p->name),
-                          "state", text_of(node->state->name), "company", text_of(p->company), "brand", text_of(p->brand),
-                          "branch", text_of(p->branch.len ? p->branch : s->env->branch));
-    if (s->wish->due_ms)
-        json_object_set_new(o, "due_ms", json_integer(s->wish->due_ms));
+    const tt_transformation *t = task->transformation;
+    json_t *o = json_pack("{s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", (json_int_t)t->id, "run_id", (json_int_t)run, "task", text_of(task->id), "name", text_of(t->template_name),
+                          "transformation", text_of(t->name), "pipeline", text_of(p->name), "state", text_of(task->state->name), "company", text_of(p->company),
+                          "brand", text_of(p->brand), "branch", text_of(p->branch.len ? p->branch : branch));
+    if (o && due_ms)
+        json_object_set_new(o, "due_ms", json_integer(due_ms));
     return o;
 }
 
@@ -197,7 +193,8 @@ static tt_rc make_payload(start *s, size_t i, tt_err *err)
 {
     TT_BUF_AUTO tt_buf payload = {0};
     char id[64];
-    json_t *context = context_of(s, i), *env = env_of(s->wish->pipeline, s->dag.nodes[1 + i].transformation);
+    const tt_dag_node *node = &s->dag.nodes[1 + i];
+    json_t *context = tt_pipeline_context(s->wish->pipeline, node, s->id, s->env->branch, s->wish->due_ms), *env = env_of(s->wish->pipeline, node->transformation);
     snprintf(id, sizeof id, "run-%llu-%zu", (unsigned long long)s->id, i);
     tt_rc rc = tt_execution_payload(s->env->vault, s->program[i], &(tt_execution_order){.id = id, .settings = s->settings[i], .context = context, .env = env}, &payload, err);
     json_decref(context);

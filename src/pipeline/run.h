@@ -9,7 +9,7 @@
 #define TT_PIPELINE_RUN_H
 
 #include "ledger/runs.h"
-#include "pipeline/definition.h"
+#include "pipeline/dag.h"
 #include "vault/vault.h"
 #include "work/program_catalog.h"
 #include "work/tasks.h"
@@ -37,6 +37,9 @@ typedef struct {
 } tt_run_wish;
 
 tt_rc tt_pipeline_run(const tt_runs_env *env, const tt_run_wish *wish, uint64_t *ret_id, tt_err *err) TT_MUST_CHECK;
+
+/* What the task of a transformation is told about itself and its run: an object. due_ms 0: none. A new reference; NULL: out of memory. */
+json_t *tt_pipeline_context(const tt_pipeline *p, const tt_dag_node *task, uint64_t run, tt_str branch, int64_t due_ms);
 
 /* The other changes of runs, as tt_run_* of the ledger, from any thread that may wait for the disk. */
 tt_rc tt_pipeline_run_cancel(const tt_runs_env *env, uint64_t run, tt_str reason, tt_err *err) TT_MUST_CHECK;

@@ -11,7 +11,7 @@
 static const tt_str kind = {"timetable", 9};
 
 /* The wall clock may jump, and a configuration may be changed by others: looked at least so often. */
-enum { CLOCK_MS = 1000, READ_S = 2, GRACE_S = 60, MOST_MISSED = 200000 };
+enum { CLOCK_MS = 1000, READ_S = 2, GRACE_S = 60, MOST_MISSED = 200000, SWEEP_S = 60, SWEEP_RUNS = 20 };
 
 /* One active pipeline with a schedule, as known here. */
 typedef struct {
@@ -26,6 +26,7 @@ struct tt_timetable {
     TT_VEC(place) places;
     int64_t read_s;        /* when the configuration was read last */
     bool was_read, read_fails;
+    int64_t sweep_s;       /* when old runs are looked for again */
     tt_timetable_counts counts;
     pthread_mutex_t timer_lock; /* guards what follows */
     pthread_cond_t idle;
@@ -312,12 +313,35 @@ static void read_configuration(tt_timetable *t, int64_t at_s)
         }
 }
 
+/* ---- old runs ---- */
+
+typedef struct { int64_t until_ms; size_t count; } sweeping;
+
+static tt_rc apply_sweep(void *arg, tt_txn *txn, tt_err *err)
+{
+    sweeping *s = arg;
+    return tt_run_forget_old(txn, s->until_ms, SWEEP_RUNS, &s->count, err);
+}
+
+/* A few at a time, and soon again while there are more. */
+static void sweep(tt_timetable *t, int64_t at_s)
+{
+    sweeping s = {.until_ms = at_s * 1000 - t->env.keep_ms};
+    tt_err err = {0};
+    if (t->env.keep_ms < 0 || (at_s < t->sweep_s && t->sweep_s <= at_s + SWEEP_S))
+        return;
+    if (tt_ledger_run(t->env.runs->ledger, apply_sweep, &s, &err) != TT_OK)
+        tt_log_warn("timetable", TT_F_CSTR("error", err.text));
+    t->sweep_s = s.count == SWEEP_RUNS ? at_s : at_s + SWEEP_S;
+}
+
 int64_t tt_timetable_pass(tt_timetable *t)
 {
     int64_t at_s = now_s(t), next_s = INT64_MAX;
     pthread_mutex_lock(&t->lock);
     if (!t->was_read || at_s >= t->read_s + READ_S || at_s < t->read_s)
         read_configuration(t, at_s);
+    sweep(t, at_s);
     t->counts.passes++;
     for (size_t i = 0; i < t->places.len; i++) {
         place *p = &t->places.ptr[i];

@@ -28,6 +28,7 @@ typedef struct {
     tt_rc (*list)(void *arg, void (*fn)(void *fn_arg, const tt_timetable_row *row), void *fn_arg, tt_err *err);
     tt_rc (*load)(void *arg, tt_str name, tt_pipeline **ret, tt_err *err);
     void *arg;
+    int64_t keep_ms;         /* ended runs are forgotten so long after their end; negative: never */
     int64_t (*now_s)(void);  /* NULL: the wall clock */
 } tt_timetable_env;
 

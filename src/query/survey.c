@@ -154,6 +154,8 @@ static bool footer_bounds(const tt_pq_file *file, uint32_t column, double *min, 
     for (uint32_t g = 0; g < tt_pq_row_group_count(file); g++) {
         tt_pq_statistics st;
         tt_pq_chunk_statistics(file, g, column, &st);
+        if (c->kind == TT_PQ_FIXED)
+            return false; /* halves of floats have their bounds as bytes */
         if (tt_pq_row_group_at(file, g)->row_count == 0 || st.is_all_null)
             continue;
         if (!st.has_min || !st.has_max || !st.min_is_exact || !st.max_is_exact)

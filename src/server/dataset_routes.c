@@ -273,9 +273,10 @@ static void schema_on_pool(tt_req *req)
     tt_dataset *d = find(req);
     if (!d)
         return;
-    json_t *schema = json_deep_copy(tt_dataset_schema(d, flag_of(req, "full")));
+    json_t *schema = tt_dataset_schema(d, flag_of(req, "full")), *pruned = json_deep_copy(schema);
+    json_decref(schema);
     tt_dataset_free(d);
-    answer(req, TT_OK, schema);
+    answer(req, TT_OK, pruned);
 }
 
 static void schema(tt_req *req) { on_pool(req, schema_on_pool); }

@@ -15,6 +15,7 @@ typedef struct {
     tt_runs_env env;
     tt_events events;
     tt_timetable *timetable;
+    int64_t keep_ms;           /* of ended runs; negative: for ever */
     const char *default_file;  /* of the configuration: while it is not there nothing is scheduled; NULL: it is elsewhere */
     tt_ledger *ledger;
     tt_pool *pool;

@@ -157,7 +157,7 @@ static tt_rc load(void *arg, tt_str name, tt_pipeline **ret, tt_err *err) { retu
 
 tt_rc tt_run_area_start(tt_run_area *area, bool follows, tt_err *err)
 {
-    tt_timetable_env env = {.runs = &area->env, .timers = area->timers, .pool = area->pool, .list = list, .load = load, .arg = area};
+    tt_timetable_env env = {.runs = &area->env, .timers = area->timers, .pool = area->pool, .list = list, .load = load, .arg = area, .keep_ms = area->keep_ms};
     TT_TRY(tt_ledger_watch_runs(area->ledger, notify, area, err));
     area->timetable = tt_timetable_new(&env);
     if (follows)

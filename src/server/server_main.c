@@ -264,7 +264,7 @@ static tt_rc open_runs(tt_house *h, tt_err *err)
     h->run_area = (tt_run_area){
         .env = {.ledger = h->ledger, .vault = h->vault, .catalog = h->catalog, .tasks = h->tasks, .write_event = tt_event_write, .event_arg = &h->run_area.events},
         .events = {.configs = h->config_area.configs, .ledger = h->ledger}, .default_file = h->config_file, .ledger = h->ledger, .pool = h->calls, .watches = h->watches,
-        .timers = h->timers, .waiters_lock = PTHREAD_MUTEX_INITIALIZER,
+        .timers = h->timers, .keep_ms = tt_option_int(h->options, "pipeline.keep"), .waiters_lock = PTHREAD_MUTEX_INITIALIZER,
     };
     return tt_run_area_start(&h->run_area, h->handover.count && !tt_ledger_is_shared(h->ledger), err);
 }

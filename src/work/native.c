@@ -8,24 +8,40 @@
 #define ROOTS_ENV "TUTTI_PROGRAM_ROOTS" /* a path a line */
 #define DATA_ENV "TUTTI_PROGRAM_DATA"
 
-static const struct {
-    const char *name;
-    const tutti_program *program;
-} natives[] = {
+static const tt_native_row natives[] = {
     {"country_map_update", &tt_native_country_map},
     {"files_fetch", &tt_native_files_fetch},
     {"files_publish", &tt_native_files_publish},
 };
 
+static const tt_native_row *added; /* of a room above; NULL: none */
+
+void tt_native_add(const tt_native_row *rows) { added = rows; }
+
+static const tt_native_row *row_at(size_t i)
+{
+    if (i < TT_COUNT(natives))
+        return &natives[i];
+    const tt_native_row *row = added;
+    for (i -= TT_COUNT(natives); row && row->name && i > 0; i--)
+        row++;
+    return row && row->name ? row : NULL;
+}
+
 const tutti_program *tt_native_find(tt_str name)
 {
-    for (size_t i = 0; i < TT_COUNT(natives); i++)
-        if (tt_str_is(name, natives[i].name))
-            return natives[i].program;
+    const tt_native_row *row;
+    for (size_t i = 0; (row = row_at(i)); i++)
+        if (tt_str_is(name, row->name))
+            return row->program;
     return NULL;
 }
 
-const char *tt_native_name(size_t i) { return i < TT_COUNT(natives) ? natives[i].name : NULL; }
+const char *tt_native_name(size_t i)
+{
+    const tt_native_row *row = row_at(i);
+    return row ? row->name : NULL;
+}
 
 /* ---- roots ---- */
 

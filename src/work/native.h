@@ -12,6 +12,13 @@
 const tutti_program *tt_native_find(tt_str name); /* NULL: there is none */
 const char *tt_native_name(size_t i);             /* NULL: no more */
 
+/* A program of a room above this one. They are added once, before anything runs: rows end with one without name, and stay. */
+typedef struct {
+    const char *name;
+    const tutti_program *program;
+} tt_native_row;
+void tt_native_add(const tt_native_row *rows);
+
 extern const tutti_program tt_native_files_fetch, tt_native_files_publish, tt_native_country_map;
 
 /* Below which files may be read and written: as the worker that started this process has it. The caller frees them. */

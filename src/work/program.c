@@ -21,6 +21,7 @@ struct tt_program_env {
     TT_VEC(tt_str) dirs;
     TT_VEC(override_row) overrides;
     const char *data_dir, *own_dir, *maps_dir, *state_dir, *spool_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
+    const char *lake_env[5]; /* NAME=value; NULL behind the last */
     int64_t timeout_ms;
     uint64_t memory_bytes;
 };
@@ -32,6 +33,7 @@ const char *tt_program_cache_dir(const tt_program_env *env) { return env->cache_
 const char *tt_program_spool_dir(const tt_program_env *env) { return env->spool_dir; }
 const char *tt_program_maps_dir(const tt_program_env *env) { return env->maps_dir; }
 const char *tt_program_state_dir(const tt_program_env *env) { return env->state_dir; }
+const char *const *tt_program_lake_env(const tt_program_env *env) { return env->lake_env; }
 const char *tt_program_include_dir(const tt_program_env *env) { return env->include_dir; }
 int64_t tt_program_default_timeout_ms(const tt_program_env *env) { return env->timeout_ms; }
 uint64_t tt_program_default_memory_bytes(const tt_program_env *env) { return env->memory_bytes; }
@@ -101,12 +103,28 @@ static void add_dir(tt_program_env *env, const char *path)
         tt_assert(tt_vec_push(&env->dirs, tt_str_of(path)));
 }
 
+/* Where the lake is, and where contracts are that do not say it. */
+static tt_rc fill_lake(tt_program_env *env, const tt_options *o, tt_err *err)
+{
+    static const struct {
+        const char *name, *key;
+    } rows[] = {{"TUTTI_LAKE", "lake"}, {"TUTTI_ENVIRONMENT", "environment"}, {"TUTTI_APP_VERSION", "app_version"}, {"TUTTI_BRANCH_NAME", "branch_name"}};
+    size_t n = 0;
+    for (size_t i = 0; i < TT_COUNT(rows); i++) {
+        tt_str value = tt_option_str(o, rows[i].key);
+        if (value.len && !(env->lake_env[n++] = tt_arena_printf(&env->arena, "%s=%.*s", rows[i].name, TT_STR_ARG(value))))
+            return tt_fail(err, TT_NOMEM, "out of memory");
+    }
+    return TT_OK;
+}
+
 static tt_rc fill_env(tt_program_env *env, const tt_options *o, tt_err *err)
 {
     const tt_str *given;
     override_reader reader = {.env = env, .err = err};
     size_t count = tt_option_list(o, "programs.dirs", &given);
     const char *data = env->data_dir = tt_arena_dup(&env->arena, tt_option_str(o, "data"));
+    TT_TRY(fill_lake(env, o, err));
     for (size_t i = 0; i < count; i++)
         add_dir(env, tt_arena_dup(&env->arena, given[i]));
     add_dir(env, env->own_dir = tt_arena_printf(&env->arena, "%s/programs", data ? data : "."));
@@ -157,6 +175,7 @@ void tt_program_env_free(tt_program_env *env)
 static const tt_program_kind kinds[] = {
     {"python", ".py", false, tt_program_prepare_python},
     {"c", ".c", true, tt_program_prepare_c},
+    {"sql", ".sql", true, tt_program_prepare_native},
     {"executable", NULL, false, tt_program_prepare_executable},
 };
 

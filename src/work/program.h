@@ -1,6 +1,6 @@
 /* Programs: single files in the programs folders, each of which does one kind of work with typed settings. The name is the
  * file's, without its ending; names that begin with `_`, `.` or `base_` and names with other characters than letters, digits, - and _ are no programs. Where two
- * folders hold the same name the first folder wins. The kind follows from the ending: `.py`, `.c`, anything else that may be executed.
+ * folders hold the same name the first folder wins. The kind follows from the ending: `.py`, `.c`, `.sql`, anything else that may be executed.
  *
  * An env is made once from the settings of tutti and is immutable; any thread. A described program is immutable and reference counted. */
 #ifndef TT_WORK_PROGRAM_H
@@ -21,6 +21,7 @@ const char *tt_program_cache_dir(const tt_program_env *env);   /* may not exist 
 const char *tt_program_spool_dir(const tt_program_env *env);   /* DIR/cache */
 const char *tt_program_maps_dir(const tt_program_env *env);    /* DIR/maps: conversion maps of Python programs */
 const char *tt_program_state_dir(const tt_program_env *env);   /* DIR/state: what programs remember */
+const char *const *tt_program_lake_env(const tt_program_env *env); /* TUTTI_LAKE=..., and what else a program needs to find a contract; NULL-ended */
 const char *tt_program_include_dir(const tt_program_env *env); /* holds tutti/program.h */
 /* What [program.NAME] of the configuration file says about key; NULL: nothing. */
 const char *tt_program_override(const tt_program_env *env, const char *name, const char *key);

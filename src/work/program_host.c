@@ -11,6 +11,7 @@
 #include "tutti/program.h"
 #include "work/native.h"
 #include "work/program_c.h"
+#include "work/sql_program.h"
 
 enum { REPORT_FD = 3, COMMAND_BYTES = 256 * 1024 * 1024 };
 
@@ -154,6 +155,8 @@ static const tutti_program *load(const char *path)
     const tutti_program *p = tt_map_get(&loaded, tt_str_of(path));
     if (p)
         return p;
+    if (tt_str_ends(tt_str_of(path), TT_STR(".sql")))
+        return tt_sql_program_load(path);
     if (strncmp(path, TT_NATIVE_PREFIX, strlen(TT_NATIVE_PREFIX)) == 0)
         return tt_native_find(tt_str_of(path + strlen(TT_NATIVE_PREFIX)));
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);

@@ -43,6 +43,8 @@ static void fill_env(const char **env, const tt_program_job *job, tt_arena *aren
         n++;
     if (job->file->kind->is_hosted && (env[n] = tt_native_data_env(tt_program_data_dir(job->env), arena)))
         n++;
+    for (const char *const *lake = tt_program_lake_env(job->env); *lake; lake++)
+        env[n++] = *lake;
     env[tt_program_blank_env(env, n, arena)] = NULL;
 }
 

@@ -9,8 +9,8 @@ from wire import Wire, numbered, read_jsonl, write_jsonl
 
 
 @pytest.fixture
-def server(tutti):
-    return tutti()
+def server(common):
+    return common
 
 
 @pytest.fixture

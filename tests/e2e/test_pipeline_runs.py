@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any, Dict, List
@@ -251,3 +252,76 @@ def test_commands(pipes, tmp_path: Path):
     command("watch", waiting)
     assert json.loads(command("watch", waiting, "--json"))["by_state"] == {"finished": 1, "skipped": 1}
     command("logs", waiting, "p_raw_step_2", "--follow")
+
+
+def test_one_task_by_itself(pipes, tmp_path: Path):
+    def command(*args: str, code: int = 0, program: Path = binary()) -> str:
+        done = subprocess.run([program, *args, "--data", str(pipes.t.data)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, done.stderr
+        return done.stdout if code == 0 else done.stderr
+    out = command("pipeline", "try", "step", "--set", "word=hello", "--state", "enrich")
+    assert '"state":"enrich","company":"scratch","brand":"try"' in out and "word=hello" in out
+    assert "no luck" in command("pipeline", "try", "step", "--set", "fails_while=" + str(pipes.flag("broken")), code=1)
+    assert json.loads(command("pipeline", "try", "noop", "--json"))["state"] == "finished"
+    run = pipes.start([{"name": "a", "template": "step", "id": 41, "variables": {"word": "by hand"}}], ["b"])
+    pipes.end(run, "finished")
+    corebot = tmp_path / "corebot"
+    corebot.symlink_to(binary().resolve())
+    for printed in (command("worker", "run", "41", str(run)), command("run", "41", str(run), program=corebot)):
+        assert '"run_id":%d' % run in printed and "word=by hand" in printed
+    assert pipes.lines()[-2:] == ["begin a", "end a"]
+    command("worker", "run", "99", str(run), code=4)
+    command("worker", "run", "41", "12345", code=4)
+
+
+def test_a_python_program_knows_its_task(pipes):
+    (pipes.t.data / "programs" / "snake.py").write_text(
+        "import tutti\n\nclass Snake:\n    def __init__(self, day: 'datetime', names: list, most: int = 3):\n        self.day = day\n\n    def _run(self):\n        t = tutti.task()\n"
+        "        v = t.variables\n        return [t.id, t.run_id, t.name, t.transformation, t.state, t.company, t.brand, t.contract, str(v.day), v.names, v.most, t.due is None]\n")
+    run = pipes.start([{"name": "s", "template": "snake", "id": 9, "variables": {"day": "2026-01-31", "names": ["a", "b"]}}], company="Acme", brand="Shop")
+    pipes.end(run, "finished")
+    contract = {"branch": "", "parent": "acme", "child": "shop", "state": "s0", "dataset": "snake"}
+    assert pipes.t.get("/v1/runs/%d/tasks" % run).json["tasks"][0]["result"]["result"] == [9, run, "snake", "s", "s0", "Acme", "Shop", contract, "2026-01-31 00:00:00", ["a", "b"], 3, True]
+
+
+def test_a_sql_file_is_a_program(pipes, tmp_path: Path):
+    base = tmp_path / "shop.db"
+    with sqlite3.connect(base) as db:
+        db.execute("CREATE TABLE sales (day TEXT, item TEXT, price REAL)")
+        db.executemany("INSERT INTO sales VALUES (?, ?, ?)", [("2026-01-0%d" % (i % 3 + 1), "it's; :no %d" % i, i * 1.5) for i in range(300)])
+    (pipes.t.data / "programs" / "totals.sql").write_text("""-- Sales of a day.
+-- day: text = 2026-01-02
+-- least: float = 0
+CREATE TABLE IF NOT EXISTS totals (day TEXT, total REAL, word TEXT);
+DELETE FROM totals WHERE day = :day; -- twice is once; :nothing
+INSERT INTO totals SELECT :day, sum(price), :word || ';:x' FROM sales WHERE day = :day AND price >= :least;
+SELECT item, price FROM sales WHERE day = :day ORDER BY price;
+""")
+    where = "sqlite:///%s" % base
+    shown = pipes.t.get("/v1/programs/totals").json
+    assert shown["kind"] == "sql" and shown["description"] == "Sales of a day."
+    assert {name: (s["type"], s["required"]) for name, s in shown["settings"].items()} == {
+        "database": ("str", True), "day": ("str", False), "least": ("float", False), "word": ("str", True), "password": ("secret", False), "storage": ("dict", False)}
+    first = {"name": "totals", "template": "totals", "variables": {"database": where, "word": "a'b", "least": 10}}
+    stored = {"name": "stored", "template": "totals", "order": 1, "variables": {"database": where, "word": "x", "day": "2026-01-03", "storage": {"type": "csv", "settings": {"path": str(pipes.t.cwd / "out.csv")}}}}
+    run = pipes.start([first, stored])
+    pipes.end(run, "finished")
+    result = pipes.t.get("/v1/runs/%d/tasks" % run).json["tasks"][0]["result"]["result"]
+    assert result["row_count"] == 100 and result["rows"][0] == {"item": "it's; :no 1", "price": 1.5} and len(result["rows"]) == 100
+    assert len((pipes.t.cwd / "out.csv").read_text().splitlines()) == 101
+    with sqlite3.connect(base) as db:
+        assert db.execute("SELECT * FROM totals WHERE day = '2026-01-02'").fetchall() == [("2026-01-02", sum(i * 1.5 for i in range(300) if i % 3 == 1 and i * 1.5 >= 10), "a'b;:x")]
+    bad = {**first, "variables": {**first["variables"], "database": where + ".not/there"}}
+    pipes.end(pipes.start([bad]), "failed")
+    (pipes.t.data / "programs" / "totals.sql").write_text("DELETE FROM totals; SELEKT :a;")
+    failed = pipes.end(pipes.start([{"name": "t", "template": "totals", "variables": {"database": where, "a": "b"}}]), "failed")
+    assert "statement 2" in failed["reason"]
+    with sqlite3.connect(base) as db:
+        assert db.execute("SELECT count(*) FROM totals").fetchone() == (2,)  # all or nothing
+
+
+def test_old_runs_are_forgotten(pipes, tutti):
+    run = pipes.start(["a"])
+    pipes.end(run, "finished")
+    pipes.t.restart(env={"TUTTI_PIPELINE_KEEP": "0s"})
+    until(lambda: pipes.t.request("GET", "/v1/runs/%d" % run).status == 404, "it is forgotten")

@@ -82,12 +82,12 @@ def test_every_call_may_fail(tutti, call, what, is_long, monkeypatch):
         output, order = rng.choice([("out.jsonl.gz", "arrival"), ("out.jsonl", "input"), ("out.jsonl.gz", "input")])
         t = tutti(start=False, env={"TUTTI_FAULT": fault}, args=["--log-level", "error"])
         write_input(t)
-        with monkeypatch.context() as patch:
-            patch.setattr(tutti_process, "LIMIT_S", 0.7 if what == "kill" else 10.0)
-            try:
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(tutti_process, "LIMIT_S", 0.7 if what == "kill" else 10.0)
                 t.start()
-            except AssertionError:
-                t.restart(env={})
+        except AssertionError:
+            t.restart(env={})
         work(t, rng, output, order)
         if what == "kill":
             t.kill()

@@ -117,16 +117,16 @@ def visit_with_fault(make, fault, monkeypatch):
     t = make(start=False, env={"TUTTI_FAULT": fault}, args=["--log-level", "error"])
     write_input(t.cwd / "in.jsonl")
     visitor, killed = Visitor(t), fault.endswith("kill")
-    with monkeypatch.context() as patch:
-        patch.setattr(tutti_process, "LIMIT_S", 0.7 if killed else 10.0)
-        try:
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(tutti_process, "LIMIT_S", 0.7 if killed else 10.0)
             t.start()
-        except AssertionError as failure:
-            assert killed or "error=" in str(failure), "it must say why: %s" % failure
-            t.restart(env={})
-            visitor.visit()
-            visitor.finish()
-            return True
+    except AssertionError as failure:
+        assert killed or "error=" in str(failure), "it must say why: %s" % failure
+        t.restart(env={})
+        visitor.visit()
+        visitor.finish()
+        return True
     lived = visitor.visit()
     assert lived or killed, "the server is gone: %s" % t.log()
     felt = not lived or bool(visitor.errors)

@@ -1,7 +1,7 @@
 """Tasks under faults: kill -9 of workers, server, supervisor and Redis at random moments, errors of the disk, programs that hide. Every task ends
 once, with a reason, and none is lost. (Clocks that jump: tests/unit/test_queue.c.)
 
-100 kills in the ordinary run, 1,000 with --long (or TUTTI_TEST_LONG=1). The seed is printed; TUTTI_TEST_SEED=N takes that one."""
+60 kills in the ordinary run, 1,000 with --long (or TUTTI_TEST_LONG=1). The seed is printed; TUTTI_TEST_SEED=N takes that one."""
 import os
 import random
 import shutil
@@ -161,7 +161,7 @@ def shown_in(store):
 
 @pytest.mark.timeout(3000)
 def test_kills_at_random_moments(tutti, redis, seed, is_long):
-    kills = 1000 if is_long or os.environ.get("TUTTI_TEST_LONG") else 100
+    kills = 1000 if is_long or os.environ.get("TUTTI_TEST_LONG") else 60
     rng, store = random.Random(seed), redis()
     t = tutti(args=["--log-level", "warn", "--rq-queue", "*", "--redis", store.url], workers=2)
     books = Books(t, rng)

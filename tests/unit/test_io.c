@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
 #include <zlib.h>
@@ -1070,6 +1071,35 @@ static tt_rc resume(tt_append_mark mark, tt_append **ret)
     return tt_append_resume(roots, TT_STR("out"), &mark, ret, &err);
 }
 
+/* A process that is about to run a program has all our descriptors until it does. */
+Test(append, gives_up_its_lock_though_a_child_has_its_descriptor)
+{
+    int ends[2];
+    char byte;
+    tt_append *a = create("out", TT_APPEND_KEEP);
+    put(a, "one\n");
+    tt_append_mark mark = flush(a);
+    tt_append_commit(a);
+    cr_assert_eq(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(ends[1]);
+        _exit(read(ends[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    close(ends[0]);
+    tt_append_close(a);
+    cr_assert_eq(tt_append_resume(roots, TT_STR("out"), &mark, &a, &err), TT_OK, "%s", err.text);
+    char *old;
+    cr_assert_eq(tt_append_new_generation(a, &old, &err), TT_OK, "%s", err.text);
+    free(old);
+    tt_append *first;
+    cr_assert_eq(tt_append_resume(roots, TT_STR("out.1"), &mark, &first, &err), TT_OK, "%s", err.text);
+    tt_append_close(first);
+    tt_append_close(a);
+    close(ends[1]);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+}
+
 Test(append, resumes_the_same_file_only)
 {
     const char *path = path_of("out");
@@ -1137,6 +1167,34 @@ Test(append, resumes_missing_files_only_when_they_were_empty)
     cr_assert_eq(tt_sys_fault_arm(NULL, NULL), TT_OK);
     cr_assert_eq(resume(nothing, &a), TT_OK, "no lock is left behind");
     tt_append_close(a);
+}
+
+Test(append, syncs_the_name_of_a_file_that_was_empty_with_its_first_bytes)
+{
+    tt_append *a;
+    const tt_append_mark nothing = {0, 0};
+    write_text(path_of("out"), "");
+    cr_assert_eq(tt_sys_fault_arm("fsync:2:EIO", NULL), TT_OK);
+    cr_assert_eq(resume(nothing, &a), TT_OK);
+    cr_assert_eq(tt_sys_fault_calls("fsync"), 0, "ten thousand jobs that are opened do not wait for ten thousand syncs");
+    put(a, "one\n");
+    flush(a);
+    tt_append_commit(a);
+    cr_assert_eq(tt_sys_fault_calls("fsync"), 1);
+    put(a, "two\n");
+    flush(a);
+    tt_append_close(a);
+    cr_assert_eq(resume(nothing, &a), TT_OK);
+    put(a, "three\n");
+    tt_append_mark mark;
+    cr_assert_eq(tt_append_flush(a, true, &mark, &err), TT_IO, "it is not safe without its name");
+    cr_assert_eq(tt_append_rollback(a, &err), TT_OK);
+    put(a, "three\n");
+    flush(a);
+    tt_append_commit(a);
+    assert_text(path_of("out"), "three\n");
+    tt_append_close(a);
+    cr_assert_eq(tt_sys_fault_arm(NULL, NULL), TT_OK);
 }
 
 static tt_append *with_one_line(void)

@@ -18,12 +18,13 @@ from .errors import (BadRequest, Busy, Cancelled, Conflict, Denied, LeaseLost, N
 from .job import Items, Job
 from .lake import Contract, LakeError, Secret, contract
 from .planchet import PlanchetClient, Response
+from .program import Task, task
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BadRequest", "Batch", "Busy", "Cancelled", "Client", "Conflict", "Contract", "Denied", "Failure", "Item", "ItemError",
     "Items", "Job", "JobApi", "JobInfo", "LakeError", "LeaseLost", "NotFound", "PlanchetClient", "Received", "Reject",
-    "Response", "Secret", "ServerError", "Stats", "TooLarge", "TuttiError", "Unreachable",
-    "contract",
+    "Response", "Secret", "ServerError", "Stats", "Task", "TooLarge", "TuttiError", "Unreachable",
+    "contract", "task",
 ]

@@ -162,7 +162,9 @@ def make(cls, reporter, given):
         cls = type(cls.__name__, (cls, base), {"__module__": cls.__module__, "__doc__": cls.__doc__})
     base._reporter = reporter
     known = {p.name: p.annotation for p in parameters(cls)}
-    return cls(**{name: to_python(value, known.get(name)) for name, value in given.items()})
+    typed = {name: to_python(value, known.get(name)) for name, value in given.items()}
+    sys.modules["tutti.program"]._variables.update(typed)
+    return cls(**typed)
 
 
 def run(cls, reporter):

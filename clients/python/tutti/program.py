@@ -19,6 +19,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
 ROWS_AT_ONCE = 500
@@ -114,3 +116,40 @@ def conversion(name: str, fallback: Any = "") -> Callable[[str], Any]:
     """A function that looks values up, whatever their case."""
     values = read_map(name)
     return lambda value: values.get(str(value).lower(), fallback)
+
+
+# ---- the task of a pipeline's run ----
+
+class Task:
+    """What a transformation knows about itself: `id` (the transformation's number), `name` (its template), `transformation`, `task` (its id in the DAG), `pipeline`, `state`, `branch`,
+    `company`, `brand`, `run_id`, `due` (the time that the run is for, or None), `contract` (the parts of its data set's place in the lake), and its typed `variables`."""
+
+    def __init__(self, said: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+        self.id: int = said["id"]
+        self.run_id: int = said["run_id"]
+        self.name: str = said["name"]
+        self.transformation: str = said["transformation"]
+        self.task: str = said["task"]
+        self.pipeline: str = said["pipeline"]
+        self.state: str = said["state"]
+        self.branch: str = said["branch"]
+        self.company: str = said["company"]
+        self.brand: str = said["brand"]
+        due = said.get("due_ms")
+        self.due: Optional[datetime] = datetime.fromtimestamp(due / 1000, timezone.utc) if due else None
+        self.contract: Dict[str, str] = {"branch": self.branch.lower(), "parent": self.company.lower(), "child": self.brand.lower(), "state": self.state, "dataset": self.name}
+        self.variables = SimpleNamespace(**variables)
+
+    def __repr__(self) -> str:
+        return "Task(%r, run_id=%d)" % (self.task, self.run_id)
+
+
+_variables: Dict[str, Any] = {}  # of the program that runs in this process
+
+
+def task() -> Task:
+    """The task that this process runs; LookupError outside of a pipeline's run."""
+    said = os.environ.get("TUTTI_TASK")
+    if not said:
+        raise LookupError("this is no task of a pipeline's run: $TUTTI_TASK is not set")
+    return Task(json.loads(said), _variables)

@@ -1,0 +1,186 @@
+"""The built-in transforms, each against pandas."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Dict
+
+import pytest
+
+from lake_place import RUN_ID, Lake
+from tutti_process import BAD_WORDS, binary
+
+pandas = pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+LIMIT_S = 120
+
+
+class Place(Lake):
+    """Runs a program where its files are."""
+
+    def start_program(self, name: str, settings: Dict[str, Any]) -> subprocess.CompletedProcess:
+        words = [word for k, v in settings.items() for word in ("--set", "%s=%s" % (k, v if isinstance(v, str) else json.dumps(v)))]
+        env = self.environment(TUTTI_DATA=str(self.place / "data"))
+        return subprocess.run([str(binary()), "run", name, "--here", "--json", *words], capture_output=True, text=True, timeout=LIMIT_S, cwd=self.place, env=env, stdin=subprocess.DEVNULL)
+
+    def program(self, name: str, source: str = "in.parquet", output: str = "out.parquet", **settings: Any) -> Any:
+        """The table that it makes."""
+        done = self.start_program(name, {"input": source, "output": output, **settings})
+        assert done.returncode == 0 and not any(word in done.stderr for word in BAD_WORDS), done.stdout + done.stderr
+        return pandas.read_parquet(self.place / output) if output.endswith(".parquet") else (self.place / output).read_text()
+
+    def refuses(self, name: str, **settings: Any) -> str:
+        done = self.start_program(name, {"input": "in.parquet", "output": "none.parquet", **settings})
+        assert done.returncode != 0 and not (self.place / "none.parquet").exists()
+        return done.stdout + done.stderr
+
+    def frame(self, **columns: Any) -> Any:
+        frame = pandas.DataFrame(columns)
+        frame.to_parquet(self.place / "in.parquet", index=False)
+        return frame
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def same(got: Any, expected: Any) -> None:
+    def plain(frame: Any) -> Any:
+        return frame.reset_index(drop=True).astype(object).where(frame.reset_index(drop=True).notna(), None)
+
+    pandas.testing.assert_frame_equal(plain(got), plain(expected), check_dtype=False)
+
+
+def test_read_delimited(place: Place) -> None:
+    place.file("a.txt", "id|name|n\n1|x;y|2\n2||3.5\n")
+    same(place.program("read_delimited", "a.txt", input_format="csv", input_separator="|"), pandas.DataFrame({"id": [1, 2], "name": ["x;y", None], "n": [2.0, 3.5]}))
+    assert list(place.program("read_delimited", "a.txt", input_format="csv", input_separator="|", as_text=True)["id"]) == ["1", "2"]
+    place.file("p-1.csv", "id\n1\n")
+    place.file("p-2.csv", "id,more\n2,x\n")
+    same(place.program("read_delimited", "p-*.csv"), pandas.DataFrame({"id": [1, 2], "more": [None, "x"]}))
+
+
+def test_write_delimited(place: Place) -> None:
+    place.frame(a=["x|y", 'q"', None, ""], b=[1.5, None, 2.0, 3.0], __metadata_app_version=["1"] * 4)
+    assert place.program("write_delimited", output="o.csv", separator="|") == 'a|b\n"x|y"|1.5\n"q"""|\n|2.0\n""|3.0\n'
+    assert place.program("write_delimited", output="o.csv", metadata=True).startswith("a,b,__metadata_app_version\n")
+
+
+def test_map_columns(place: Place) -> None:
+    frame = place.frame(x=[1, 2], y=["a", None], z=[True, False])
+    got = place.program("map_columns", columns={"third": "z", "first": "x", "again": "x", "none": "", "gone": "nope"}, required=["third"])
+    same(got, pandas.DataFrame({"third": frame.z, "first": frame.x, "again": frame.x, "none": [None, None], "gone": [None, None]}))
+    assert "required column `gone`" in place.refuses("map_columns", columns={"gone": "nope"}, required=["gone"])
+
+
+def test_cast_numbers(place: Place) -> None:
+    place.frame(k=[1, 2, 3, 4], n=["1.5", "$ 1,234.50", " ", None], m=["1", "2", "3e2", "-4"])
+    same(place.program("cast_numbers", columns=["n", "m"]), pandas.DataFrame({"k": [1, 2, 3, 4], "n": [1.5, 1234.5, None, None], "m": [1.0, 2, 300, -4]}))
+    place.frame(n=["1", "none", "3"])
+    same(place.program("cast_numbers", columns=["n"], bad="null"), pandas.DataFrame({"n": [1.0, None, 3.0]}))
+    same(place.program("cast_numbers", columns=["n"], bad="reject", rejects="bad.parquet"), pandas.DataFrame({"n": [1.0, 3.0]}))
+    same(pandas.read_parquet(place.place / "bad.parquet"), pandas.DataFrame({"n": ["none"], "__reject_reason": ["column `n`: `none` is no number"]}))
+    assert "row 2, column `n`: `none` is no number" in place.refuses("cast_numbers", columns=["n"])
+
+
+def test_parse_dates(place: Place) -> None:
+    frame = place.frame(d=["01/31/2026", "12/01/1999", "", "n/a", "01/01/2300"])
+    got = place.program("parse_dates", columns=["d"], format="%m/%d/%Y", exceptions=["n/a"])
+    expected = pandas.to_datetime(frame.d.where(frame.d.isin(["01/31/2026", "12/01/1999"])), format="%m/%d/%Y").dt.date
+    assert [d if d == d and d is not None else None for d in got.d] == [d if d == d else None for d in expected]
+    place.frame(d=["2026-01-31 10:30:00", "2026-02-01T00:00:00Z"])
+    assert list(place.program("parse_dates", columns=["d"], to="datetime").d) == [pandas.Timestamp("2026-01-31 10:30"), pandas.Timestamp("2026-02-01")]
+    assert "is no date" in place.refuses("parse_dates", columns=["d"], format="%d.%m.%Y")
+
+
+def test_clean_text(place: Place) -> None:
+    frame = place.frame(s=["  Ab_c\r\n.", 'x  "y"', None, "."], n=[1, 2, 3, 4])
+    got = place.program("clean_text", case="upper", to_blank="_", remove='\r\n"\'.\t', empty_is_null=True)
+    expected = frame.s.str.upper().str.replace("_", " ").str.replace("[\r\n\"'.\t]", "", regex=True).str.replace(" +", " ", regex=True).str.strip().replace({"": None})
+    same(got, pandas.DataFrame({"s": expected, "n": frame.n}))
+
+
+def test_replace_values(place: Place) -> None:
+    frame = place.frame(a=["x", "y", None], b=["x", "z", "y"], n=[1, 2, 1])
+    same(place.program("replace_values", columns=["a", "n"], values={"x": "why", "y": None, "1": "10"}), frame.assign(a=["why", None, None], n=[10, 2, 10]))
+    same(place.program("replace_values", values={"x": "X"}), frame.replace({"x": "X"}))
+    assert "cannot hold `ten`" in place.refuses("replace_values", values={"1": "ten"})
+
+
+def test_keep_in_domain(place: Place) -> None:
+    frame = place.frame(s=["ACTIVE", "active", None, "PENDING"], k=[1, 2, 3, 4])
+    same(place.program("keep_in_domain", column="s", values=["ACTIVE", "PENDING"], rejects="bad.csv"), frame[frame.s.isin(["ACTIVE", "PENDING"])])
+    assert (place.place / "bad.csv").read_text().splitlines() == [
+        "s,k,__reject_reason", "active,2,column `s`: `active` is not in the domain", ",3,column `s`: `null` is not in the domain"]
+    same(place.program("keep_in_domain", column="k", values=[2, 3], nulls=True), frame[frame.k.isin([2, 3])])
+
+
+def test_lookup_map(place: Place) -> None:
+    frame = place.frame(code=[1, 2, 9, None], kind=["a", "b", "a", "a"], label=["old"] * 4)
+    place.file("map.csv", "c,k,name,score\n1,a,one,0.5\n2,b,two,\n2,a,other,1\n")
+    table = pandas.read_csv(place.place / "map.csv")
+    merged = frame.merge(table, how="left", left_on=["code", "kind"], right_on=["c", "k"])
+    place.file("map.jsonl", "".join(json.dumps({"c": float(c), "k": k, "name": n, "score": s}) + "\n" for c, k, n, s in
+                                    ((1, "a", "one", 0.5), (2, "b", "two", None), (2, "a", "other", 1.5))))
+    got = place.program("lookup_map", map="map.jsonl", on={"code": "c", "kind": "k"}, take={"name": "name", "score": "score", "label": "name"})
+    same(got, frame.assign(label=merged["name"].where(merged["name"].notna(), "old"), name=merged["name"], score=merged["score"].where(merged["name"] != "two", None))[["code", "kind", "label", "name", "score"]])
+    same(place.program("lookup_map", map="map.jsonl", on={"code": "c", "kind": "k"}, take={"name": "name"}, missing="reject"), got[got.name.notna()][["code", "kind"]].assign(label="old", name=["one", "two"]))
+    place.file("map.jsonl", '{"c": 1.0, "n": "a"}\n{"c": 1.0, "n": "b"}\n')
+    assert "the map has a key twice" in place.refuses("lookup_map", map="map.jsonl", on={"code": "c"}, take={"n": "n"})
+
+
+def test_dedupe(place: Place) -> None:
+    frame = place.frame(a=[1, 1, 2, 1, None, None], b=["x", "x", "y", "z", "q", "q"], n=[1, 2, 3, 4, 5, 6])
+    for keep in ("first", "last"):
+        same(place.program("dedupe", keys=["a", "b"], keep=keep), frame.drop_duplicates(["a", "b"], keep=keep))
+    frame = place.frame(a=[1, 1, 2], b=["x", "x", "x"])
+    same(place.program("dedupe"), frame.drop_duplicates())
+
+
+def test_fill_null(place: Place) -> None:
+    frame = place.frame(g=["a", "b", "a", "b", "a"], v=[None, 2.0, 1.0, None, 5.0], w=[9.0, 8.0, 7.0, 6.0, 5.0])
+    groups = frame.groupby("g").v
+    same(place.program("fill_null", columns=["v"], value="0"), frame.assign(v=frame.v.fillna(0)))
+    same(place.program("fill_null", columns=["v"], **{"with": "column"}, column="w"), frame.assign(v=frame.v.fillna(frame.w)))
+    same(place.program("fill_null", columns=["v"], **{"with": "forward"}, by=["g"]), frame.assign(v=groups.ffill()))
+    for way in ("min", "max", "first", "last"):
+        same(place.program("fill_null", columns=["v"], **{"with": way}, by=["g"]), frame.assign(v=frame.v.fillna(groups.transform(way))))
+
+
+def test_filter(place: Place) -> None:
+    frame = place.frame(a=[1, 2, 3, None], s=["x", "yy", None, "z"])
+    same(place.program("filter", where="a >= 2 and s is not null", rejects="bad.parquet"), frame[(frame.a >= 2) & frame.s.notna()])
+    assert len(pandas.read_parquet(place.place / "bad.parquet")) == 3
+    assert "there is no column `nope`" in place.refuses("filter", where="nope = 1")
+
+
+def test_case_when(place: Place) -> None:
+    frame = place.frame(fills=[0, 3, None], kind=["a", "b", "c"])
+    cases = [{"when": "fills = 0", "then": "N"}, {"when": "fills > 0", "then": "R"}]
+    same(place.program("case_when", column="rx", cases=cases), frame.assign(rx=["N", "R", None]))
+    same(place.program("case_when", column="rx", cases=cases, otherwise="?"), frame.assign(rx=["N", "R", "?"]))
+    same(place.program("case_when", column="kind", cases=[{"when": "kind = 'b'", "then": None}]), frame.assign(kind=["a", None, "c"]))
+    same(place.program("case_when", column="n", type="int", cases=[{"when": "kind = 'b'", "then": 5}], otherwise="-1"), frame.assign(n=[-1, 5, -1]))
+    assert "cannot hold `N`" in place.refuses("case_when", column="fills", cases=cases)
+
+
+def test_pick_row(place: Place) -> None:
+    frame = place.frame(g=["a", "b", "a", "b", "a"], t=[3, 1, 1, 1, 3], k=[1, 2, 3, 4, 5])
+    same(place.program("pick_row", by=["g"], order=["t"]), frame.sort_values("t", kind="stable").groupby("g").head(1).sort_index())
+    same(place.program("pick_row", by=["g"], order=["t", "k"], which="last"), frame.sort_values(["t", "k"]).groupby("g").tail(1).sort_index())
+
+
+def test_contracts_are_ends_too(place: Place) -> None:
+    place.frame(id=[1, 2, 3], region=["EU", "US", "EU"])
+    done = place.start_program("filter", {"input": "in.parquet", "output": "lake:acme/widget/ingest/orders", "run_id": "7", "partitions": ["region"], "where": "id > 1"})
+    assert done.returncode == 0, done.stderr
+    assert [(r["id"], r["region"], r[RUN_ID]) for r in place.rows("acme/widget/ingest/orders")] == [(3, "EU", 7), (2, "US", 7)]
+    got = place.program("filter", "lake:acme/widget/ingest/orders", where="region = 'EU'", input_run="latest")
+    assert list(got.id) == [3]
+    assert "needs the id of a run" in place.refuses("filter", output="lake:acme/widget/ingest/orders", where="id > 1")
+    assert "STATE is raw" in place.refuses("filter", output="lake:acme/../orders", where="id > 1", run_id="1")
+    assert not os.path.exists("/tmp/elsewhere.parquet")
+    assert place.refuses("filter", output="/tmp/elsewhere.parquet", where="id > 1")
