@@ -40,6 +40,7 @@ class Size:
     query_rows: int = 20_000_000
     query_files: int = 8
     tasks: int = 1_000_000
+    shared: int = 200_000
     rq: int = 1_500
     celery: int = 10_000
     starts: int = 1_000
@@ -50,7 +51,7 @@ class Size:
 
 QUICK = Size(items=300_000, items_small=100_000, planchet=3_000, planchet_many=0, beanstalkd=2_000,
              beanstalkd_relaxed=20_000, redis=50_000, real=20_000, real_planchet=2_000, memory_small=100_000,
-             memory_large=1_000_000, resume=2_000_000, large=2_000_000, jobs=1_000, tasks=100_000, rq=300, celery=3_000, starts=200, executables=500, transformations=1_000, pipelines=100,
+             memory_large=1_000_000, resume=2_000_000, large=2_000_000, jobs=1_000, tasks=100_000, shared=20_000, rq=300, celery=3_000, starts=200, executables=500, transformations=1_000, pipelines=100,
              parquet_rows=1_000_000, query_rows=1_000_000, query_files=2)
 
 

@@ -173,6 +173,51 @@ def drain(context):
                     line("queue tasks, 10,000 a call", placement.name, "tasks/s", middle(ours, "push_per_s"))]
 
 
+class Shared(Tutti):
+    """The server over a Redis; so are its workers."""
+
+    def __init__(self, context, placement, store, *more):
+        super().__init__(context, placement)
+        self.url = f"redis://127.0.0.1:{store.port}"
+        self.more = ["--shared", self.url, *more]
+
+    def start_workers(self, count):
+        return [subprocess.Popen(self.placement.client([str(self.context.tutti), "worker", "--data", str(self.directory / "data"), "--name", f"w{number}", "--shared", self.url,
+                                                        "--log-level", "error"])) for number in range(count)]
+
+
+def drain_shared(context, placement, count, workers, *more):
+    with PeerStore(context, placement) as store, Shared(context, placement, store, *more) as service:
+        connection = service.open()
+        pushed = push_probes(connection, count)
+        begun, processes = time.monotonic(), service.start_workers(workers)
+        try:
+            await_done(connection, count)
+            return {"tasks_per_s": count / (time.monotonic() - begun), "push_per_s": pushed}
+        finally:
+            stop(processes)
+
+
+def drain_on_redis(context):
+    """The same tasks in a shared ledger, drained by two workers that know its Redis alone; without and with RQ's keys; beside RQ on a Redis of the same settings."""
+    from .rows import at_least, divide, line
+    placement, count, lines = context.placements[0], context.size.shared, []
+    if not shutil.which("redis-server"):
+        context.note("the shared ledger is left out: no redis-server")
+        return []
+    peer = {}
+    if context.work_python.exists():
+        for kind, title in PEERS[:2]:
+            peer[title] = middle(repeat(context, title, lambda kind=kind: drain_peer(context, placement, kind, context.size.rq, 2)), "tasks_per_s")
+    for what, target, more in (("shared ledger", 20_000, ()), ("shared ledger, RQ's keys", 5_000, ("--rq-queue", "default"))):
+        ours = repeat(context, f"{what}, {count:,} tasks", lambda more=more: drain_shared(context, placement, count, 2, *more))
+        rate = middle(ours, "tasks_per_s")
+        for title in peer or [None]:
+            lines.append(line(f"drain {count:,} no-op tasks, {what}", placement.name, "tasks/s", rate, peer.get(title), title, divide(rate, peer.get(title)), f">= {target:,}",
+                              at_least(rate, target), results=ours))
+    return lines
+
+
 def claim_times(service, rounds):
     """One claim at a time, as a worker of our own; ms."""
     connection, times = service.open(), []
@@ -288,4 +333,4 @@ def executables(context):
     return [line("no-op executable", placement.name, "runs/s", rate, loop, "bare spawn-and-wait", ratio, ">= 0.7 x", at_least(ratio, 0.7), ours_each=ours, bare_each=bare)]
 
 
-ROWS = [drain, claims, start, executables]
+ROWS = [drain, drain_on_redis, claims, start, executables]

@@ -127,6 +127,7 @@ static const struct {
     {"disk", tt_doctor_disk},          {"free space", tt_doctor_space},     {"lock", tt_doctor_lock},        {"ledger", tt_doctor_ledger},
     {"server", tt_doctor_server},      {"health", tt_doctor_health},        {"ready", tt_doctor_ready},      {"jobs", tt_doctor_jobs},
     {"outputs", tt_doctor_outputs},    {"workers", tt_doctor_workers},    {"mirror", tt_doctor_mirror},    {"RQ", tt_doctor_rq},
+    {"shared ledger", tt_doctor_shared},
 };
 
 /* ---- the report ---- */

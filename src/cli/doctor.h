@@ -46,5 +46,6 @@ void tt_doctor_outputs(tt_doctor *d);
 void tt_doctor_workers(tt_doctor *d);
 void tt_doctor_mirror(tt_doctor *d);
 void tt_doctor_rq(tt_doctor *d);
+void tt_doctor_shared(tt_doctor *d);
 
 #endif

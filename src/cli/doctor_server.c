@@ -99,6 +99,21 @@ static void check_redis(tt_doctor *d, const char *part, const char *absent)
 }
 
 void tt_doctor_mirror(tt_doctor *d) { check_redis(d, "redis", "jobs are shown in no Redis (--redis)"); }
+
+/* Here Redis is the ledger: without it no task goes on. */
+void tt_doctor_shared(tt_doctor *d)
+{
+    const json_t *p = json_object_get(d->health, "shared");
+    tt_str address = tt_json_member_str(p, "address"), warning = tt_json_member_str(p, "warning"), failure = tt_json_member_str(p, "last_failure");
+    if (!d->server_answers || !p)
+        return tt_doctor_report(d, TT_SKIPPED, NULL, "%s", d->server_answers ? "tasks are in this machine's ledger (--shared)" : "no server");
+    if (!json_is_true(json_object_get(p, "online")))
+        return tt_doctor_report(d, TT_BAD, "start it, or see why it cannot be reached: tasks wait for it", "%.*s does not answer: %.*s", TT_STR_ARG(address), TT_STR_ARG(failure));
+    if (warning.len)
+        return tt_doctor_report(d, TT_WARN, NULL, "%.*s: %.*s", TT_STR_ARG(address), TT_STR_ARG(warning));
+    tt_doctor_report(d, TT_GOOD, NULL, "%.*s holds the tasks", TT_STR_ARG(address));
+}
+
 void tt_doctor_rq(tt_doctor *d) { check_redis(d, "rq", "no queue is shown under RQ's keys (--rq-queue)"); }
 
 /* Each broken job with its reason, which says what to do. */

@@ -22,7 +22,7 @@ enum {
     LAZY_MS = 200,            /* rows of lazy changes are committed at most this late */
     LEASE_SHIFT = 40,         /* a lease is epoch << 40 | count: years of claims before one epoch meets the next */
     IDLE_MS = 20,             /* without a change: a good time for a checkpoint */
-    READER_TIMEOUT_MS = 2000, /* of a shared ledger: threads that serve others wait so long for a Redis that hangs, then not at all for a while */
+    WRITER_TIMEOUT_MS = 10000, READER_TIMEOUT_MS = 5000, /* of a shared ledger: threads that serve others wait so long for a Redis that hangs, then not at all for a while */
 };
 
 /* An error that lives until its group ends. */
@@ -531,7 +531,7 @@ static tt_rc open_all(tt_ledger *l, bool relaxed, tt_err *err)
 
 static tt_rc open_shared(tt_ledger *l, const tt_ledger_options *o, tt_err *err)
 {
-    tt_redis_spec spec = {.url = o->shared_url, .password = o->shared_password};
+    tt_redis_spec spec = {.url = o->shared_url, .password = o->shared_password, .timeout_ms = WRITER_TIMEOUT_MS};
     l->txn = (tt_txn){.ledger = l, .store = &tt_store_shared, .idle_frames = ~0u, .full_frames = ~0u};
     TT_TRY(tt_shared_new(&spec, true, &l->txn.shared, err));
     tt_redis_spec for_readers = spec;

@@ -127,6 +127,11 @@ tt_rc tt_queue_oldest(tt_ledger *ledger, int64_t *ret_ms, tt_err *err) TT_MUST_C
 typedef struct { tt_str name; tt_queue_counts counts; } tt_queue_info;
 tt_rc tt_queue_each(tt_ledger *ledger, tt_arena *arena, tt_queue_info **ret, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
 
+/* Where each change of the queue is a call to another process, many may be made with one wait for it: each function of a step is called twice with the same
+ * arguments, first to send (what it gives then means nothing), then to read. False: this ledger needs none of that. Not for pushes with records. */
+typedef enum { TT_QUEUE_ONE_BY_ONE, TT_QUEUE_SEND, TT_QUEUE_READ } tt_queue_pace;
+bool tt_queue_set_pace(tt_txn *txn, tt_queue_pace pace);
+
 /* What is known only where several machines share a ledger; a ledger of this machine alone has none of it. */
 typedef struct {
     tt_str name, queues, kind;     /* kind: of the task */

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "ledger/shared_inner.h"
 
 extern const char tt_shared_lua[]; /* shared.lua, as the build has it */
 
@@ -21,6 +22,8 @@ struct tt_shared {
     uint64_t changes;
     TT_VEC(argument) args;
     bool failed;                 /* no memory for an argument */
+    tt_queue_pace pace;
+    size_t owed;                 /* replies to what was sent with a pace */
 };
 
 tt_rc tt_shared_new(const tt_redis_spec *spec, bool begins, tt_shared **ret, tt_err *err)
@@ -143,9 +146,33 @@ void tt_shared_begin(tt_shared *s, const char *op)
     tt_shared_str(s, tt_str_of(op));
 }
 
-static tt_rc send_it(tt_shared *s, tt_reply **ret, tt_err *err)
+/* Before many are sent one that changes nothing finds out which epoch it is. */
+static void look_first(tt_shared *s)
 {
-    TT_TRY(tt_shared_connect(s, err));
+    TT_REPLY_AUTO tt_reply *reply = NULL;
+    tt_rc code;
+    s->pace = TT_QUEUE_ONE_BY_ONE;
+    tt_shared_begin(s, "facts");
+    (void)!tt_shared_end(s, &reply, &code, NULL); /* the others fail as well, then */
+}
+
+/* Replies that nobody wants any more go with the connection. */
+void tt_shared_set_pace(tt_shared *s, tt_queue_pace pace)
+{
+    if (pace == TT_QUEUE_SEND)
+        look_first(s);
+    s->pace = pace;
+    if (pace == TT_QUEUE_READ)
+        return;
+    if (s->owed) {
+        tt_redis_drop(s->redis);
+        s->ready = false;
+    }
+    s->owed = 0;
+}
+
+static void put_command(tt_shared *s)
+{
     tt_redis_begin(s->redis, 4 + s->args.len);
     tt_redis_arg(s->redis, TT_STR("EVALSHA"));
     tt_redis_arg(s->redis, tt_str_of(s->sha));
@@ -156,7 +183,35 @@ static tt_rc send_it(tt_shared *s, tt_reply **ret, tt_err *err)
         if (i == 0)
             tt_redis_arg(s->redis, tt_str_of(s->epoch));
     }
+}
+
+static tt_rc call_it(tt_shared *s, tt_reply **ret, tt_err *err)
+{
+    TT_TRY(tt_shared_connect(s, err));
+    put_command(s);
     return tt_redis_next(s->redis, ret, err);
+}
+
+/* One of many: sent by a first call, read by a second one. What another epoch, or a Redis without the script, did not do is not tried again here. */
+static tt_rc take_turn(tt_shared *s, tt_reply **ret, tt_rc *ret_code, tt_err *err)
+{
+    *ret_code = TT_OK;
+    if (s->pace == TT_QUEUE_SEND) {
+        TT_TRY(tt_shared_connect(s, err));
+        put_command(s);
+        s->owed++;
+        return TT_OK;
+    }
+    if (s->owed == 0)
+        return tt_fail(err, TT_UNAVAILABLE, "%s cannot be reached", tt_redis_shown(s->redis));
+    s->owed--;
+    tt_rc rc = tt_redis_next(s->redis, ret, err);
+    if (rc != TT_OK || tt_reply_int(*ret, 0) == -1) {
+        s->ready = false;
+        return rc == TT_OK || rc == TT_CONFLICT ? tt_fail(err, TT_UNAVAILABLE, "%s has lost its ledger: try again", tt_redis_shown(s->redis)) : rc;
+    }
+    *ret_code = (tt_rc)tt_reply_int(*ret, 0);
+    return TT_OK;
 }
 
 static bool is_script_gone(const tt_err *err) { return strstr(err->text, "NOSCRIPT") != NULL; }
@@ -167,9 +222,11 @@ tt_rc tt_shared_end(tt_shared *s, tt_reply **ret, tt_rc *ret_code, tt_err *err)
     *ret = NULL;
     if (s->failed)
         return tt_fail(err, TT_NOMEM, "out of memory for what goes to %s", tt_redis_shown(s->redis));
+    if (s->pace != TT_QUEUE_ONE_BY_ONE)
+        return take_turn(s, ret, ret_code, err);
     for (int tries = 0; tries < 3; tries++) {
         tt_reply_free(ret);
-        tt_rc rc = send_it(s, ret, &why);
+        tt_rc rc = call_it(s, ret, &why);
         bool again = rc == TT_CONFLICT && is_script_gone(&why);
         if (rc != TT_OK && !again)
             return tt_fail(err, rc == TT_CONFLICT || rc == TT_DENIED ? TT_UNAVAILABLE : rc, "%s", why.text);

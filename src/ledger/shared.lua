@@ -6,7 +6,7 @@
 --   meta                     hash: epoch; id, lease: the last ones given out; refused: words under an old lease
 --   t:ID                     hash, a task; absent fields are 0 or empty. s state (queue.h)  q queue  k kind  pr priority  a attempts  m at most  b back-off
 --                            l lease  w worker  c, st, e created, started, ended  ra run at  to timeout  mem memory  kp keep  r reason  pg program  uk unique key
---                            lk limit  nw waits for so many  h held by its limit  al to be claimed alone; p payload, x result, g progress: `=BYTES`, or `@`: in p:ID, x:ID, g:ID
+--                            lk limit  nw waits for so many  ww some may wait for it  h held by its limit  al to be claimed alone; p payload, x result, g progress: `=BYTES`, or `@`: in p:ID, x:ID, g:ID
 --   s:STATE                  sorted set: the tasks in a state, by number; n:QUEUE: hash, how many of a queue are in each; queues: set
 --   ready:QUEUE              sorted set: what may be claimed, by priority, then age; wake:QUEUE: list, what workers wait at
 --   due, leases, end:STATE, exp     sorted sets by time: scheduled ones; leases' ends; ended ones; ended ones with a time of their own
@@ -26,25 +26,241 @@ local MAX_BACKOFF, SMALL, TOKENS, AT_ONCE = 3600000, 60, 64, 500
 local COLUMNS = {'s', 'a', 'l', 'c', 'st', 'e', 'pr', 'm', 'ra', 'to', 'mem', 'al', 'q', 'k', 'w', 'r', 'pg', 'uk', 'lk', 'x', 'g', 'p'}
 local RESULT, PROGRESS, PAYLOAD = 20, 21, 22
 local at = 2
+
 local function arg() at = at + 1 return ARGV[at] end
 local function num() return tonumber(arg()) end
+
+-- ---- the epoch ----
+
+local op, epoch = ARGV[1], C('HGET', meta, 'epoch')
+
+-- a candidate for the epoch, empty: look only; the least number of a first task
+if op == 'begin' then
+  if not epoch and ARGV[3] ~= '' then
+    epoch = ARGV[3]
+    C('HSET', meta, 'epoch', epoch, 'schema', 1, 'id', tonumber(ARGV[4]) - 1, 'lease', string.format('%.0f', now_us), 'since', now)
+    return {OK, epoch, 1}
+  end
+  return {OK, epoch or '', 0}
+end
+if epoch ~= ARGV[2] then return {-1, epoch or ''} end
+
+-- ---- looking; an operation ends where its block does, so that what none of them needs is not even made ----
+
+local function key(id) return T .. 't:' .. id end
+
+-- What a worker needs, in this order, the number behind it.
+local function slim_row(id)
+  local v = C('HMGET', key(id), 's', 'a', 'l', 'to', 'mem', 'al', 'k', 'g', 'p')
+  if not v[1] then return nil end
+  if v[9] == '@' then v[9] = '=' .. (C('GET', T .. 'p:' .. id) or '') end
+  v[10] = tonumber(id)
+  return v
+end
+
+-- In COLUMNS' order, the number behind it. bytes: payload and result too.
+local function row(id, bytes)
+  local v = C('HMGET', key(id), unpack(COLUMNS))
+  if not v[1] then return nil end
+  if v[PROGRESS] == '@' then v[PROGRESS] = '=' .. (C('GET', T .. 'g:' .. id) or '') end
+  if not bytes then v[RESULT] = false v[PAYLOAD] = false end
+  if v[RESULT] == '@' then v[RESULT] = '=' .. (C('GET', T .. 'x:' .. id) or '') end
+  if v[PAYLOAD] == '@' then v[PAYLOAD] = '=' .. (C('GET', T .. 'p:' .. id) or '') end
+  v[#COLUMNS + 1] = tonumber(id)
+  return v
+end
+
+if op == 'get' then
+  local r = row(arg(), true)
+  if not r then return {NOT_FOUND} end
+  return {OK, r, tonumber(C('ZSCORE', T .. 'leases', ARGV[3]) or now) - now}
+end
+
+if op == 'lease' then
+  local v = C('HMGET', key(arg()), 's', 'l')
+  if not v[1] then return {NOT_FOUND} end
+  return {OK, tonumber(v[1]), v[2] or '0'}
+end
+
+-- state (-1: any), queue, kind, program, before, how many, looks. Gives where to go on (0: that was all), then rows.
+if op == 'list' then
+  local state, q, k, pg, before, most, looks = num(), arg(), arg(), arg(), arg(), num(), num()
+  local ids = {}
+  for s = DEFERRED, CANCELED do
+    if state == -1 or state == s then
+      local some = C('ZREVRANGEBYSCORE', T .. 's:' .. s, before == '0' and '+inf' or '(' .. before, '-inf', 'LIMIT', 0, looks)
+      for i = 1, #some do ids[#ids + 1] = tonumber(some[i]) end
+    end
+  end
+  table.sort(ids, function(a, b) return a > b end)
+  local rows, looked = {}, 0
+  for i = 1, math.min(#ids, looks) do
+    if #rows == most then break end
+    looked = i
+    local v = row(string.format('%.0f', ids[i]), false)
+    if v and (q == '' or v[13] == q) and (k == '' or v[14] == k) and (pg == '' or v[17] == pg) then rows[#rows + 1] = v end
+  end
+  local all = looked == #ids and #ids < looks
+  return {OK, (all or looked == 0) and 0 or ids[looked], unpack(rows)}
+end
+
+local function age(id)
+  local v = id and C('HMGET', key(id), 'c', 'ra') or {}
+  return v[1] and math.max(now - math.max(tonumber(v[1]), tonumber(v[2] or 0)), 0) or 0
+end
+
+-- Of the first ones alone: the oldest of a higher priority, mostly.
+local function oldest_of(q)
+  local oldest = nil
+  for _, m in ipairs(C('ZRANGE', T .. 'ready:' .. q, 0, 99)) do
+    local id = tonumber(m)
+    if not oldest or id < oldest then oldest = id end
+  end
+  return oldest and age(string.format('%.0f', oldest)) or 0
+end
+
+-- queue (empty: all). Gives how many are in each state, and the age of the oldest queued one.
+if op == 'count' then
+  local q, out = arg(), {OK}
+  for s = DEFERRED, CANCELED do
+    out[s + 2] = q == '' and C('ZCARD', T .. 's:' .. s) or tonumber(C('HGET', T .. 'n:' .. q, s) or 0)
+  end
+  out[9] = q ~= '' and oldest_of(q) or age(C('ZRANGE', T .. 's:' .. QUEUED, 0, 0)[1])
+  return out
+end
+
+if op == 'oldest' then return {OK, age(C('ZRANGE', T .. 's:' .. QUEUED, 0, 0)[1])} end
+
+if op == 'queues' then
+  local out = {OK}
+  for _, q in ipairs(C('SMEMBERS', T .. 'queues')) do
+    local v, sum, all = C('HMGET', T .. 'n:' .. q, 0, 1, 2, 3, 4, 5, 6), 0, 0
+    for s = 1, 7 do
+      v[s] = tonumber(v[s] or 0)
+      all = all + v[s]
+      if s <= 4 then sum = sum + v[s] end
+    end
+    if sum > 0 then out[#out + 1] = {q, v[1], v[2], v[3], v[4], oldest_of(q)}
+    elseif all == 0 then C('SREM', T .. 'queues', q) C('DEL', T .. 'n:' .. q) end
+  end
+  return out
+end
+
+if op == 'limits' then
+  local out, names = {OK}, C('SMEMBERS', T .. 'limits')
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local v = C('HMGET', T .. 'L:' .. name, 'c', 'rate', 'per')
+    out[#out + 1] = {name, tonumber(v[1]), tonumber(v[2]), tonumber(v[3]), C('ZCARD', T .. 'h:' .. name), C('SCARD', T .. 'A:' .. name)}
+  end
+  return out
+end
+
+if op == 'record_get' then
+  local kind, name = arg(), arg()
+  local v = C('HGET', T .. 'r:' .. kind, name)
+  if not v then return {NOT_FOUND} end
+  return {OK, v}
+end
+
+-- kind, after this name (empty: from the first on), how many. Gives names and values.
+if op == 'record_each' then
+  local kind, after, most = arg(), arg(), num()
+  local names = C('ZRANGEBYLEX', T .. 'rn:' .. kind, after == '' and '-' or '(' .. after, '+', 'LIMIT', 0, most)
+  if #names == 0 then return {OK} end
+  local out, values = {OK}, C('HMGET', T .. 'r:' .. kind, unpack(names))
+  for i = 1, #names do out[2 * i], out[2 * i + 1] = names[i], values[i] or '0:' end
+  return out
+end
+
+if op == 'heard' then C('ZADD', T .. 'wk', 'XX', now, arg()) return {OK} end
+
+if op == 'workers' then
+  local out, by = {OK}, {}
+  local seen = C('ZRANGE', T .. 'wk', 0, 9999, 'WITHSCORES')
+  for i = 1, #seen, 2 do
+    local v = C('HMGET', T .. 'wk:' .. seen[i], 'pid', 'since', 'done', 'failed', 'q')
+    local w = {seen[i], tonumber(v[1] or 0), tonumber(v[2] or 0), now - tonumber(seen[i + 1]), tonumber(v[3] or 0), tonumber(v[4] or 0), v[5] or '', 0, 0, ''}
+    by[seen[i]] = w
+    out[#out + 1] = w
+  end
+  local first = {}
+  for _, id in ipairs(C('ZRANGE', T .. 's:' .. STARTED, 0, 9999)) do
+    local v = C('HMGET', key(id), 'w', 'l', 'k')
+    local w = v[1] and by[v[1]]
+    if w then
+      w[8] = w[8] + 1
+      local l = tonumber(v[2])
+      if not first[v[1]] or l < first[v[1]] then first[v[1]] = l w[9] = tonumber(id) w[10] = v[3] end
+    end
+  end
+  return out
+end
+
+-- id, from this byte on, at most so many
+if op == 'log_read' then
+  local id, from, most = arg(), num(), num()
+  return {OK, C('GETRANGE', T .. 'log:' .. id, from, from + most - 1), C('STRLEN', T .. 'log:' .. id)}
+end
+
+if op == 'facts' then return {OK, tonumber(C('HGET', meta, 'refused') or 0), tonumber(C('HGET', meta, 'id') or 0)} end
+
+-- A number for a task to come.
+if op == 'reserve' then return {OK, C('HINCRBY', meta, 'id', 1)} end
+
+-- ---- records ----
+
+-- kind, name, expected version (-1: any), value
+local function check_record(kind, name, expect)
+  local old = C('HGET', T .. 'r:' .. kind, name)
+  local version = old and tonumber(string.match(old, '^(%d+):')) or 0
+  if expect ~= -1 and expect ~= version then return expect == 0 and EXISTS or CONFLICT, version end
+  return OK, version
+end
+
+local function put_record(kind, name, version, value)
+  C('HSET', T .. 'r:' .. kind, name, string.format('%.0f:', version) .. value)
+  C('ZADD', T .. 'rn:' .. kind, 0, name)
+end
+
+if op == 'record_put' then
+  local kind, name, expect, value = arg(), arg(), num(), arg()
+  local code, version = check_record(kind, name, expect)
+  if code ~= OK then return {code, version} end
+  put_record(kind, name, version + 1, value)
+  return {OK, version + 1}
+end
+
+if op == 'record_delete' then
+  local kind, name = arg(), arg()
+  C('HDEL', T .. 'r:' .. kind, name)
+  C('ZREM', T .. 'rn:' .. kind, name)
+  return {OK}
+end
+
+if op == 'record_delete_kind' then
+  local kind = arg()
+  C('DEL', T .. 'r:' .. kind, T .. 'rn:' .. kind)
+  return {OK}
+end
 
 -- ---- what is told at the end, together ----
 
 local counts, wakes, told = {}, {}, {}
+
 local function tell(what, id) told[#told + 1] = what .. id end
+
 local function add(q, s, n)
   local of = counts[q]
   if not of then of = {} counts[q] = of end
   of[s] = (of[s] or 0) + n
 end
+
 local function flush()
   for q, of in pairs(counts) do
-    local more = false
     for s, n in pairs(of) do
-      if n ~= 0 then C('HINCRBY', T .. 'n:' .. q, s, n) more = true end
+      if n ~= 0 and C('HINCRBY', T .. 'n:' .. q, s, n) == n then C('SADD', T .. 'queues', q) end
     end
-    if more then C('SADD', T .. 'queues', q) end
   end
   for q, n in pairs(wakes) do
     local key = T .. 'wake:' .. q
@@ -59,17 +275,30 @@ local function flush()
   end
   if #told > 0 then C('PUBLISH', T .. 'events', table.concat(told, ' ')) end
 end
+
 local function reply(...) flush() return {OK, ...} end
+
+-- id, lease (empty: whatever it is), bytes, at most so many in all
+if op == 'log' then
+  local id, lease, bytes, most = arg(), arg(), arg(), num()
+  local l = C('HGET', key(id), 'l')
+  if not l then return {NOT_FOUND} end
+  if lease ~= '' and l ~= lease then return {GONE} end
+  local room = most - C('STRLEN', T .. 'log:' .. id)
+  if room > 0 then C('APPEND', T .. 'log:' .. id, string.sub(bytes, 1, room)) end
+  tell('l', id)
+  return reply()
+end
 
 -- ---- a task ----
 
 local function member(id) return string.format('%015d', id) end
-local function key(id) return T .. 't:' .. id end
+
 local function load(id)
-  local v = C('HMGET', key(id), 's', 'q', 'l', 'a', 'm', 'b', 'ra', 'kp', 'lk', 'pr', 'uk', 'w', 'nw', 'h', 'al', 'r')
+  local v = C('HMGET', key(id), 's', 'q', 'l', 'a', 'm', 'b', 'ra', 'kp', 'lk', 'pr', 'uk', 'w', 'nw', 'h', 'al', 'r', 'ww')
   if not v[1] then return nil end
   return {s = tonumber(v[1]), q = v[2], l = v[3] or '0', a = tonumber(v[4] or 0), m = tonumber(v[5] or 1), b = tonumber(v[6] or 0), ra = tonumber(v[7] or 0),
-          kp = tonumber(v[8] or 0), lk = v[9] or '', pr = tonumber(v[10] or 0), uk = v[11] or '', w = v[12] or '', nw = tonumber(v[13] or 0), h = v[14], al = v[15], r = v[16]}
+          kp = tonumber(v[8] or 0), lk = v[9] or '', pr = tonumber(v[10] or 0), uk = v[11] or '', w = v[12] or '', nw = tonumber(v[13] or 0), h = v[14], al = v[15], r = v[16], ww = v[17]}
 end
 
 local function put_bytes(id, field, bytes)
@@ -80,18 +309,6 @@ local function put_bytes(id, field, bytes)
     C('SET', T .. field .. ':' .. id, bytes)
     C('HSET', key(id), field, '@')
   end
-end
-
--- In COLUMNS' order, the number behind it. bytes: payload and result too.
-local function row(id, bytes)
-  local v = C('HMGET', key(id), unpack(COLUMNS))
-  if not v[1] then return nil end
-  if v[PROGRESS] == '@' then v[PROGRESS] = '=' .. (C('GET', T .. 'g:' .. id) or '') end
-  if not bytes then v[RESULT] = false v[PAYLOAD] = false end
-  if v[RESULT] == '@' then v[RESULT] = '=' .. (C('GET', T .. 'x:' .. id) or '') end
-  if v[PAYLOAD] == '@' then v[PAYLOAD] = '=' .. (C('GET', T .. 'p:' .. id) or '') end
-  v[#COLUMNS + 1] = tonumber(id)
-  return v
 end
 
 -- Out of what belongs to its state alone.
@@ -107,6 +324,7 @@ local function leave(id, t)
     C('ZREM', T .. 'exp', id)
   end
 end
+
 local function move(id, t, to)
   if t.s ~= to then
     if t.s then C('ZREM', T .. 's:' .. t.s, id) add(t.q, t.s, -1) end
@@ -114,8 +332,10 @@ local function move(id, t, to)
     add(t.q, to, 1)
   end
   t.s = to
-  C('HSET', key(id), 's', to)
-  tell('c', id)
+  if to < FINISHED then
+    C('HSET', key(id), 's', to)
+    tell('c', id)
+  end
 end
 
 local function to_queued(id, t)
@@ -125,6 +345,7 @@ local function to_queued(id, t)
   if t.lk ~= '' then C('SADD', T .. 'A:' .. t.lk, id) end
   wakes[t.q] = (wakes[t.q] or 0) + 1
 end
+
 local function to_scheduled(id, t, run_at)
   if t.s then leave(id, t) end
   move(id, t, SCHEDULED)
@@ -147,6 +368,7 @@ local function take_token(l)
   l.next = math.max(l.next, now_us) + math.max(interval, 1)
   return true
 end
+
 local function admit(name)
   if name == '' then return end
   local v = C('HMGET', T .. 'L:' .. name, 'c', 'rate', 'per', 'next')
@@ -167,6 +389,7 @@ local function admit(name)
   if v[1] and l.next ~= before then C('HSET', T .. 'L:' .. name, 'next', string.format('%.0f', l.next)) end
   if l.due > 0 then C('ZADD', T .. 'limdue', l.due, name) elseif l.rate > 0 or not v[1] then C('ZREM', T .. 'limdue', name) end
 end
+
 local function make_ready(id, t)
   if t.lk == '' then to_queued(id, t) return end
   if t.s then leave(id, t) end
@@ -176,12 +399,28 @@ local function make_ready(id, t)
   admit(t.lk)
 end
 
+if op == 'limit_put' then
+  local name = arg()
+  C('HSET', T .. 'L:' .. name, 'c', num(), 'rate', num(), 'per', num())
+  C('SADD', T .. 'limits', name)
+  admit(name)
+  return reply()
+end
+
+if op == 'limit_delete' then
+  local name = arg()
+  if C('DEL', T .. 'L:' .. name) == 0 then return {NOT_FOUND} end
+  C('SREM', T .. 'limits', name)
+  admit(name)
+  return reply()
+end
+
 -- ---- ends ----
 
 local function write_end(id, t, to, reason, result)
   leave(id, t)
   move(id, t, to)
-  C('HSET', key(id), 'e', now)
+  C('HSET', key(id), 's', to, 'e', now)
   if reason ~= '' then C('HSET', key(id), 'r', reason) elseif t.r then C('HDEL', key(id), 'r') end
   if t.al then C('HDEL', key(id), 'al') end
   if result ~= '' then put_bytes(id, 'x', result) end
@@ -191,16 +430,99 @@ local function write_end(id, t, to, reason, result)
   if t.lk ~= '' then C('SREM', T .. 'A:' .. t.lk, id) admit(t.lk) end
   tell('e', id)
 end
+
+local function doomed(id) return 'task ' .. id .. ', which it waits for, did not finish' end
+
+-- number (0: the next one), fourteen values, what it waits for, records that are put with it
+if op == 'push' then
+  local id = num()
+  local q, k, uk, payload, pr, m, b, ra, pg, lk, to, mem, kp = arg(), arg(), arg(), arg(), num(), num(), num(), num(), arg(), arg(), num(), num(), num()
+  local waits, needs, doomed_by, records = {}, num(), nil, {}
+  for i = 1, needs do
+    local n = arg()
+    local s = C('HGET', key(n), 's')
+    if not s then return {NOT_FOUND, tonumber(n)} end
+    s = tonumber(s)
+    if s == FAILED or s == CANCELED then doomed_by = n elseif s ~= FINISHED then waits[n] = true end
+  end
+  if uk ~= '' then
+    local present = C('HGET', T .. 'u', uk)
+    if present then return {EXISTS, tonumber(present)} end
+  end
+  for i = 1, num() do
+    local kind, name, expect, value = arg(), arg(), num(), arg()
+    local code, version = check_record(kind, name, expect)
+    if code ~= OK then return {code, -i, version} end
+    records[i] = {kind, name, version + 1, value}
+  end
+  if id == 0 then id = C('HINCRBY', meta, 'id', 1) end
+  local f = {'q', q, 'k', k, 'c', now}
+  local function set(name, value, none) if value ~= none then f[#f + 1] = name f[#f + 1] = value end end
+  set('pr', pr, 0) set('m', m, 1) set('b', b, 0) set('ra', ra, 0) set('to', to, 0) set('mem', mem, 0) set('kp', kp, 0)
+  set('uk', uk, '') set('pg', pg, '') set('lk', lk, '')
+  C('HSET', key(id), unpack(f))
+  if payload ~= '' then put_bytes(id, 'p', payload) end
+  local t = {q = q, lk = lk, pr = pr, ra = ra, uk = uk, kp = kp, nw = 0, a = 0, m = m, b = b, w = '', l = '0'}
+  if uk ~= '' then C('HSET', T .. 'u', uk, id) end
+  if doomed_by then
+    t.s = DEFERRED
+    add(q, DEFERRED, 1)
+    C('ZADD', T .. 's:' .. DEFERRED, id, id)
+    write_end(id, t, FAILED, doomed(doomed_by), '')
+  elseif next(waits) then
+    move(id, t, DEFERRED)
+    local n = 0
+    for needed in pairs(waits) do
+      C('SADD', T .. 'w:' .. needed, id)
+      C('HSET', key(needed), 'ww', 1)
+      n = n + 1
+    end
+    C('HSET', key(id), 'nw', n)
+  elseif ra > now then to_scheduled(id, t, ra)
+  else make_ready(id, t) end
+  for i = 1, #records do put_record(unpack(records[i])) end
+  return reply(id)
+end
+
 local function free_waiter(id)
   local t = load(id)
   if not t or t.s ~= DEFERRED or t.nw == 0 then return end
   if C('HINCRBY', key(id), 'nw', -1) > 0 then return end
   if t.ra > now then to_scheduled(id, t, t.ra) else make_ready(id, t) end
 end
-local function doomed(id) return 'task ' .. id .. ', which it waits for, did not finish' end
+
+-- Those of one call, whose sets change together.
+local finished_ids = {}
+
+local function finish_plainly(id, t, result)
+  C('HSET', key(id), 's', FINISHED, 'e', now)
+  if result ~= '' then put_bytes(id, 'x', result) end
+  add(t.q, STARTED, -1)
+  add(t.q, FINISHED, 1)
+  finished_ids[#finished_ids + 1] = id
+  tell('e', id)
+end
+
+local function flush_finished()
+  if #finished_ids == 0 then return end
+  local by_id, by_time = {}, {}
+  for i, id in ipairs(finished_ids) do
+    by_id[2 * i - 1], by_id[2 * i] = id, id
+    by_time[2 * i - 1], by_time[2 * i] = now, id
+  end
+  C('ZREM', T .. 'leases', unpack(finished_ids))
+  C('ZREM', T .. 's:' .. STARTED, unpack(finished_ids))
+  C('ZADD', T .. 's:' .. FINISHED, unpack(by_id))
+  C('ZADD', T .. 'end:' .. FINISHED, unpack(by_time))
+end
+
 local function end_task(id, t, to, reason, result)
+  if to == FINISHED and t.s == STARTED and not t.ww and not t.r and not t.al and t.kp == 0 and t.uk == '' and t.lk == '' then
+    finish_plainly(id, t, result)
+    return
+  end
   write_end(id, t, to, reason, result)
-  local list, finished = {id}, to == FINISHED
+  local list, finished = t.ww and {id} or {}, to == FINISHED
   while #list > 0 do
     local needed = table.remove(list)
     local waiters = C('SMEMBERS', T .. 'w:' .. needed)
@@ -227,6 +549,7 @@ local function wait_again(id, t, to, attempts, run_at, reason)
   to_scheduled(id, t, run_at)
   if t.lk ~= '' then C('SREM', T .. 'A:' .. t.lk, id) admit(t.lk) end
 end
+
 local function fail_attempt(id, t, reason, final)
   if final or t.a >= t.m then end_task(id, t, FAILED, reason, '') return end
   local delay, n = t.b, 1
@@ -234,10 +557,122 @@ local function fail_attempt(id, t, reason, final)
   if delay > MAX_BACKOFF then delay = MAX_BACKOFF end
   wait_again(id, t, delay > 0 and SCHEDULED or QUEUED, t.a, now + delay, reason)
 end
+
+-- ---- time ----
+
+local function expire(most)
+  local ids = C('ZRANGEBYSCORE', T .. 'leases', '-inf', now, 'LIMIT', 0, most)
+  for i = 1, #ids do
+    local t = load(ids[i])
+    if t and t.s == STARTED then fail_attempt(ids[i], t, 'lease expired', false) else C('ZREM', T .. 'leases', ids[i]) end
+  end
+  return #ids == most
+end
+
+local function queue_due(most)
+  local ids = C('ZRANGEBYSCORE', T .. 'due', '-inf', now, 'LIMIT', 0, most)
+  for i = 1, #ids do
+    local t = load(ids[i])
+    if t and t.s == SCHEDULED then make_ready(ids[i], t) else C('ZREM', T .. 'due', ids[i]) end
+  end
+  return #ids == most
+end
+
+local function fill_limits(most)
+  local names = C('ZRANGEBYSCORE', T .. 'limdue', '-inf', now, 'LIMIT', 0, most)
+  for i = 1, #names do admit(names[i]) end
+  return #names == most
+end
+
+local function first_time(set)
+  local v = C('ZRANGE', T .. set, 0, 0, 'WITHSCORES')
+  return v[2] and tonumber(v[2]) or nil
+end
+
+-- In so many ms something waits for time; -1: nothing does.
+local function next_time()
+  local next = nil
+  for _, set in ipairs({'leases', 'due', 'limdue'}) do
+    local t = first_time(set)
+    if t and (not next or t < next) then next = t end
+  end
+  return next and math.max(next - now, 0) or -1
+end
+
+local function expire_all() expire(20) queue_due(20) fill_limits(20) end
+
+-- worker, lease ms, how many, 1 for slim rows, queues. Gives when something waits for time, then a row for each.
+if op == 'claim' then
+  local worker, lease_ms, most, slim, queues = arg(), num(), num(), num() == 1, num()
+  local ALONE, PROGRESSED = slim and 6 or 12, slim and 8 or PROGRESS
+  local rows, ids, stop = {}, {}, false
+  expire_all()
+  C('ZADD', T .. 'wk', 'XX', now, worker)
+  local rests = C('EXISTS', T .. 'suspended') == 1
+  for i = 1, queues do
+    local q = arg()
+    local taken, gone, room = {}, {}, most - #rows
+    if rests and (C('SISMEMBER', T .. 'suspended', q) == 1 or C('SISMEMBER', T .. 'suspended', '*') == 1) then room = 0 end
+    local ready = (room > 0 and not stop) and C('ZRANGE', T .. 'ready:' .. q, 0, room - 1) or {}
+    for j = 1, #ready do
+      local id = string.format('%.0f', tonumber(ready[j]))
+      local r
+      if slim then r = slim_row(id) else r = row(id, true) end
+      if not r then gone[#gone + 1] = ready[j]
+      elseif r[ALONE] and #rows > 0 then stop = true break
+      else
+        rows[#rows + 1] = r
+        ids[#ids + 1] = id
+        taken[#taken + 1] = ready[j]
+        if r[ALONE] then stop = true break end
+      end
+    end
+    if #taken > 0 then C('ZREM', T .. 'ready:' .. q, unpack(taken)) add(q, QUEUED, -#taken) add(q, STARTED, #taken) end
+    if #gone > 0 then C('ZREM', T .. 'ready:' .. q, unpack(gone)) end
+    if room > 0 and #ready == 0 then C('DEL', T .. 'wake:' .. q)
+    elseif room > 0 and C('LLEN', T .. 'wake:' .. q) == 0 and C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = 1 end
+  end
+  if #rows == 0 then return reply(next_time()) end
+  local lease = C('HINCRBY', meta, 'lease', #rows) - #rows
+  local started, leases = {}, {}
+  for i = 1, #rows do
+    local r, id, token = rows[i], ids[i], string.format('%.0f', lease + i)
+    local attempts = tonumber(r[2] or 0) + 1
+    C('HSET', key(id), 's', STARTED, 'a', attempts, 'l', token, 'w', worker, 'st', now)
+    if r[PROGRESSED] then put_bytes(id, 'g', '') end
+    r[1], r[2], r[3], r[PROGRESSED] = STARTED, attempts, token, false
+    if not slim then r[5], r[15] = now, worker end
+    started[2 * i - 1], started[2 * i] = id, id
+    leases[2 * i - 1], leases[2 * i] = now + lease_ms, id
+    tell('c', id)
+  end
+  C('ZREM', T .. 's:' .. QUEUED, unpack(ids))
+  C('ZADD', T .. 's:' .. STARTED, unpack(started))
+  C('ZADD', T .. 'leases', unpack(leases))
+  return reply(next_time(), unpack(rows))
+end
+
+-- for how long (ms), queues (none: all go on)
+if op == 'suspend' then
+  local ms, n = num(), num()
+  C('DEL', T .. 'suspended')
+  for i = 1, n do C('SADD', T .. 'suspended', arg()) end
+  if n > 0 then C('PEXPIRE', T .. 'suspended', ms)
+  else
+    for _, q in ipairs(C('SMEMBERS', T .. 'queues')) do
+      if C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = TOKENS end
+    end
+  end
+  return reply()
+end
+
+-- ---- changes of single tasks ----
+
 local function release(id, t, delay, reason, alone)
   wait_again(id, t, delay > 0 and SCHEDULED or QUEUED, math.max(t.a - 1, 0), delay > 0 and now + delay or t.ra, reason)
   if alone then C('HSET', key(id), 'al', 1) end
 end
+
 local function drop(id, t)
   leave(id, t)
   C('ZREM', T .. 's:' .. t.s, id)
@@ -285,6 +720,7 @@ local verbs = {
   end},
 }
 local done_by = {}
+
 local function one(verb, id, lease, text, n, flag)
   local v, t = verbs[verb], load(id)
   if not t then return NOT_FOUND, 0 end
@@ -302,42 +738,21 @@ local function one(verb, id, lease, text, n, flag)
   return code, was
 end
 
--- ---- time ----
+-- So many of: verb, id, lease, text, number, flag. Gives for each a code, and the state before.
+if op == 'do' then
+  local codes = {}
+  for i = 1, num() do
+    local verb, id, lease, text, n, flag = arg(), arg(), arg(), arg(), num(), arg() == '1'
+    codes[2 * i - 1], codes[2 * i] = one(verb, id, lease, text, n, flag)
+  end
+  flush_finished()
+  for k, n in pairs(done_by) do
+    local name, field = string.match(k, '^(.*)\n(%a+)$')
+    if C('EXISTS', T .. 'wk:' .. name) == 1 then C('HINCRBY', T .. 'wk:' .. name, field, n) end
+  end
+  return reply(unpack(codes))
+end
 
-local function expire(most)
-  local ids = C('ZRANGEBYSCORE', T .. 'leases', '-inf', now, 'LIMIT', 0, most)
-  for i = 1, #ids do
-    local t = load(ids[i])
-    if t and t.s == STARTED then fail_attempt(ids[i], t, 'lease expired', false) else C('ZREM', T .. 'leases', ids[i]) end
-  end
-  return #ids == most
-end
-local function queue_due(most)
-  local ids = C('ZRANGEBYSCORE', T .. 'due', '-inf', now, 'LIMIT', 0, most)
-  for i = 1, #ids do
-    local t = load(ids[i])
-    if t and t.s == SCHEDULED then make_ready(ids[i], t) else C('ZREM', T .. 'due', ids[i]) end
-  end
-  return #ids == most
-end
-local function fill_limits(most)
-  local names = C('ZRANGEBYSCORE', T .. 'limdue', '-inf', now, 'LIMIT', 0, most)
-  for i = 1, #names do admit(names[i]) end
-  return #names == most
-end
-local function first_time(set)
-  local v = C('ZRANGE', T .. set, 0, 0, 'WITHSCORES')
-  return v[2] and tonumber(v[2]) or nil
-end
--- In so many ms something waits for time; -1: nothing does.
-local function next_time()
-  local next = nil
-  for _, set in ipairs({'leases', 'due', 'limdue'}) do
-    local t = first_time(set)
-    if t and (not next or t < next) then next = t end
-  end
-  return next and math.max(next - now, 0) or -1
-end
 local function forget(set, until_ms, most)
   local ids = C('ZRANGEBYSCORE', T .. set, '-inf', until_ms, 'LIMIT', 0, most)
   for i = 1, #ids do
@@ -347,152 +762,8 @@ local function forget(set, until_ms, most)
   return #ids == most
 end
 
--- ---- operations ----
-
-local ops = {}
-
--- kind, name, expected version (-1: any), value
-local function check_record(kind, name, expect)
-  local old = C('HGET', T .. 'r:' .. kind, name)
-  local version = old and tonumber(string.match(old, '^(%d+):')) or 0
-  if expect ~= -1 and expect ~= version then return expect == 0 and EXISTS or CONFLICT, version end
-  return OK, version
-end
-local function put_record(kind, name, version, value)
-  C('HSET', T .. 'r:' .. kind, name, string.format('%.0f:', version) .. value)
-  C('ZADD', T .. 'rn:' .. kind, 0, name)
-end
-
--- A number for a task to come.
-function ops.reserve() return {OK, C('HINCRBY', meta, 'id', 1)} end
-
--- number (0: the next one), fourteen values, what it waits for, records that are put with it
-function ops.push()
-  local id = num()
-  local q, k, uk, payload, pr, m, b, ra, pg, lk, to, mem, kp = arg(), arg(), arg(), arg(), num(), num(), num(), num(), arg(), arg(), num(), num(), num()
-  local waits, needs, doomed_by, records = {}, num(), nil, {}
-  for i = 1, needs do
-    local n = arg()
-    local s = C('HGET', key(n), 's')
-    if not s then return {NOT_FOUND, tonumber(n)} end
-    s = tonumber(s)
-    if s == FAILED or s == CANCELED then doomed_by = n elseif s ~= FINISHED then waits[n] = true end
-  end
-  if uk ~= '' then
-    local present = C('HGET', T .. 'u', uk)
-    if present then return {EXISTS, tonumber(present)} end
-  end
-  for i = 1, num() do
-    local kind, name, expect, value = arg(), arg(), num(), arg()
-    local code, version = check_record(kind, name, expect)
-    if code ~= OK then return {code, -i, version} end
-    records[i] = {kind, name, version + 1, value}
-  end
-  if id == 0 then id = C('HINCRBY', meta, 'id', 1) end
-  local f = {'q', q, 'k', k, 'c', now}
-  local function set(name, value, none) if value ~= none then f[#f + 1] = name f[#f + 1] = value end end
-  set('pr', pr, 0) set('m', m, 1) set('b', b, 0) set('ra', ra, 0) set('to', to, 0) set('mem', mem, 0) set('kp', kp, 0)
-  set('uk', uk, '') set('pg', pg, '') set('lk', lk, '')
-  C('HSET', key(id), unpack(f))
-  if payload ~= '' then put_bytes(id, 'p', payload) end
-  local t = {q = q, lk = lk, pr = pr, ra = ra, uk = uk, kp = kp, nw = 0, a = 0, m = m, b = b, w = '', l = '0'}
-  if uk ~= '' then C('HSET', T .. 'u', uk, id) end
-  if doomed_by then
-    t.s = DEFERRED
-    add(q, DEFERRED, 1)
-    C('ZADD', T .. 's:' .. DEFERRED, id, id)
-    write_end(id, t, FAILED, doomed(doomed_by), '')
-  elseif next(waits) then
-    move(id, t, DEFERRED)
-    local n = 0
-    for needed in pairs(waits) do C('SADD', T .. 'w:' .. needed, id) n = n + 1 end
-    C('HSET', key(id), 'nw', n)
-  elseif ra > now then to_scheduled(id, t, ra)
-  else make_ready(id, t) end
-  for i = 1, #records do put_record(unpack(records[i])) end
-  return reply(id)
-end
-
-local function expire_all() expire(20) queue_due(20) fill_limits(20) end
-
--- worker, lease ms, how many, queues. Gives when something waits for time, then a row for each.
-function ops.claim()
-  local worker, lease_ms, most, queues = arg(), num(), num(), num()
-  local rows, ids, stop = {}, {}, false
-  expire_all()
-  C('ZADD', T .. 'wk', 'XX', now, worker)
-  local rests = C('EXISTS', T .. 'suspended') == 1
-  for i = 1, queues do
-    local q = arg()
-    local taken, gone, room = {}, {}, most - #rows
-    if rests and (C('SISMEMBER', T .. 'suspended', q) == 1 or C('SISMEMBER', T .. 'suspended', '*') == 1) then room = 0 end
-    local ready = (room > 0 and not stop) and C('ZRANGE', T .. 'ready:' .. q, 0, room - 1) or {}
-    for j = 1, #ready do
-      local id = string.format('%.0f', tonumber(ready[j]))
-      local r = row(id, true)
-      if not r then gone[#gone + 1] = ready[j]
-      elseif r[12] and #rows > 0 then stop = true break
-      else
-        rows[#rows + 1] = r
-        ids[#ids + 1] = id
-        taken[#taken + 1] = ready[j]
-        if r[12] then stop = true break end
-      end
-    end
-    if #taken > 0 then C('ZREM', T .. 'ready:' .. q, unpack(taken)) add(q, QUEUED, -#taken) add(q, STARTED, #taken) end
-    if #gone > 0 then C('ZREM', T .. 'ready:' .. q, unpack(gone)) end
-    if room > 0 and #ready == 0 then C('DEL', T .. 'wake:' .. q)
-    elseif room > 0 and C('LLEN', T .. 'wake:' .. q) == 0 and C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = 1 end
-  end
-  if #rows == 0 then return reply(next_time()) end
-  local lease = C('HINCRBY', meta, 'lease', #rows) - #rows
-  local started, leases = {}, {}
-  for i = 1, #rows do
-    local r, id, token = rows[i], ids[i], string.format('%.0f', lease + i)
-    local attempts = tonumber(r[2] or 0) + 1
-    C('HSET', key(id), 's', STARTED, 'a', attempts, 'l', token, 'w', worker, 'st', now)
-    if r[PROGRESS] then put_bytes(id, 'g', '') end
-    r[1], r[2], r[3], r[5], r[15], r[PROGRESS] = STARTED, attempts, token, now, worker, false
-    started[2 * i - 1], started[2 * i] = id, id
-    leases[2 * i - 1], leases[2 * i] = now + lease_ms, id
-    tell('c', id)
-  end
-  C('ZREM', T .. 's:' .. QUEUED, unpack(ids))
-  C('ZADD', T .. 's:' .. STARTED, unpack(started))
-  C('ZADD', T .. 'leases', unpack(leases))
-  return reply(next_time(), unpack(rows))
-end
-
--- for how long (ms), queues (none: all go on)
-function ops.suspend()
-  local ms, n = num(), num()
-  C('DEL', T .. 'suspended')
-  for i = 1, n do C('SADD', T .. 'suspended', arg()) end
-  if n > 0 then C('PEXPIRE', T .. 'suspended', ms)
-  else
-    for _, q in ipairs(C('SMEMBERS', T .. 'queues')) do
-      if C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = TOKENS end
-    end
-  end
-  return reply()
-end
-
--- So many of: verb, id, lease, text, number, flag. Gives for each a code, and the state before.
-ops['do'] = function()
-  local codes = {}
-  for i = 1, num() do
-    local verb, id, lease, text, n, flag = arg(), arg(), arg(), arg(), num(), arg() == '1'
-    codes[2 * i - 1], codes[2 * i] = one(verb, id, lease, text, n, flag)
-  end
-  for k, n in pairs(done_by) do
-    local name, field = string.match(k, '^(.*)\n(%a+)$')
-    if C('EXISTS', T .. 'wk:' .. name) == 1 then C('HINCRBY', T .. 'wk:' .. name, field, n) end
-  end
-  return reply(unpack(codes))
-end
-
 -- keep finished ones, keep failed ones (ms, -1: for ever), how many of each end (0: any number)
-function ops.tick()
+if op == 'tick' then
   local keep, keep_failed, most = num(), num(), num()
   local more = expire(AT_ONCE)
   more = queue_due(AT_ONCE) or more
@@ -523,137 +794,6 @@ function ops.tick()
   return reply(more and 0 or soon)
 end
 
-function ops.get()
-  local r = row(arg(), true)
-  if not r then return {NOT_FOUND} end
-  return {OK, r, tonumber(C('ZSCORE', T .. 'leases', ARGV[3]) or now) - now}
-end
-function ops.lease()
-  local v = C('HMGET', key(arg()), 's', 'l')
-  if not v[1] then return {NOT_FOUND} end
-  return {OK, tonumber(v[1]), v[2] or '0'}
-end
-
--- state (-1: any), queue, kind, program, before, how many, looks. Gives where to go on (0: that was all), then rows.
-function ops.list()
-  local state, q, k, pg, before, most, looks = num(), arg(), arg(), arg(), arg(), num(), num()
-  local ids = {}
-  for s = DEFERRED, CANCELED do
-    if state == -1 or state == s then
-      local some = C('ZREVRANGEBYSCORE', T .. 's:' .. s, before == '0' and '+inf' or '(' .. before, '-inf', 'LIMIT', 0, looks)
-      for i = 1, #some do ids[#ids + 1] = tonumber(some[i]) end
-    end
-  end
-  table.sort(ids, function(a, b) return a > b end)
-  local rows, looked = {}, 0
-  for i = 1, math.min(#ids, looks) do
-    if #rows == most then break end
-    looked = i
-    local v = row(string.format('%.0f', ids[i]), false)
-    if v and (q == '' or v[13] == q) and (k == '' or v[14] == k) and (pg == '' or v[17] == pg) then rows[#rows + 1] = v end
-  end
-  local all = looked == #ids and #ids < looks
-  return {OK, (all or looked == 0) and 0 or ids[looked], unpack(rows)}
-end
-
-local function age(id)
-  local v = id and C('HMGET', key(id), 'c', 'ra') or {}
-  return v[1] and math.max(now - math.max(tonumber(v[1]), tonumber(v[2] or 0)), 0) or 0
-end
--- Of the first ones alone: the oldest of a higher priority, mostly.
-local function oldest_of(q)
-  local oldest = nil
-  for _, m in ipairs(C('ZRANGE', T .. 'ready:' .. q, 0, 99)) do
-    local id = tonumber(m)
-    if not oldest or id < oldest then oldest = id end
-  end
-  return oldest and age(string.format('%.0f', oldest)) or 0
-end
--- queue (empty: all). Gives how many are in each state, and the age of the oldest queued one.
-function ops.count()
-  local q, out = arg(), {OK}
-  for s = DEFERRED, CANCELED do
-    out[s + 2] = q == '' and C('ZCARD', T .. 's:' .. s) or tonumber(C('HGET', T .. 'n:' .. q, s) or 0)
-  end
-  out[9] = q ~= '' and oldest_of(q) or age(C('ZRANGE', T .. 's:' .. QUEUED, 0, 0)[1])
-  return out
-end
-function ops.oldest() return {OK, age(C('ZRANGE', T .. 's:' .. QUEUED, 0, 0)[1])} end
-function ops.queues()
-  local out = {OK}
-  for _, q in ipairs(C('SMEMBERS', T .. 'queues')) do
-    local v, sum, all = C('HMGET', T .. 'n:' .. q, 0, 1, 2, 3, 4, 5, 6), 0, 0
-    for s = 1, 7 do
-      v[s] = tonumber(v[s] or 0)
-      all = all + v[s]
-      if s <= 4 then sum = sum + v[s] end
-    end
-    if sum > 0 then out[#out + 1] = {q, v[1], v[2], v[3], v[4], oldest_of(q)}
-    elseif all == 0 then C('SREM', T .. 'queues', q) C('DEL', T .. 'n:' .. q) end
-  end
-  return out
-end
-
-function ops.limit_put()
-  local name = arg()
-  C('HSET', T .. 'L:' .. name, 'c', num(), 'rate', num(), 'per', num())
-  C('SADD', T .. 'limits', name)
-  admit(name)
-  return reply()
-end
-function ops.limit_delete()
-  local name = arg()
-  if C('DEL', T .. 'L:' .. name) == 0 then return {NOT_FOUND} end
-  C('SREM', T .. 'limits', name)
-  admit(name)
-  return reply()
-end
-function ops.limits()
-  local out, names = {OK}, C('SMEMBERS', T .. 'limits')
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local v = C('HMGET', T .. 'L:' .. name, 'c', 'rate', 'per')
-    out[#out + 1] = {name, tonumber(v[1]), tonumber(v[2]), tonumber(v[3]), C('ZCARD', T .. 'h:' .. name), C('SCARD', T .. 'A:' .. name)}
-  end
-  return out
-end
-
--- ---- records ----
-
-function ops.record_put()
-  local kind, name, expect, value = arg(), arg(), num(), arg()
-  local code, version = check_record(kind, name, expect)
-  if code ~= OK then return {code, version} end
-  put_record(kind, name, version + 1, value)
-  return {OK, version + 1}
-end
-function ops.record_delete()
-  local kind, name = arg(), arg()
-  C('HDEL', T .. 'r:' .. kind, name)
-  C('ZREM', T .. 'rn:' .. kind, name)
-  return {OK}
-end
-function ops.record_delete_kind()
-  local kind = arg()
-  C('DEL', T .. 'r:' .. kind, T .. 'rn:' .. kind)
-  return {OK}
-end
-function ops.record_get()
-  local kind, name = arg(), arg()
-  local v = C('HGET', T .. 'r:' .. kind, name)
-  if not v then return {NOT_FOUND} end
-  return {OK, v}
-end
--- kind, after this name (empty: from the first on), how many. Gives names and values.
-function ops.record_each()
-  local kind, after, most = arg(), arg(), num()
-  local names = C('ZRANGEBYLEX', T .. 'rn:' .. kind, after == '' and '-' or '(' .. after, '+', 'LIMIT', 0, most)
-  if #names == 0 then return {OK} end
-  local out, values = {OK}, C('HMGET', T .. 'r:' .. kind, unpack(names))
-  for i = 1, #names do out[2 * i], out[2 * i + 1] = names[i], values[i] or '0:' end
-  return out
-end
-
 -- ---- workers ----
 
 -- In the order in which they were claimed.
@@ -666,6 +806,7 @@ local function hands_of(name)
   table.sort(hands, function(a, b) return a.l < b.l end)
   return hands
 end
+
 local function give_back(name, died, last_end)
   local hands = hands_of(name)
   for i, h in ipairs(hands) do
@@ -679,8 +820,9 @@ local function give_back(name, died, last_end)
     else release(h.id, t, 0, '', died and #hands > 1) end
   end
 end
+
 -- name, pid, instance, host, queues, how the one before it ended
-function ops.attach()
+if op == 'attach' then
   local name, pid, instance, host, queues, last_end = arg(), arg(), arg(), arg(), arg(), arg()
   local was = C('HGET', T .. 'wk:' .. name, 'instance')
   give_back(name, was ~= false and was ~= instance, last_end)
@@ -690,7 +832,8 @@ function ops.attach()
   C('DEL', T .. 'cmd:' .. name)
   return reply()
 end
-function ops.detach()
+
+if op == 'detach' then
   local name, instance = arg(), arg()
   if C('HGET', T .. 'wk:' .. name, 'instance') ~= instance then return {NOT_FOUND} end
   give_back(name, false, '')
@@ -698,61 +841,3 @@ function ops.detach()
   C('ZREM', T .. 'wk', name)
   return reply()
 end
-function ops.heard() C('ZADD', T .. 'wk', 'XX', now, arg()) return {OK} end
-function ops.workers()
-  local out, by = {OK}, {}
-  local seen = C('ZRANGE', T .. 'wk', 0, 9999, 'WITHSCORES')
-  for i = 1, #seen, 2 do
-    local v = C('HMGET', T .. 'wk:' .. seen[i], 'pid', 'since', 'done', 'failed', 'q')
-    local w = {seen[i], tonumber(v[1] or 0), tonumber(v[2] or 0), now - tonumber(seen[i + 1]), tonumber(v[3] or 0), tonumber(v[4] or 0), v[5] or '', 0, 0, ''}
-    by[seen[i]] = w
-    out[#out + 1] = w
-  end
-  local first = {}
-  for _, id in ipairs(C('ZRANGE', T .. 's:' .. STARTED, 0, 9999)) do
-    local v = C('HMGET', key(id), 'w', 'l', 'k')
-    local w = v[1] and by[v[1]]
-    if w then
-      w[8] = w[8] + 1
-      local l = tonumber(v[2])
-      if not first[v[1]] or l < first[v[1]] then first[v[1]] = l w[9] = tonumber(id) w[10] = v[3] end
-    end
-  end
-  return out
-end
-
--- ---- logs ----
-
--- id, lease (empty: whatever it is), bytes, at most so many in all
-function ops.log()
-  local id, lease, bytes, most = arg(), arg(), arg(), num()
-  local l = C('HGET', key(id), 'l')
-  if not l then return {NOT_FOUND} end
-  if lease ~= '' and l ~= lease then return {GONE} end
-  local room = most - C('STRLEN', T .. 'log:' .. id)
-  if room > 0 then C('APPEND', T .. 'log:' .. id, string.sub(bytes, 1, room)) end
-  tell('l', id)
-  return reply()
-end
--- id, from this byte on, at most so many
-function ops.log_read()
-  local id, from, most = arg(), num(), num()
-  return {OK, C('GETRANGE', T .. 'log:' .. id, from, from + most - 1), C('STRLEN', T .. 'log:' .. id)}
-end
-
-function ops.facts() return {OK, tonumber(C('HGET', meta, 'refused') or 0), tonumber(C('HGET', meta, 'id') or 0)} end
-
--- ---- the epoch ----
-
-local op, epoch = ARGV[1], C('HGET', meta, 'epoch')
--- a candidate for the epoch, empty: look only; the least number of a first task
-if op == 'begin' then
-  if not epoch and ARGV[3] ~= '' then
-    epoch = ARGV[3]
-    C('HSET', meta, 'epoch', epoch, 'schema', 1, 'id', tonumber(ARGV[4]) - 1, 'lease', string.format('%.0f', now_us), 'since', now)
-    return {OK, epoch, 1}
-  end
-  return {OK, epoch or '', 0}
-end
-if epoch ~= ARGV[2] then return {-1, epoch or ''} end
-return ops[op]()

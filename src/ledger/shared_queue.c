@@ -20,7 +20,7 @@ static tt_rc check_name(const char *what, tt_str name, bool may_miss, tt_err *er
 
 static tt_rc check_size(const char *what, size_t len, tt_err *err)
 {
-    static const size_t MOST_BYTES = 64u << 20; /* as the other store has it; Redis would take 512 MiB */
+    static const size_t MOST_BYTES = 16u << 20; /* it is all in memory, and a script holds everybody up while it copies */
     return len <= MOST_BYTES ? TT_OK : tt_fail(err, TT_TOO_LARGE, "%s has %zu bytes: a shared ledger takes up to %zu", what, len, MOST_BYTES);
 }
 
@@ -122,7 +122,7 @@ tt_rc tt_shared_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_
     TT_REPLY_AUTO tt_reply *reply = NULL;
     int64_t next_ms;
     tt_assert(lease_ms > 0 && most > 0);
-    TT_TRY(tt_shared_ask_claim(txn->shared, queues, queue_count, worker, lease_ms, most, &reply, &next_ms, err));
+    TT_TRY(tt_shared_ask_claim(txn->shared, queues, queue_count, worker, lease_ms, most, false, &reply, &next_ms, err));
     size_t count = reply->elements - TT_SHARED_CLAIM_ROWS;
     for (size_t i = 0; i < count && i < most; i++) {
         TT_TRY(tt_shared_read_task(reply->element[TT_SHARED_CLAIM_ROWS + i], arena, &ret[i], err));

@@ -41,6 +41,19 @@ tt_rc tt_shared_read_task(const tt_reply *row, tt_arena *arena, tt_task *ret, tt
     return TT_OK;
 }
 
+tt_rc tt_shared_read_claimed(const tt_reply *row, tt_arena *arena, tt_task *ret, tt_err *err)
+{
+    enum { SLIM_STATE, SLIM_ATTEMPTS, SLIM_LEASE, SLIM_TIMEOUT, SLIM_MEMORY, SLIM_ALONE, SLIM_KIND, SLIM_PROGRESS, SLIM_PAYLOAD, SLIM_ID, SLIM_COLUMNS };
+    if (row->type != REDIS_REPLY_ARRAY || row->elements != SLIM_COLUMNS)
+        return tt_fail(err, TT_CORRUPT, "a task in the shared ledger is damaged: somebody has written to its keys");
+    *ret = (tt_task){.id = (uint64_t)tt_reply_int(row, SLIM_ID), .state = TT_TASK_STARTED, .attempts = (uint32_t)tt_reply_int(row, SLIM_ATTEMPTS),
+                     .lease = (uint64_t)tt_reply_int(row, SLIM_LEASE), .timeout_ms = tt_reply_int(row, SLIM_TIMEOUT), .memory_bytes = (uint64_t)tt_reply_int(row, SLIM_MEMORY),
+                     .alone = tt_reply_int(row, SLIM_ALONE) != 0};
+    tt_str payload = tt_reply_text(row, SLIM_PAYLOAD);
+    TT_TRY(copy_text(tt_reply_text(row, SLIM_KIND), arena, &ret->kind, err));
+    return copy_text(tt_str_slice(payload, 1, payload.len), arena, &ret->payload, err);
+}
+
 void tt_shared_add_step(tt_shared *s, const char *verb, uint64_t id, uint64_t lease, tt_str text, int64_t number, bool flag)
 {
     tt_shared_str(s, tt_str_of(verb));
@@ -51,13 +64,14 @@ void tt_shared_add_step(tt_shared *s, const char *verb, uint64_t id, uint64_t le
     tt_shared_int(s, flag);
 }
 
-tt_rc tt_shared_ask_claim(tt_shared *s, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, size_t most, tt_reply **ret, int64_t *ret_next_ms, tt_err *err)
+tt_rc tt_shared_ask_claim(tt_shared *s, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, size_t most, bool slim, tt_reply **ret, int64_t *ret_next_ms, tt_err *err)
 {
     tt_rc code;
     tt_shared_begin(s, "claim");
     tt_shared_str(s, worker);
     tt_shared_int(s, lease_ms);
     tt_shared_int(s, (int64_t)most);
+    tt_shared_int(s, slim);
     tt_shared_int(s, (int64_t)queue_count);
     for (size_t i = 0; i < queue_count; i++)
         tt_shared_str(s, queues[i]);

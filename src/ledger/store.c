@@ -1,6 +1,6 @@
 #include "ledger/store.h"
 
-#include "ledger/txn.h"
+#include "ledger/shared_inner.h"
 
 #define TT_STORE_SQLITE(name, params) .name = tt_sqlite_##name,
 #define TT_STORE_SHARED(name, params) .name = tt_shared_##name,
@@ -112,6 +112,13 @@ tt_rc tt_queue_read_log(tt_ledger *ledger, uint64_t id, uint64_t from, size_t ma
 tt_rc tt_queue_append_log(tt_ledger *ledger, uint64_t id, tt_str bytes, uint64_t most, tt_err *err)
 {
     return tt_ledger_store(ledger)->append_log(ledger, id, bytes, most, err);
+}
+
+bool tt_queue_set_pace(tt_txn *txn, tt_queue_pace pace)
+{
+    if (txn->shared)
+        tt_shared_set_pace(txn->shared, pace);
+    return txn->shared != NULL;
 }
 
 tt_rc tt_limit_put(tt_txn *txn, const tt_limit *limit, tt_err *err)

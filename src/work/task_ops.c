@@ -203,12 +203,15 @@ static bool is_refusal(tt_rc rc)
 static tt_rc apply_batch(tt_change *change, tt_txn *txn, tt_err *err)
 {
     tt_task_batch *b = batch_of(change);
-    for (size_t i = 0; i < b->count; i++) {
-        b->rcs[i] = verbs[b->ops[i].verb].apply(&b->ops[i], txn, err);
-        if (b->rcs[i] != TT_OK && !is_refusal(b->rcs[i]))
-            return b->rcs[i];
-    }
-    return TT_OK;
+    tt_rc rc = TT_OK;
+    bool sends = tt_queue_set_pace(txn, TT_QUEUE_SEND);
+    for (size_t i = 0; i < b->count && sends; i++)
+        (void)!verbs[b->ops[i].verb].apply(&b->ops[i], txn, err);
+    tt_queue_set_pace(txn, TT_QUEUE_READ);
+    for (size_t i = 0; i < b->count && (rc == TT_OK || is_refusal(rc)); i++)
+        rc = b->rcs[i] = verbs[b->ops[i].verb].apply(&b->ops[i], txn, err);
+    tt_queue_set_pace(txn, TT_QUEUE_ONE_BY_ONE);
+    return is_refusal(rc) ? TT_OK : rc;
 }
 
 static void batch_done(tt_change *change, tt_rc rc, const tt_err *err)

@@ -66,7 +66,7 @@ static tt_rc read_tasks(const tt_reply *reply, size_t most, tt_arena *arena, tt_
     size_t count = 0;
     for (size_t i = TT_SHARED_CLAIM_ROWS; i < reply->elements && count < most; i++) {
         tt_task t;
-        TT_TRY(tt_shared_read_task(reply->element[i], arena, &t, err));
+        TT_TRY(tt_shared_read_claimed(reply->element[i], arena, &t, err));
         ret[count++] = (tt_worker_task){.id = t.id, .lease = t.lease, .attempt = t.attempts, .timeout_ms = t.timeout_ms, .memory_bytes = t.memory_bytes,
                                         .kind = t.kind, .payload = t.payload};
     }
@@ -82,7 +82,7 @@ static tt_rc claim_or_wait(tt_worker_shared *w, int64_t wait_ms, int64_t lease_m
         TT_REPLY_AUTO tt_reply *reply = NULL;
         int64_t next_ms;
         bool woken;
-        TT_TRY(tt_shared_ask_claim(w->claims, w->queues, w->queue_count, tt_str_of(w->spec.name), lease_ms, most, &reply, &next_ms, err));
+        TT_TRY(tt_shared_ask_claim(w->claims, w->queues, w->queue_count, tt_str_of(w->spec.name), lease_ms, most, true, &reply, &next_ms, err));
         if (tt_shared_changes(w->claims) != w->changes)
             return tt_fail(err, TT_NOT_FOUND, "%s holds another ledger than before", tt_shared_shown(w->claims));
         TT_TRY(read_tasks(reply, most, arena, ret, ret_count, err));

@@ -42,3 +42,17 @@ def test_a_cancel_reaches_a_worker_on_another_machine_at_once(house):
     ended = until(lambda: (lambda s: s if ";" in s["reason"] else None)(show(t, task)), "the worker says so", LIMIT_S)
     assert ended["state"] == "canceled" and ended["reason"].startswith("enough; "), ended
     assert until_state(t, push(t), "finished")
+
+
+def test_two_servers_fire_each_due_time_once(house):
+    a, b = house.server(), house.server()
+    made = a.request("PUT", "/v1/schedules/each", {"when": "every 1 second", "kind": "probe", "payload": "x", "overlap": "allow", "missed": "all"})
+    assert made.status == 201, made
+
+    def due():
+        tasks = b.get("/v1/tasks").json["tasks"]
+        return sorted(int(task["unique_key"].split("/")[2]) for task in tasks)
+    until(lambda: len(due()) >= 4, "four due times", LIMIT_S)
+    found = due()
+    assert found == list(range(found[0], found[0] + len(found))), found
+    assert "level=error" not in a.log() + b.log()

@@ -3,6 +3,7 @@ doubled, a word under an old lease is refused and counted, and /health tells the
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from collections import Counter
 import pytest
 from redis_process import Proxy
 from shared_house import LIMIT_S, push, show, until_state
-from tutti_process import children, until
+from tutti_process import binary, children, until
 
 
 def health(t):
@@ -33,6 +34,8 @@ def test_redis_goes_away_and_comes_back(house):
     house.machine("far", "--queue", "later")
     assert until_state(t, waits, "finished")["attempts"] == 1
     assert health(t)["losses"] == 0
+    rows = subprocess.run([binary(), "doctor", "--json", "--server", t.url], capture_output=True, text=True, timeout=LIMIT_S).stdout
+    assert "holds the tasks" in rows, rows
 
 
 def test_a_redis_that_may_lose_much_is_named(redis, tutti):

@@ -326,7 +326,7 @@ Test(queue, large_payloads_and_results_come_back_whole)
 {
     tt_ledger *l = open_ledger();
     tt_arena arena = {0};
-    size_t limit = 64u << 20, sizes[] = {0, 1, 1024, 1025, 300000, limit};
+    size_t limit = redis_url() ? 16u << 20 : 64u << 20, sizes[] = {0, 1, 1024, 1025, 300000, limit};
     char *bytes = malloc(limit + 1);
     for (size_t i = 0; i <= limit; i++)
         bytes[i] = (char)(i * 31 + i / 251);
