@@ -220,6 +220,32 @@ static const tt_flag pipeline_show_flags[] = {
     {"--svg", .help = "as a picture"},
     {NULL},
 };
+static const tt_flag pipeline_run_flags[] = {
+    {"--file", "-f", "FILE", .help = "the file of the pipeline"},
+    {"--wait", "-w", .help = "follow the run until it has ended"},
+    {NULL},
+};
+static const tt_flag pipeline_runs_flags[] = {{"--limit", "-n", "N", "20", .help = "at most so many, up to 1000"}, {NULL}};
+static const tt_flag pipeline_logs_flags[] = {{"--follow", "-f", .help = "until the task has ended"}, {NULL}};
+static const tt_flag reason_flags[] = {{"--reason", NULL, "TEXT", .help = "why; it is shown with it"}, {NULL}};
+static const tt_flag pipeline_retry_flags[] = {
+    {"--from", NULL, "TASK", .help = "instead of what failed: the task's group and all behind it"},
+    {"--only", NULL, "TASK", .help = "instead of what failed: this task, and nothing behind it"},
+    {"--wait", "-w", .help = "follow the run until it has ended"},
+    {NULL},
+};
+static const tt_operand one_run[] = {{"RUN", "the run's number"}, {NULL}};
+static const tt_operand run_and_task[] = {{"RUN", "the run's number"}, {"TASK", "the task's id in the DAG, or its number"}, {NULL}};
+static const tt_operand run_and_maybe_task[] = {{"RUN", "the run's number"}, {"[TASK]", "the task's id in the DAG, or its number"}, {NULL}};
+static const tt_operand one_pipeline[] = {{"NAME", "the pipeline"}, {NULL}};
+static const tt_flag backfill_flags[] = {
+    {"--from", NULL, "TIME", .help = "the first time: a date, or a phrase like `10 days back`"},
+    {"--to", NULL, "TIME", "now", .help = "times before this one"},
+    {"--dry-run", .help = "count the times, and start nothing"},
+    {NULL},
+};
+static const tt_operand named_pipeline[] = {{"[NAME]", "the pipeline, of the configuration"}, {NULL}};
+static const tt_operand maybe_pipeline[] = {{"[NAME]", "only runs of this pipeline"}, {NULL}};
 static const tt_flag schedule_flags[] = {
     {"--when", NULL, "TEXT", .help = "a phrase (`every monday at 9`), cron (`30 9 * * 1-5`) or a rule (`FREQ=DAILY`)"},
     {"--program", NULL, "NAME", .help = "the program that runs"},
@@ -250,13 +276,74 @@ static const tt_flag rotate_flags[] = {{"--forget-old", .help = "drop the keys b
 static const tt_flag man_flags[] = {{"--dir", NULL, "DIR", .help = "write all pages into this directory"}, {NULL}};
 
 static const char *const program_settings[] = {"--programs", NULL};
+static const char *const lake_settings[] = {"--lake", "--env", "--branch", NULL};
+static const tt_operand lake_publish_operands[] = {{"CONTRACT", "PARENT/CHILD/STATE/DATASET, perhaps with ENV/BRANCH in front; a state raw takes files as they are"},
+                                                   {"FILE...", "CSV, JSON lines or Parquet, by their endings", "file"}, {NULL}};
+static const tt_operand lake_contract_operand[] = {{"CONTRACT", "PARENT/CHILD/STATE/DATASET, perhaps with ENV/BRANCH in front"}, {NULL}};
+static const tt_operand lake_diff_operands[] = {{"CONTRACT", "the older side"}, {"[NEWER]", "the newer side; default: the newest run of the same dataset"}, {NULL}};
+static const tt_flag lake_diff_flags[] = {
+    {"--key", "-k", "A,B", NULL, true, "columns that tell the rows of a side apart; without, whole rows are compared"},
+    {"--from", NULL, "ID", .help = "run of the older side; default: the newest, of one dataset the newest but one"},
+    {"--to", NULL, "ID", .help = "run of the newer side; default: the newest"},
+    {"--output", "-o", "FILE", .help = "into this file: .parquet, .csv or .jsonl"},
+    {NULL},
+};
+static const tt_operand lake_values_operands[] = {{"CONTRACT", "PARENT/CHILD/STATE/DATASET, perhaps with ENV/BRANCH in front"}, {"PARTITION", "its name: __metadata_run_id"}, {NULL}};
+static const tt_flag lake_values_flags[] = {{"--max", .help = "only the largest"}, {NULL}};
+static const tt_flag lake_show_flags[] = {{"--parts", .help = "the contract alone, without a look into the lake"}, {NULL}};
+static const tt_operand lake_path_operand[] = {{"[PATH]", "a contract, or the beginning of a path: dev, dev/local/acme"}, {NULL}};
+static const tt_flag lake_publish_flags[] = {
+    {"--run", NULL, "ID", .help = "the id of the run, a number; default: TUTTI_RUN_ID, else a new one. A run that is there already is replaced"},
+    {"--run-time", NULL, "TIME", .help = "when the run began, in UTC; default: TUTTI_RUN_TIMESTAMP, else now"},
+    {"--partition", NULL, "COLUMN", NULL, true, "a directory for each value of this column; in this order"},
+    {"--column", NULL, "NAME=TYPE", NULL, true, "of CSV and JSON lines: a column's type: string, json, bool, int, int32, float, float32, date, datetime, list, list<TYPE>"},
+    {"--text", .help = "of CSV: all columns are text"},
+    {"--separator", NULL, "C", .help = "of CSV: what stands between cells"},
+    {"--format", NULL, "csv|jsonl|parquet", .help = "what the files are, whatever they are named"},
+    {NULL},
+};
+static const tt_flag lake_fetch_flags[] = {
+    {"--where", "-w", "FILTER", NULL, true, "only rows for which this is true: \"amount >= 10 and region in ('EU', 'US')\""},
+    {"--run", NULL, "ID|latest", .help = "only this run"},
+    {"--columns", NULL, "A,B", NULL, true, "only these columns, in this order"},
+    {"--no-metadata", .help = "without the five columns that publishing adds"},
+    {"--csv", .help = "CSV with a header instead of JSON lines"},
+    {"--output", "-o", "FILE", .help = "into this file: .parquet, .csv or .jsonl; of a raw file: its name here"},
+    {NULL},
+};
 static const tt_operand query_files[] = {{"FILE...", "Parquet files; all rows of a group lie in one of them", "file"}, {NULL}};
+static const tt_operand query_operands[] = {{"DATASET|FILE...", "a registered dataset (and the query, if no flag gives it); or Parquet files, with --group and --time", "file"}, {NULL}};
+static const tt_operand new_dataset[] = {{"NAME", "its name"}, {"PATH", "the directory of its Parquet files, or file:///DIRECTORY", "dir"}, {NULL}};
+static const tt_operand one_dataset[] = {{"NAME", "the dataset"}, {NULL}};
+static const tt_flag register_flags[] = {
+    {"--group", "-g", "COLUMN", .help = "the column of the group ids: users, cases, devices"},
+    {"--timestamp", "-t", "COLUMN", .help = "the column of the timestamps"},
+    {"--pattern", NULL, "GLOB", .help = "the names of its files; default: *.parquet"},
+    {"--validation", NULL, "MODE", .help = "which files are looked through: single, first_last or sample; default: sample"},
+    {"--skip-uniques", .help = "do not check that no group lies in two of these files"},
+    {"--prepare", .help = "make prepared parts at once, for queries at the speed of memory"},
+    {"--column", NULL, "NAME=TYPE", NULL, true, "category, string, int, float, bool, list, datetime; datetime[ms] (s, us, ns) of whole numbers"},
+    {NULL},
+};
+static const tt_operand repartition_paths[] = {{"INPUT", "a directory of Parquet files, one file, or a dataset", "file"}, {"OUTPUT", "a new directory", "dir"}, {NULL}};
+static const tt_flag repartition_flags[] = {
+    {"--group", "-g", "COLUMN", .help = "the column of the group ids; a dataset knows its own"},
+    {"--pattern", NULL, "GLOB", "*.parquet", .help = "the names of files in the directory"},
+    {"--target-size", NULL, "SIZE", "64MiB", .help = "how large the files become, about"},
+    {"--parts", NULL, "N", .help = "so many files instead"},
+    {"--memory", NULL, "SIZE", "512MiB", .help = "for rows that wait to be written; the inputs are read again where it is not enough for all files at once"},
+    {"--threads", NULL, "N", .help = "inputs that are read at the same time; default: one per core"},
+    {"--codec", NULL, "CODEC", "snappy", .help = "zstd, snappy, lz4_raw, gzip or none"},
+    {NULL},
+};
+static const tt_flag unregister_flags[] = {{"--force", .help = "also when it was queried just now"}, {NULL}};
 static const tt_flag query_flags[] = {
     {"--group", "-g", "COLUMN", .help = "the column of the group ids: users, cases, devices"},
     {"--time", "-t", "COLUMN", .help = "the column of the timestamps"},
     {"--file", "-f", "QUERY.json", .help = "the query, from a file"},
     {"--string", "-e", "JSON", .help = "the query itself"},
     {"--empty", .help = "the empty query: how many groups and rows there are"},
+    {"--explain", .help = "say what was read, and where the time went"},
     {"--threads", NULL, "N", .help = "threads that work at the same time; default: one per core"},
     {"--prepared", .help = "use prepared parts (tutti parquet prepare) where there are some, and make them at the third query of a file"},
     {"--cache", NULL, "DIR", .help = "where prepared parts are; default: cache/parts in the data directory"},
@@ -297,7 +384,6 @@ static const tt_flag head_flags[] = {
     {NULL},
 };
 
-static const tt_operand one_pipeline[] = {{"NAME", "the pipeline"}, {NULL}};
 static const tt_operand some_pipelines[] = {{"[NAME...]", "the pipelines; all when not given"}, {NULL}};
 static const tt_operand pipeline_files[] = {{"FILE...", "definitions, one in each file", "file"}, {NULL}};
 static const tt_flag export_flags[] = {{"--dir", NULL, "DIR", .help = "write each into NAME.yaml of this directory"}, {NULL}};
@@ -307,6 +393,14 @@ static const tt_flag apply_flags[] = {
     {NULL},
 };
 static const tt_flag diff_flags[] = {{"--any-program", .help = "also when the server has no program of a template's name"}, {NULL}};
+static const tt_operand older_database[] = {{"NAME", "a database that the configuration file declares in a section [sql.NAME]"}, {NULL}};
+static const tt_flag import_flags[] = {{"--dry-run", .help = "try it, and change nothing"}, {NULL}};
+static const tt_operand one_address[] = {{"EMAIL", "the administrator's address"}, {NULL}};
+static const tt_flag revision_flags[] = {
+    {"--message", "-m", "TEXT", .help = "what it does; its words name the file"},
+    {"--autogenerate", .help = "with the statements that bring the database to the model"},
+    {NULL},
+};
 static const tt_operand up_to[] = {{"[REVISION]", "the last one to apply; all when not given"}, {NULL}};
 static const tt_operand back_to[] = {{"[REVISION]", "the one to go back to, or base; one back when not given"}, {NULL}};
 
@@ -399,9 +493,26 @@ static const tt_command commands[] = {
      .example = "tutti schedule explain 4 days back"},
 
     {"pipeline", "list", "List the pipelines of the configuration.", .fn = tt_cmd_pipeline_list},
-    {"pipeline", "show", "Show the DAG of a pipeline.", .flags = pipeline_show_flags, .fn = tt_cmd_pipeline_show,
+    {"pipeline", "show", "Show the DAG of a pipeline.", .flags = pipeline_show_flags, .operands = named_pipeline, .fn = tt_cmd_pipeline_show,
      .details = "States come in their order, transformations with the same order side by side. A state without transformations is left out and named.",
      .example = "tutti pipeline show -f sales.yaml --svg"},
+    {"pipeline", "run", "Start a run of a pipeline.", .flags = pipeline_run_flags, .operands = named_pipeline, .fn = tt_cmd_pipeline_run, .needs_server = true,
+     .details = "Prints the run's number. With --wait, exits with 1 when it failed, with 8 when it was canceled. The run keeps the definition that it started with.",
+     .example = "tutti pipeline run -f sales.yaml --wait"},
+    {"pipeline", "watch", "Follow a run until it has ended.", .operands = one_run, .fn = tt_cmd_pipeline_watch, .needs_server = true,
+     .details = "Exits with 1 when it failed, with 8 when it was canceled. With --json, a line for each change."},
+    {"pipeline", "runs", "List runs, newest first.", .flags = pipeline_runs_flags, .operands = maybe_pipeline, .fn = tt_cmd_pipeline_runs},
+    {"pipeline", "tasks", "List the tasks of a run, in the order of its DAG.", .operands = one_run, .fn = tt_cmd_pipeline_tasks},
+    {"pipeline", "logs", "Print what the tasks of a run wrote, or one of them.", .flags = pipeline_logs_flags, .operands = run_and_maybe_task, .fn = tt_cmd_pipeline_logs},
+    {"pipeline", "cancel", "Cancel a run, and kill what runs for it.", .flags = reason_flags, .operands = one_run, .fn = tt_cmd_pipeline_cancel},
+    {"pipeline", "retry", "Run what failed and what did not run, or a part of a run again.", .flags = pipeline_retry_flags, .operands = one_run, .fn = tt_cmd_pipeline_retry,
+     .example = "tutti pipeline retry 17 --from sales_ingest_clean_3"},
+    {"pipeline", "skip", "Go on as if a task of a run had finished.", .flags = reason_flags, .operands = run_and_task, .fn = tt_cmd_pipeline_skip},
+    {"pipeline", "backfill", "Start a run for each past time of a pipeline's schedule that has none.", .flags = backfill_flags, .operands = one_pipeline, .fn = tt_cmd_pipeline_backfill,
+     .needs_server = true, .example = "tutti pipeline backfill sales --from '10 days back'"},
+    {"pipeline", "schedule", "Show when a pipeline runs next, and what became of the last time.", .operands = one_pipeline, .fn = tt_cmd_pipeline_schedule},
+    {"pipeline", "pause", "Begin no run of a pipeline, and no further group of those that run.", .operands = one_pipeline, .fn = tt_cmd_pipeline_pause},
+    {"pipeline", "resume", "Go on with a paused pipeline.", .operands = one_pipeline, .fn = tt_cmd_pipeline_resume},
 
     {"secret", "set", "Set a secret; its value comes from standard input or a file.", .flags = set_flags, .operands = one_secret, .fn = tt_cmd_secret_set,
      .details = "One line break at the end is cut off. At a terminal, asks for the value without showing it.",
@@ -411,9 +522,42 @@ static const tt_command commands[] = {
     {"secret", "list", "List the names of all secrets.", .fn = tt_cmd_secret_list},
     {"secret", "remove", "Remove a secret.", .operands = one_secret, .fn = tt_cmd_secret_remove},
     {"secret", "rotate", "Make a new key for the vault and seal all secrets again with it.", .flags = rotate_flags, .fn = tt_cmd_secret_rotate},
-    {NULL, "query", "Ask who did what, and in which order, of Parquet files.", .flags = query_flags, .operands = query_files, .fn = tt_cmd_query,
-     .details = "The query language is that of docs/queries.md: conditions over the rows of each group, funnels, and aggregations.",
+    {"dataset", "register", "Register Parquet files under a name, so that they can be queried.", .flags = register_flags, .operands = new_dataset, .fn = tt_cmd_dataset_register,
+     .details = "Samples of the files are looked through: whether every row has a group and a time, whether no group lies in two files, and whether their columns "
+                "are the same. A dataset of the same name is replaced when all is well.",
+     .example = "tutti dataset register shop ./events --group user --timestamp ts"},
+    {"dataset", "list", "List the registered datasets, newest first.", .fn = tt_cmd_dataset_list},
+    {"dataset", "show", "Show the columns of a dataset.", .operands = one_dataset, .fn = tt_cmd_dataset_show},
+    {"dataset", "parts", "List the files of a dataset.", .operands = one_dataset, .fn = tt_cmd_dataset_parts},
+    {"dataset", "check", "Say what would make queries of a dataset faster, and what makes them wrong.", .operands = one_dataset, .fn = tt_cmd_dataset_check,
+     .details = "Looks at the number and size of files, at text columns that would better be categories, at columns that cannot be queried, and reads the ids of all groups: "
+                "one that lies in two files is a fault (exit code 3)."},
+    {"dataset", "prepare", "Sort the parts of a dataset by group and time into a cache, for queries at the speed of memory.", .operands = one_dataset,
+     .fn = tt_cmd_dataset_prepare, .details = "A prepared part is used as long as its file is the same. Parts that are asked often are prepared by themselves (query.prepare_after)."},
+    {"dataset", "unregister", "Forget a dataset; its files stay.", .flags = unregister_flags, .operands = one_dataset, .fn = tt_cmd_dataset_unregister},
+    {"dataset", "repartition", "Write Parquet files anew so that each group lies in one of them.", .flags = repartition_flags, .operands = repartition_paths,
+     .fn = tt_cmd_dataset_repartition,
+     .details = "A row goes to the file that the hash of its group says; columns and types stay as they are. The directory appears under its name when all is written.",
+     .example = "tutti dataset repartition ./daily ./by-user --group user"},
+    {NULL, "query", "Ask who did what, and in which order, of a dataset or of Parquet files.", .flags = query_flags, .operands = query_operands, .fn = tt_cmd_query,
+     .details = "The query language is that of docs/queries.md: conditions over the rows of each group, funnels, and aggregations. Parts of a dataset are worked on by "
+                "the query workers of the server; without a server, and for files, in this process.",
      .example = "tutti query events.parquet --group user --time ts -e '{\"funnel\":{\"sequence\":[{\"filter\":[\"event\",\"==\",\"view\"]},{\"filter\":[\"event\",\"==\",\"buy\"]}]}}'"},
+    {"lake", "publish", "Publish files into the data lake, as a run of a dataset.", .flags = lake_publish_flags, .operands = lake_publish_operands, .options = lake_settings,
+     .fn = tt_cmd_lake_publish,
+     .details = "Appears as a whole or not at all; publishing a run again replaces it.",
+     .example = "tutti lake publish acme/widget/ingest/orders orders.csv --run 42 --partition region"},
+    {"lake", "fetch", "Print the rows of a dataset, or write them into a file.", .flags = lake_fetch_flags, .operands = lake_contract_operand, .options = lake_settings,
+     .fn = tt_cmd_lake_fetch,
+     .example = "tutti lake fetch acme/widget/ingest/orders --run latest --columns id,amount --csv"},
+    {"lake", "diff", "Show what changed between two datasets, or two runs of one.", .flags = lake_diff_flags, .operands = lake_diff_operands, .options = lake_settings,
+     .fn = tt_cmd_lake_diff,
+     .details = "Each row that differs has a __change in front: added, removed, or before and after of one that changed.",
+     .example = "tutti lake diff acme/widget/ingest/orders --key id --from 41 --to 42"},
+    {"lake", "values", "List the values of a partition, in order.", .flags = lake_values_flags, .operands = lake_values_operands, .options = lake_settings, .fn = tt_cmd_lake_values},
+    {"lake", "ls", "List the datasets and raw files of the lake.", .operands = lake_path_operand, .options = lake_settings, .fn = tt_cmd_lake_ls},
+    {"lake", "show", "Show a contract: its parts, and a dataset's columns and runs.", .flags = lake_show_flags, .operands = lake_contract_operand,
+     .options = lake_settings, .fn = tt_cmd_lake_show},
     {"parquet", "schema", "Show the columns of a Parquet file.", .operands = parquet_file, .fn = tt_cmd_parquet_schema},
     {"parquet", "stat", "Show what a Parquet file says about its column chunks.", .operands = parquet_file, .fn = tt_cmd_parquet_stat,
      .details = "Codec, encodings, sizes, null counts and bounds. With --json, a line for each chunk."},
@@ -439,6 +583,13 @@ static const tt_command commands[] = {
      .details = "Exits with 3 when there is a difference."},
     {"pipeline", "delete", "Delete a pipeline that has no runs.", .operands = one_pipeline, .fn = tt_cmd_pipeline_delete},
 
+    {"pipeline", "import", "Move the configuration of a CORE database over.", .flags = import_flags, .operands = older_database, .fn = tt_cmd_pipeline_import,
+     .details = "Into an empty configuration, with all ids. What cannot stand there is refused and named, and nothing is changed."},
+
+    {"administrator", "list", "List who may sign in.", .fn = tt_cmd_administrator_list},
+    {"administrator", "add", "Let somebody sign in and change the configuration.", .operands = one_address, .fn = tt_cmd_administrator_add},
+    {"administrator", "remove", "Remove an administrator, whose sessions end at once.", .operands = one_address, .fn = tt_cmd_administrator_remove},
+
     {"db", "create", "Make the tables of the configuration database.", .fn = tt_cmd_db_create,
      .details = "Of the default database, config.db in the data directory, they are made when it is first used.",
      .example = "TUTTI_CONFIG_URL=postgresql://configurator@db.example/configuration tutti db create"},
@@ -447,6 +598,8 @@ static const tt_command commands[] = {
     {"db", "downgrade", "Undo migrations of the configuration database.", .operands = back_to, .fn = tt_cmd_db_downgrade},
     {"db", "current", "Show the migration that was applied last.", .fn = tt_cmd_db_current},
     {"db", "history", "List all migrations, and when they were applied.", .fn = tt_cmd_db_history},
+    {"db", "check", "Compare the configuration database with the model.", .fn = tt_cmd_db_check, .details = "Exits with 3 when something is missing or other. What is there beyond the model is named."},
+    {"db", "revision", "Write a new migration of the site.", .flags = revision_flags, .fn = tt_cmd_db_revision, .example = "tutti db revision -m 'regions of brands'"},
     {"db", "demo", "Fill an empty configuration database with demonstration rows.", .fn = tt_cmd_db_demo},
 
     {"config", "show", "Show the settings in force, secrets masked.", .flags = show_flags, .fn = tt_cmd_config_show},

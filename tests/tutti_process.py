@@ -79,10 +79,11 @@ class Tutti:
 
     env adds to or (value None) removes from the environment, also TUTTI_FAULT; args are appended to the command line."""
 
-    def __init__(self, cwd: Path, *, args: List[str] = [], env: Dict[str, Optional[str]] = {}, workers: int = 0) -> None:
+    def __init__(self, cwd: Path, *, args: List[str] = [], env: Dict[str, Optional[str]] = {}, workers: int = 0, query_workers: int = 0) -> None:
         self.cwd = Path(cwd)
         self.data = self.cwd / "d"
         self.workers = workers
+        self.query_workers = query_workers
         self.args = list(args)
         self.env = dict(env)
         self.port = 0
@@ -97,7 +98,8 @@ class Tutti:
         self.cwd.mkdir(parents=True, exist_ok=True)
         with open(self._log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "up", "--data", self.data, "--listen", "127.0.0.1:%d" % port, "--workers", str(self.workers), *self.args],
+                [binary(), "up", "--data", self.data, "--listen", "127.0.0.1:%d" % port, "--workers", str(self.workers), "--query-workers", str(self.query_workers),
+                 *self.args],
                 cwd=self.cwd, env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         self.port = int(self._await_announcement().rpartition(":")[2])
         return self

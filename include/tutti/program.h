@@ -71,6 +71,8 @@ struct tutti_host {
     int (*result)(const tutti_host *t, const char *json);
     /* A secret, or a field of one: "shop/login#password". It is kept out of the log, the progress and the result. NULL when there is none; the log says why. */
     const char *(*secret)(const tutti_host *t, const char *name);
+    /* About the task of a pipeline's run that this is: "run_id", "id", "name", "transformation", "state", "company", "brand", "branch", "pipeline". "" when it is none. */
+    const char *(*task)(const tutti_host *t, const char *name);
 };
 
 /* A program. run gives 0 when all went well; any other value is a failure. */

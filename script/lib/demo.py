@@ -85,6 +85,22 @@ def grouped(number: float) -> str:
     return "{:,}".format(round(number))
 
 
+def play_act(title: str, act: Callable[[Path, Screen], None]) -> int:
+    """An act in a folder of its own; the exit code."""
+    screen, folder = Screen(), Path(tempfile.mkdtemp(prefix="tutti-demo."))
+    screen.line("\n  " + title)
+    try:
+        act(folder, screen)
+        return 0
+    except DemoFailed as fault:
+        screen.line("\nscript/demo: %s" % fault)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 # ---- processes ----
 
 def free_port() -> int:
@@ -119,8 +135,8 @@ def arguments(pid: int) -> List[str]:
 class Tutti:
     """`tutti up` in the demo's folder, always on the same port."""
 
-    def __init__(self, program: Path, folder: Path) -> None:
-        self.program, self.folder, self.port = program, folder, free_port()
+    def __init__(self, program: Path, folder: Path, workers: int = 0) -> None:
+        self.program, self.folder, self.workers, self.port = program, folder, workers, free_port()
         self.process: Optional[subprocess.Popen[str]] = None
 
     @property
@@ -131,7 +147,7 @@ class Tutti:
         with open(self.folder / "tutti.log", "a") as log:
             # A session of its own: Ctrl-C in the terminal is for the demo, which then stops it, and --keep leaves it behind.
             self.process = subprocess.Popen(
-                [str(self.program), "up", "--data", "data", "--listen", "127.0.0.1:%d" % self.port, "--workers", "0"],
+                [str(self.program), "up", "--data", "data", "--listen", "127.0.0.1:%d" % self.port, "--workers", str(self.workers)],
                 cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
         assert self.process.stdout
         if not self.process.stdout.readline().startswith("listening on "):

@@ -1,6 +1,6 @@
 """The third act of script/demo: what became of the files of this project, asked of its own history.
 
-The history of the clone (file, time, kind of change, author), or where there is none the package manager's log, becomes a Parquet file; a funnel over it is
+The history of the clone (file, time, kind of change, author), or where there is none the package manager's log, becomes a dataset; a funnel over it is
 drawn, broken down, with who came back; and a dozen lines of Python count the same funnel from the same events."""
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional
 
-from demo import ROOT, DemoFailed, Screen, grouped
+from demo import ROOT, DemoFailed, Screen, grouped, play_act
 
 DPKG_LOG = Path("/var/log/dpkg.log")
 DPKG_LINE = re.compile(r"(\S+) (\S+) (install|upgrade|configure|status|remove|purge) (\S+) (\S+)")
@@ -114,10 +113,12 @@ def play(program: Path, folder: Path, history: History, screen: Screen) -> None:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["subject", "at", "event", history.part])
         writer.writerows(history.events)
-    run_tutti(program, folder, "parquet", "convert", "events.csv", "events.parquet", "--column", "at=datetime", "--column", "subject=string", "--column", "event=category")
-    screen.good("%s events: %s, as a Parquet file" % (grouped(len(history.events)), history.told))
+    (folder / "events").mkdir()
+    run_tutti(program, folder, "parquet", "convert", "events.csv", "events/all.parquet", "--column", "at=datetime", "--column", "subject=string", "--column", "event=category")
+    run_tutti(program, folder, "dataset", "register", "history", "events", "--group", "subject", "--timestamp", "at", "--data", "d")
+    screen.good("%s events: %s, as a dataset" % (grouped(len(history.events)), history.told))
     (folder / "query.json").write_text(json.dumps(query_of(history)))
-    ask = ["query", "events.parquet", "--group", "subject", "--time", "at", "--file", "query.json"]
+    ask = ["query", "history", "--file", "query.json", "--data", "d"]
     screen.line("    " + ", then ".join(history.steps) + ":\n")
     for line in run_tutti(program, folder, *ask).splitlines():
         screen.line("  " + line)
@@ -135,23 +136,15 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="the clone whose history is asked")
     parser.add_argument("--log", type=Path, default=DPKG_LOG, help="the package manager's log, where there is no history")
     args = parser.parse_args()
-    screen = Screen()
-    folder = Path(tempfile.mkdtemp(prefix="tutti-demo."))
-    screen.line("\n  Who did what, and in which order?")
-    try:
+
+    def act(folder: Path, screen: Screen) -> None:
         history = find_history(args.root, args.log)
         if history:
             play(args.program.resolve(), folder, history, screen)
         else:
             screen.line("    (neither a history of this clone nor a log of the package manager is here: nothing to ask)")
-        return 0
-    except DemoFailed as fault:
-        screen.line("\nscript/demo: %s" % fault)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+    return play_act("Who did what, and in which order?", act)
 
 
 if __name__ == "__main__":

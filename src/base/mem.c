@@ -59,6 +59,18 @@ void *tt_calloc(size_t count, size_t size)
     return p;
 }
 
+bool tt_grow_zeroed(void **ptr, size_t from, size_t to, size_t size)
+{
+    size_t bytes;
+    tt_assert(from <= to);
+    char *grown = __builtin_mul_overflow(to, size, &bytes) ? NULL : tt_realloc(*ptr, bytes);
+    if (!grown)
+        return false;
+    memset(grown + from * size, 0, bytes - from * size);
+    *ptr = grown;
+    return true;
+}
+
 void *tt_new_bytes(size_t size)
 {
     void *p = calloc(1, size ? size : 1);

@@ -10,6 +10,8 @@ void *tt_malloc(size_t size) TT_MUST_CHECK;
 void *tt_realloc(void *old, size_t size) TT_MUST_CHECK;
 /* count * size bytes, zeroed; NULL on overflow or when out of memory. */
 void *tt_calloc(size_t count, size_t size) TT_MUST_CHECK;
+/* *ptr, of `from` elements, becomes one of `to`, those behind zeroed. False on overflow or when out of memory: it is as it was. */
+bool tt_grow_zeroed(void **ptr, size_t from, size_t to, size_t size) TT_MUST_CHECK;
 /* For small things of our own (at most 1 MiB): ends the process with a message when memory is out. Zeroed. */
 void *tt_new_bytes(size_t size) TT_MUST_CHECK;
 #define TT_NEW(type) ((type *)tt_new_bytes(sizeof(type)))

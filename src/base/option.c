@@ -83,6 +83,12 @@ static void compute_data(tt_buf *out, const tt_options *o)
         tt_buf_printf(out, "%s/.local/state/tutti", home);
 }
 
+static void compute_lake(tt_buf *out, const tt_options *o)
+{
+    tt_buf_str(out, tt_option_str(o, "data"));
+    tt_buf_cstr_put(out, "/lake");
+}
+
 static void compute_workers(tt_buf *out, const tt_options *o)
 {
     cpu_set_t cpus;
@@ -108,7 +114,9 @@ static const struct {
     const char *shown; /* in the documentation */
 } computed[] = {
     {"data", compute_data, "`/var/lib/tutti` for root, `~/.local/state/tutti` for others"},
+    {"lake", compute_lake, "`lake` in the data directory"},
     {"workers", compute_workers, "one per core"},
+    {"query.workers", compute_workers, "one per core"},
     {"server.roots", compute_roots, "the directory where tutti was started, and the data directory"},
 };
 

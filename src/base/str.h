@@ -11,6 +11,8 @@ typedef struct {
 } tt_str;
 
 #define TT_STR(literal) ((tt_str){"" literal, sizeof(literal) - 1})
+/* printf("%zu row%s", n, TT_S(n)) */
+#define TT_S(count) ((count) == 1 ? "" : "s")
 /* printf("%.*s", TT_STR_ARG(s)) */
 #define TT_STR_ARG(s) ((int)((s).len > 0x7fffffff ? 0x7fffffff : (s).len)), ((s).ptr ? (s).ptr : "")
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ static int real_fdatasync(int fd) { return fdatasync(fd); }
 static int real_ftruncate(int fd, off_t len) { return ftruncate(fd, len); }
 static int real_fallocate(int fd, int mode, off_t at, off_t len) { return fallocate(fd, mode, at, len); }
 static int real_rename(const char *from, const char *to) { return rename(from, to); }
+static int real_renameat2(const char *from, const char *to, unsigned flags) { return renameat2(AT_FDCWD, from, AT_FDCWD, to, flags); }
 static int real_unlink(const char *path) { return unlink(path); }
 static void *real_malloc(size_t size) { return malloc(size); }
 static void *real_realloc(void *old, size_t size) { return realloc(old, size); }

@@ -115,3 +115,48 @@ static tt_rc db_history(tt_cli *cli, tt_err *err)
     return rc;
 }
 TT_CLI_COMMAND(tt_cmd_db_history, db_history)
+
+/* ---- the model ---- */
+
+static tt_rc db_check(tt_cli *cli, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf answer = {0};
+    TT_JSON_AUTO json_t *root = NULL;
+    size_t i;
+    json_t *one;
+    TT_TRY(tt_cli_call(cli, "GET", "/v1/db/check", (tt_str){0}, &answer, err));
+    TT_TRY(tt_json_answer(tt_buf_view(&answer), &root, err));
+    const json_t *differences = json_object_get(root, "differences");
+    if (tt_cli_json(cli))
+        TT_TRY(tt_out_document(cli, tt_buf_view(&answer), err));
+    json_array_foreach((json_t *)(uintptr_t)differences, i, one)
+        if (!tt_cli_json(cli))
+            TT_TRY(tt_outf(cli, err, "%s: %s\n", json_string_value(json_object_get(one, "table")), json_string_value(json_object_get(one, "text"))));
+    json_array_foreach(json_object_get(root, "beyond"), i, one)
+        tt_say(cli, "beyond the model: %s", json_string_value(one));
+    if (json_array_size(differences))
+        return tt_fail(err, TT_CHECK_FAILED, "the configuration database differs from the model in %zu points: `tutti db revision --autogenerate` writes a migration that mends them",
+                       json_array_size(differences));
+    tt_say(cli, "the configuration database is as the model has it");
+    return TT_OK;
+}
+TT_CLI_COMMAND(tt_cmd_db_check, db_check)
+
+static tt_rc db_revision(tt_cli *cli, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0}, answer = {0};
+    TT_JSON_AUTO json_t *root = NULL;
+    tt_str message = tt_cli_flag(cli, "--message");
+    if (!message.len)
+        return tt_fail(err, TT_USAGE, "say with -m what the migration does");
+    tt_buf_cstr_put(&target, "/v1/db/revisions");
+    tt_buf_query(&target, "message", message);
+    tt_buf_query(&target, "autogenerate", tt_cli_has(cli, "--autogenerate") ? TT_STR("true") : TT_STR("false"));
+    TT_TRY(tt_buf_check(&target, err));
+    TT_TRY(tt_cli_call(cli, "POST", tt_buf_cstr(&target), (tt_str){0}, &answer, err));
+    if (tt_cli_json(cli))
+        return tt_out_document(cli, tt_buf_view(&answer), err);
+    TT_TRY(tt_json_answer(tt_buf_view(&answer), &root, err));
+    return tt_outf(cli, err, "%s\n", json_string_value(json_object_get(root, "path")));
+}
+TT_CLI_COMMAND(tt_cmd_db_revision, db_revision)

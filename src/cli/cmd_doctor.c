@@ -188,7 +188,7 @@ static tt_rc examine(tt_cli *cli, tt_err *err)
     json_decref(d.health);
     tt_vec_deinit(&d.findings);
     if (rc == TT_OK && failed)
-        return tt_fail(err, TT_FAILED, "%zu check%s failed: the last column says what to do", failed, failed == 1 ? "" : "s");
+        return tt_fail(err, TT_FAILED, "%zu check%s failed: the last column says what to do", failed, TT_S(failed));
     return rc;
 }
 TT_CLI_COMMAND(tt_cmd_doctor, examine)

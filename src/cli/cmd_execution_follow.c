@@ -99,7 +99,7 @@ static tt_rc listen_once(follower *f, tt_err *err)
     TT_TRY(tt_transport_stream(f->cli, tt_buf_cstr(&target), on_bytes, f, &status, err));
     if (f->rc != TT_OK)
         return tt_fail(err, f->rc, "%s", f->err.text);
-    return status == 404 ? tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)f->id) : tt_cli_check_status(f->cli, status, (tt_str){0}, err);
+    return status == 404 ? tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)f->id) : tt_cli_check_status(f->cli, status, (tt_str){0}, err);
 }
 
 static tt_rc listen_to_end(follower *f, tt_err *err)
@@ -121,10 +121,9 @@ static tt_rc listen_to_end(follower *f, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc follow(tt_cli *cli, bool is_log, json_t **ret_end, tt_err *err)
+static tt_rc follow(tt_cli *cli, uint64_t id, bool is_log, json_t **ret_end, tt_err *err)
 {
-    follower f = {.cli = cli, .is_log = is_log, .heard_ms = tt_mono_ms(), .shown = json_object()};
-    TT_TRY(tt_execution_number(cli, tt_cli_operand(cli, 0), &f.id, err));
+    follower f = {.cli = cli, .id = id, .is_log = is_log, .heard_ms = tt_mono_ms(), .shown = json_object()};
     tt_sse_init(&f.sse, on_event, &f);
     tt_rc rc = listen_to_end(&f, err);
     tt_sse_deinit(&f.sse);
@@ -135,11 +134,9 @@ static tt_rc follow(tt_cli *cli, bool is_log, json_t **ret_end, tt_err *err)
 
 /* ---- log ---- */
 
-static tt_rc print_log(tt_cli *cli, tt_err *err)
+static tt_rc print_log(tt_cli *cli, uint64_t id, tt_err *err)
 {
-    uint64_t id, offset = 0;
-    TT_TRY(tt_execution_number(cli, tt_cli_operand(cli, 0), &id, err));
-    for (;;) {
+    for (uint64_t offset = 0;;) {
         TT_BUF_AUTO tt_buf target = {0}, answer = {0};
         tt_buf_printf(&target, "/v1/tasks/%llu/log?offset=%llu", (unsigned long long)id, (unsigned long long)offset);
         TT_TRY(tt_cli_call(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, err));
@@ -150,10 +147,17 @@ static tt_rc print_log(tt_cli *cli, tt_err *err)
     }
 }
 
-static tt_rc execution_log(tt_cli *cli, tt_err *err)
+tt_rc tt_execution_print_log(tt_cli *cli, uint64_t id, bool follows, tt_err *err)
 {
     TT_JSON_AUTO json_t *end = NULL;
-    return tt_cli_has(cli, "--follow") ? follow(cli, true, &end, err) : print_log(cli, err);
+    return follows ? follow(cli, id, true, &end, err) : print_log(cli, id, err);
+}
+
+static tt_rc execution_log(tt_cli *cli, tt_err *err)
+{
+    uint64_t id;
+    TT_TRY(tt_execution_number(cli, tt_cli_operand(cli, 0), &id, err));
+    return tt_execution_print_log(cli, id, tt_cli_has(cli, "--follow"), err);
 }
 TT_CLI_COMMAND(tt_cmd_execution_log, execution_log)
 
@@ -162,7 +166,9 @@ TT_CLI_COMMAND(tt_cmd_execution_log, execution_log)
 static tt_rc execution_watch(tt_cli *cli, tt_err *err)
 {
     TT_JSON_AUTO json_t *end = NULL;
-    TT_TRY(follow(cli, false, &end, err));
+    uint64_t id;
+    TT_TRY(tt_execution_number(cli, tt_cli_operand(cli, 0), &id, err));
+    TT_TRY(follow(cli, id, false, &end, err));
     tt_str state = tt_json_member_str(end, "state"), reason = tt_json_member_str(end, "reason");
     if (tt_str_is(state, "finished"))
         return TT_OK;

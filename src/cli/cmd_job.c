@@ -240,7 +240,7 @@ static tt_rc job_report(tt_cli *cli, tt_err *err)
     tt_buf_query(&target, "job_name", tt_cli_operand(cli, 0));
     TT_TRY(ask(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, &report, err));
     if (json_object_size(report) == 0)
-        return tt_fail(err, TT_NOT_FOUND, "no job `%.*s`: `tutti job list` shows them", TT_STR_ARG(tt_cli_operand(cli, 0)));
+        return tt_fail(err, TT_NOT_FOUND, "there is no job `%.*s`: `tutti job list` shows them", TT_STR_ARG(tt_cli_operand(cli, 0)));
     return tt_cli_json(cli) ? tt_out_document(cli, tt_buf_view(&answer), err) : show_fields(cli, report, err);
 }
 TT_CLI_COMMAND(tt_cmd_job_report, job_report)
@@ -336,7 +336,8 @@ static tt_rc job_retry(tt_cli *cli, tt_err *err)
     TT_TRY(ask(cli, "POST", tt_buf_cstr(&target), tt_buf_view(&body), &answer, &root, err));
     if (tt_cli_json(cli))
         return tt_out_document(cli, tt_buf_view(&answer), err);
-    tt_say(cli, "%lld items will be tried again", (long long)tt_json_member_int(root, "retried"));
+    int64_t retried = tt_json_member_int(root, "retried");
+    tt_say(cli, "%lld item%s will be tried again", (long long)retried, TT_S(retried));
     return TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_job_retry, job_retry)
@@ -352,7 +353,8 @@ static tt_rc job_redo(tt_cli *cli, tt_err *err)
     TT_TRY(ask(cli, "POST", tt_buf_cstr(&target), tt_buf_view(&body), &answer, &root, err));
     if (tt_cli_json(cli))
         return tt_out_document(cli, tt_buf_view(&answer), err);
-    tt_say(cli, "%lld items will be worked on once more", (long long)tt_json_member_int(root, "redone"));
+    int64_t redone = tt_json_member_int(root, "redone");
+    tt_say(cli, "%lld item%s will be worked on once more", (long long)redone, TT_S(redone));
     return TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_job_redo, job_redo)

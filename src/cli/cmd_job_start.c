@@ -132,7 +132,7 @@ static void tell(tt_cli *cli, int status, const json_t *job)
     const json_t *total = json_object_get(job, "total");
     tt_str name = tt_cli_operand(cli, 0);
     if (status == 201 && json_is_integer(total))
-        tt_say(cli, "job `%.*s` started: %lld items", TT_STR_ARG(name), (long long)json_integer_value(total));
+        tt_say(cli, "job `%.*s` started: %lld item%s", TT_STR_ARG(name), (long long)json_integer_value(total), TT_S(json_integer_value(total)));
     else if (status == 201)
         tt_say(cli, "job `%.*s` started", TT_STR_ARG(name));
     else

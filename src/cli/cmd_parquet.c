@@ -102,7 +102,7 @@ static tt_rc schema(tt_cli *cli, tt_err *err)
     TT_TRY(open_operand(cli, &f, err));
     if (tt_cli_json(cli))
         return schema_json(cli, f, err);
-    tt_say(cli, "%llu rows in %u row groups, written by %.*s", (unsigned long long)tt_pq_row_count(f), tt_pq_row_group_count(f),
+    tt_say(cli, "%llu row%s in %u row group%s, written by %.*s", (unsigned long long)tt_pq_row_count(f), TT_S(tt_pq_row_count(f)), tt_pq_row_group_count(f), TT_S(tt_pq_row_group_count(f)),
            TT_STR_ARG(tt_pq_created_by(f)));
     tt_table *t = tt_table_new(headings);
     for (uint32_t i = 0; i < tt_pq_column_count(f); i++) {

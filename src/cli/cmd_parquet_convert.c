@@ -7,10 +7,9 @@
 #include "cli/parquet_columns.h"
 #include "data/extension.h"
 #include "data/parquet/codec.h"
+#include "data/parquet/records.h"
 #include "data/parquet/rows.h"
 #include "data/parquet/scan.h"
-#include "data/parquet/table.h"
-#include "data/reader.h"
 #include "io/whole_file.h"
 
 enum { BATCH_ROWS = 4096 };
@@ -39,69 +38,6 @@ static tt_rc writer_options(tt_cli *cli, tt_pq_writer_options *ret, tt_err *err)
 
 /* ---- records into Parquet ---- */
 
-typedef tt_rc record_fn(void *context, tt_str record, tt_err *err);
-
-/* The values of a block: items are `[id,value],`. */
-static tt_rc each_of_block(const tt_loaded *l, record_fn *fn, void *context, tt_err *err)
-{
-    for (uint32_t i = 0; i < l->block.count; i++) {
-        tt_str item = {l->bytes + l->offsets[i], l->offsets[i + 1] - l->offsets[i]};
-        ptrdiff_t comma = tt_str_find(item, ',');
-        if (item.len == 0)
-            continue; /* a blank line; bad ones were looked for before */
-        TT_TRY(fn(context, tt_str_slice(item, (size_t)comma + 1, item.len - 2), err));
-    }
-    return TT_OK;
-}
-
-static tt_rc refuse_bad(const tt_reader *r, const tt_loaded *l, tt_err *err)
-{
-    for (uint32_t i = 0; i < l->bad_count; i++)
-        if (!l->bads[i].silent)
-            return tt_fail(err, TT_INVALID, "%s: record %llu, at byte %llu: %s: mend or remove it", tt_source_path(tt_reader_file(r, l->block.file_no)),
-                           (unsigned long long)(l->block.first_id + l->bads[i].index + 1), (unsigned long long)l->bads[i].offset, l->bads[i].reason);
-    return TT_OK;
-}
-
-static tt_rc each_record(tt_reader *r, record_fn *fn, void *context, tt_err *err)
-{
-    for (tt_block b = {0};;) {
-        tt_loaded *l;
-        TT_TRY(tt_reader_next_block(r, &b, &b, err));
-        if (b.count == 0)
-            return TT_OK;
-        TT_TRY(tt_reader_load(r, &b, &l, err));
-        tt_rc rc = refuse_bad(r, l, err);
-        if (rc == TT_OK)
-            rc = each_of_block(l, fn, context, err);
-        tt_loaded_unref(l);
-        TT_TRY(rc);
-    }
-}
-
-/* A CSV finds out its types from the whole file before the first record. */
-static tt_rc plan(tt_reader *r, tt_err *err)
-{
-    for (tt_block b = {0}; tt_reader_plans_first(r);) {
-        TT_TRY(tt_reader_next_block(r, &b, &b, err));
-        if (b.count == 0)
-            break;
-    }
-    return TT_OK;
-}
-
-typedef struct {
-    tt_pq_table *table;
-    tt_pq_writer *writer;
-} sink;
-
-static tt_rc see(void *context, tt_str record, tt_err *err) { return tt_pq_table_see(((sink *)context)->table, record, err); }
-static tt_rc put(void *context, tt_str record, tt_err *err)
-{
-    sink *s = context;
-    return tt_pq_table_put(s->table, s->writer, record, err);
-}
-
 static tt_rc declare(tt_cli *cli, tt_pq_table *table, tt_err *err)
 {
     tt_str value;
@@ -121,14 +57,12 @@ static tt_rc into_parquet(tt_cli *cli, tt_reader *r, const char *output, tt_err 
     tt_pq_writer_options options = {0};
     TT_TRY(writer_options(cli, &options, err));
     TT_TRY(tt_pq_table_new(&table, err));
-    TT_TRY(plan(r, err));
-    if (tt_reader_header(r).len)
-        TT_TRY(tt_pq_table_header(table, tt_reader_header(r), err));
+    TT_TRY(tt_pq_records_plan(r, table, err));
     TT_TRY(declare(cli, table, err));
-    TT_TRY(each_record(r, see, &(sink){.table = table}, err));
+    TT_TRY(tt_pq_records_see(r, table, err));
     options.field_count = tt_pq_table_fields(table, &options.fields);
     TT_TRY(tt_pq_writer_create(output, &options, &writer, err));
-    TT_TRY(each_record(r, put, &(sink){table, writer}, err));
+    TT_TRY(tt_pq_records_put(r, table, writer, err));
     return tt_pq_writer_finish(writer, err);
 }
 

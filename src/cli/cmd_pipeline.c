@@ -3,11 +3,11 @@
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/output.h"
+#include "cli/pipeline.h"
 #include "pipeline/dag.h"
 #include "pipeline/definition_file.h"
 
-/* A file's definition; mistakes name the file and the line. */
-static tt_rc read_file(tt_cli *cli, tt_str path, tt_pipeline **ret, tt_err *err)
+tt_rc tt_cli_pipeline_file(tt_str path, tt_pipeline **ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf text = {0};
     tt_err why = {0};
@@ -50,14 +50,27 @@ static tt_rc print_dag(tt_cli *cli, const tt_dag *dag, tt_err *err)
     return tt_out(cli, tt_buf_view(&out), err);
 }
 
+/* As the configuration has it. */
+static tt_rc load_named(tt_cli *cli, tt_str name, tt_pipeline **ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0}, answer = {0};
+    TT_JSON_AUTO json_t *root = NULL;
+    tt_buf_cstr_put(&target, "/v1/pipelines/");
+    tt_buf_url(&target, name);
+    TT_TRY(tt_buf_check(&target, err));
+    TT_TRY(tt_cli_call(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, err));
+    TT_TRY(tt_json_answer(tt_buf_view(&answer), &root, err));
+    return tt_pipeline_of(json_object_get(root, "definition"), ret, err);
+}
+
 static tt_rc pipeline_show(tt_cli *cli, tt_err *err)
 {
     TT_PIPELINE_AUTO tt_pipeline *d = NULL;
     TT_DAG_AUTO tt_dag dag = {0};
     tt_str file = tt_cli_flag(cli, "--file");
-    if (!file.len)
-        return tt_fail(err, TT_USAGE, "name the pipeline's file: tutti pipeline show -f FILE.yaml");
-    TT_TRY(read_file(cli, file, &d, err));
+    if ((file.len > 0) + tt_cli_operand_count(cli) != 1)
+        return tt_fail(err, TT_USAGE, "name the pipeline or its file: tutti pipeline show NAME, or -f FILE.yaml");
+    TT_TRY(file.len ? tt_cli_pipeline_file(file, &d, err) : load_named(cli, tt_cli_operand(cli, 0), &d, err));
     TT_TRY(tt_dag_build(d, &dag, err));
     return print_dag(cli, &dag, err);
 }

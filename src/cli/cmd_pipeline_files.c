@@ -1,4 +1,4 @@
-/* `tutti pipeline list|export|apply|diff|delete`: the configuration as files, one for each pipeline, that can live in git. */
+/* `tutti pipeline list|export|apply|diff|delete|import`: the configuration as files, one for each pipeline, that can live in git. */
 #include "base/reference.h"
 #include "cli/actor.h"
 #include "cli/cli.h"
@@ -203,3 +203,30 @@ static tt_rc pipeline_delete(tt_cli *cli, tt_err *err)
     return TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_pipeline_delete, pipeline_delete)
+
+/* ---- import ---- */
+
+static tt_rc pipeline_import(tt_cli *cli, tt_err *err)
+{
+    static const char *const headings[] = {"TABLE", ">ROWS", NULL};
+    TT_BUF_AUTO tt_buf target = {0}, answer = {0};
+    TT_JSON_AUTO json_t *root = NULL;
+    const char *table;
+    json_t *rows;
+    tt_buf_cstr_put(&target, "/v1/db/import");
+    tt_buf_query(&target, "from", tt_cli_operand(cli, 0));
+    tt_buf_query(&target, "dry_run", tt_cli_has(cli, "--dry-run") ? TT_STR("true") : TT_STR("false"));
+    tt_cli_put_actor(&target);
+    TT_TRY(ask(cli, "POST", &target, (tt_str){0}, &answer, &root, err));
+    if (tt_cli_json(cli))
+        return tt_out_document(cli, tt_buf_view(&answer), err);
+    tt_table *t = tt_table_new(headings);
+    json_object_foreach(json_object_get(root, "rows"), table, rows) {
+        tt_table_cell(t, tt_str_of(table));
+        tt_table_int(t, json_integer_value(rows));
+    }
+    tt_rc rc = tt_table_print(cli, t, err);
+    tt_table_free(t);
+    return rc;
+}
+TT_CLI_COMMAND(tt_cmd_pipeline_import, pipeline_import)

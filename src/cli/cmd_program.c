@@ -109,7 +109,7 @@ static tt_rc say_checked(tt_cli *cli, const tt_program *p, tt_err *err)
         json_decref(o);
         TT_TRY(rc);
     } else if (p->rc == TT_OK) {
-        TT_TRY(tt_outf(cli, err, "%s: a program of the kind %s with %zu settings\n", p->file.name, p->file.kind->name, p->settings.count));
+        TT_TRY(tt_outf(cli, err, "%s: a program of the kind %s with %zu setting%s\n", p->file.name, p->file.kind->name, p->settings.count, TT_S(p->settings.count)));
     }
     return p->rc == TT_OK ? TT_OK : tt_fail(err, TT_CHECK_FAILED, "%s", p->error);
 }

@@ -1,10 +1,16 @@
-/* `tutti query`: an audience or funnel question over Parquet files. Works on files alone: no server, no data directory. */
+/* `tutti query`: an audience or funnel question, of a registered dataset, or of Parquet files alone: then without a server and a data directory. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "base/reference.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
+#include "cli/dataset_call.h"
 #include "cli/output.h"
 #include "cli/parts.h"
+#include "cli/progress.h"
 #include "cli/query_draw.h"
+#include "io/fd.h"
 #include "query/answer.h"
 #include "query/files.h"
 
@@ -12,9 +18,12 @@ enum { MAX_QUERY_BYTES = 1 << 20, PREPARE_AFTER = 3 /* queries */ };
 
 /* ---- the question ---- */
 
-static tt_rc read_query(tt_cli *cli, tt_buf *text, tt_err *err)
+/* operand: the query behind a dataset's name; ptr NULL: none. */
+static tt_rc read_query(tt_cli *cli, tt_str operand, tt_buf *text, tt_err *err)
 {
-    tt_str file = tt_cli_flag(cli, "--file"), given = tt_cli_flag(cli, "--string");
+    tt_str file = tt_cli_flag(cli, "--file"), given = operand.ptr ? operand : tt_cli_flag(cli, "--string");
+    if (operand.ptr && tt_cli_flag(cli, "--string").ptr)
+        return tt_fail(err, TT_USAGE, "give the query once: --string or behind the dataset's name");
     int sources = (file.ptr != NULL) + (given.ptr != NULL) + tt_cli_has(cli, "--empty");
     if (sources != 1)
         return tt_fail(err, TT_USAGE, "give the query once: --file QUERY.json, --string '{...}', or --empty");
@@ -64,6 +73,25 @@ static json_t *json_of_work(const tt_query_result *r)
     return stats;
 }
 
+static tt_rc explain(tt_cli *cli, const json_t *w, tt_err *err)
+{
+    char packed[32], unpacked[32];
+    TT_TRY(tt_outf(cli, err, "parts %lld (%lld prepared), row groups %lld (%lld more passed over), decoded %s bytes (%s packed)\n",
+                   (long long)tt_json_member_int(w, "parts"), (long long)tt_json_member_int(w, "preparedParts"), (long long)tt_json_member_int(w, "rowGroups"),
+                   (long long)tt_json_member_int(w, "prunedRowGroups"), tt_grouped(tt_json_member_int(w, "unpackedBytes"), unpacked),
+                   tt_grouped(tt_json_member_int(w, "packedBytes"), packed)));
+    if (tt_json_member_int(w, "spilledBytes"))
+        TT_TRY(tt_outf(cli, err, "events that did not fit into memory: %s bytes\n", tt_grouped(tt_json_member_int(w, "spilledBytes"), packed)));
+    return tt_outf(cli, err, "scan %.1f ms, sequences %.1f ms, aggregations %.1f ms, of all threads together\n", (double)tt_json_member_int(w, "scanMicroseconds") / 1000,
+                   (double)tt_json_member_int(w, "sequenceMicroseconds") / 1000, (double)tt_json_member_int(w, "aggregateMicroseconds") / 1000);
+}
+
+static tt_rc draw(tt_cli *cli, const json_t *answer, const json_t *work, tt_err *err)
+{
+    TT_TRY(tt_query_draw(cli, answer, err));
+    return tt_cli_has(cli, "--explain") ? explain(cli, work, err) : TT_OK;
+}
+
 static tt_rc print_answer(tt_cli *cli, const tt_query_result *r, tt_err *err)
 {
     TT_JSON_AUTO json_t *answer = tt_query_result_json(r);
@@ -71,7 +99,7 @@ static tt_rc print_answer(tt_cli *cli, const tt_query_result *r, tt_err *err)
         return tt_fail(err, TT_NOMEM, "out of memory for the answer");
     json_object_set_new(answer, "schema", json_integer(1));
     json_object_set_new(answer, "stats", json_of_work(r));
-    return tt_cli_json(cli) ? print_json(cli, answer, err) : tt_query_draw(cli, answer, err);
+    return tt_cli_json(cli) ? print_json(cli, answer, err) : draw(cli, answer, json_object_get(answer, "stats"), err);
 }
 
 /* --export FILE, with --export-step N or --export-dropped N. */
@@ -91,7 +119,23 @@ static tt_rc read_export(tt_cli *cli, tt_query_files *q, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc query(tt_cli *cli, tt_err *err)
+/* The commonest mistake: said before any flag is asked for. */
+static tt_rc refuse_text(tt_str path, tt_err *err)
+{
+    static const char *const endings[] = {".csv", ".tsv", ".jsonl", ".json"};
+    char magic[4] = "";
+    for (size_t i = 0; i < TT_COUNT(endings); i++) {
+        tt_str stem = tt_str_slice(path, 0, path.len - (path.len < strlen(endings[i]) ? 0 : strlen(endings[i])));
+        if (stem.len == path.len || !tt_str_is(tt_str_slice(path, stem.len, path.len), endings[i]))
+            continue;
+        TT_FD_AUTO int fd = open(path.ptr, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd >= 0 && (read(fd, magic, sizeof magic) != sizeof magic || memcmp(magic, "PAR1", sizeof magic) != 0))
+            return tt_fail(err, TT_INVALID, "%.*s is no Parquet file: make one of it: `tutti parquet convert %.*s %.*s.parquet`", TT_STR_ARG(path), TT_STR_ARG(path), TT_STR_ARG(stem));
+    }
+    return TT_OK;
+}
+
+static tt_rc query_files(tt_cli *cli, tt_err *err)
 {
     TT_BUF_AUTO tt_buf text = {0};
     tt_plan *plan = NULL;
@@ -112,7 +156,7 @@ static tt_rc query(tt_cli *cli, tt_err *err)
         TT_TRY(tt_cli_parts(cli, &q.cache, err));
     }
     TT_TRY(read_export(cli, &q, err));
-    TT_TRY(read_query(cli, &text, err));
+    TT_TRY(read_query(cli, (tt_str){0}, &text, err));
     q.query = tt_buf_view(&text);
     q.temp_dir = temp_dir && *temp_dir ? temp_dir : "/tmp";
     tt_mem_keep_large();
@@ -121,5 +165,45 @@ static tt_rc query(tt_cli *cli, tt_err *err)
     tt_query_result_free(result);
     tt_plan_free(plan);
     return rc;
+}
+
+/* ---- datasets ---- */
+
+/* What is for files alone. */
+static tt_rc check_flags(tt_cli *cli, tt_err *err)
+{
+    static const char *const flags[] = {"--group", "--time", "--threads", "--prepared", "--cache", "--export", "--export-step", "--export-dropped"};
+    for (size_t i = 0; i < TT_COUNT(flags); i++)
+        if (tt_cli_has(cli, flags[i]))
+            return tt_fail(err, TT_USAGE, "%s is for queries of files: those need --group COLUMN and --time COLUMN; a dataset has its own", flags[i]);
+    return TT_OK;
+}
+
+static tt_rc query_dataset(tt_cli *cli, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0}, text = {0};
+    TT_JSON_AUTO json_t *answer = NULL;
+    size_t count = tt_cli_operand_count(cli);
+    TT_TRY(check_flags(cli, err));
+    if (count > 2)
+        return tt_fail(err, TT_USAGE, "one dataset at a time: tutti query DATASET '{...}'; queries of files need --group and --time");
+    TT_TRY(read_query(cli, count == 2 ? tt_cli_operand(cli, 1) : (tt_str){0}, &text, err));
+    tt_dataset_target(&target, tt_cli_operand(cli, 0));
+    tt_buf_cstr_put(&target, tt_cli_has(cli, "--explain") ? "/query?explain=true" : "/query");
+    TT_TRY(tt_buf_check(&target, err));
+    TT_TRY(tt_dataset_job(cli, tt_buf_cstr(&target), tt_buf_view(&text), &answer, err));
+    if (tt_cli_json(cli))
+        return tt_dataset_print(cli, answer, err);
+    json_t *stats = json_object_get(answer, "stats");
+    json_object_set(stats, "scannedRows", json_object_get(json_object_get(stats, "worker"), "scannedRows"));
+    return draw(cli, answer, json_object_get(stats, "engine"), err);
+}
+
+/* Files come with the columns that a dataset knows by itself. */
+static tt_rc query(tt_cli *cli, tt_err *err)
+{
+    for (size_t i = 0; i < tt_cli_operand_count(cli); i++)
+        TT_TRY(refuse_text(tt_cli_operand(cli, i), err));
+    return tt_cli_has(cli, "--group") && tt_cli_has(cli, "--time") ? query_files(cli, err) : query_dataset(cli, err);
 }
 TT_CLI_COMMAND(tt_cmd_query, query)

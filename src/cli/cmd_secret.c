@@ -186,7 +186,8 @@ static tt_rc secret_rotate(tt_cli *cli, tt_err *err)
     if (tt_cli_json(cli))
         return tt_out_document(cli, tt_buf_view(&answer), err);
     TT_TRY(tt_json_answer(tt_buf_view(&answer), &root, err));
-    tt_say(cli, "%lld secrets are sealed with the new key; %lld keys are kept", (long long)tt_json_member_int(root, "secrets"), (long long)tt_json_member_int(root, "keys"));
+    int64_t secrets = tt_json_member_int(root, "secrets"), keys = tt_json_member_int(root, "keys");
+    tt_say(cli, "%lld secret%s sealed with the new key; %lld key%s kept", (long long)secrets, secrets == 1 ? " is" : "s are", (long long)keys, keys == 1 ? " is" : "s are");
     return TT_OK;
 }
 TT_CLI_COMMAND(tt_cmd_secret_rotate, secret_rotate)

@@ -45,11 +45,29 @@ int tt_cmd_schedule_run(tt_cli *cli);
 int tt_cmd_schedule_remove(tt_cli *cli);
 int tt_cmd_schedule_explain(tt_cli *cli);
 int tt_cmd_pipeline_show(tt_cli *cli); /* cmd_pipeline.c */
+int tt_cmd_pipeline_run(tt_cli *cli);  /* cmd_pipeline_run.c */
+int tt_cmd_pipeline_watch(tt_cli *cli);
+int tt_cmd_pipeline_runs(tt_cli *cli);
+int tt_cmd_pipeline_tasks(tt_cli *cli);
+int tt_cmd_pipeline_logs(tt_cli *cli);
+int tt_cmd_pipeline_cancel(tt_cli *cli);
+int tt_cmd_pipeline_retry(tt_cli *cli);
+int tt_cmd_pipeline_skip(tt_cli *cli);
+int tt_cmd_pipeline_pause(tt_cli *cli);
+int tt_cmd_pipeline_resume(tt_cli *cli);
+int tt_cmd_pipeline_backfill(tt_cli *cli);
+int tt_cmd_pipeline_schedule(tt_cli *cli);
 int tt_cmd_pipeline_list(tt_cli *cli); /* cmd_pipeline_files.c */
 int tt_cmd_pipeline_export(tt_cli *cli);
 int tt_cmd_pipeline_apply(tt_cli *cli);
 int tt_cmd_pipeline_diff(tt_cli *cli);
 int tt_cmd_pipeline_delete(tt_cli *cli);
+int tt_cmd_pipeline_import(tt_cli *cli);
+int tt_cmd_administrator_list(tt_cli *cli); /* cmd_administrator.c */
+int tt_cmd_administrator_add(tt_cli *cli);
+int tt_cmd_administrator_remove(tt_cli *cli);
+int tt_cmd_db_check(tt_cli *cli);
+int tt_cmd_db_revision(tt_cli *cli);
 int tt_cmd_db_create(tt_cli *cli);    /* cmd_db.c */
 int tt_cmd_db_upgrade(tt_cli *cli);
 int tt_cmd_db_downgrade(tt_cli *cli);
@@ -61,12 +79,26 @@ int tt_cmd_secret_get(tt_cli *cli);
 int tt_cmd_secret_list(tt_cli *cli);
 int tt_cmd_secret_remove(tt_cli *cli);
 int tt_cmd_secret_rotate(tt_cli *cli);
+int tt_cmd_dataset_register(tt_cli *cli); /* cmd_dataset.c */
+int tt_cmd_dataset_list(tt_cli *cli);
+int tt_cmd_dataset_show(tt_cli *cli);
+int tt_cmd_dataset_parts(tt_cli *cli);
+int tt_cmd_dataset_check(tt_cli *cli);
+int tt_cmd_dataset_prepare(tt_cli *cli);
+int tt_cmd_dataset_unregister(tt_cli *cli);
+int tt_cmd_dataset_repartition(tt_cli *cli); /* cmd_dataset_repartition.c */
 int tt_cmd_parquet_schema(tt_cli *cli); /* cmd_parquet.c */
 int tt_cmd_parquet_stat(tt_cli *cli);
 int tt_cmd_parquet_head(tt_cli *cli);
 int tt_cmd_parquet_cat(tt_cli *cli);
 int tt_cmd_parquet_prepare(tt_cli *cli); /* cmd_parquet_prepare.c */
 int tt_cmd_parquet_convert(tt_cli *cli); /* cmd_parquet_convert.c */
+int tt_cmd_lake_publish(tt_cli *cli); /* cmd_lake.c */
+int tt_cmd_lake_fetch(tt_cli *cli);
+int tt_cmd_lake_ls(tt_cli *cli);      /* cmd_lake_ls.c */
+int tt_cmd_lake_show(tt_cli *cli);
+int tt_cmd_lake_values(tt_cli *cli);
+int tt_cmd_lake_diff(tt_cli *cli);    /* cmd_lake_diff.c */
 int tt_cmd_worker_list(tt_cli *cli); /* cmd_worker.c */
 int tt_cmd_worker_show(tt_cli *cli);
 int tt_cmd_execution_list(tt_cli *cli); /* cmd_execution.c */

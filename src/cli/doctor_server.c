@@ -114,11 +114,11 @@ void tt_doctor_jobs(tt_doctor *d)
                          TT_STR_ARG(tt_json_member_str(row, "job")), TT_STR_ARG(tt_json_member_str(row, "detail")));
     json_int_t count = json_integer_value(json_object_get(d->health, "broken_jobs"));
     if (!json_is_array(broken) && count)
-        tt_doctor_report(d, TT_BAD, "ask with a token that may read: `tutti doctor --token-file FILE`", "%lld jobs are broken", (long long)count);
+        tt_doctor_report(d, TT_BAD, "ask with a token that may read: `tutti doctor --token-file FILE`", "%lld job%s broken", (long long)count, count == 1 ? " is" : "s are");
     else if (json_array_size(broken) == 0)
         tt_doctor_report(d, TT_GOOD, NULL, "none is broken");
     else if (count > (json_int_t)json_array_size(broken))
-        tt_doctor_report(d, TT_BAD, "`tutti job list` shows all", "%lld jobs are broken", (long long)count);
+        tt_doctor_report(d, TT_BAD, "`tutti job list` shows all", "%lld job%s broken", (long long)count, count == 1 ? " is" : "s are");
 }
 
 typedef struct {

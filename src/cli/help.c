@@ -17,6 +17,8 @@ static const struct {
     {"program", "single files that do work, and their settings"},
     {"schedule", "times, and what happens at them"},
     {"secret", "passwords and other secrets, sealed"},
+    {"pipeline", "pipelines: what is transformed into what, and when"},
+    {"db", "the configuration database of pipelines"},
     {"config", "the configuration"},
 };
 

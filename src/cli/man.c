@@ -360,7 +360,7 @@ static tt_rc man(tt_cli *cli, tt_err *err)
     if (dir.ptr)
         return write_all(cli, dir.ptr, err);
     if (!tt_man_write(cli->commands, page.ptr ? page : TT_STR("tutti"), &text))
-        return tt_fail(err, TT_NOT_FOUND, "no manual page `%.*s`: there are tutti, tutti-NOUN and tutti.ini", TT_STR_ARG(page));
+        return tt_fail(err, TT_NOT_FOUND, "there is no manual page `%.*s`: there are tutti, tutti-NOUN and tutti.ini", TT_STR_ARG(page));
     TT_TRY(tt_buf_check(&text, err));
     return tt_out(cli, tt_buf_view(&text), err);
 }

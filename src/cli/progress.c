@@ -50,9 +50,9 @@ void tt_job_line(const json_t *job, tt_buf *out)
     }
     put_rate(job, complete, out);
     if (failed)
-        tt_buf_printf(out, "  %s error%s", tt_grouped(failed, total_text), failed == 1 ? "" : "s");
+        tt_buf_printf(out, "  %s error%s", tt_grouped(failed, total_text), TT_S(failed));
     if (!complete)
-        tt_buf_printf(out, "  %zu worker%s", workers, workers == 1 ? "" : "s");
+        tt_buf_printf(out, "  %zu worker%s", workers, TT_S(workers));
 }
 
 static void draw(tt_progress *p, tt_str line)

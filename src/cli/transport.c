@@ -235,7 +235,20 @@ tt_rc tt_transport_stream(tt_cli *cli, const char *target, bool (*on_bytes)(void
     TT_TRY(choose(cli, err));
     tt_transport *t = get(cli);
     tt_assert(t->http);
-    return tt_http_stream(t->http, "GET", target, on_bytes, arg, ret_status, err);
+    return tt_http_stream(t->http, "GET", target, (tt_str){0}, on_bytes, arg, ret_status, err);
+}
+
+tt_rc tt_transport_post_stream(tt_cli *cli, const char *target, tt_str body, bool (*on_bytes)(void *arg, tt_str bytes), void *arg,
+                               int *ret_status, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf answer = {0};
+    TT_TRY(choose(cli, err));
+    tt_transport *t = get(cli);
+    if (t->http)
+        return tt_http_stream(t->http, "POST", target, body, on_bytes, arg, ret_status, err);
+    TT_TRY(cli->local(cli, "POST", target, body, ret_status, &answer, err));
+    on_bytes(arg, tt_buf_view(&answer));
+    return TT_OK;
 }
 
 /* ---- answers that are errors ---- */

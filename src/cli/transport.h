@@ -16,6 +16,9 @@ tt_rc tt_transport_call(tt_cli *cli, const char *method, const char *target, tt_
 /* A stream of bytes until its end or until on_bytes returns false. */
 tt_rc tt_transport_stream(tt_cli *cli, const char *target, bool (*on_bytes)(void *arg, tt_str bytes), void *arg,
                           int *ret_status, tt_err *err) TT_MUST_CHECK;
+/* The same of a POST with a body; in this process the bytes come all at once. */
+tt_rc tt_transport_post_stream(tt_cli *cli, const char *target, tt_str body, bool (*on_bytes)(void *arg, tt_str bytes), void *arg,
+                               int *ret_status, tt_err *err) TT_MUST_CHECK;
 /* Chooses now; "unix:/path", "http://..." or "in this process". */
 tt_rc tt_transport_where(tt_cli *cli, const char **ret, tt_err *err) TT_MUST_CHECK;
 /* Whether the other side shares our files, so that relative paths may be made absolute here. */

@@ -51,6 +51,7 @@ struct tt_append {
     uint64_t reach;     /* no write of ours went beyond this offset since the file was last known to end at committed */
     bool cut_due;
     bool is_left;       /* and only a flush may do it */
+    bool empties;       /* what is there is somebody's until the first commit */
     bool unsynced;      /* written since the last sync */
     char *buf;
     size_t buf_len, buf_cap;
@@ -136,7 +137,7 @@ static tt_rc cut(tt_append *a, tt_err *err)
             a->path, (uintmax_t)size, (uintmax_t)a->committed, (uintmax_t)a->reach);
     if (size > a->committed && tt_sys.ftruncate(a->fd, (off_t)a->committed) != 0)
         return tt_fail_errno(err, errno, "cannot cut '%.256s' back to %ju bytes", a->path, (uintmax_t)a->committed);
-    a->cut_due = a->is_left = false;
+    a->cut_due = a->is_left = a->empties = false;
     a->reach = a->committed;
     return TT_OK;
 }
@@ -329,7 +330,7 @@ void tt_append_put(tt_append *a, const void *ptr, size_t len)
 
 static tt_rc flush(tt_append *a, bool sync, tt_err *err)
 {
-    if (a->state == CLEAN && !a->cut_due && !(sync && a->unsynced))
+    if (a->state == CLEAN && (!a->cut_due || a->empties) && !(sync && a->unsynced))
         return TT_OK;
     if (a->cut_due)
         TT_TRY(cut(a, err));
@@ -372,6 +373,10 @@ void tt_append_commit(tt_append *a)
         a->staged = a->written = 0;
         a->state = CLEAN;
     }
+    if (a->empties) {
+        a->empties = false;
+        (void)!cut(a, NULL); /* else whatever writes next does it, or a restart */
+    }
     rest(a);
 }
 
@@ -397,7 +402,7 @@ void tt_append_leave(tt_append *a)
 tt_rc tt_append_rollback(tt_append *a, tt_err *err)
 {
     forget_staged(a);
-    tt_rc rc = a->cut_due ? cut(a, err) : TT_OK;
+    tt_rc rc = a->cut_due && !a->empties ? cut(a, err) : TT_OK;
     rest(a);
     return rc;
 }
@@ -434,7 +439,7 @@ void tt_append_close(tt_append *a)
 {
     if (!a)
         return;
-    if (!a->is_left)
+    if (!a->is_left && !a->empties)
         (void)tt_append_rollback(a, NULL); /* what cannot be cut off now is cut off by resume */
     dispose(a);
 }
@@ -545,13 +550,14 @@ static tt_rc end_last_line(tt_append *a, tt_err *err)
 static tt_rc begin(tt_append *a, tt_append_mode mode, uint64_t size, tt_err *err)
 {
     TT_TRY(sync_dir(a, err));
-    if (mode == TT_APPEND_TRUNCATE && size > 0) {
-        if (tt_sys.ftruncate(a->fd, 0) != 0)
-            return tt_fail_errno(err, errno, "cannot empty '%.256s'", a->path);
-        size = 0;
+    if (mode == TT_APPEND_KEEP || size == 0) {
+        TT_TRY(start_at(a, size, err));
+        return end_last_line(a, err);
     }
-    TT_TRY(start_at(a, size, err));
-    return end_last_line(a, err);
+    TT_TRY(start_at(a, 0, err));
+    a->reach = size;
+    a->cut_due = a->empties = true;
+    return TT_OK;
 }
 
 tt_rc tt_append_create(const tt_roots *roots, tt_str path, tt_append_mode mode, tt_append **ret, tt_err *err)

@@ -25,7 +25,7 @@ int tt_append_mark_of(int fd, uint64_t length, tt_append_mark *ret) TT_MUST_CHEC
 
 typedef enum {
     TT_APPEND_KEEP,      /* an existing file is appended to; a last line without an end gets one */
-    TT_APPEND_TRUNCATE,  /* an existing file is emptied, once */
+    TT_APPEND_TRUNCATE,  /* an existing file is emptied, once: with the first commit (or flush of something), not before the ledger knows */
 } tt_append_mode;
 
 typedef struct tt_append tt_append;

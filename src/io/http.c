@@ -371,7 +371,7 @@ tt_rc tt_http_call(tt_http *h, const char *method, const char *target, tt_str bo
     return send_request(h, method, target, body, headers, &s, ret_status, err);
 }
 
-tt_rc tt_http_stream(tt_http *h, const char *method, const char *target, bool (*on_bytes)(void *arg, tt_str bytes),
+tt_rc tt_http_stream(tt_http *h, const char *method, const char *target, tt_str body, bool (*on_bytes)(void *arg, tt_str bytes),
                      void *arg, int *ret_status, tt_err *err)
 {
     sink s = {.on_bytes = on_bytes, .arg = arg};
@@ -380,5 +380,5 @@ tt_rc tt_http_stream(tt_http *h, const char *method, const char *target, bool (*
         lib.easy_setopt(h->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
         lib.easy_setopt(h->curl, CURLOPT_LOW_SPEED_TIME, (long)(h->timeout_ms < 60000 ? 60 : h->timeout_ms / 1000));
     }
-    return send_request(h, method, target, (tt_str){0}, NULL, &s, ret_status, err);
+    return send_request(h, method, target, body, NULL, &s, ret_status, err);
 }

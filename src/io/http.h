@@ -21,7 +21,7 @@ void tt_http_free(tt_http *h);
 tt_rc tt_http_call(tt_http *h, const char *method, const char *target, tt_str body, const char *const *headers,
                    int *ret_status, tt_buf *ret_body, tt_err *err) TT_MUST_CHECK;
 /* Bytes go to on_bytes as they come, until the answer ends or on_bytes returns false (TT_OK both times). */
-tt_rc tt_http_stream(tt_http *h, const char *method, const char *target, bool (*on_bytes)(void *arg, tt_str bytes),
+tt_rc tt_http_stream(tt_http *h, const char *method, const char *target, tt_str body, bool (*on_bytes)(void *arg, tt_str bytes),
                      void *arg, int *ret_status, tt_err *err) TT_MUST_CHECK;
 /* Ends the call under way and all later ones with TT_CANCELED, at once. Any thread, for good. */
 void tt_http_interrupt(tt_http *h);

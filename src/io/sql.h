@@ -58,7 +58,7 @@ void tt_sql_put_name(const tt_sql_db *db, tt_buf *out, tt_str name); /* quoted *
 
 /* Statements that ask the engine's own catalogue; each has one parameter, the table's name (perhaps `schema.table`). */
 typedef struct {
-    const char *columns;    /* name of each column that can be written, in order */
+    const char *columns;    /* name of each column that can be written, and 1 if it holds numbers; in order */
     const char *objections; /* sentences that say why exactly once cannot be promised; NULL: there are none */
     const char *keys;       /* index name, column name, 1 if it is the primary key; by index, then place. Unique, whole indexes only */
 } tt_sql_catalogue;

@@ -209,7 +209,7 @@ static const char *const schemes[] = {"mysql", "mariadb", NULL};
 const tt_sql_engine tt_sql_mysql = {
     .schemes = schemes, .name_quote = '`', .max_params = 60000, .rows_at_once = 500,
     .catalogue = {
-        .columns = "SELECT COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE " TABLE_IS " AND EXTRA NOT LIKE '%GENERATED' ORDER BY ORDINAL_POSITION",
+        .columns = "SELECT COLUMN_NAME, DATA_TYPE IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint', 'decimal', 'float', 'double') FROM INFORMATION_SCHEMA.COLUMNS WHERE " TABLE_IS " AND EXTRA NOT LIKE '%GENERATED' ORDER BY ORDINAL_POSITION",
         .objections = "SELECT CONCAT('its engine ', ENGINE, ' has no transactions') FROM INFORMATION_SCHEMA.TABLES JOIN INFORMATION_SCHEMA.ENGINES USING (ENGINE) "
                       "WHERE " TABLE_IS " AND TRANSACTIONS <> 'YES'",
         .keys = "SELECT INDEX_NAME, COLUMN_NAME, INDEX_NAME = 'PRIMARY' FROM INFORMATION_SCHEMA.STATISTICS WHERE " TABLE_IS

@@ -194,7 +194,8 @@ static const char *const schemes[] = {"postgresql", "postgres", NULL};
 const tt_sql_engine tt_sql_postgres = {
     .schemes = schemes, .name_quote = '"', .numbered_params = true, .failure_spoils = true, .max_params = 65000, .rows_at_once = 500,
     .catalogue = {
-        .columns = "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
+        .columns = "SELECT attname, (atttypid::regtype::text IN ('smallint', 'integer', 'bigint', 'numeric', 'real', 'double precision'))::int "
+                   "FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
         .keys = "SELECT i.indexrelid::regclass::text, a.attname, i.indisprimary::int FROM pg_index i "
                 "CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) "
                 "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum "

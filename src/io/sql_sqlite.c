@@ -161,7 +161,8 @@ static const char *const schemes[] = {"sqlite", NULL};
 const tt_sql_engine tt_sql_sqlite = {
     .schemes = schemes, .name_quote = '"', .max_params = 32000, .rows_at_once = 1,
     .catalogue = {
-        .columns = "SELECT name FROM pragma_table_info(?) ORDER BY cid",
+        .columns = "SELECT name, type LIKE '%INT%' OR type LIKE '%REAL%' OR type LIKE '%FLOA%' OR type LIKE '%DOUB%' OR type LIKE '%NUM%' OR type LIKE '%DEC%' "
+                   "FROM pragma_table_info(?) ORDER BY cid",
         .keys = "SELECT 'primary key', name, 1, 1 AS a, 'primary key' AS b, pk AS c FROM pragma_table_info(?1) WHERE pk > 0 "
                 "UNION ALL SELECT l.name, i.name, 0, 0, l.name, i.seqno FROM pragma_index_list(?1) AS l, pragma_index_info(l.name) AS i "
                 "WHERE l.\"unique\" AND l.origin <> 'pk' AND NOT l.partial ORDER BY a, b, c",

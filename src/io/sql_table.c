@@ -11,6 +11,7 @@ void tt_sql_table_deinit(tt_sql_table *t)
     for (size_t i = 0; i < t->keys.len; i++)
         free(t->keys.ptr[i].name);
     tt_vec_deinit(&t->columns);
+    tt_vec_deinit(&t->hold_numbers);
     tt_vec_deinit(&t->key_columns);
     tt_vec_deinit(&t->keys);
     tt_map_deinit(&t->places);
@@ -27,7 +28,7 @@ static tt_rc take_column(void *arg, const tt_str *names, const tt_sql_cell *cell
     char *name = tt_str_dup(cells[0].text);
     if (!name || !tt_vec_push(&t->columns, name))
         return free(name), tt_fail(err, TT_NOMEM, "out of memory for a table's columns");
-    if (!tt_map_put(&t->places, cells[0].text, (void *)(uintptr_t)t->columns.len, NULL))
+    if (!tt_vec_push(&t->hold_numbers, tt_str_is(cells[1].text, "1")) || !tt_map_put(&t->places, cells[0].text, (void *)(uintptr_t)t->columns.len, NULL))
         return tt_fail(err, TT_NOMEM, "out of memory for a table's columns");
     return TT_OK;
 }

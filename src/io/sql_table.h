@@ -16,6 +16,7 @@ typedef struct {
 typedef struct {
     tt_buf quoted;             /* its name, as statements have it */
     TT_VEC(char *) columns;    /* in the table's order */
+    TT_VEC(bool) hold_numbers; /* of each column */
     tt_map places;             /* column -> number + 1 */
     TT_VEC(char *) key_columns;
     TT_VEC(tt_sql_key) keys;

@@ -66,7 +66,7 @@ static void expire_item(tt_job *j, tt_item_ref at, const char *worker)
         return;
     }
     char reason[96];
-    snprintf(reason, sizeof reason, "the lease ran out %u times without a result", attempts);
+    snprintf(reason, sizeof reason, "the lease ran out %u time%s without a result", attempts, TT_S(attempts));
     tt_job_note(&j->notes, tt_blocks_id(&j->blocks, at), TT_ITEM_DEAD, attempts, tt_str_of(reason), tt_str_of(worker));
     tt_assert(tt_blocks_set(&j->blocks, at, tt_item_byte(TT_ITEM_DEAD, false, attempts)));
     tt_item_land(j, at);

@@ -278,7 +278,6 @@ static tt_rc record_output(tt_job *j, bool goes_on, tt_err *err)
     tt_writer_close(j->writer); /* of an output that was deleted */
     j->writer = NULL;
     TT_TRY(tt_append_flush(j->output, true, &j->output_mark, err)); /* the end of a last line, perhaps */
-    tt_append_commit(j->output);
     tt_redo_start_at(j, &j->output_mark);
     TT_TRY(open_writer(j, state, has_rows(j), err));
     keep_writer_state(j);

@@ -412,6 +412,7 @@ tt_rc tt_ledger_run(tt_ledger *l, tt_rc (*apply)(void *arg, tt_txn *txn, tt_err 
 }
 
 typedef struct {
+    tt_listen what;
     tt_ledger_tasks_fn *fn;
     void *arg;
 } listener;
@@ -419,7 +420,7 @@ typedef struct {
 static tt_rc apply_watch(void *arg, tt_txn *txn, tt_err *err)
 {
     const listener *l = arg;
-    tt_txn_watch_tasks(txn, l->fn, l->arg);
+    tt_txn_watch(txn, l->what, l->fn, l->arg);
     return TT_OK;
 }
 
@@ -429,7 +430,12 @@ tt_rc tt_ledger_watch_tasks(tt_ledger *l, tt_ledger_tasks_fn *fn, void *arg, tt_
         tt_shared_news_watch(l->news, fn, arg);
         return TT_OK;
     }
-    return tt_ledger_run(l, apply_watch, &(listener){fn, arg}, err);
+    return tt_ledger_run(l, apply_watch, &(listener){TT_LISTEN_TASKS, fn, arg}, err);
+}
+
+tt_rc tt_ledger_watch_runs(tt_ledger *l, tt_ledger_tasks_fn *fn, void *arg, tt_err *err)
+{
+    return tt_ledger_run(l, apply_watch, &(listener){TT_LISTEN_RUNS, fn, arg}, err);
 }
 
 /* ---- open and close ---- */

@@ -72,6 +72,8 @@ tt_rc tt_ledger_run(tt_ledger *ledger, tt_rc (*apply)(void *arg, tt_txn *txn, tt
  * perhaps more than once; ids NULL: it may be any of them); it must be short. One at a time; fn NULL: nobody any more. Waits for the writer. */
 typedef void tt_ledger_tasks_fn(void *arg, const uint64_t *ids, size_t count);
 tt_rc tt_ledger_watch_tasks(tt_ledger *ledger, tt_ledger_tasks_fn *fn, void *arg, tt_err *err) TT_MUST_CHECK;
+/* The same for runs (runs.h): one that began, whose next group was released, a task of which ended, or that ended. */
+tt_rc tt_ledger_watch_runs(tt_ledger *ledger, tt_ledger_tasks_fn *fn, void *arg, tt_err *err) TT_MUST_CHECK;
 
 /* What happened to tasks of a shared ledger, wherever: "ended", "changed", "log" with a task's number, "ready" and "time": something may be claimed, waits for
  * a time; "missed": there may have been any of them (after Redis was away). fn runs on a thread of its own, one at a time, and may read the ledger. A ledger of

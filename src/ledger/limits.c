@@ -143,7 +143,7 @@ tt_rc tt_sqlite_limit_delete(tt_txn *txn, tt_str key, tt_err *err)
     TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(find_limit(db, key, &l, &found, err));
     if (!found)
-        return tt_fail(err, TT_NOT_FOUND, "no limit `%s`", text);
+        return tt_fail(err, TT_NOT_FOUND, "there is no limit `%s`", text);
     TT_TRY(tt_db_run(db, TT_SQL_LIMIT_DROP, err, TT_A_TEXT(key)));
     return tt_limit_admit(db, text, err);
 }

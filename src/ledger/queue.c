@@ -60,7 +60,7 @@ tt_rc tt_task_row_find(tt_db *db, uint64_t id, tt_task_row *ret, tt_err *err)
     TT_TRY(tt_db_query(db, TT_SQL_TASK_FIND, &st, err, TT_A_INT(id)));
     TT_TRY(tt_db_step(db, st, &row, err));
     if (!row)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     *ret = (tt_task_row){
         .id = id,
         .lease = (uint64_t)sqlite3_column_int64(st, 1),
@@ -69,6 +69,7 @@ tt_rc tt_task_row_find(tt_db *db, uint64_t id, tt_task_row *ret, tt_err *err)
         .backoff_ms = sqlite3_column_int64(st, 4),
         .run_at_ms = sqlite3_column_int64(st, 5),
         .keep_ms = sqlite3_column_int64(st, 6),
+        .run_task = (uint64_t)sqlite3_column_int64(st, 8),
     };
     if (sqlite3_column_type(st, 7) != SQLITE_NULL) {
         tt_str key;
@@ -157,7 +158,8 @@ static tt_rc write_end(tt_db *db, const tt_task_row *t, tt_task_state to, tt_str
     int64_t now_ms = tt_wall_ms();
     TT_TRY(tt_db_run(db, TT_SQL_TASK_END, err, TT_A_INT(t->id), TT_A_INT(to), TT_A_INT(now_ms), reason.len ? TT_A_TEXT(reason) : TT_A_NULL,
                      result.len ? TT_A_BLOB(result) : TT_A_NULL, TT_A_INT(t->keep_ms ? now_ms + t->keep_ms : 0)));
-    return tt_limit_admit(db, t->limit_key, err);
+    TT_TRY(tt_limit_admit(db, t->limit_key, err));
+    return t->run_task ? tt_run_task_ended(db, t, to, reason, result, err) : TT_OK;
 }
 
 enum { REASON_BYTES = 80 };
@@ -469,13 +471,18 @@ tt_rc tt_sqlite_note(tt_txn *txn, uint64_t id, uint64_t lease, tt_str text, tt_e
     return tt_db_run(db, TT_SQL_TASK_NOTE, err, TT_A_INT(id), TT_A_INT(lease), TT_A_TEXT(text));
 }
 
+tt_rc tt_task_cancel(tt_db *db, uint64_t id, tt_str reason, tt_err *err)
+{
+    tt_task_row t;
+    TT_TRY(tt_task_row_find(db, id, &t, err));
+    return end_task(db, &t, TT_TASK_CANCELED, reason, TT_STR(""), err);
+}
+
 tt_rc tt_sqlite_cancel(tt_txn *txn, uint64_t id, tt_str reason, tt_err *err)
 {
     tt_db *db;
-    tt_task_row t;
     TT_TRY(tt_txn_write(txn, &db, err));
-    TT_TRY(tt_task_row_find(db, id, &t, err));
-    return end_task(db, &t, TT_TASK_CANCELED, reason, TT_STR(""), err);
+    return tt_task_cancel(db, id, reason, err);
 }
 
 /* ---- after the end ---- */
@@ -504,6 +511,8 @@ tt_rc tt_sqlite_retry(tt_txn *txn, uint64_t id, tt_err *err)
     TT_TRY(tt_task_row_find(db, id, &t, err));
     bool limited = t.limit_key[0] != '\0';
     tt_task_state to = limited ? TT_TASK_DEFERRED : TT_TASK_QUEUED;
+    if (t.run_task)
+        return tt_fail(err, TT_CONFLICT, "task %llu belongs to a run of a pipeline: retry the run", (unsigned long long)id);
     if (t.state != TT_TASK_FAILED && t.state != TT_TASK_CANCELED)
         return tt_fail(err, TT_CONFLICT, "task %llu is %s: only a failed or canceled one can be tried again", (unsigned long long)id, states[t.state].name);
     TT_TRY(tt_task_check_move(&t, to, err));

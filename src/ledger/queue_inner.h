@@ -13,6 +13,7 @@ typedef struct {
     uint64_t lease;
     uint32_t attempts, max_attempts;
     int64_t backoff_ms, run_at_ms, keep_ms;
+    uint64_t run_task;   /* of which run's task it is an attempt (runs_inner.h); 0: of none */
     char limit_key[256]; /* "": none */
 } tt_task_row;
 
@@ -41,5 +42,10 @@ tt_rc tt_task_drop(tt_db *db, uint64_t id, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_limit_admit(tt_db *db, const char *key, tt_err *err) TT_MUST_CHECK;
 /* The limits whose time has come; *ret_next_ms (wall clock, INT64_MAX: none) of the next one. */
 tt_rc tt_limits_tick(tt_db *db, int64_t *ret_next_ms, tt_err *err) TT_MUST_CHECK;
+
+/* A task of a run ended as this says, in the same transaction: the run goes on (runs.c). */
+tt_rc tt_run_task_ended(tt_db *db, const tt_task_row *t, tt_task_state how, tt_str reason, tt_str result, tt_err *err) TT_MUST_CHECK;
+/* Ends a task that has not ended, whoever has it. */
+tt_rc tt_task_cancel(tt_db *db, uint64_t id, tt_str reason, tt_err *err) TT_MUST_CHECK;
 
 #endif

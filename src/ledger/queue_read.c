@@ -44,7 +44,7 @@ static tt_rc get_task(tt_db *db, uint64_t id, tt_arena *arena, tt_task *ret, tt_
     TT_TRY(tt_db_query(db, TT_SQL_TASK_GET, &st, err, TT_A_INT(id)));
     TT_TRY(tt_db_step(db, st, &row, err));
     if (!row)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     return tt_task_read(db, st, arena, ret, err);
 }
 
@@ -105,7 +105,7 @@ static tt_rc get_lease(tt_db *db, uint64_t id, uint64_t *ret_lease, tt_task_stat
     TT_TRY(tt_db_query(db, TT_SQL_TASK_LEASE, &st, err, TT_A_INT(id)));
     TT_TRY(tt_db_step(db, st, &row, err));
     if (!row)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     *ret_lease = (uint64_t)sqlite3_column_int64(st, 0);
     return tt_task_read_state(db, st, 1, id, ret_state, err);
 }

@@ -65,7 +65,7 @@ static tt_rc get(tt_db *db, tt_str kind, tt_str name, tt_buf *value, uint64_t *r
     TT_TRY(tt_db_query(db, TT_SQL_RECORD_GET, &st, err, TT_A_TEXT(kind), TT_A_TEXT(name)));
     TT_TRY(tt_db_step(db, st, &row, err));
     if (!row)
-        return tt_fail(err, TT_NOT_FOUND, "no %.*s `%.*s`", TT_STR_ARG(kind), TT_STR_ARG(name));
+        return tt_fail(err, TT_NOT_FOUND, "there is no %.*s `%.*s`", TT_STR_ARG(kind), TT_STR_ARG(name));
     TT_TRY(tt_db_bytes(db, st, 1, &bytes, err));
     if (value) {
         tt_buf_str(value, bytes);

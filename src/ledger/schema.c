@@ -48,6 +48,24 @@ static const char *const steps[] = {
     "CREATE INDEX tasks_expiring ON tasks(expires_ms) WHERE expires_ms > 0;"
     "CREATE TABLE task_limits(key TEXT PRIMARY KEY, concurrency INTEGER NOT NULL, rate_count INTEGER NOT NULL,"
     " rate_ms INTEGER NOT NULL, next_us INTEGER NOT NULL, due_ms INTEGER NOT NULL) WITHOUT ROWID;",
+
+    /* 4: runs of pipelines. Ids of groups, tasks and payloads are run << 20 | number, so that those of one run lie together and one integer key finds
+     * each. What is large and never changes (definitions, payloads) lies apart from what changes. `open`: tasks of the present group that have not ended. */
+    "CREATE TABLE runs(id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, state INTEGER NOT NULL, cause TEXT NOT NULL, actor TEXT, due_ms INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, group_count INTEGER NOT NULL, at_group INTEGER NOT NULL,"
+    " open INTEGER NOT NULL, bad INTEGER NOT NULL, task_count INTEGER NOT NULL, max_runs INTEGER NOT NULL, max_tasks INTEGER NOT NULL, held INTEGER NOT NULL,"
+    " version INTEGER NOT NULL, reason TEXT);"
+    "CREATE INDEX runs_active ON runs(pipeline, state) WHERE state < 2;"
+    "CREATE INDEX runs_pipeline ON runs(pipeline);"
+    "CREATE TABLE run_definitions(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);"
+    "CREATE TABLE run_groups(id INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL, name TEXT NOT NULL, opened_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL);"
+    "CREATE TABLE run_tasks(id INTEGER PRIMARY KEY, grp INTEGER NOT NULL, state INTEGER NOT NULL, task INTEGER NOT NULL, attempts INTEGER NOT NULL,"
+    " started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, max_attempts INTEGER NOT NULL, backoff_ms INTEGER NOT NULL, timeout_ms INTEGER NOT NULL,"
+    " memory_bytes INTEGER NOT NULL, priority INTEGER NOT NULL, name TEXT NOT NULL, program TEXT NOT NULL, queue TEXT NOT NULL, worker TEXT, reason TEXT, result BLOB);"
+    "CREATE TABLE run_payloads(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);"
+    "CREATE TABLE run_paused(pipeline TEXT PRIMARY KEY, since_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "ALTER TABLE tasks ADD COLUMN run_task INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX tasks_run ON tasks(run_task) WHERE run_task > 0;",
 };
 
 int64_t tt_schema_newest(void) { return TT_COUNT(steps); }

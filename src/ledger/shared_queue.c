@@ -6,7 +6,7 @@
 
 #define ID(id) (unsigned long long)(id)
 
-static tt_rc no_task(uint64_t id, tt_err *err) { return tt_fail(err, TT_NOT_FOUND, "no task %llu", ID(id)); }
+static tt_rc no_task(uint64_t id, tt_err *err) { return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", ID(id)); }
 
 /* ---- push ---- */
 

@@ -94,7 +94,7 @@ tt_rc tt_shared_get(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_task *re
     tt_shared_int(s, (int64_t)id);
     TT_TRY(finish(ledger, s, &reply, &code, err));
     if (code != TT_OK)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     tt_assert(reply->elements == 3);
     TT_TRY(tt_shared_read_task(reply->element[1], arena, ret, err));
     ret->lease_until_ms = ret->state == TT_TASK_STARTED ? tt_mono_ms() + tt_reply_int(reply, 2) : 0;
@@ -109,7 +109,7 @@ tt_rc tt_shared_get_lease(tt_ledger *ledger, uint64_t id, uint64_t *ret_lease, t
     tt_shared_int(s, (int64_t)id);
     TT_TRY(finish(ledger, s, &reply, &code, err));
     if (code != TT_OK)
-        return tt_fail(err, TT_NOT_FOUND, "no task %llu", (unsigned long long)id);
+        return tt_fail(err, TT_NOT_FOUND, "there is no task %llu", (unsigned long long)id);
     *ret_state = (tt_task_state)tt_reply_int(reply, 1);
     *ret_lease = (uint64_t)tt_reply_int(reply, 2);
     return TT_OK;
@@ -336,7 +336,7 @@ tt_rc tt_shared_record_get(tt_ledger *ledger, tt_str kind, tt_str name, tt_buf *
     tt_shared_str(s, name);
     TT_TRY(finish(ledger, s, &reply, &code, err));
     if (code != TT_OK)
-        return tt_fail(err, TT_NOT_FOUND, "no %.*s `%.*s`", TT_STR_ARG(kind), TT_STR_ARG(name));
+        return tt_fail(err, TT_NOT_FOUND, "there is no %.*s `%.*s`", TT_STR_ARG(kind), TT_STR_ARG(name));
     tt_str bytes = value_of(tt_reply_text(reply, 1), &version);
     if (value) {
         tt_buf_str(value, bytes);

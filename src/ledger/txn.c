@@ -17,36 +17,55 @@ static int count_frames(void *arg, sqlite3 *handle, const char *name, int frames
     return SQLITE_OK;
 }
 
-/* ---- tasks that change ---- */
+/* ---- rows that change ---- */
+
+static const char *const listened[TT_LISTEN_COUNT] = {[TT_LISTEN_TASKS] = "tasks", [TT_LISTEN_RUNS] = "runs"};
 
 static void note_row(void *arg, int operation, const char *database, const char *table, sqlite3_int64 row)
 {
     tt_txn *txn = arg;
     (void)operation;
     (void)database;
-    if (strcmp(table, "tasks") == 0 && !tt_vec_push(&txn->changed, (uint64_t)row))
-        txn->changed_any = true;
+    for (size_t i = 0; i < TT_LISTEN_COUNT; i++) {
+        __typeof__(&txn->listeners[i]) l = &txn->listeners[i];
+        if (l->tell && strcmp(table, listened[i]) == 0 && !(l->changed.len && l->changed.ptr[l->changed.len - 1] == (uint64_t)row) &&
+            !tt_vec_push(&l->changed, (uint64_t)row))
+            l->changed_any = true;
+    }
 }
 
 static void listen_to_rows(tt_txn *txn)
 {
+    bool wanted = false;
+    for (size_t i = 0; i < TT_LISTEN_COUNT; i++)
+        wanted |= txn->listeners[i].tell != NULL;
     if (txn->db.handle)
-        sqlite3_update_hook(txn->db.handle, txn->tell ? note_row : NULL, txn);
+        sqlite3_update_hook(txn->db.handle, wanted ? note_row : NULL, txn);
 }
 
-void tt_txn_watch_tasks(tt_txn *txn, tt_ledger_tasks_fn *fn, void *arg)
+void tt_txn_watch(tt_txn *txn, tt_listen what, tt_ledger_tasks_fn *fn, void *arg)
 {
-    txn->tell = fn;
-    txn->tell_arg = arg;
+    txn->listeners[what].tell = fn;
+    txn->listeners[what].arg = arg;
     listen_to_rows(txn);
+}
+
+static void forget_changed(tt_txn *txn)
+{
+    for (size_t i = 0; i < TT_LISTEN_COUNT; i++) {
+        tt_vec_clear(&txn->listeners[i].changed);
+        txn->listeners[i].changed_any = false;
+    }
 }
 
 static void tell_changed(tt_txn *txn)
 {
-    if (txn->tell && (txn->changed.len || txn->changed_any))
-        txn->tell(txn->tell_arg, txn->changed_any ? NULL : txn->changed.ptr, txn->changed.len);
-    tt_vec_clear(&txn->changed);
-    txn->changed_any = false;
+    for (size_t i = 0; i < TT_LISTEN_COUNT; i++) {
+        __typeof__(&txn->listeners[i]) l = &txn->listeners[i];
+        if (l->tell && (l->changed.len || l->changed_any))
+            l->tell(l->arg, l->changed_any ? NULL : l->changed.ptr, l->changed.len);
+    }
+    forget_changed(txn);
 }
 
 /* ---- the connection ---- */
@@ -69,7 +88,8 @@ tt_rc tt_txn_open(tt_txn *txn, tt_ledger *ledger, const char *path, bool relaxed
 void tt_txn_close(tt_txn *txn)
 {
     tt_db_close(&txn->db);
-    tt_vec_deinit(&txn->changed);
+    for (size_t i = 0; i < TT_LISTEN_COUNT; i++)
+        tt_vec_deinit(&txn->listeners[i].changed);
 }
 
 void tt_txn_start_group(tt_txn *txn)
@@ -82,8 +102,8 @@ void tt_txn_start_group(tt_txn *txn)
 /* A connection that cannot even roll back is given up; the next need opens a new one. */
 static void roll_back(tt_txn *txn)
 {
-    txn->open = txn->marked = txn->must_commit = txn->changed_any = false;
-    tt_vec_clear(&txn->changed);
+    txn->open = txn->marked = txn->must_commit = false;
+    forget_changed(txn);
     if (!txn->db.handle || sqlite3_get_autocommit(txn->db.handle))
         return;
     if (tt_db_run_plain(&txn->db, TT_SQL_ROLLBACK, NULL) != TT_OK && !sqlite3_get_autocommit(txn->db.handle))

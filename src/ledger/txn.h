@@ -17,6 +17,9 @@
 #include "ledger/db.h"
 #include "ledger/ledger.h"
 
+/* Tables of which somebody may want to know which rows have changed: tasks and runs. */
+typedef enum { TT_LISTEN_TASKS, TT_LISTEN_RUNS, TT_LISTEN_COUNT } tt_listen;
+
 struct tt_txn {
     tt_ledger *ledger;
     const struct tt_store *store; /* what it is written with (store.h) */
@@ -37,10 +40,12 @@ struct tt_txn {
     unsigned full_frames;         /* so many: checkpoint after this group */
     tt_change *change;            /* being applied */
     tt_participant *participants, **last_participant; /* of this group */
-    tt_ledger_tasks_fn *tell;     /* NULL: nobody wants to know */
-    void *tell_arg;
-    TT_VEC(uint64_t) changed;     /* tasks with changed rows in this transaction */
-    bool changed_any;             /* there was no memory for that list */
+    struct {
+        tt_ledger_tasks_fn *tell; /* NULL: nobody wants to know */
+        void *arg;
+        TT_VEC(uint64_t) changed; /* rows that this transaction has changed */
+        bool changed_any;         /* there was no memory for that list */
+    } listeners[TT_LISTEN_COUNT];
 };
 
 tt_rc tt_txn_open(tt_txn *txn, tt_ledger *ledger, const char *path, bool relaxed, tt_err *err) TT_MUST_CHECK;
@@ -63,8 +68,8 @@ void tt_txn_lose(tt_txn *txn, tt_rc rc, const tt_err *err);
 /* Commit what there is. A failure is a lost transaction (txn->lost, txn->why). */
 tt_rc tt_txn_commit(tt_txn *txn);
 
-/* See tt_ledger_watch_tasks. */
-void tt_txn_watch_tasks(tt_txn *txn, tt_ledger_tasks_fn *fn, void *arg);
+/* See tt_ledger_watch_tasks and tt_ledger_watch_runs. */
+void tt_txn_watch(tt_txn *txn, tt_listen what, tt_ledger_tasks_fn *fn, void *arg);
 
 /* Copy the WAL into the database. Only while idle. */
 tt_rc tt_txn_checkpoint(tt_txn *txn, tt_err *err) TT_MUST_CHECK;

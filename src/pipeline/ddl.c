@@ -76,12 +76,21 @@ static void put_column(tt_buf *out, tt_engine engine, const tt_model_column *c)
 }
 
 /* table_a_b_key */
-static void put_index_name(tt_buf *out, const tt_model_table *table, tt_str columns, const char *ending)
+void tt_ddl_put_index_name(tt_buf *out, const tt_model_table *table, tt_str columns, const char *ending)
 {
     tt_buf_cstr_put(out, table->name);
     for (tt_str name; tt_str_cut(&columns, ',', &name);)
         tt_buf_printf(out, "_%.*s", TT_STR_ARG(name));
     tt_buf_cstr_put(out, ending);
+}
+
+void tt_ddl_put_comment(tt_buf *out, const tt_model_table *table, const tt_model_column *column)
+{
+    tt_buf_cstr_put(out, "COMMENT ON COLUMN ");
+    tt_ddl_put_table_name(out, TT_ENGINE_POSTGRES, table);
+    tt_buf_printf(out, ".%s IS ", column->name);
+    put_text(out, column->comment);
+    tt_buf_cstr_put(out, ";\n");
 }
 
 static void put_comments(tt_buf *out, const tt_model_table *table, unsigned version)
@@ -91,15 +100,9 @@ static void put_comments(tt_buf *out, const tt_model_table *table, unsigned vers
     tt_buf_cstr_put(out, " IS ");
     put_text(out, table->comment);
     tt_buf_cstr_put(out, ";\n");
-    for (const tt_model_column *c = table->columns; c->name; c++) {
-        if (!tt_model_has(table, c, version))
-            continue;
-        tt_buf_cstr_put(out, "COMMENT ON COLUMN ");
-        tt_ddl_put_table_name(out, TT_ENGINE_POSTGRES, table);
-        tt_buf_printf(out, ".%s IS ", c->name);
-        put_text(out, c->comment);
-        tt_buf_cstr_put(out, ";\n");
-    }
+    for (const tt_model_column *c = table->columns; c->name; c++)
+        if (tt_model_has(table, c, version))
+            tt_ddl_put_comment(out, table, c);
 }
 
 /* SQLite keeps the text of the statement, with its comments. */
@@ -124,7 +127,7 @@ static void put_create(tt_buf *out, tt_engine engine, const tt_model_table *tabl
     tt_str lists = tt_str_of(table->unique);
     for (tt_str columns; tt_str_cut(&lists, ';', &columns);) {
         tt_buf_cstr_put(out, ",\n  CONSTRAINT ");
-        put_index_name(out, table, columns, "_key");
+        tt_ddl_put_index_name(out, table, columns, "_key");
         tt_buf_printf(out, " UNIQUE (%.*s)", TT_STR_ARG(columns));
     }
     tt_buf_printf(out, "\n)%s;\n", dialects[engine].table_end);
@@ -133,7 +136,7 @@ static void put_create(tt_buf *out, tt_engine engine, const tt_model_table *tabl
 void tt_ddl_put_unique(tt_buf *out, tt_engine engine, const tt_model_table *table, tt_str columns)
 {
     tt_buf_cstr_put(out, "CREATE UNIQUE INDEX ");
-    put_index_name(out, table, columns, "_key");
+    tt_ddl_put_index_name(out, table, columns, "_key");
     tt_buf_cstr_put(out, " ON ");
     tt_ddl_put_table_name(out, engine, table);
     tt_buf_printf(out, " (%.*s);\n", TT_STR_ARG(columns));
@@ -142,7 +145,7 @@ void tt_ddl_put_unique(tt_buf *out, tt_engine engine, const tt_model_table *tabl
 void tt_ddl_put_index(tt_buf *out, tt_engine engine, const tt_model_table *table, tt_str columns)
 {
     tt_buf_cstr_put(out, "CREATE INDEX ");
-    put_index_name(out, table, columns, "_index");
+    tt_ddl_put_index_name(out, table, columns, "_index");
     tt_buf_cstr_put(out, " ON ");
     tt_ddl_put_table_name(out, engine, table);
     tt_buf_printf(out, " (%.*s);\n", TT_STR_ARG(columns));
@@ -167,13 +170,8 @@ void tt_ddl_put_column(tt_buf *out, tt_engine engine, const tt_model_table *tabl
     tt_buf_cstr_put(out, " ADD COLUMN ");
     put_column(out, engine, column);
     tt_buf_cstr_put(out, ";\n");
-    if (engine != TT_ENGINE_POSTGRES)
-        return;
-    tt_buf_cstr_put(out, "COMMENT ON COLUMN ");
-    tt_ddl_put_table_name(out, engine, table);
-    tt_buf_printf(out, ".%s IS ", column->name);
-    put_text(out, column->comment);
-    tt_buf_cstr_put(out, ";\n");
+    if (engine == TT_ENGINE_POSTGRES)
+        tt_ddl_put_comment(out, table, column);
 }
 
 /* ---- triggers ---- */

@@ -24,6 +24,9 @@ void tt_ddl_put_drop_triggers(tt_buf *out, tt_engine engine, const tt_model_tabl
 void tt_ddl_put_unique(tt_buf *out, tt_engine engine, const tt_model_table *table, tt_str columns); /* as an index of its own */
 void tt_ddl_put_index(tt_buf *out, tt_engine engine, const tt_model_table *table, tt_str columns);
 
+void tt_ddl_put_comment(tt_buf *out, const tt_model_table *table, const tt_model_column *column); /* PostgreSQL's */
+void tt_ddl_put_index_name(tt_buf *out, const tt_model_table *table, tt_str columns, const char *ending); /* table_a_b_key, table_a_index */
+
 /* "auditing.events", or "auditing_events" where there are no schemas. */
 void tt_ddl_put_table_name(tt_buf *out, tt_engine engine, const tt_model_table *table);
 const char *tt_ddl_type(tt_engine engine, tt_column_type type); /* as the engine's own catalogue writes it */

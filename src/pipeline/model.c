@@ -124,7 +124,9 @@ static const tt_model_column administrators[] = {
 
 static const tt_model_column run_events[] = {
     {"id", TT_COLUMN_ID, .comment = "The id of the run; never used again."},
-    {"pipeline_id", TT_COLUMN_INT, .refers = "pipelines", .comment = "The pipeline that runs."},
+    {"pipeline_id", TT_COLUMN_INT, .optional = true, .refers = "pipelines", .comment = "The pipeline that runs; null: one that was given as a file."},
+    {"due_s", TT_COLUMN_INT, .optional = true, .comment = "The time of its schedule that it is for, in seconds since 1970; null: it was started by hand."},
+    {"server", TT_COLUMN_TEXT, .optional = true, .comment = "Which server wrote it."},
     STAMPS, {0},
 };
 
@@ -153,7 +155,8 @@ const tt_model_table tt_model[] = {
     {"transformations", NULL, "The uses of templates in the states of pipelines.", 1, transformations, .unique = "pipeline_state_id,name", .is_audited = true},
     {"transformation_variables", NULL, "Values of the variables of transformations.", 1, transformation_variables, .unique = "transformation_id,name", .is_audited = true},
     {"administrators", NULL, "Who may sign in.", 1, administrators, .unique = "email_address", .is_audited = true},
-    {"run_events", NULL, "One row for each run of a pipeline, written first: its id is the id of the run.", 1, run_events, .index = "pipeline_id", .is_audited = true},
+    {"run_events", NULL, "One row for each run of a pipeline, written first: its id is the id of the run.", 1, run_events, .unique = "pipeline_id,due_s", .index = "pipeline_id",
+     .is_audited = true},
     {"events", "auditing", "What was changed in which table, and by whom.", 1, events},
     {0},
 };

@@ -52,26 +52,16 @@ static tt_rc check_stop(engine *e, tt_err *err)
 
 /* ---- memory by group ---- */
 
-static bool grow(void **ptr, uint32_t from, uint32_t to, size_t size)
-{
-    char *grown = tt_realloc(*ptr, to * size);
-    if (!grown)
-        return false;
-    memset(grown + from * size, 0, (to - from) * size);
-    *ptr = grown;
-    return true;
-}
-
 static bool grow_tally(const engine *e, const tt_condition *c, tally *t, uint32_t from, uint32_t to)
 {
     bool is_int = c->kind == TT_CONDITION_SUM && e->plan->columns.columns[c->sum_column].type == TT_COL_INT;
     if (!c->is_used || c->kind == TT_CONDITION_SEQUENCE)
         return true;
-    if (!grow((void **)&t->counts, from, to, sizeof *t->counts))
+    if (!tt_grow_zeroed((void **)&t->counts, from, to, sizeof *t->counts))
         return false;
     if (c->kind != TT_CONDITION_SUM)
         return true;
-    return is_int ? grow((void **)&t->int_sums, from, to, sizeof *t->int_sums) : grow((void **)&t->float_sums, from, to, sizeof *t->float_sums);
+    return is_int ? tt_grow_zeroed((void **)&t->int_sums, from, to, sizeof *t->int_sums) : tt_grow_zeroed((void **)&t->float_sums, from, to, sizeof *t->float_sums);
 }
 
 static tt_rc reserve_groups(engine *e, tt_err *err)
@@ -82,7 +72,7 @@ static tt_rc reserve_groups(engine *e, tt_err *err)
     if (count <= e->group_cap)
         return TT_OK;
     uint32_t cap = count + count / 2 + TT_ROW_BATCH;
-    bool ok = grow((void **)&e->row_counts, e->group_cap, cap, sizeof *e->row_counts);
+    bool ok = tt_grow_zeroed((void **)&e->row_counts, e->group_cap, cap, sizeof *e->row_counts);
     for (size_t i = 0; ok && i < e->plan->condition_count; i++)
         ok = grow_tally(e, &e->plan->conditions[i], &e->tallies[i], e->group_cap, cap);
     e->group_cap = ok ? cap : e->group_cap;

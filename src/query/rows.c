@@ -77,7 +77,7 @@ static bool fits(const tt_query_column *column, const tt_pq_column *c)
 }
 
 /* Rows of a group are counted in 32 bits; and nothing is taken for rows that a file only claims. */
-static tt_rc check_rows(const tt_pq_file *file, tt_err *err)
+tt_rc tt_rows_check_count(const tt_pq_file *file, tt_err *err)
 {
     if (tt_pq_row_count(file) < UINT32_MAX)
         return TT_OK;
@@ -88,7 +88,7 @@ static tt_rc check_rows(const tt_pq_file *file, tt_err *err)
 static tt_rc find_columns(tt_rows *r, tt_err *err)
 {
     const tt_plan *plan = r->spec.plan;
-    TT_TRY(check_rows(r->spec.file, err));
+    TT_TRY(tt_rows_check_count(r->spec.file, err));
     for (uint32_t i = 0; i < plan->columns.count; i++) {
         const tt_query_column *column = &plan->columns.columns[i];
         r->file_columns[i] = UINT32_MAX;

@@ -42,6 +42,8 @@ typedef struct {
 
 typedef struct tt_rows tt_rows;
 
+/* TT_TOO_LARGE: the file claims more rows than a part may have. */
+tt_rc tt_rows_check_count(const tt_pq_file *file, tt_err *err) TT_MUST_CHECK;
 /* Finds the plan's columns in the file; TT_UNPROCESSABLE: `Column NAME not found in file`, or of another type. */
 tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err) TT_MUST_CHECK;
 void tt_rows_free(tt_rows *r);

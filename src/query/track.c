@@ -44,23 +44,13 @@ void tt_track_restart(tt_track *t, bool in_order)
     forget_seen(t, 0);
 }
 
-static bool grow(void **ptr, uint32_t from, uint32_t to, size_t size)
-{
-    char *grown = tt_realloc(*ptr, to * size);
-    if (!grown)
-        return false;
-    memset(grown + from * size, 0, (to - from) * size);
-    *ptr = grown;
-    return true;
-}
-
 tt_rc tt_track_reserve(tt_track *t, uint32_t count, tt_err *err)
 {
     if (count <= t->group_cap)
         return TT_OK;
     uint32_t cap = count + count / 2 + TT_ROW_BATCH;
-    if (!grow((void **)&t->levels, t->group_cap, cap, sizeof *t->levels) ||
-        (t->in_order && !grow((void **)&t->times, t->group_cap, cap, sizeof *t->times)))
+    if (!tt_grow_zeroed((void **)&t->levels, t->group_cap, cap, sizeof *t->levels) ||
+        (t->in_order && !tt_grow_zeroed((void **)&t->times, t->group_cap, cap, sizeof *t->times)))
         return no_memory(err);
     uint32_t from = t->group_cap;
     t->group_cap = cap;

@@ -21,6 +21,10 @@ tt_rc tt_access_settings_make(const tt_server_options *o, tt_access_settings *re
         char *copy = tt_str_dup(o->allowed_hosts[i]);
         tt_assert(copy && tt_vec_push(&a.hosts, (tt_str){copy, o->allowed_hosts[i].len}));
     }
+    for (size_t i = 0; i < o->cors_count; i++) {
+        char *copy = tt_str_dup(o->cors_origins[i]);
+        tt_assert(copy && tt_vec_push(&a.origins, (tt_str){copy, o->cors_origins[i].len}));
+    }
     for (size_t scope = 0; scope < TT_COUNT(a.token_hashes); scope++) {
         if (o->tokens[scope].len)
             tt_token_hash(o->tokens[scope], a.token_hashes[scope]);
@@ -37,7 +41,10 @@ void tt_access_settings_deinit(tt_access_settings *a)
 {
     for (size_t i = 0; i < a->hosts.len; i++)
         free((char *)(uintptr_t)a->hosts.ptr[i].ptr);
+    for (size_t i = 0; i < a->origins.len; i++)
+        free((char *)(uintptr_t)a->origins.ptr[i].ptr);
     tt_vec_deinit(&a->hosts);
+    tt_vec_deinit(&a->origins);
     tt_vec_deinit(&a->trust);
 }
 
@@ -121,7 +128,7 @@ static bool origin_passes(const tt_req *req)
 {
     tt_str origin = tt_req_header(req, "Origin"), fetch = tt_req_header(req, "Sec-Fetch-Site"), referer = tt_req_header(req, "Referer");
     if (origin.ptr)
-        return same_site(req, origin);
+        return same_site(req, origin) || tt_cors_is_allowed(req);
     if (fetch.ptr)
         return tt_str_is(fetch, "same-origin") || tt_str_is(fetch, "none");
     return !referer.ptr || same_site(req, referer);
@@ -150,15 +157,31 @@ static tt_str token_of(const tt_req *req)
 
 static bool is_near(const tt_req *req) { return req->peer.kind != TT_PEER_REMOTE; }
 
-/* What the request's token was made for. All are compared, so that time tells nothing. */
-static tt_scope token_scope(const tt_req *req)
+/* What a token was made for. All are compared, so that time tells nothing. */
+static tt_scope scope_of_token(const tt_server *s, tt_str token)
 {
     tt_scope found = TT_SCOPE_NONE;
-    const tt_access_settings *a = &req->server->access;
+    const tt_access_settings *a = &s->access;
     for (size_t scope = 0; scope < TT_COUNT(a->token_hashes); scope++)
-        if (req->token.len && a->token_hashes[scope][0] && tt_token_matches(req->token, a->token_hashes[scope]))
+        if (token.len && a->token_hashes[scope][0] && tt_token_matches(token, a->token_hashes[scope]))
             found = (tt_scope)scope;
-    return found;
+    return found == TT_SCOPE_NONE && token.len && s->session_scope ? s->session_scope(s->session_arg, token) : found;
+}
+
+static tt_scope token_scope(const tt_req *req) { return scope_of_token(req->server, req->token); }
+
+tt_scope tt_server_token_scope(tt_server *s, tt_str token)
+{
+    pthread_rwlock_rdlock(&s->access_lock);
+    tt_scope scope = scope_of_token(s, token);
+    pthread_rwlock_unlock(&s->access_lock);
+    return scope;
+}
+
+void tt_server_set_sessions(tt_server *s, tt_scope (*scope)(void *arg, tt_str token), void *arg)
+{
+    s->session_scope = scope;
+    s->session_arg = arg;
 }
 
 static tt_scope scope_of(const tt_req *req)
@@ -203,6 +226,7 @@ static bool check(tt_req *req)
 {
     req->token = token_of(req);
     req->scope = scope_of(req);
+    tt_cors_note(req);
     if (!host_passes(req) && token_scope(req) == TT_SCOPE_NONE) {
         tt_str host = tt_str_slice(tt_req_header(req, "Host"), 0, 100);
         tt_req_errorf(req, TT_DENIED, "Host `%.*s` is not a name of this server: add it to the allowed hosts, or use an address it listens on", TT_STR_ARG(host));

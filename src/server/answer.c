@@ -38,6 +38,7 @@ void tt_req_add_fixed_headers(const tt_req *req, struct MHD_Response *response, 
     MHD_add_response_header(response, "X-Request-Id", req->id);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     MHD_add_response_header(response, "Server", "tutti/" TT_VERSION);
+    tt_cors_add_headers(req, response);
 }
 
 void tt_req_set_response(tt_req *req, int status, const char *content_type, struct MHD_Response *response)
@@ -180,6 +181,7 @@ static void put_v1(tt_buf *out, const tt_req *req, tt_rc rc, const char *detail,
     tt_buf_char(out, '}');
 }
 
+static void put_funnel(tt_buf *out, const tt_req *req, tt_rc rc, const char *detail, const char *hint) { tt_buf_printf(out, "Error: %s", detail); }
 static void put_plain(tt_buf *out, const tt_req *req, tt_rc rc, const char *detail, const char *hint) { tt_buf_printf(out, "%s\n", detail); }
 
 static const struct {
@@ -188,6 +190,7 @@ static const struct {
 } dialects[] = {
     [TT_DIALECT_PLANCHET] = {put_planchet, "application/json"},
     [TT_DIALECT_ETLAS] = {put_etlas, "application/json"},
+    [TT_DIALECT_FUNNEL] = {put_funnel, "text/plain; charset=utf-8"},
     [TT_DIALECT_V1] = {put_v1, "application/problem+json"},
     [TT_DIALECT_PLAIN] = {put_plain, "text/plain; charset=utf-8"},
 };

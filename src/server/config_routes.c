@@ -124,6 +124,8 @@ static void with_database(tt_req *req, tt_rc (*fn)(tt_req *req, tt_config_db *db
     int status = 200;
     tt_rc rc = tt_configs_take(area_of(req)->configs, &db, &err);
     if (rc == TT_OK)
+        rc = tt_config_admit(req, db, &err);
+    if (rc == TT_OK)
         rc = fn(req, db, &status, &answer, &err);
     tt_configs_give(area_of(req)->configs, db);
     tt_config_answer(req, rc, status, answer, &err);

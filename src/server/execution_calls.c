@@ -84,7 +84,7 @@ static tt_rc prepare(tt_execution_start *s, const tt_execution_wish *wish, tt_er
     }
     s->settings = tt_settings_mask(&s->program->settings, checked);
     tt_execution_make_id(next_wall_us(), wish->owner, s->program->file.name, s->id);
-    tt_rc rc = tt_execution_payload(area_of(s->req)->vault, s->program, s->id, checked, wish->storage, &s->payload, err);
+    tt_rc rc = tt_execution_payload(area_of(s->req)->vault, s->program, &(tt_execution_order){.id = s->id, .settings = checked, .storage = wish->storage}, &s->payload, err);
     json_decref(checked);
     return rc;
 }
@@ -135,7 +135,7 @@ tt_rc tt_execution_find(tt_req *req, tt_str id, tt_task *ret, tt_err *err)
         rc = tt_queue_get(area_of(req)->ledger, task, tt_req_arena(req), ret, err);
     if (rc == TT_OK && !tt_str_is(ret->kind, "execution"))
         rc = TT_NOT_FOUND;
-    return rc == TT_OK || (rc != TT_NOT_FOUND && rc != TT_INVALID) ? rc : tt_fail(err, TT_NOT_FOUND, "no execution `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 200)));
+    return rc == TT_OK || (rc != TT_NOT_FOUND && rc != TT_INVALID) ? rc : tt_fail(err, TT_NOT_FOUND, "there is no execution `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 200)));
 }
 
 static json_t *progress_of(const tt_task *t)

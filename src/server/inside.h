@@ -10,7 +10,7 @@
  *   SUSPENDED ---stop---> CUT         the server stops: the client gets 503, the request lives on until its handler answers
  *
  * Locks: server->live_lock guards `suspended`, `streams` and `stopping`; a stream's own lock is taken inside it, never around it.
- * server->connections_lock guards `connections` and is taken alone. server->access_lock guards `access`, and is the last to be taken. */
+ * server->connections_lock guards `connections` and is taken alone. server->access_lock guards `access`, and is the last to be taken (but for the sessions', which is taken inside it). */
 #ifndef TT_SERVER_INSIDE_H
 #define TT_SERVER_INSIDE_H
 
@@ -165,6 +165,7 @@ struct tt_req {
     json_t *json;
     tt_scope scope;
     tt_str token;
+    const char *cors_origin;     /* whose pages may read the answer; NULL: nobody else's */
     enum tt_req_stage stage;
     bool linger;
     int64_t started_us;
@@ -221,6 +222,19 @@ bool tt_body_is_blank(tt_str body); /* empty, or `null` */
 bool tt_access_check(tt_req *req);
 bool tt_access_host_ok(const tt_server *s, tt_str host);
 
+/* ---- other sites' pages, and files (cors.c, static.c) ---- */
+
+/* Which configured origin this request comes from, into req->cors_origin (NULL: none). With the access lock held. */
+void tt_cors_note(tt_req *req);
+bool tt_cors_is_allowed(const tt_req *req);
+void tt_cors_add_headers(const tt_req *req, struct MHD_Response *response);
+/* A browser asks whether it may send what comes next. False: not answered. */
+bool tt_cors_answer_preflight(tt_req *req);
+/* False: there is no such file, not answered. */
+bool tt_static_answer(tt_req *req);
+tt_rc tt_static_open(tt_server *s, tt_str dir, tt_err *err) TT_MUST_CHECK;
+void tt_static_close(tt_server *s);
+
 /* ---- metrics, log ---- */
 
 typedef struct {
@@ -273,6 +287,7 @@ typedef struct {
     bool has_tokens;
     TT_VEC(tt_cidr) trust;
     TT_VEC(tt_str) hosts;         /* allowed_hosts, owned */
+    TT_VEC(tt_str) origins;       /* cors_origins, owned */
 } tt_access_settings;
 tt_rc tt_access_settings_make(const tt_server_options *o, tt_access_settings *ret, tt_err *err) TT_MUST_CHECK;
 void tt_access_settings_deinit(tt_access_settings *a);
@@ -284,6 +299,7 @@ struct tt_server {
     struct MHD_Daemon **daemons;
     size_t daemon_count;
     char *spool_dir;
+    struct tt_roots *static_files; /* NULL: none */
     TT_VEC(struct in6_addr) bound;
     bool bound_any;
     bool quiet;                   /* listens no more */
@@ -300,6 +316,8 @@ struct tt_server {
     int64_t started_ms;
     /* change while running */
     pthread_rwlock_t access_lock;
+    tt_scope (*session_scope)(void *arg, tt_str token); /* NULL: there are no sessions; set before it serves */
+    void *session_arg;
     tt_access_settings access;
     _Atomic uint64_t body_limit_bytes; /* of routes without one of their own */
     atomic_bool access_log;

@@ -60,6 +60,7 @@ static json_t *error_of(tt_dialect dialect)
     static const struct { const char *description, *type, *ref; } rows[] = {
         [TT_DIALECT_PLANCHET] = {"What is wrong, in the older service's shape", "application/json", "#/components/schemas/Detail"},
         [TT_DIALECT_ETLAS] = {"What is wrong, in the older collector's shape", "application/json", "#/components/schemas/Failed"},
+        [TT_DIALECT_FUNNEL] = {"What is wrong, in the older query service's words", "text/plain", "#/components/schemas/Text"},
         [TT_DIALECT_V1] = {"What is wrong (RFC 9457)", "application/problem+json", "#/components/schemas/Problem"},
         [TT_DIALECT_PLAIN] = {"What is wrong", "text/plain", "#/components/schemas/Text"},
     };

@@ -54,6 +54,8 @@ static tt_str area_of(const tt_entry *e)
         return TT_STR("items, as Planchet's clients call it");
     if (e->row->dialect == TT_DIALECT_ETLAS)
         return TT_STR("executions, as Etlas' clients call them");
+    if (e->row->dialect == TT_DIALECT_FUNNEL)
+        return TT_STR("datasets, as Funnel Rocket's clients call them");
     return e->segment_count ? e->segments[at] : TT_STR("server");
 }
 
@@ -144,5 +146,10 @@ static void answer_page(tt_req *req, tt_buf *page, tt_buf *policy)
     tt_req_answer_static(req, 200, "text/html; charset=utf-8", tt_buf_view(page));
 }
 
-void tt_page_handle_start(tt_req *req) { answer_page(req, &req->server->start_page, &req->server->start_policy); }
+void tt_page_handle_start(tt_req *req)
+{
+    if (!tt_static_answer(req))
+        answer_page(req, &req->server->start_page, &req->server->start_policy);
+}
+
 void tt_page_handle_docs(tt_req *req) { answer_page(req, &req->server->docs_page, &req->server->docs_policy); }

@@ -107,7 +107,8 @@ bool tt_req_admit(tt_req *req)
     if (!tt_access_check(req))
         return false;
     if (!req->entry) {
-        tt_router_refuse(req, path);
+        if (!tt_cors_answer_preflight(req) && (path || !tt_static_answer(req)))
+            tt_router_refuse(req, path);
         return false;
     }
     if (!check_draining(req))

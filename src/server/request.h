@@ -74,6 +74,8 @@ void tt_req_add_header(tt_req *req, const char *name, const char *value);
 typedef struct tt_stream tt_stream;
 tt_stream *tt_req_stream(tt_req *req, int status, const char *content_type);
 bool tt_stream_write(tt_stream *s, tt_str bytes);
+/* The client closed its end, or the stream was cut. For producers that say nothing for long. */
+bool tt_stream_is_gone(tt_stream *s);
 void tt_stream_end(tt_stream *s);
 
 #endif

@@ -20,6 +20,7 @@ typedef struct {
 typedef enum {
     TT_DIALECT_PLANCHET, /* {"detail":...}, 422 lists of faults; unknown parameters are named in a Warning header and counted */
     TT_DIALECT_ETLAS,    /* {"status": "Failed", "message": ...}; unknown parameters as above */
+    TT_DIALECT_FUNNEL,   /* text, `Error: ...`; unknown parameters as above */
     TT_DIALECT_V1,       /* application/problem+json; unknown parameters are refused */
     TT_DIALECT_PLAIN,    /* pages, probes, metrics */
 } tt_dialect;

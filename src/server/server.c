@@ -85,7 +85,8 @@ static void copy_options(tt_server *s, const tt_server_options *o)
     for (size_t scope = 0; scope < TT_COUNT(o->tokens); scope++)
         s->options.tokens[scope] = (tt_str){0}; /* the caller's texts are not kept */
     s->options.spool_dir = NULL;
-    s->options.trust_cidrs = s->options.allowed_hosts = NULL;
+    s->options.trust_cidrs = s->options.allowed_hosts = s->options.cors_origins = NULL;
+    s->options.static_dir = (tt_str){0};
     s->options.listen_fds = NULL;
 }
 
@@ -102,6 +103,8 @@ tt_rc tt_server_new(const tt_server_options *options, tt_server **ret, tt_err *e
     randombytes_buf(&s->id_salt, sizeof s->id_salt);
     copy_options(s, options);
     tt_rc rc = tt_server_change(s, options, err);
+    if (rc == TT_OK)
+        rc = tt_static_open(s, options->static_dir, err);
     if (rc != TT_OK) {
         s->options.listen_count = 0; /* the sockets stay the caller's */
         tt_server_free(s);
@@ -251,6 +254,7 @@ void tt_server_unref(tt_server *s)
         return;
     tt_router_free(s);
     tt_access_settings_deinit(&s->access);
+    tt_static_close(s);
     tt_vec_deinit(&s->bound);
     tt_vec_deinit(&s->metrics);
     tt_vec_deinit(&s->health);

@@ -20,6 +20,9 @@ typedef struct {
     size_t trust_count;
     const tt_str *allowed_hosts;  /* further names accepted in Host, beside loopback names and the bound addresses */
     size_t allowed_host_count;
+    const tt_str *cors_origins;   /* whose pages may call routes and read answers: "https://example.org" */
+    size_t cors_count;
+    tt_str static_dir;            /* files for browsers; empty: none */
     bool access_log;
 } tt_server_options;
 
@@ -27,7 +30,7 @@ tt_rc tt_server_new(const tt_server_options *options, tt_server **ret, tt_err *e
 /* routes: ends with a row without method; must stay alive. context comes back from tt_req_context. Before tt_server_start. */
 void tt_server_add_routes(tt_server *s, const tt_route *routes, void *context);
 tt_rc tt_server_start(tt_server *s, tt_err *err) TT_MUST_CHECK;
-/* Tokens, trust, allowed hosts, the body limit and the access log from now on; the other members are not looked at. All or, with an error, nothing. */
+/* Tokens, trust, allowed hosts, origins, the body limit and the access log from now on; the other members are not looked at. All or, with an error, nothing. */
 tt_rc tt_server_change(tt_server *s, const tt_server_options *options, tt_err *err) TT_MUST_CHECK;
 /* No new connections; requests that change state get 503 + Retry-After; waits up to grace_ms for those under way. */
 void tt_server_drain(tt_server *s, int64_t grace_ms);
@@ -43,6 +46,11 @@ void tt_server_add_health(tt_server *s, bool (*part)(void *arg, json_t *object),
 
 /* The same for members that name files or reasons: only those who may read get them. It says nothing about readiness. */
 void tt_server_add_private_health(tt_server *s, void (*part)(void *arg, json_t *object), void *arg);
+
+/* What the tokens of sessions are worth, beside those of the settings: scope is asked on HTTP threads and must not block. Before tt_server_start. */
+void tt_server_set_sessions(tt_server *s, tt_scope (*scope)(void *arg, tt_str token), void *arg);
+/* What a token is worth; TT_SCOPE_NONE: nothing here. Any thread. */
+tt_scope tt_server_token_scope(tt_server *s, tt_str token);
 
 /* Scoped tokens: hash (libsodium, generichash) and constant-time comparison. */
 enum { TT_TOKEN_HASH_TEXT = 65 };

@@ -12,8 +12,10 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "query/kinds.h"
 #include "server/alive.h"
 #include "server/config_area.h"
+#include "server/dataset_routes.h"
 #include "server/execution_routes.h"
 #include "server/dump.h"
 #include "server/handover.h"
@@ -21,10 +23,12 @@
 #include "server/pulse.h"
 #include "server/reload.h"
 #include "server/rq_area.h"
+#include "server/run_area.h"
 #include "server/schedule_routes.h"
 #include "server/secret_routes.h"
 #include "server/shared_area.h"
 #include "server/task_routes.h"
+#include "server/worker_main.h"
 #include "vault/aws.h"
 
 struct tt_house {
@@ -52,11 +56,17 @@ struct tt_house {
     tt_vault_aws *aws; /* NULL: not asked for */
     tt_secret_area secret_area;
     tt_schedule_area schedule_area;
+    tt_pool *queries; /* each of its threads waits for one query */
+    tt_roots *anywhere; /* where the datasets of a command's own house lie */
+    tt_query_metrics *query_metrics;
+    tt_dataset_area dataset_area;
     tt_config_area config_area;
+    tt_run_area run_area;
+    char *config_file;
     tt_server *server;
 };
 
-enum { POOL_THREADS = 3, CALL_THREADS = 2 };
+enum { POOL_THREADS = 3, CALL_THREADS = 2, QUERY_THREADS = 16 };
 
 /* ---- opening, floor by floor ---- */
 
@@ -139,7 +149,7 @@ static tt_rc open_items(tt_house *h, tt_err *err)
 }
 
 /* Of a house without sockets nobody expects any. */
-static int64_t expected_workers(const tt_house *h, const tt_options *o) { return h->handover.count ? tt_option_int(o, "workers") : 0; }
+static int64_t expected_workers(const tt_house *h, const tt_options *o) { return h->handover.count ? tt_option_int(o, "workers") + tt_option_int(o, "query.workers") : 0; }
 
 static tt_rc open_tasks(tt_house *h, tt_err *err)
 {
@@ -203,13 +213,60 @@ static void open_schedules(tt_house *h)
         tt_schedules_start(h->schedule_area.schedules);
 }
 
+/* A command's own house has no workers: parts are worked on in here, by its user's rights alone. */
+static tt_rc open_alone(tt_house *h, tt_err *err)
+{
+    const tt_str everything = TT_STR("/");
+    TT_TRY(tt_roots_new(&everything, 1, &h->anywhere, err));
+    return tt_query_worker_register(h->options, h->anywhere, h->spool_dir, err);
+}
+
+static tt_rc open_datasets(tt_house *h, tt_err *err)
+{
+    const tt_options *o = h->options;
+    bool is_alone = h->handover.count == 0;
+    TT_TRY(tt_pool_new(is_alone ? 1 : QUERY_THREADS, "queries", &h->queries, err));
+    if (is_alone)
+        TT_TRY(open_alone(h, err));
+    h->query_metrics = tt_query_metrics_new();
+    h->dataset_area = (tt_dataset_area){
+        .datasets = {
+            .ledger = h->ledger, .gang = {.tasks = h->tasks, .watches = h->watches, .is_inside = is_alone}, .roots = is_alone ? h->anywhere : roots_of(h),
+            .most_parts = (size_t)tt_option_int(o, "dataset.max_parts"), .timeout_ms = tt_option_int(o, "query.timeout"),
+            .prepare_timeout_ms = tt_option_int(o, "query.prepare_timeout"),
+            .max_attempts = (uint32_t)tt_option_int(o, "query.max_attempts"), .sample_ratio = 0.1, .sample_most = (size_t)tt_option_int(o, "dataset.sample_max"),
+            .categorical_ratio = 0.1, .top_count = (size_t)tt_option_int(o, "dataset.top_values"), .top_share = 0.01,
+            .safety_ms = tt_option_int(o, "query.safety_interval"), .metrics = h->query_metrics,
+        },
+        .pool = h->queries, .legacy_status = tt_option_bool(o, "query.legacy_status"), .is_pretty = tt_option_bool(o, "query.pretty"),
+        .error_details = tt_option_bool(o, "query.error_details"), .admin_actions = tt_option_bool(o, "query.admin_actions"),
+    };
+    return TT_OK;
+}
+
 /* Nothing is opened before somebody asks. */
 static void open_configs(tt_house *h)
 {
     const tt_options *o = h->options;
     tt_configs_options options = {.url = tt_option_str(o, "config.url"), .password = tt_option_str(o, "config.password"), .data_dir = tt_option_str(o, "data"),
                                   .migrations_dir = tt_option_str(o, "config.migrations"), .read_only = tt_option_bool(o, "config.read_only"), .vault = h->vault};
-    h->config_area = (tt_config_area){.configs = tt_configs_new(&options), .pool = h->calls, .catalog = h->catalog};
+    tt_configs *configs = tt_configs_new(&options);
+    tt_signin_options signin = {.url = tt_option_str(o, "signin.url"), .client_id = tt_option_str(o, "signin.client_id"), .life_ms = tt_option_int(o, "signin.life"),
+                                .configs = configs, .pool = h->calls};
+    h->config_area = (tt_config_area){.configs = configs, .pool = h->calls, .catalog = h->catalog, .signin = tt_signin_new(&signin), .declared = h->declared};
+}
+
+static tt_rc open_runs(tt_house *h, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf file = {0};
+    tt_buf_printf(&file, "%.*s/config.db", TT_STR_ARG(tt_option_str(h->options, "data")));
+    h->config_file = tt_option_str(h->options, "config.url").len ? NULL : tt_dup_cstr(tt_buf_cstr(&file));
+    h->run_area = (tt_run_area){
+        .env = {.ledger = h->ledger, .vault = h->vault, .catalog = h->catalog, .tasks = h->tasks, .write_event = tt_event_write, .event_arg = &h->run_area.events},
+        .events = {.configs = h->config_area.configs, .ledger = h->ledger}, .default_file = h->config_file, .ledger = h->ledger, .pool = h->calls, .watches = h->watches,
+        .timers = h->timers, .waiters_lock = PTHREAD_MUTEX_INITIALIZER,
+    };
+    return tt_run_area_start(&h->run_area, h->handover.count && !tt_ledger_is_shared(h->ledger), err);
 }
 
 static const tt_route own_routes[3];
@@ -230,8 +287,14 @@ static void add_areas(tt_house *h)
     tt_server_add_routes(h->server, tt_schedule_routes, &h->schedule_area);
     tt_server_add_metrics(h->server, tt_schedule_write_metrics, &h->schedule_area);
     tt_server_add_routes(h->server, tt_secret_routes, &h->secret_area);
+    tt_server_add_routes(h->server, tt_dataset_routes, &h->dataset_area);
+    tt_server_add_metrics(h->server, tt_query_metrics_write, h->query_metrics);
     tt_server_add_routes(h->server, tt_db_routes, &h->config_area);
+    tt_server_add_routes(h->server, tt_run_routes, &h->run_area);
+    tt_server_add_metrics(h->server, tt_run_write_metrics, &h->run_area);
     tt_server_add_routes(h->server, tt_config_routes, &h->config_area);
+    tt_server_add_routes(h->server, tt_signin_routes, &h->config_area);
+    tt_server_set_sessions(h->server, tt_signin_scope, h->config_area.signin);
     tt_server_add_routes(h->server, own_routes, h);
     if (h->shared_area.work) {
         tt_server_add_health(h->server, tt_shared_health, &h->shared_area);
@@ -258,6 +321,8 @@ static tt_server_options server_options(const tt_house *h, const tt_options *o)
     };
     options.trust_count = tt_option_list(o, "server.trust", &options.trust_cidrs);
     options.allowed_host_count = tt_option_list(o, "server.allowed_hosts", &options.allowed_hosts);
+    options.cors_count = tt_option_list(o, "server.cors", &options.cors_origins);
+    options.static_dir = tt_option_str(o, "server.static");
     return options;
 }
 
@@ -284,7 +349,9 @@ static tt_rc open_floors(tt_house *h, tt_err *err)
     TT_TRY(open_vault(h, err));
     TT_TRY(open_programs(h, err));
     open_schedules(h);
+    TT_TRY(open_datasets(h, err));
     open_configs(h);
+    TT_TRY(open_runs(h, err));
     return open_server(h, err);
 }
 
@@ -325,8 +392,14 @@ void tt_house_close(tt_house *h)
         tt_tasks_drain(h->tasks);
     if (h->catalog)
         tt_execution_drain(&h->execution_area);
+    if (h->run_area.pool) {
+        tt_run_area_stop(&h->run_area);
+        tt_run_area_drain(&h->run_area);
+    }
     tt_schedules_stop(h->schedule_area.schedules);
+    tt_dataset_drain(&h->dataset_area);
     tt_server_free(h->server);
+    tt_pool_free(h->queries);
     if (h->tasks)
         tt_task_area_close(&h->task_area);
     if (h->items) {
@@ -335,8 +408,11 @@ void tt_house_close(tt_house *h)
     }
     tt_shared_area_close(&h->shared_area);
     tt_pool_free(h->calls);
+    tt_signin_free(h->config_area.signin);
     tt_configs_free(h->config_area.configs);
     tt_schedules_free(h->schedule_area.schedules);
+    tt_timetable_free(h->run_area.timetable);
+    free(h->config_file);
     tt_catalog_free(h->catalog);
     tt_pool_free(h->pool);
     tt_rq_close(h->rq);
@@ -353,6 +429,8 @@ void tt_house_close(tt_house *h)
     for (size_t i = 0; i < h->roots.len; i++)
         tt_roots_free(h->roots.ptr[i]);
     tt_vec_deinit(&h->roots);
+    tt_query_metrics_free(h->query_metrics);
+    tt_roots_free(h->anywhere);
     tt_handover_close(&h->handover);
     free(h->spool_dir);
     free(h->journal_dir);
@@ -434,10 +512,10 @@ static tt_rc reload_workers(void *arg, const tt_options *o, tt_err *err)
 
 static const tt_reload_row reloads[] = {
     TT_RELOAD_LOG,
-    {"server.token,server.operator_token,server.read_token,server.trust,server.allowed_hosts,limits.body,server.access_log", reload_server},
+    {"server.token,server.operator_token,server.read_token,server.trust,server.allowed_hosts,server.cors,limits.body,server.access_log", reload_server},
     {"server.roots", reload_roots},
     {"limits.item,items.lease,items.token_lease,items.max_attempts", reload_items},
-    {"workers", reload_workers},
+    {"workers,query.workers", reload_workers},
     {0},
 };
 
@@ -521,6 +599,7 @@ int tt_server_main(tt_options *options)
         pthread_detach(second);
     tt_tasks_drain(h->tasks);
     tt_execution_drain(&h->execution_area);
+    tt_dataset_drain(&h->dataset_area);
     tt_items_drain(h->items);
     tt_server_drain(h->server, tt_option_int(options, "shutdown.grace"));
     tt_house_close(h);

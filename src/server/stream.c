@@ -1,5 +1,6 @@
 /* Streams: chunks queued by any thread, drained by the HTTP thread through libmicrohttpd's reader callback. While nothing is queued the connection sleeps.
  * Two owners: the producer (until tt_stream_end) and the response (until libmicrohttpd frees it, which also says that the client is gone). */
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "server/inside.h"
@@ -151,6 +152,19 @@ bool tt_stream_write(tt_stream *st, tt_str bytes)
     bool alive = !st->gone && !st->ended;
     pthread_mutex_unlock(&st->lock);
     return alive;
+}
+
+bool tt_stream_is_gone(tt_stream *st)
+{
+    if (st->local_req)
+        return false;
+    pthread_mutex_lock(&st->lock);
+    bool gone = st->gone || st->ended;
+    const union MHD_ConnectionInfo *info = gone ? NULL : MHD_get_connection_info(st->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct pollfd p = {.fd = info ? info->connect_fd : -1, .events = POLLRDHUP};
+    gone = gone || (info && poll(&p, 1, 0) > 0);
+    pthread_mutex_unlock(&st->lock);
+    return gone;
 }
 
 void tt_stream_end(tt_stream *st)

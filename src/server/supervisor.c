@@ -27,8 +27,19 @@ enum { USAGE_EXIT = 2, CONFLICT_EXIT = 5 };
 
 typedef enum { STARTING, SERVING, DRAINING_WORKERS, DRAINING_SERVER } phase;
 
+/* The two kinds of worker: a setting says how many of each, another names the queue that they serve. To add one: a row. */
+static const struct {
+    const char *setting, *name, *queue_arg;
+} crews[] = {
+    {"workers", "sanjer", NULL},
+    {"query.workers", "query", "--queue=query"},
+};
+
 typedef struct {
     bool is_server;
+    unsigned crew;       /* of a worker: row of crews */
+    unsigned number;     /* in it, from 1 */
+    bool is_wanted;      /* else it is on its way out, or gone: its setting was lowered */
     char name[24];
     pid_t pid;           /* 0: not running */
     bool is_ready;       /* a server that said so */
@@ -44,7 +55,6 @@ typedef struct {
     tt_handover home;
     child *children; /* [0] is the server */
     size_t child_count;
-    size_t wanted_count;  /* those behind are on their way out, or gone: the setting `workers` was lowered */
     int signal_fd;
     int null_fd;
     sigset_t usual;
@@ -81,6 +91,8 @@ static arg_list build_args(const supervisor *s, const child *c, const char *name
         add_args(&args, tt_options_argv(s->options->options));
     } else {
         add_arg(&args, name_arg);
+        if (crews[c->crew].queue_arg)
+            add_arg(&args, crews[c->crew].queue_arg);
         tt_worker_each_arg(tt_options_argv(s->options->options), add_arg, &args);
     }
     tt_assert(tt_vec_push(&args, NULL));
@@ -161,9 +173,9 @@ static void start_due(supervisor *s)
 {
     if (s->phase > SERVING)
         return;
-    size_t count = s->phase == SERVING ? s->wanted_count : 1;
+    size_t count = s->phase == SERVING ? s->child_count : 1;
     for (size_t i = 0; i < count; i++)
-        if (s->children[i].pid == 0 && s->children[i].start_at_ms <= tt_mono_ms())
+        if (s->children[i].is_wanted && s->children[i].pid == 0 && s->children[i].start_at_ms <= tt_mono_ms())
             start_child(s, &s->children[i]);
 }
 
@@ -181,6 +193,13 @@ static void signal_children(const supervisor *s, size_t from, size_t to, int sig
 {
     for (size_t i = from; i < to; i++)
         if (s->children[i].pid)
+            kill(s->children[i].pid, signal);
+}
+
+static void signal_wanted(const supervisor *s, int signal)
+{
+    for (size_t i = 0; i < s->child_count; i++)
+        if (s->children[i].pid && s->children[i].is_wanted)
             kill(s->children[i].pid, signal);
 }
 
@@ -223,24 +242,54 @@ static void go_on_draining(supervisor *s)
 
 /* ---- settings ---- */
 
-/* A server and as many workers as the setting says: rows are made for new ones; those that are too many are asked to leave. */
+static child *add_child(supervisor *s)
+{
+    child *children = tt_realloc(s->children, (s->child_count + 1) * sizeof *children);
+    if (!children)
+        return NULL;
+    s->children = children;
+    children[s->child_count] = (child){.ready_fd = -1, .is_wanted = true};
+    return &children[s->child_count++];
+}
+
+static tt_rc set_crew(supervisor *s, unsigned crew, unsigned wanted, tt_err *err)
+{
+    unsigned count = 0;
+    for (size_t i = 1; i < s->child_count; i++) {
+        child *c = &s->children[i];
+        if (c->crew != crew)
+            continue;
+        count++;
+        c->is_wanted = c->number <= wanted;
+        if (!c->is_wanted && c->pid)
+            kill(c->pid, SIGTERM);
+    }
+    while (count < wanted) {
+        child *c = add_child(s);
+        if (!c)
+            return tt_fail(err, TT_NOMEM, "out of memory for %u workers", wanted);
+        c->crew = crew;
+        c->number = ++count;
+        snprintf(c->name, sizeof c->name, "%s%u", crews[crew].name, c->number);
+    }
+    return TT_OK;
+}
+
+/* As many workers as the settings say: rows are made for new ones; those that are too many are asked to leave. */
 static tt_rc set_workers(void *arg, const tt_options *o, tt_err *err)
 {
-    supervisor *s = arg;
-    size_t wanted = 1 + (size_t)tt_option_int(o, "workers");
-    if (wanted > s->child_count) {
-        child *children = tt_realloc(s->children, wanted * sizeof *children);
-        if (!children)
-            return tt_fail(err, TT_NOMEM, "out of memory for %zu workers", wanted - 1);
-        s->children = children;
-    }
-    for (; s->child_count < wanted; s->child_count++) {
-        child *c = &s->children[s->child_count];
-        *c = (child){.is_server = s->child_count == 0, .ready_fd = -1};
-        snprintf(c->name, sizeof c->name, s->child_count ? "sanjer%u" : "server", (unsigned)s->child_count);
-    }
-    s->wanted_count = wanted;
-    signal_children(s, wanted, s->child_count, SIGTERM);
+    for (unsigned i = 0; i < TT_COUNT(crews); i++)
+        TT_TRY(set_crew(arg, i, (unsigned)tt_option_int(o, crews[i].setting), err));
+    return TT_OK;
+}
+
+static tt_rc add_server(supervisor *s, tt_err *err)
+{
+    child *c = add_child(s);
+    if (!c)
+        return tt_fail(err, TT_NOMEM, "out of memory for a server");
+    c->is_server = true;
+    snprintf(c->name, sizeof c->name, "server");
     return TT_OK;
 }
 
@@ -271,7 +320,7 @@ static const tt_reload_row reloads[] = {
     {"server.token", check_addresses},
     {"server.trust", check_trust},
     {"server.roots", check_roots},
-    {"workers", set_workers},
+    {"workers,query.workers", set_workers},
     {0},
 };
 
@@ -326,12 +375,12 @@ static void dump_state(const supervisor *s)
 {
     static const char *const phases[] = {"starting", "serving", "draining workers", "draining server"};
     int64_t now_ms = tt_mono_ms();
-    const tt_log_field own[] = {TT_F_CSTR("phase", phases[s->phase]), TT_F_INT("children", s->child_count), TT_F_INT("wanted", s->wanted_count),
+    const tt_log_field own[] = {TT_F_CSTR("phase", phases[s->phase]), TT_F_INT("children", s->child_count),
                                 TT_F_INT("sockets", s->home.count), TT_F_INT("unanswered", s->pulse.misses)};
     tt_log_write(TT_LOG_INFO, "state: supervisor", own, TT_COUNT(own));
     for (size_t i = 0; i < s->child_count; i++) {
         const child *c = &s->children[i];
-        const tt_log_field row[] = {TT_F_CSTR("name", c->name), TT_F_INT("pid", c->pid), TT_F_CSTR("is", !c->pid ? "not running" : i >= s->wanted_count ? "leaving" : "running"),
+        const tt_log_field row[] = {TT_F_CSTR("name", c->name), TT_F_INT("pid", c->pid), TT_F_CSTR("is", !c->pid ? "not running" : !c->is_wanted ? "leaving" : "running"),
                                     TT_F_INT("for_ms", c->pid ? now_ms - c->started_ms : 0), TT_F_INT("short_lives", c->failures)};
         tt_log_write(TT_LOG_INFO, "state: child", row, TT_COUNT(row));
     }
@@ -348,7 +397,7 @@ static void on_signal(supervisor *s, int signal)
         begin_drain(s, strsignal(signal));
     else if (signal == SIGHUP) {
         if (tt_reload(s->options->options, reloads, s))
-            signal_children(s, 0, s->wanted_count, SIGHUP);
+            signal_wanted(s, SIGHUP);
     } else if (signal != SIGCHLD) {
         if (signal == SIGQUIT)
             dump_state(s);
@@ -395,7 +444,7 @@ static void on_death(supervisor *s, child *c, int status)
     c->pid = 0;
     tt_child_status_text(status, c->last_end);
     plan_restart(c, life_ms);
-    if (s->phase > SERVING || c >= s->children + s->wanted_count) {
+    if (s->phase > SERVING || !c->is_wanted) {
         tt_log_debug("ended", TT_F_CSTR("name", c->name), TT_F_CSTR("how", tt_child_status_text(status, text)));
         return;
     }
@@ -435,9 +484,9 @@ static int64_t next_due_ms(const supervisor *s)
         due = s->watchdog_at_ms;
     if (s->pulse.next_ms && s->pulse.next_ms < due)
         due = s->pulse.next_ms;
-    size_t count = s->phase == SERVING ? s->wanted_count : s->phase == STARTING ? 1 : 0;
+    size_t count = s->phase == SERVING ? s->child_count : s->phase == STARTING ? 1 : 0;
     for (size_t i = 0; i < count; i++)
-        if (s->children[i].pid == 0 && s->children[i].start_at_ms < due)
+        if (s->children[i].is_wanted && s->children[i].pid == 0 && s->children[i].start_at_ms < due)
             due = s->children[i].start_at_ms;
     return due;
 }
@@ -497,6 +546,7 @@ static tt_rc set_up(supervisor *s, tt_err *err)
     TT_TRY(tt_handover_make(s->options->options, &s->home, err));
     TT_TRY(make_mark(s, err));
     kill_leftovers(s->mark, "an earlier run"); /* we have the lock: whoever started them is dead */
+    TT_TRY(add_server(s, err));
     TT_TRY(set_workers(s, s->options->options, err));
     if (tt_notify_watchdog_ms())
         s->watchdog_at_ms = tt_mono_ms() + tt_notify_watchdog_ms();

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <sodium.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "io/http.h"
+#include "query/kinds.h"
 #include "server/server_main.h"
 #include "server/reload.h"
 #include "work/execution.h"
@@ -310,6 +312,34 @@ static int64_t reload(void *options)
     return grace_of(options);
 }
 
+/* The strings live as long as the process. */
+tt_rc tt_query_worker_register(const tt_options *o, const tt_roots *roots, const char *temp_dir, tt_err *err)
+{
+    static char dir[4096];
+    int n = snprintf(dir, sizeof dir, "%s/cache/parts", tt_option_str(o, "data").ptr);
+    if (n < 0 || (size_t)n >= sizeof dir)
+        return tt_fail(err, TT_INVALID, "the path of the data directory is too long");
+    tt_query_kinds_register(&(tt_query_kinds_env){
+        .roots = roots, .temp_dir = temp_dir,
+        .cache = {.dir = dir, .limit_bytes = (uint64_t)tt_option_int(o, "query.cache_size"), .prepare_after = (uint32_t)tt_option_int(o, "query.prepare_after")},
+    });
+    return TT_OK;
+}
+
+/* A hostile file costs its worker this much and no more: allocations fail then. Sanitizers have mappings of their own that are larger. */
+static void limit_memory(const tt_options *o)
+{
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    uint64_t most = (uint64_t)tt_option_int(o, "query.memory");
+    struct rlimit limit = {.rlim_cur = most, .rlim_max = most};
+    if (setrlimit(RLIMIT_DATA, &limit) != 0)
+        tt_log_warn("the memory of this worker is not limited", TT_F_CSTR("why", strerror(errno)));
+#endif
+}
+
+/* Parts of queries are long enough to be claimed one by one, and somebody waits for the last of them. */
+static bool takes_one(const http_transport *t) { return t->queues && strcmp(t->queues, "query") == 0; }
+
 /* Started by hand, it has nobody above it that would kill what its programs leave behind when it is killed. */
 static tt_rc guard_what_is_below(const http_transport *t, tt_err *err)
 {
@@ -380,9 +410,13 @@ static tt_rc run(worker_house *h, tt_options *o, const tt_worker_args *args, tt_
     TT_TRY(tt_house_roots(o, &h->roots, err));
     TT_TRY(choose_transport(h, o, args, &table, &secrets, err));
     TT_TRY(tt_execution_register(o, &secrets, h->roots, err));
+    const char *temp_dir = getenv("TMPDIR");
+    TT_TRY(tt_query_worker_register(o, h->roots, temp_dir && *temp_dir ? temp_dir : "/tmp", err));
+    if (takes_one(t))
+        limit_memory(o);
     const tt_worker_options options = {
         .name = t->name, .transport = &table, .signal_fd = signal_fd, .lease_ms = LEASE_MS, .wait_ms = WAIT_MS,
-        .most = (size_t)tt_option_int(o, "work.prefetch"), .log_bytes = h->shared ? log_bytes_of(o) : (uint64_t)tt_option_int(o, "work.log_size"),
+        .most = takes_one(t) ? 1 : (size_t)tt_option_int(o, "work.prefetch"), .log_bytes = h->shared ? log_bytes_of(o) : (uint64_t)tt_option_int(o, "work.log_size"),
         .grace_ms = grace_of(o), .reload = reload, .reload_arg = o,
     };
     return tt_worker_run(&options, err);

@@ -3,6 +3,7 @@
 #define TT_SERVER_WORKER_MAIN_H
 
 #include "base/option.h"
+#include "io/roots.h"
 
 typedef struct {
     const char *name;    /* --name; NULL: host name and pid */
@@ -17,5 +18,8 @@ void tt_worker_each_arg(const char *const *argv, void (*add)(void *arg, const ch
 
 /* Runs until a signal ends it; the exit code. Messages go to standard error. Before any thread exists. */
 int tt_worker_main(tt_options *o, const tt_worker_args *args);
+
+/* The kinds of task of queries, as the settings want them, for this process. Once. */
+tt_rc tt_query_worker_register(const tt_options *o, const tt_roots *roots, const char *temp_dir, tt_err *err) TT_MUST_CHECK;
 
 #endif

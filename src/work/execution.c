@@ -104,13 +104,14 @@ static json_t *secret_names(const tt_settings *s)
     return names;
 }
 
-tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, const json_t *settings, const json_t *storage, tt_buf *out, tt_err *err)
+tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const tt_execution_order *o, tt_buf *out, tt_err *err)
 {
     TT_BUF_AUTO tt_buf plain = {0}, sealed = {0}, context = {0};
-    put_context(&context, id);
-    TT_TRY(put_tree(&plain, json_pack("{s:O,s:O*}", "settings", settings, "storage", storage), err));
+    put_context(&context, o->id);
+    TT_TRY(put_tree(&plain, json_pack("{s:O,s:O*,s:O*}", "settings", o->settings, "storage", o->storage, "env", o->env), err));
     TT_TRY(tt_vault_seal(v, tt_buf_view(&context), tt_buf_view(&plain), &sealed, err));
-    return put_tree(out, json_pack("{s:s,s:s,s:s,s:o,s:s%}", "program", p->file.name, "hash", p->file.hash, "id", id, "secret", secret_names(&p->settings), "sealed", sealed.ptr, sealed.len), err);
+    return put_tree(out, json_pack("{s:s,s:s,s:s,s:o,s:O*,s:s%}", "program", p->file.name, "hash", p->file.hash, "id", o->id, "secret", secret_names(&p->settings), "context", o->context,
+                                   "sealed", sealed.ptr, sealed.len), err);
 }
 
 /* ---- the worker's side ---- */
@@ -346,7 +347,7 @@ static void keep_outcome(tt_program_report *r, tt_attempt *a, const tt_storage_o
     while (tt_str_cut(&rest, '\n', &line))
         if (line.len)
             tt_attempt_note(a, "storage: %.*s", TT_STR_ARG(line));
-    tt_attempt_note(a, "storage: %llu records became %llu rows", (unsigned long long)o->received, (unsigned long long)o->stored);
+    tt_attempt_note(a, "storage: %llu record%s became %llu row%s", (unsigned long long)o->received, TT_S(o->received), (unsigned long long)o->stored, TT_S(o->stored));
     add_counter(r, "rows_received", o->received);
     add_counter(r, "rows_stored", o->stored);
     if (!r->datasets)
@@ -387,11 +388,15 @@ static tt_rc run_and_store(tt_kind_call *call, const tt_program_job *job, const 
     return rc;
 }
 
-static tt_rc run_program(tt_kind_call *call, const char *id, json_t *opened, const tt_program_file *file, tt_attempt *a, tt_err *err)
+static tt_rc run_program(tt_kind_call *call, const json_t *payload, json_t *opened, const tt_program_file *file, tt_attempt *a, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf settings = {0};
+    TT_BUF_AUTO tt_buf settings = {0}, context = {0};
+    const json_t *said = json_object_get(payload, "context");
     TT_TRY(put_tree(&settings, json_incref(json_object_get(opened, "settings")), err));
-    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .roots = roots, .id = id, .on_report = tell_progress, .secret = tell_secret, .arg = a};
+    if (said)
+        TT_TRY(put_tree(&context, json_incref((json_t *)(uintptr_t)said), err));
+    tt_program_job job = {.env = env, .file = file, .settings = tt_buf_view(&settings), .roots = roots, .id = json_string_value(json_object_get(payload, "id")),
+                          .context = said ? tt_buf_cstr(&context) : NULL, .more_env = json_object_get(opened, "env"), .on_report = tell_progress, .secret = tell_secret, .arg = a};
     tt_storage *s = tt_storage_new(tt_program_spool_dir(env));
     tt_rc rc = run_and_store(call, &job, opened, s, a, err);
     tt_storage_free(s);
@@ -413,7 +418,7 @@ static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_
     if (rc == TT_OK)
         rc = probe_storage(opened, err);
     if (rc == TT_OK)
-        rc = run_program(call, id, opened, file, a, err);
+        rc = run_program(call, payload, opened, file, a, err);
     json_decref(opened);
     return rc;
 }
@@ -434,6 +439,7 @@ static tt_rc run_execution(tt_kind_call *call, tt_err *err)
 }
 
 static const tt_kind execution = {.name = "execution", .help = "Runs a program.", .run = run_execution};
+static const tt_kind transformation = {.name = "transformation", .help = "Runs a program as a task of a pipeline's run.", .run = run_execution};
 
 tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *store_of_secrets, const tt_roots *files, tt_err *err)
 {
@@ -444,6 +450,7 @@ tt_rc tt_execution_register(const tt_options *options, const tt_vault_store *sto
     TT_TRY(tt_vault_aws_add(vault, options, &aws, err));
     tt_runner_adopt();
     tt_kind_register(&execution);
+    tt_kind_register(&transformation);
     return TT_OK;
 }
 

@@ -28,7 +28,15 @@ tt_task_record tt_execution_record(const char *id, uint64_t task, char number[TT
 /* The number of the task of an id. TT_NOT_FOUND. Any thread. */
 tt_rc tt_execution_task(tt_ledger *ledger, const char *id, uint64_t *ret, tt_err *err) TT_MUST_CHECK;
 
-/* The payload: JSON with program, hash and id in clear, settings and storage (NULL: none) sealed. */
-tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const char *id, const json_t *settings, const json_t *storage, tt_buf *out, tt_err *err) TT_MUST_CHECK;
+/* What a payload is made of. */
+typedef struct {
+    const char *id;
+    const json_t *settings;  /* checked */
+    const json_t *storage;   /* NULL: none */
+    const json_t *context;   /* of a task of a run: an object that the program finds in $TUTTI_TASK; NULL: none */
+    const json_t *env;       /* further variables of its environment, texts; NULL: none */
+} tt_execution_order;
+/* The payload: JSON with program, hash, id and context in clear, settings, storage and environment sealed. */
+tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const tt_execution_order *order, tt_buf *out, tt_err *err) TT_MUST_CHECK;
 
 #endif

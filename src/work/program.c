@@ -321,7 +321,7 @@ tt_rc tt_program_locate(const tt_program_env *env, tt_str name, tt_program_file 
         if (tt_str_is(name, tt_native_name(i)))
             return fill_native(tt_native_name(i), ret), TT_OK;
     put_dirs(env, &dirs);
-    return tt_fail(err, TT_NOT_FOUND, "no program `%.*s` in %s: `tutti program list` shows what there is", TT_STR_ARG(tt_str_slice(name, 0, 80)), tt_buf_cstr(&dirs));
+    return tt_fail(err, TT_NOT_FOUND, "there is no program `%.*s` in %s: `tutti program list` shows what there is", TT_STR_ARG(tt_str_slice(name, 0, 80)), tt_buf_cstr(&dirs));
 }
 
 /* Whether a folder before this one has a program of that name. */

@@ -19,6 +19,7 @@ typedef struct {
     tutti_host host;
     const json_t *settings;
     const char *id;
+    const json_t *task; /* NULL: of no run */
     tt_arena arena; /* texts that were given out */
 } session;
 
@@ -75,6 +76,17 @@ static double host_number(const tutti_host *t, const char *name) { return json_n
 static int host_flag(const tutti_host *t, const char *name) { return json_is_true(value_of(t, name)); }
 static const char *host_id(const tutti_host *t) { return session_of(t)->id; }
 
+/* A member of what the run says about its task. */
+static const char *host_task(const tutti_host *t, const char *name)
+{
+    session *s = session_of(t);
+    const json_t *value = json_object_get(s->task, name);
+    char *text = value && !json_is_string(value) ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    const char *kept = text ? tt_arena_dup(&s->arena, tt_str_of(text)) : json_string_value(value);
+    free(text);
+    return kept ? kept : "";
+}
+
 static void host_update(const tutti_host *t, const char *procedure, const char *message) { report(json_pack("{s:{s:s}}", "progress", procedure, message)); }
 static void host_count(const tutti_host *t, const char *name, int64_t more) { report(json_pack("{s:{s:I}}", "counters", name, (json_int_t)more)); }
 
@@ -130,7 +142,7 @@ static const char *host_secret(const tutti_host *t, const char *name)
 
 static const tutti_host functions = {
     .size = sizeof(tutti_host), .text = host_text, .integer = host_integer, .number = host_number, .flag = host_flag, .id = host_id,
-    .update = host_update, .count = host_count, .log = host_log, .fail = host_fail, .store = host_store, .result = host_result, .secret = host_secret,
+    .update = host_update, .count = host_count, .log = host_log, .fail = host_fail, .store = host_store, .result = host_result, .secret = host_secret, .task = host_task,
 };
 
 /* ---- loading ---- */
@@ -236,7 +248,7 @@ static int run_one(const json_t *command)
 {
     const char *path = json_string_value(json_object_get(command, "object")), *id = json_string_value(json_object_get(command, "id"));
     const tutti_program *p = path ? load(path) : NULL;
-    session s = {.host = functions, .settings = json_object_get(command, "settings"), .id = id ? id : ""};
+    session s = {.host = functions, .settings = json_object_get(command, "settings"), .id = id ? id : "", .task = json_object_get(command, "task")};
     if (!p)
         return -1;
     limit_memory((uint64_t)json_integer_value(json_object_get(command, "memory")));

@@ -15,9 +15,24 @@ static tt_runner *kept;
 
 /* ---- its environment ---- */
 
+enum { MORE_ENV = 64 };
+
+/* Those that the pipeline gives, of which there are at most so many. */
+static size_t fill_more(const char **env, size_t n, const json_t *more, tt_arena *arena)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)more, name, value)
+        if (json_is_string(value) && n < MORE_ENV && (env[n] = tt_arena_printf(arena, "%s=%s", name, json_string_value(value))))
+            n++;
+    return n;
+}
+
 static void fill_env(const char **env, const tt_program_job *job, tt_arena *arena)
 {
-    size_t n = 0;
+    size_t n = job->file->kind->is_hosted ? 0 : fill_more(env, 0, job->more_env, arena);
+    if (!job->file->kind->is_hosted && job->context && (env[n] = tt_arena_printf(arena, "TUTTI_TASK=%s", job->context)))
+        n++;
     if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_EXECUTION=%s", job->id)))
         n++;
     if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_STATE_FILE=%s/%s.json", tt_program_state_dir(job->env), job->file->name)))
@@ -58,6 +73,8 @@ static void put_command(tt_buf *line, const tt_program_job *job, const char *obj
     tt_buf_json_str(line, tt_str_of(object_path));
     tt_buf_cstr_put(line, ",\"id\":");
     tt_buf_json_str(line, tt_str_of(job->id));
+    if (job->context)
+        tt_buf_printf(line, ",\"task\":%s", job->context);
     tt_buf_printf(line, ",\"memory\":%llu,\"settings\":", (unsigned long long)tt_attempt_memory_limit(a));
     tt_buf_str(line, job->settings);
     tt_buf_cstr_put(line, "}\n");
@@ -102,6 +119,8 @@ static tt_rc start(run *r, tt_attempt *a, tt_arena *arena, tt_runner_end *ret, t
 {
     const char *const *argv, *env[TT_PROGRAM_MOST_ENV + 1];
     const tt_program_job *job = r->job;
+    if (json_object_size(job->more_env) > (job->file->kind->is_hosted ? 0 : MORE_ENV))
+        return tt_fail(err, TT_UNSUPPORTED, "`%s` cannot have %zu further variables in its environment", job->file->name, json_object_size(job->more_env));
     fill_env(env, job, arena);
     TT_TRY(job->file->kind->prepare(job->env, job->file, arena, &argv, err));
     if (job->file->kind->is_hosted)

@@ -137,7 +137,7 @@ static tt_rc make_execution(firing *f, const json_t *wish, tt_err *err)
     tt_buf_printf(&owner, "schedule-%.*s", TT_STR_ARG(f->e->name));
     tt_execution_make_id((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, tt_buf_view(&owner), p->file.name, f->id);
     if (rc == TT_OK)
-        rc = tt_execution_payload(env->vault, p, f->id, checked, json_object_get(wish, "storage"), &f->payload, err);
+        rc = tt_execution_payload(env->vault, p, &(tt_execution_order){.id = f->id, .settings = checked, .storage = json_object_get(wish, "storage")}, &f->payload, err);
     f->timeout_ms = p->timeout_ms;
     f->memory_bytes = p->memory_bytes;
     json_decref(checked);

@@ -261,7 +261,7 @@ static tt_rc check_missing(const tt_settings *s, const json_t *given, tt_err *er
     }
     if (count == 0)
         return TT_OK;
-    return tt_fail(err, TT_INVALID, "Missing parameters in request: __init__() missing %zu required positional argument%s: %s", count, count == 1 ? "" : "s",
+    return tt_fail(err, TT_INVALID, "Missing parameters in request: __init__() missing %zu required positional argument%s: %s", count, TT_S(count),
                    names.failed ? "..." : tt_buf_cstr(&names));
 }
 

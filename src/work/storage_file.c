@@ -49,6 +49,6 @@ tt_rc tt_storage_to_file(tt_storage *s, const tt_storage_call *call, const char 
     tt_sink_close(sink);
     call->outcome->stored = count;
     if (r.count)
-        tt_buf_printf(&call->outcome->notes, "%llu records do not fit and are left out; the first is %s\n", (unsigned long long)r.count, r.first);
+        tt_buf_printf(&call->outcome->notes, "%llu record%s left out; the first is %s\n", (unsigned long long)r.count, r.count == 1 ? " does not fit and is" : "s do not fit and are", r.first);
     return rc;
 }

@@ -131,6 +131,37 @@ static void drop_unknown(table *t, json_t *row)
         }
 }
 
+/* Reports write numbers as texts, and none as an empty one. */
+static bool has_text(const table *t, const char *name, const json_t *value)
+{
+    size_t place = tt_sql_table_place(&t->is, tt_str_of(name));
+    return json_is_string(value) && place && t->is.hold_numbers.ptr[place - 1];
+}
+
+static void empty_is_null(const table *t, json_t *row)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(row, name, value)
+        if (has_text(t, name, value) && tt_str_trim(tt_str_of(json_string_value(value))).len == 0)
+            json_object_set_new(row, name, json_null());
+}
+
+/* What a cell of a column of numbers is worth; NULL: it is no number. A new reference. */
+static json_t *number_of(const table *t, const char *name, json_t *value)
+{
+    tt_str text = tt_str_trim(tt_str_of(json_string_value(value)));
+    int64_t whole;
+    double number;
+    if (json_is_number(value))
+        return json_incref(value);
+    if (!has_text(t, name, value) || !text.len)
+        return NULL;
+    if (tt_parse_i64(text, &whole, NULL) == TT_OK)
+        return json_integer(whole);
+    return tt_parse_f64(text, &number, NULL) == TT_OK ? json_real(number) : NULL; /* NULL for what is not finite */
+}
+
 static json_t *sum(const json_t *a, const json_t *b)
 {
     json_int_t whole;
@@ -148,12 +179,15 @@ static void add_row(table *t, json_t *row, json_t *more)
         json_t *have = json_object_get(row, name);
         if (tt_sql_key_has(&t->is, t->key, tt_str_of(name)))
             continue;
-        if (json_is_number(have) && json_is_number(value))
-            json_object_set_new(row, name, sum(have, value));
+        json_t *a = number_of(t, name, have), *b = number_of(t, name, value);
+        if (a && b)
+            json_object_set_new(row, name, sum(a, b));
         else if (!have || json_is_null(have))
             json_object_set(row, name, value);
         else if (!json_is_null(value) && !json_equal(have, value))
             count_up(&t->differing, name);
+        json_decref(a);
+        json_decref(b);
     }
 }
 
@@ -202,6 +236,7 @@ static tt_rc bring_together(table *t, tt_storage *s, tt_str name, tt_err *err)
         tt_rc rc = t->key ? TT_OK : choose_key(t, row, name, err);
         if (rc == TT_OK) {
             drop_unknown(t, row);
+            empty_is_null(t, row);
             rc = take_row(t, row, err);
         }
         json_decref(row);
@@ -354,7 +389,7 @@ static void put_note(tt_buf *notes, const json_t *counts, const char *what)
     const char *name;
     json_t *count;
     json_object_foreach((json_t *)(uintptr_t)counts, name, count)
-        tt_buf_printf(notes, "column `%.100s`: %s (%lld times)\n", name, what, (long long)json_integer_value(count));
+        tt_buf_printf(notes, "column `%.100s`: %s (%lld time%s)\n", name, what, (long long)json_integer_value(count), TT_S(json_integer_value(count)));
 }
 
 static tt_rc store(table *t, tt_storage *s, const tt_storage_call *call, const char *type, tt_err *err)

@@ -247,6 +247,17 @@ void tt_tasks_do_all(tt_tasks *t, tt_task_batch *b)
     pthread_mutex_unlock(&t->lock);
 }
 
+void tt_tasks_tell_canceled(tt_tasks *t, const uint64_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        tt_task_op op = {.verb = TT_TASK_DO_CANCEL, .id = ids[i]};
+        pthread_mutex_lock(&t->lock);
+        aftermath a = settle(t, &op, TT_OK);
+        pthread_mutex_unlock(&t->lock);
+        finish_up(t, &op, TT_OK, &a);
+    }
+}
+
 /* ---- holds ---- */
 
 void tt_tasks_answer_holds(tt_task_hold *h, tt_rc rc)

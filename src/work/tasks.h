@@ -125,6 +125,9 @@ typedef struct tt_task_batch {
 } tt_task_batch;
 void tt_tasks_do_all(tt_tasks *t, tt_task_batch *b);
 
+/* These tasks were canceled in a change of another floor, which is committed: whoever works on one hears of it now. Any thread. */
+void tt_tasks_tell_canceled(tt_tasks *t, const uint64_t *ids, size_t count);
+
 /* Waits until a claimed task is its worker's no longer: how a worker hears of a cancel at once. */
 typedef struct tt_task_hold {
     uint64_t id, lease;

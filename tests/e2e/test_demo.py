@@ -13,6 +13,7 @@ from tutti_process import ROOT, binary
 sys.path.insert(0, str(ROOT / "script" / "lib"))
 import demo  # noqa: E402
 import demo_history  # noqa: E402
+import demo_report  # noqa: E402
 
 RECORDS = [{"package": "p", "path": "/a"}, {"package": "p", "path": "/a"}, {"package": "q", "path": "/b", "line": 1, "text": "x\n"}]
 
@@ -99,3 +100,45 @@ def test_a_wrong_funnel_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(demo_history, "count_by_hand", lambda history: [2, 2])
     with pytest.raises(demo.DemoFailed, match="counted by hand it is"):
         demo_history.play(binary(), tmp_path, history, demo.Screen(False))
+
+
+DPKG_STATUS = """Package: curl
+Status: install ok installed
+Section: web
+Installed-Size: 500
+
+Package: gone
+Status: deinstall ok config-files
+Section: web
+Installed-Size: 7
+
+Package: jq
+Status: install ok installed
+Section: contrib/utils
+Installed-Size: 90
+
+Package: wget
+Status: install ok installed
+Section: web
+Installed-Size: 700
+"""
+
+
+@pytest.mark.parametrize("status, told", [(DPKG_STATUS, "the installed packages, 3 rows"), ("", "the programs in")])
+def test_a_report_is_fetched_into_a_database(tmp_path, status, told):
+    (tmp_path / "status").write_text(status)
+    for name in ("awk", "apt", "bash"):
+        (tmp_path / name).write_text("x" * 3000)
+    done = subprocess.run([sys.executable, ROOT / "script" / "lib" / "demo_report.py", "--program", binary(), "--status", tmp_path / "status", "--programs", tmp_path],
+                          capture_output=True, text=True, timeout=110, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert told in done.stdout and "the same numbers" in done.stdout and "login: completed" in done.stdout and demo_report.PASSWORD not in done.stdout
+    assert re.search(r"1 pages? became [23] rows", done.stdout), done.stdout
+
+
+def test_a_wrong_table_is_noticed(tmp_path, monkeypatch):
+    rows = list(demo_report.of_packages(DPKG_STATUS))
+    assert demo_report.count_by_hand(rows) == {"web": [2, 1200], "utils": [1, 90]}
+    monkeypatch.setattr(demo_report, "count_by_hand", lambda rows: {})
+    with pytest.raises(demo.DemoFailed, match="not what the site has"):
+        demo_report.play(binary(), tmp_path, demo_report.Statistics("nothing much", rows), demo.Screen(False))

@@ -140,7 +140,7 @@ class Runner:
     def environment(self) -> Dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("TUTTI_", "PLANCHET_", "PYTEST_"))}
         return {**kept, "HOME": str(self.home), "TUTTI_DATA": str(self.home / "data"), "TUTTI_SERVER_LISTEN": "127.0.0.1:%d" % self.port,
-                "TUTTI_WORKERS": "1", "PYTHONPATH": str(ROOT / "clients" / "python"), "PATH": "%s:%s" % (self.home / "bin", os.environ["PATH"])}
+                "TUTTI_WORKERS": "1", "TUTTI_QUERY_WORKERS": "0", "PYTHONPATH": str(ROOT / "clients" / "python"), "PATH": "%s:%s" % (self.home / "bin", os.environ["PATH"])}
 
     def script(self, page: List[Step]) -> str:
         lines = ["set -o pipefail"]

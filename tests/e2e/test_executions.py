@@ -397,6 +397,11 @@ def test_records_become_rows_of_a_table(place, database):
     assert "column `extra`: dropped, the table has no such column (2 times)" in log and "column `who`: values that differ" in log
     assert stored(place, database.storage)["status"] == "finished"
     assert database.rows("SELECT count(*), sum(sold) FROM sales") == [["2", "6"]]  # values are replaced, not added
+    texts = [{"day": "t", "shop": "1", "sold": "2", "price": ""}, {"day": "t", "shop": "1", "sold": " 03", "price": "0.25"}, {"day": "t", "shop": "1", "sold": 4, "price": "1e0"},
+             {"day": "t", "shop": "2", "sold": "", "price": "12345.67"}]
+    assert stored(place, database.storage, texts)["status"] == "finished"
+    rows = [[shop, sold.replace("NULL", ""), float(price)] for shop, sold, price in database.rows("SELECT shop, sold, price FROM sales WHERE day = 't' ORDER BY shop")]
+    assert rows == [["1", "9", 1.25], ["2", "", 12345.67]], "numbers that a report writes as texts are numbers"
 
 
 def test_records_become_a_file_that_appears_whole(place):

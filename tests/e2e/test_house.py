@@ -111,15 +111,16 @@ def test_reload_names_what_needs_a_restart(tutti: Callable[..., Tutti]) -> None:
 
 def test_reload_changes_the_number_of_workers(tutti: Callable[..., Tutti]) -> None:
     one = tutti(start=False)
-    settings(one, "workers = 2\n")
+    settings(one, "workers = 2\n[query]\nworkers = 1\n")
     one.args = ["--config", str(one.cwd / "tutti.ini")]
     process = subprocess.Popen([binary(), "up", "--data", one.data, "--listen", "127.0.0.1:0", *one.args], cwd=one.cwd,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open(one._log_path, "ab"))
     one.process = process
     one.port = int(one._await_announcement().rpartition(":")[2])
-    until(lambda: len(workers(one)) == 2, "two workers", 60)
-    for count in (4, 1, 3):
-        reload(one, "workers = %d\n" % count)
+    until(lambda: len(workers(one)) == 3, "two workers, and one for queries", 60)
+    for tasks, queries in ((4, 0), (1, 2), (3, 0)):
+        count = tasks + queries
+        reload(one, "workers = %d\n[query]\nworkers = %d\n" % (tasks, queries))
         until(lambda: len(workers(one)) == count, "%d workers" % count, 60)
         until(lambda: one.get("/health").json["workers"]["expected"] == count, "%d expected" % count, 60)
         until(lambda: one.get("/health").json["workers"]["attached"] == count, "%d attached" % count, 60)

@@ -81,6 +81,15 @@ def test_what_is_wrong_is_said(tmp_path, arguments, code, text):
     assert (done.returncode, text in done.stderr) == (code, True), done.stderr
 
 
+def test_a_file_of_text_is_told_what_to_become(tmp_path):
+    (tmp_path / "x.csv").write_text("user,ts\n1,2\n")
+    done = command_line("query", str(tmp_path / "x.csv"))
+    assert done.returncode == 2 and "tutti parquet convert %s/x.csv %s/x.parquet" % (tmp_path, tmp_path) in done.stderr, done.stderr
+    write(tmp_path / "p.parquet", random_table(random.Random(3), 10, 3, False), random.Random(3))
+    (tmp_path / "p.parquet").rename(tmp_path / "p.csv")
+    assert command_line("query", str(tmp_path / "p.csv"), "--group", "user", "--time", "ts", "--empty").returncode == 0
+
+
 def test_a_real_history_agrees_with_duckdb(shared):
     duckdb = pytest.importorskip("duckdb")
     path = shared / "events" / "gitlog_events.parquet"

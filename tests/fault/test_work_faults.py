@@ -1,4 +1,4 @@
-"""Tasks under faults: kill -9 of workers, server and supervisor at random moments, errors of the disk, programs that hide. Every task ends
+"""Tasks under faults: kill -9 of workers, server, supervisor and Redis at random moments, errors of the disk, programs that hide. Every task ends
 once, with a reason, and none is lost. (Clocks that jump: tests/unit/test_queue.c.)
 
 100 kills in the ordinary run, 1,000 with --long (or TUTTI_TEST_LONG=1). The seed is printed; TUTTI_TEST_SEED=N takes that one."""
@@ -137,8 +137,12 @@ def kinds_of(t):
     return [pid for pid in pids if pid not in workers], workers
 
 
-def kill_some(t, rng, what):
+def kill_some(t, store, rng, what):
     servers, workers = kinds_of(t)
+    if what == "redis":
+        store.kill()
+        store.start()
+        return
     if what == "supervisor":
         t.kill()
         t.restart(same_port=True)
@@ -150,27 +154,34 @@ def kill_some(t, rng, what):
             pass
 
 
+def shown_in(store):
+    """The registries of RQ's tools, counted."""
+    return {state: sum(store.call("ZCARD", key) for key in store.call("KEYS", "rq:%s:*" % state)) for state in ENDED}
+
+
 @pytest.mark.timeout(3000)
-def test_kills_at_random_moments(tutti, seed, is_long):
+def test_kills_at_random_moments(tutti, redis, seed, is_long):
     kills = 1000 if is_long or os.environ.get("TUTTI_TEST_LONG") else 100
-    rng, t = random.Random(seed), tutti(args=["--log-level", "warn"], workers=2)
+    rng, store = random.Random(seed), redis()
+    t = tutti(args=["--log-level", "warn", "--rq-queue", "*", "--redis", store.url], workers=2)
     books = Books(t, rng)
     until(lambda: books.ask("PUT", "/v1/limits/narrow?concurrency=2"), "a limit is set")
-    done = {"worker": 0, "server": 0, "supervisor": 0}
+    done = {"worker": 0, "server": 0, "supervisor": 0, "redis": 0}
     for number in range(kills):
         books.push(rng.randrange(1, 30))
         if rng.random() < 0.3:
             books.cancel_one()
         time.sleep(rng.uniform(0, 0.1))
-        what = rng.choices(list(done), (60, 30, 10))[0]
+        what = rng.choices(list(done), (55, 28, 9, 8))[0]
         done[what] += 1
-        kill_some(t, rng, what)
+        kill_some(t, store, rng, what)
         if number % 5 == 4:
             books.check()
     found = books.finish()
     states = {state: sum(task["state"] == state for task in found.values()) for state in ENDED}
     print("kills: %s; tasks: %s" % (done, states))
     assert states["finished"] > kills
+    until(lambda: shown_in(store) == states, "Redis shows how all ended", LIMIT_S)
 
 
 FAULTS = ["fdatasync:3:EIO", "pwrite:20:EIO", "pwrite:40+:ENOSPC", "fdatasync:8+:EIO"]

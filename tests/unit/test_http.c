@@ -124,7 +124,7 @@ Test(http, streams_until_the_reader_has_enough)
     tt_http *h = client_of(&e);
     size_t seen = 0;
     int status = 0;
-    cr_assert_eq(tt_http_stream(h, "GET", "/", take_and_stop, &seen, &status, NULL), TT_OK);
+    cr_assert_eq(tt_http_stream(h, "GET", "/", (tt_str){0}, take_and_stop, &seen, &status, NULL), TT_OK);
     cr_assert(seen > 0 && status == 201);
     tt_http_free(h);
     echo_stop(&e);

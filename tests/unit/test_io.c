@@ -1022,8 +1022,14 @@ Test(append, opens_new_outputs)
     ino_t ino = inode_of(path);
     a = create("out", TT_APPEND_TRUNCATE);
     cr_assert_eq(tt_append_length(a), 0);
+    cr_assert_eq(flush(a).length_bytes, 0);
+    cr_assert_eq(tt_append_rollback(a, &err), TT_OK);
     tt_append_close(a);
+    assert_text(path, "old line\nhalf\n"); /* not before the ledger knows */
+    a = create("out", TT_APPEND_TRUNCATE);
+    tt_append_commit(a);
     assert_text(path, "");
+    tt_append_close(a);
     cr_assert_eq(inode_of(path), ino);
     umask(027);
     tt_append_close(create("fresh", TT_APPEND_TRUNCATE));
@@ -1260,6 +1266,7 @@ static void run_with_fault(const char *fault, uint64_t *ret_hits)
     static const size_t sizes[] = {10, 2500000, 300};
     TT_BUF_AUTO tt_buf committed = {0};
     tt_append *a = create("out", TT_APPEND_TRUNCATE);
+    tt_append_commit(a);
     cr_assert_eq(tt_sys_fault_arm(fault, NULL), TT_OK);
     for (size_t i = 0; i < TT_COUNT(sizes); i++) {
         TT_BUF_AUTO tt_buf piece = sample(sizes[i]);

@@ -610,6 +610,75 @@ Test(killed, an_output_is_not_cut_as_long_as_the_ledger_may_have_the_commit)
     }
 }
 
+/* ---- an output that is to be emptied ---- */
+
+static tt_rc overwrite(house *h)
+{
+    bool existed;
+    TT_BUF_AUTO tt_buf unknown = {0};
+    tt_err err;
+    json_t *metadata = json_pack("{s:s,s:s,s:b}", "input_file_path", "in.jsonl", "output_file_path", "out.jsonl", "overwrite", 1);
+    tt_job_start s = {.name = TT_STR("j"), .mode = TT_STR("read-write"), .metadata = metadata};
+    tt_rc rc = tt_items_start(h->items, &s, &existed, &unknown, &err);
+    json_decref(metadata);
+    return rc;
+}
+
+static off_t output_size(const house *h)
+{
+    char path[128];
+    struct stat st;
+    path_in(h, "out.jsonl", path);
+    cr_assert_eq(stat(path, &st), 0);
+    return st.st_size;
+}
+
+Test(overwrite, a_job_that_could_not_be_made_has_emptied_nothing)
+{
+    house h;
+    open_house(&h);
+    write_input(&h, "in.jsonl", 2);
+    write_file(&h, "out.jsonl", "precious\n");
+    write_file(&h, "out.jsonl.rejects.jsonl", "these, too\n");
+    cr_assert_eq(tt_sys_fault_arm("db_sync:1+:EIO", NULL), TT_OK);
+    cr_assert_neq(overwrite(&h), TT_OK);
+    cr_assert_eq(tt_sys_fault_arm("", NULL), TT_OK);
+    cr_assert_eq(output_size(&h), 9);
+    cr_assert_eq(overwrite(&h), TT_OK);
+    cr_assert_eq(output_size(&h), 0);
+    tt_job *j = tt_items_find(h.items, TT_STR("j"), NULL);
+    cr_assert_eq(give(j, 0), TT_OK);
+    cr_assert_eq(output_size(&h), 8);
+    tt_job_put(j);
+    close_house(&h);
+}
+
+Test(overwrite, killed_before_it_was_emptied_it_is_emptied_by_the_restart)
+{
+    house h = {.dir = "/tmp/tutti-live-XXXXXX"};
+    cr_assert(mkdtemp(h.dir));
+    write_input(&h, "in.jsonl", 2);
+    write_file(&h, "out.jsonl", "precious\n");
+    pid_t child = fork();
+    if (child == 0) {
+        open_floors(&h);
+        open_items(&h);
+        cr_assert_eq(tt_sys_fault_arm("ftruncate:1:kill", NULL), TT_OK);
+        (void)!overwrite(&h);
+        _exit(0);
+    }
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status));
+    cr_assert_eq(output_size(&h), 9);
+    open_floors(&h);
+    open_items(&h);
+    cr_assert_eq(count(&h).jobs, 1);
+    cr_assert_eq(count(&h).broken, 0);
+    cr_assert_eq(output_size(&h), 0);
+    close_house(&h);
+}
+
 /* ---- more for an output that is whole ---- */
 
 static void *redo_run(void *arg)

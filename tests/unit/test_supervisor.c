@@ -92,7 +92,7 @@ _Noreturn static void run_supervisor(const house *h, const char *how, const char
 {
     const char *server[] = {"/proc/self/exe", "fake-server", how, NULL};
     static const char *const worker[] = {"/proc/self/exe", "fake-worker", NULL};
-    const tt_option_flag flags[] = {{"--data", h->dir}, {"--listen", listen}, {"--workers", workers}, {"--grace", "1s"}};
+    const tt_option_flag flags[] = {{"--data", h->dir}, {"--listen", listen}, {"--workers", workers}, {"--query-workers", "0"}, {"--grace", "1s"}};
     tt_options *o = NULL;
     tt_err err = {0};
     int code = 1;

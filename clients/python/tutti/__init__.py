@@ -16,12 +16,14 @@ from .client import Client
 from .errors import (BadRequest, Busy, Cancelled, Conflict, Denied, LeaseLost, NotFound, Reject, ServerError,
                      TooLarge, TuttiError, Unreachable)
 from .job import Items, Job
+from .lake import Contract, LakeError, Secret, contract
 from .planchet import PlanchetClient, Response
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "BadRequest", "Batch", "Busy", "Cancelled", "Client", "Conflict", "Denied", "Failure", "Item", "ItemError",
-    "Items", "Job", "JobApi", "JobInfo", "LeaseLost", "NotFound", "PlanchetClient", "Received", "Reject",
-    "Response", "ServerError", "Stats", "TooLarge", "TuttiError", "Unreachable",
+    "BadRequest", "Batch", "Busy", "Cancelled", "Client", "Conflict", "Contract", "Denied", "Failure", "Item", "ItemError",
+    "Items", "Job", "JobApi", "JobInfo", "LakeError", "LeaseLost", "NotFound", "PlanchetClient", "Received", "Reject",
+    "Response", "Secret", "ServerError", "Stats", "TooLarge", "TuttiError", "Unreachable",
+    "contract",
 ]

@@ -26,8 +26,8 @@ tt_rc tt_pq_scan_new(const tt_pq_file *f, const uint32_t *columns, uint32_t colu
 {
     tt_pq_scan *s = TT_NEW(tt_pq_scan);
     *s = (tt_pq_scan){.f = f, .batch_rows = batch_rows};
-    s->readers = tt_calloc(column_count, sizeof(tt_pq_reader *));
-    s->batches = tt_calloc(column_count, sizeof *s->batches);
+    s->readers = tt_calloc((size_t)column_count + 1, sizeof(tt_pq_reader *));
+    s->batches = tt_calloc((size_t)column_count + 1, sizeof *s->batches);
     tt_rc rc = s->readers && s->batches ? TT_OK : tt_fail(err, TT_NOMEM, "%s: out of memory", tt_pq_name(f));
     for (uint32_t i = 0; rc == TT_OK && i < column_count; i++) {
         rc = tt_pq_reader_new(f, columns[i], batch_rows, &s->readers[i], err);

@@ -1,0 +1,162 @@
+/* A query of a dataset: its parts become tasks, and their results one answer. */
+#include "base/clock.h"
+#include "ledger/records.h"
+#include "query/answer.h"
+#include "query/dataset_job.h"
+#include "query/discover.h"
+#include "query/kinds.h"
+#include "query/result.h"
+
+/* Small parts ride together: a task takes a while to hand out. The results of each stay apart, so that sums do not depend on it. */
+enum { TASK_BYTES = 8 << 20, MOST_TASKS = 256, MOST_RIDERS = 64 };
+
+static json_t *new_payload(const tt_dataset *d, const json_t *query)
+{
+    json_t *p = tt_dataset_job_payload(d->dir, d->group, d->time);
+    json_object_set(p, "columns", json_object_get(d->record, "columns"));
+    json_object_set(p, "minTimestamp", json_object_get(d->record, "minTimestamp"));
+    json_object_set(p, "maxTimestamp", json_object_get(d->record, "maxTimestamp"));
+    json_object_set(p, "query", (json_t *)(uintptr_t)query);
+    json_object_set_new(p, "parts", json_array());
+    return p;
+}
+
+static size_t make_payloads(const tt_dataset *d, const json_t *query, json_t **ret)
+{
+    uint64_t most = d->size_bytes / MOST_TASKS > TASK_BYTES ? d->size_bytes / MOST_TASKS : TASK_BYTES, bytes = 0;
+    size_t count = 0, riders = 0;
+    for (size_t i = 0; i < d->file_count; i++) {
+        if (count == 0 || bytes + d->files[i].size_bytes > most || riders == MOST_RIDERS) {
+            ret[count++] = new_payload(d, query);
+            bytes = riders = 0;
+        }
+        bytes += d->files[i].size_bytes;
+        riders++;
+        json_array_append_new(json_object_get(ret[count - 1], "parts"), tt_dataset_job_part(i, &d->files[i]));
+    }
+    return count;
+}
+
+/* In the order of the parts. */
+static tt_rc merge(const tt_plan *plan, json_t *const *results, size_t count, tt_query_result *sum, tt_err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const json_t *one;
+        size_t k;
+        json_array_foreach(json_object_get(results[i], "parts"), k, one) {
+            tt_query_result *r = NULL;
+            TT_TRY(tt_query_result_unpack(plan, json_object_get(one, "result"), &r, err));
+            tt_rc rc = tt_query_result_merge(sum, r, err);
+            tt_query_result_free(r);
+            TT_TRY(rc);
+        }
+    }
+    return TT_OK;
+}
+
+/* Parts that were asked often enough are prepared for the next ones. */
+static void prepare_often_used(tt_dataset_job *job, const tt_dataset *d, json_t *const *results, size_t count)
+{
+    bool any = false, *wanted = tt_arena_alloc(&job->arena, d->file_count + 1);
+    for (size_t i = 0; wanted && i < count; i++) {
+        const json_t *one;
+        size_t k;
+        json_array_foreach(json_object_get(results[i], "parts"), k, one) {
+            json_int_t part = json_integer_value(json_object_get(one, "part"));
+            if (part < 0 || (size_t)part >= d->file_count || !json_is_true(json_object_get(one, "wantsPrepared")))
+                continue;
+            any = wanted[part] = true;
+        }
+    }
+    if (any)
+        tt_dataset_job_prepare_later(job, d, wanted);
+}
+
+static json_t *json_of_work(const tt_query_work *w)
+{
+    const struct { const char *name; uint64_t value; } rows[] = {
+        {"parts", w->parts}, {"preparedParts", w->prepared_parts}, {"rowGroups", w->row_groups}, {"prunedRowGroups", w->pruned_row_groups},
+        {"packedBytes", w->packed_bytes}, {"unpackedBytes", w->unpacked_bytes}, {"spilledBytes", w->spilled_bytes},
+        {"scanMicroseconds", w->scan_us}, {"sequenceMicroseconds", w->sequence_us}, {"aggregateMicroseconds", w->aggregate_us},
+    };
+    json_t *o = json_object();
+    for (size_t i = 0; i < TT_COUNT(rows); i++)
+        json_object_set_new(o, rows[i].name, json_integer((json_int_t)rows[i].value));
+    return o;
+}
+
+static tt_rc run(tt_dataset_job *job, const tt_dataset *d, const json_t *query, const tt_plan *plan, tt_query_result *sum, tt_err *err)
+{
+    json_t **results = NULL, **payloads = tt_arena_alloc(&job->arena, (d->file_count + 1) * sizeof(json_t *));
+    if (!payloads)
+        return tt_fail(err, TT_NOMEM, "out of memory for the tasks of this query");
+    size_t count = make_payloads(d, query, payloads);
+    const tt_dataset_gang gang = {.kind = TT_KIND_QUERY_PART, .about = d->name, .payloads = payloads, .count = count, .is_counted = true};
+    tt_rc rc = tt_dataset_job_run(job, &gang, &results, err);
+    if (rc == TT_OK)
+        rc = merge(plan, results, count, sum, err);
+    if (rc == TT_OK)
+        prepare_often_used(job, d, results, count);
+    tt_dataset_job_drop(results, count);
+    for (size_t i = 0; i < count; i++)
+        json_decref(payloads[i]);
+    return rc;
+}
+
+/* ---- when it was asked last ---- */
+
+typedef struct {
+    tt_change change; /* first */
+    char *name;
+} used_note;
+
+static tt_rc put_used(tt_change *c, tt_txn *txn, tt_err *err)
+{
+    char text[24];
+    int n = snprintf(text, sizeof text, "%lld", (long long)(tt_wall_ms() / 1000));
+    return tt_record_put(txn, TT_DATASET_USED_KIND, tt_str_of(((used_note *)c)->name), TT_ANY_VERSION, (tt_str){text, (size_t)n}, NULL, err);
+}
+
+static void free_note(tt_change *c, tt_rc rc, const tt_err *err)
+{
+    free(((used_note *)c)->name);
+    free(c);
+}
+
+/* Nobody waits for it. */
+static void note_use(const tt_datasets *ds, const tt_dataset *d)
+{
+    used_note *n = TT_NEW(used_note);
+    *n = (used_note){.change = {.apply = put_used, .done = free_note, .lazy = true}, .name = tt_dup_cstr(d->name.ptr)};
+    tt_ledger_submit(ds->ledger, &n->change);
+}
+
+/* ---- */
+
+tt_rc tt_datasets_ask(const tt_datasets *ds, const tt_dataset *d, const json_t *query, const tt_plan *plan, const tt_dataset_asker *asker, bool explain, json_t **ret,
+                      tt_err *err)
+{
+    tt_dataset_job job;
+    tt_query_result *sum = NULL;
+    note_use(ds, d);
+    tt_dataset_job_begin(&job, ds, asker, true);
+    job.stats.parts = d->file_count;
+    job.stats.size_bytes = d->size_bytes;
+    tt_rc rc = tt_discover_check(ds->roots, d->dir, d->files, d->file_count, err);
+    if (rc == TT_OK)
+        rc = tt_query_result_new(plan, &sum, err);
+    if (rc == TT_OK)
+        rc = run(&job, d, query, plan, sum, err);
+    if (rc == TT_OK) {
+        job.stats.scanned_rows = sum->scanned_rows;
+        job.stats.scanned_groups = sum->scanned_groups;
+    }
+    if (ds->metrics)
+        tt_query_metrics_add(ds->metrics, d->name, &job.stats, rc == TT_OK);
+    *ret = tt_dataset_job_answer(&job, rc, err, rc == TT_OK ? tt_query_result_json(sum) : NULL);
+    if (rc == TT_OK && explain)
+        json_object_set_new(json_object_get(*ret, "stats"), "engine", json_of_work(&sum->work));
+    tt_query_result_free(sum);
+    tt_dataset_job_deinit(&job);
+    return rc;
+}

@@ -1,0 +1,238 @@
+"""Registered datasets: the older query service's routes with its shapes and its words, parts in query workers, and the same answers as of the files."""
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Callable, Dict, Tuple
+
+import pandas as pd
+import pytest
+
+import dataset_files
+from dataset_files import BASE
+from tutti_process import Answer, Tutti, binary
+
+PARTS = 4
+COLUMNS = {name: "INT" if name.startswith("int") else "FLOAT" if name.startswith("float") else "STRING" if name.startswith("str") else
+           "BOOL" if name == "bool" else "LIST" if name.startswith("list") else "DATETIME" for name in dataset_files.frame(0).columns}
+FUNNEL = {"query": {"conditions": [{"filter": ["int_64_userid", ">", 100000]}]},
+          "funnel": {"sequence": [{"filter": ["int_64_ts", ">=", BASE + 30000]}], "endAggregations": [{"column": "bool", "type": "countPerValue"}]}}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dataset_files.write(tmp_path_factory.mktemp("datasets"), PARTS)
+
+
+class Service:
+    def __init__(self, t: Tutti, files: Path) -> None:
+        self.t = t
+        self.directory = t.cwd / "events"
+        shutil.copytree(files, self.directory)
+
+    def post(self, path: str, body: Any = None) -> Answer:
+        return self.t.request("POST", path, body=body if isinstance(body, bytes) else json.dumps(body).encode())
+
+    def register(self, name: str = "events", **more: Any) -> Answer:
+        body = {"name": name, "basepath": str(self.directory), "groupIdColumn": "int_64_userid", "timestampColumn": "int_64_ts"}
+        return self.post("/datasets/register", {k: v for k, v in {**body, **more}.items() if v is not ...})
+
+    def query(self, query: Any, name: str = "events") -> Answer:
+        return self.post("/datasets/%s/query" % name, query)
+
+    def cli(self, *args: Any, code: int = 0) -> str:
+        done = subprocess.run([str(binary()), *map(str, args), "--data", str(self.t.data)], cwd=self.t.cwd, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr + done.stdout
+        return done.stdout if code == 0 else done.stderr
+
+
+@pytest.fixture
+def service(tutti: Callable[..., Tutti], files: Path) -> Service:
+    return Service(tutti(query_workers=2), files)
+
+
+# ---- shapes ----
+
+
+def test_registering_listing_and_forgetting(service: Service) -> None:
+    assert service.t.get("/datasets").json == []
+    answer = service.post("/datasets/register", {"name": "events", "basepath": "events", "group_id_column": "int_64_userid", "timestamp_column": "int_64_ts",
+                                                 "validation_mode": "FIRST_LAST", "unknown": 1})
+    assert answer.status == 200 and answer.headers["content-type"] == "application/json"
+    assert sorted(answer.json) == ["dataset", "requestId", "stats", "success"] and answer.json["success"] is True
+    assert re.fullmatch(r"\d{10}-[0-9a-f]{8}", answer.json["requestId"])
+    info = answer.json["dataset"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", info["id"].pop("registeredAt"))
+    assert info == {"basepath": "events", "totalParts": PARTS, "id": {"name": "events"}, "groupIdColumn": "int_64_userid", "timestampColumn": "int_64_ts"}
+    stats = answer.json["stats"]
+    assert stats["invoker"]["totalTasks"] == 2 and stats["invoker"]["failedTasks"] == 0 and sum(stats["invoker"]["taskSuccessOverTime"].values()) == 2
+    assert stats["worker"]["coldTasks"] + stats["worker"]["warmTasks"] == 2 == sum(stats["worker"]["cache"].values())
+    assert stats["dataset"] == {"parts": PARTS, "totalSize": sum(f.stat().st_size for f in service.directory.iterdir())}
+    for timing in ("invokeLatency", "loadTime", "totalTime"):
+        one = stats["worker"][timing]
+        assert sorted(one) == ["50%", "max", "mean", "min"] and 0 < one["min"] <= one["50%"] <= one["max"]
+    listed = service.t.get("/datasets").json
+    assert len(listed) == 1 and sorted(listed[0]) == ["basepath", "groupIdColumn", "id", "timestampColumn", "totalParts"]
+    assert service.post("/datasets/events/unregister").json == {"success": True, "datasetFound": True}
+    assert service.post("/datasets/events/unregister").json == {"success": True, "datasetFound": False}
+    assert service.t.get("/datasets").json == []
+
+
+def test_what_a_registration_found_out(service: Service) -> None:
+    assert service.register(validationMode="SINGLE").status == 200
+    parts = service.t.get("/datasets/events/parts").json
+    assert parts == {"namingMethod": "LIST", "totalParts": PARTS, "totalSize": sum(f.stat().st_size for f in service.directory.iterdir()),
+                     "filenames": ["part-%d.parquet" % i for i in range(PARTS)]}
+    short = service.t.get("/datasets/events/schema").json
+    assert short == {"columns": COLUMNS, "minTimestamp": float(BASE), "maxTimestamp": float(BASE + PARTS * 10000),
+                     "sourceCategoricals": ["str_category_userid", "str_category_many"], "potentialCategoricals": ["str_and_none", "str_category_few"]}
+    full = service.t.get("/datasets/events/schema?full=true").json
+    assert full["groupIdColumn"] == "int_64_userid" and full["timestampColumn"] == "int_64_ts" and "unsupportedColumns" not in full
+    columns, frame = full["columns"], dataset_files.frame(0)
+    assert columns["int_64_userid"] == {"name": "int_64_userid", "dtypeName": "int64", "coltype": "INT", "colattrs": {"categorical": False, "numericMin": 0.0, "numericMax": 199.0}}
+    assert columns["bool"]["colattrs"] == {"categorical": False} == columns["float_all_none"]["colattrs"]
+    assert columns["int_u32"]["dtypeName"] == "uint32" and columns["float_32"]["dtypeName"] == "float32"
+    assert columns["str_category_many"]["dtypeName"] == "category"
+    few, many = columns["str_category_few"]["colattrs"], columns["str_category_many"]["colattrs"]
+    assert few["catTopValues"] == pytest.approx({"0": 0.9, "1": 0.07, "2": 0.02, "3": 0.01}) and few["catUniqueRatio"] == 4 / 1000
+    assert len(many["catTopValues"]) == 20 and many["catTopValues"]["0"] == 0.5 and many["catTopValues"]["1"] == 0.2
+    shares = frame["str_and_none"].value_counts(normalize=True)
+    assert columns["str_and_none"]["colattrs"]["catTopValues"] == pytest.approx(shares.to_dict())
+    assert columns["float_32"]["colattrs"]["numericMax"] == float(frame["float_32"].max())
+    assert b'"minTimestamp": %s' % repr(float(BASE)).encode() in service.t.get("/datasets/events/schema").body
+
+
+def test_a_query_and_what_it_says_of_its_work(service: Service) -> None:
+    service.register()
+    answer = service.query(FUNNEL)
+    assert answer.status == 200
+    frame = pd.concat([dataset_files.frame(i) for i in range(PARTS)])
+    matching = frame[frame.int_64_userid.isin(frame[frame.int_64_userid > 100000].int_64_userid)]
+    passed = matching[matching.int_64_userid.isin(matching[matching.int_64_ts >= BASE + 30000].int_64_userid)]
+    assert answer.json["query"] == {"matchingGroups": matching.int_64_userid.nunique(), "matchingGroupRows": len(matching)}
+    assert answer.json["funnel"]["sequence"] == [{"matchingGroups": passed.int_64_userid.nunique(), "matchingGroupRows": len(passed), "aggregations": None}]
+    assert answer.json["funnel"]["endAggregations"] == [{"column": "bool", "type": "countPerValue", "top": 10, "name": None,
+                                                         "value": {str(k): v for k, v in passed.bool.value_counts().items()}}]
+    worker = answer.json["stats"]["worker"]
+    assert answer.json["stats"]["invoker"]["totalTasks"] == PARTS and worker["scannedRows"] == len(frame) and worker["scannedGroups"] == frame.int_64_userid.nunique()
+    empty = service.t.get("/datasets/events/empty-query").json
+    assert empty["query"] == {"matchingGroups": 800, "matchingGroupRows": 4000} and "funnel" not in empty
+    assert service.query(b"{}").json["query"] == empty["query"]
+
+
+def test_progress_line_by_line(service: Service) -> None:
+    for path, body, tasks in (("/datasets/register", {"name": "events", "basepath": "events", "groupIdColumn": "int_64_userid", "timestampColumn": "int_64_ts"}, 2),
+                              ("/datasets/events/query", FUNNEL, PARTS)):
+        answer = service.post(path + "?stream=true", body)
+        lines = answer.body.decode().splitlines()
+        assert answer.status == 200 and answer.body.endswith(b"}\n")
+        for line in map(json.loads, lines[:-1]):
+            assert sorted(line) == ["message", "stage", "tasks"] and line["stage"] in ("RUNNING", "FINISHING") and sum(line["tasks"].values()) == tasks
+        assert json.loads(lines[-1])["success"] is True
+
+
+# ---- failures ----
+
+
+@pytest.mark.parametrize("change, text", [
+    ({"name": ...}, "Error: 'name' missing or invalid in body"), ({"groupIdColumn": ...}, "Error: 'group_id_column' missing or invalid in body"),
+    ({"basepath": None}, "Error: 'basepath' missing or invalid in body"), ({"timestampColumn": 5}, "Error: 5 is not a str"),
+    ({"validationMode": "SINGLEX"}, "Error: 'SINGLEX' is not a valid DatasetValidationMode"), ({"validateUniques": "123"}, "Error: '123' is not a bool"),
+])
+def test_bodies_that_cannot_be(service: Service, change: Dict[str, Any], text: str) -> None:
+    answer = service.register(**change)
+    assert (answer.status, answer.body.decode()) == (400, text) and answer.headers["content-type"].startswith("text/plain")
+
+
+def test_questions_that_cannot_be(service: Service) -> None:
+    service.register()
+    for path, body, status, text in (
+            ("/datasets/register", b"", 400, "Error: Expecting value: line 1 column 1 (char 0)"),
+            ("/datasets/nowhere!/query", b"{}", 404, "Error: Dataset nowhere! not found"),
+            ("/datasets/events/query", b'{"blah":123}', 422,
+             "Error: Query validation failed: ValidationError(SCHEMA: Additional properties are not allowed ('blah' was unexpected))")):
+        answer = service.post(path, body)
+        assert (answer.status, answer.body.decode()) == (status, text)
+    assert service.post("/datasets/events/query", b"{").status == 400
+    assert service.t.get("/datasets/nowhere/schema").status == 404 == service.t.get("/datasets/nowhere/parts").status
+
+
+def test_registrations_that_fail(service: Service) -> None:
+    def why(**change: Any) -> Tuple[int, str]:
+        answer = service.register(**change)
+        assert answer.json["success"] is False and "dataset" not in answer.json
+        return answer.status, answer.json["errorMessage"]
+
+    assert why(basepath=str(service.t.cwd / "nowhere")) == (422, "[Errno 2] No such file or directory: '%s'" % (service.t.cwd / "nowhere"))
+    assert why(pattern="*.csv") == (422, "No files found at %s" % service.directory)
+    status, text = why(groupIdColumn="notacolumn", validationMode="SINGLE", validateUniques=False)
+    assert status == 422 and text == "No more retries for task(s): [0], failing. Task errors: ['Column notacolumn not found in file']"
+    assert "Group column float_64_ts type must be either integer or string" in why(groupIdColumn="float_64_ts")[1]
+    assert "Some values in column str_and_none are null" in why(groupIdColumn="str_and_none")[1]
+    assert "Column float_32 has NaN values" in why(timestampColumn="float_32")[1]
+    assert "Column str_userid is not numeric" in why(timestampColumn="str_userid")[1]
+    shutil.copy(service.directory / "part-0.parquet", service.directory / "part-9.parquet")
+    assert why(validationMode="FIRST_LAST")[1] == (
+        "Group IDs are not unique across the 2 sampled files! Count of unique IDs merged from all sampled files (200) should equal the simple sum of the "
+        "unique IDs counts from each file (400)")
+    dataset_files.frame(9).drop(columns="bool").to_parquet(service.directory / "part-9.parquet")
+    assert why()[1].startswith("Schemas differ!\nIn %s/part-0.parquet (%d columns):\n{" % (service.directory, len(COLUMNS)))
+    (service.directory / "part-9.parquet").write_bytes(b"not a Parquet file")
+    assert "part-9.parquet" in why()[1]
+    assert service.t.get("/datasets").json == []
+    assert service.register(name="elsewhere", basepath="/etc").status == 403
+
+
+def test_a_dataset_in_use_is_kept(service: Service) -> None:
+    service.register()
+    service.query({})
+    answer = service.post("/datasets/events/unregister")
+    assert answer.status == 409 and answer.json["success"] is False and answer.json["datasetFound"] is True and answer.json["datasetLastUsed"] > 1.7e9
+    assert re.fullmatch(r"Dataset was last used \d+ seconds ago, which is less than safety interval 30\. Use the 'force' parameter to unregister anyway\.",
+                        answer.json["errorMessage"])
+    assert service.post("/datasets/events/unregister?force=TRUE").json["datasetFound"] is True
+    assert service.register().status == 200 and service.post("/datasets/events/unregister").status == 200
+
+
+def test_files_that_are_not_what_they_were(service: Service) -> None:
+    service.register()
+    assert service.query({}).status == 200
+    part = service.directory / "part-2.parquet"
+    dataset_files.frame(7).to_parquet(part)
+    answer = service.query({})
+    assert answer.status == 409 and "part-2.parquet has changed since the dataset was registered: register it again" in answer.json["errorMessage"]
+    part.unlink()
+    assert "part-2.parquet is gone since the dataset was registered" in service.query({}).json["errorMessage"]
+    assert service.register().json["dataset"]["totalParts"] == PARTS - 1 and service.query({}).json["query"]["matchingGroups"] == 600
+
+
+def test_statuses_of_the_older_service(tutti: Callable[..., Tutti], files: Path) -> None:
+    service = Service(tutti(query_workers=1, env={"TUTTI_QUERY_LEGACY_STATUS": "true", "FROCKET_APISERVER_PRETTYPRINT": "false"}), files)
+    assert service.register(name=...).status == service.query({}).status == service.register(pattern="none").status == 500
+    assert b": " not in service.register(pattern="*.csv").body.replace(b"found at", b"")
+
+
+# ---- the command line ----
+
+
+def test_commands_with_and_without_a_server(service: Service, files: Path) -> None:
+    query = json.dumps(FUNNEL)
+    direct = json.loads(service.cli("query", *sorted(service.directory.iterdir()), "--group", "int_64_userid", "--time", "int_64_ts", "-e", query, "--json"))
+    for served in (True, False):
+        if not served:
+            service.t.stop()
+        made = service.cli("dataset", "register", "shop", service.directory, "--group", "int_64_userid", "--timestamp", "int_64_ts", "--column", "str_userid=category")
+        assert made == "shop is registered: 4 parts\n"
+        assert json.loads(service.cli("dataset", "list", "--json"))["datasets"][0]["id"]["name"] == "shop"
+        assert "shop" in service.cli("dataset", "list") and "str_category_few" in service.cli("dataset", "show", "shop")
+        assert service.cli("dataset", "parts", "shop").split() == ["part-%d.parquet" % i for i in range(PARTS)]
+        answer = json.loads(service.cli("query", "shop", query, "--json"))
+        assert answer["query"] == direct["query"] and answer["funnel"] == direct["funnel"] and answer["schema"] == 1
+        assert "599 groups match" in service.cli("query", "shop", "-e", query)
+        assert "Dataset nothing not found" in service.cli("query", "nothing", "--empty", code=4)
+        assert "less than safety interval" in service.cli("dataset", "unregister", "shop", code=5)
+        assert service.cli("dataset", "unregister", "shop", "--force") == "shop is unregistered; its files stay\n"
+        assert service.cli("dataset", "unregister", "shop") == "shop was not registered\n"
