@@ -26,7 +26,13 @@ static bool machine_has_vbmi(void)
 }
 
 tt_simd tt_simd_level = TT_SIMD_WORD;
-bool tt_simd_vbmi;
+bool tt_simd_vbmi, tt_simd_neon;
+
+#if defined(__aarch64__)
+enum { HAS_NEON = 1 };
+#else
+enum { HAS_NEON = 0 };
+#endif
 
 bool tt_simd_use(tt_simd level)
 {
@@ -34,6 +40,7 @@ bool tt_simd_use(tt_simd level)
         return false;
     tt_simd_level = level;
     tt_simd_vbmi = level == TT_SIMD_AVX2 && machine_has_vbmi();
+    tt_simd_neon = level == TT_SIMD_WORD && HAS_NEON;
     return true;
 }
 
@@ -45,4 +52,5 @@ __attribute__((constructor)) static void pick(void)
     for (tt_simd level = is_word ? TT_SIMD_WORD : TT_SIMD_AVX2; !tt_simd_use(level); level--)
         ;
     tt_simd_vbmi = tt_simd_vbmi && !is_avx2;
+    tt_simd_neon = tt_simd_neon && !is_word;
 }

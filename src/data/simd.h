@@ -16,6 +16,8 @@ typedef enum {
 extern tt_simd tt_simd_level;
 /* On top of TT_SIMD_AVX2, where the machine has it: AVX-512 with VBMI and VBMI2. Tests may turn it off; tt_simd_use sets it anew. */
 extern bool tt_simd_vbmi;
+/* On top of TT_SIMD_WORD, on every aarch64: NEON. Tests may turn it off, as above. */
+extern bool tt_simd_neon;
 /* For tests: use this level. False (and nothing changes) when the machine lacks it. */
 bool tt_simd_use(tt_simd level) TT_MUST_CHECK;
 

@@ -88,6 +88,39 @@ static bool fast_split(const uint8_t *masks, uint32_t words, unsigned tests, uin
         return false;
     return true;
 }
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+
+enum { NEON_ENTRIES = 64 };
+
+/* A table of four vectors. */
+static uint32_t fast_look_up(const uint8_t *codes, uint32_t count, const uint8_t *lut, uint32_t entries, uint8_t *masks)
+{
+    uint32_t i = 0;
+    if (!tt_simd_neon || entries > NEON_ENTRIES)
+        return 0;
+    const uint8x16x4_t table = vld1q_u8_x4(lut);
+    for (; i + 16 <= count; i += 16)
+        vst1q_u8(masks + i, vandq_u8(vld1q_u8(masks + i), vqtbl4q_u8(table, vld1q_u8(codes + i))));
+    return i;
+}
+
+/* Bytes whose bit is set keep one bit each, another one in each of eight; adding neighbours three times brings the eight together. */
+static bool fast_split(const uint8_t *masks, uint32_t words, unsigned tests, uint64_t *const *bitmaps)
+{
+    const uint8x16_t weights = vreinterpretq_u8_u64(vdupq_n_u64(UINT64_C(0x8040201008040201)));
+    for (uint32_t w = 0; tt_simd_neon && w < words; w++) {
+        const uint8x16x4_t mask = vld1q_u8_x4(masks + w * 64);
+        for (unsigned b = 0; b < tests; b++) {
+            const uint8x16_t bit = vdupq_n_u8((uint8_t)(1u << b));
+            uint8x16_t low = vpaddq_u8(vandq_u8(vtstq_u8(mask.val[0], bit), weights), vandq_u8(vtstq_u8(mask.val[1], bit), weights));
+            uint8x16_t high = vpaddq_u8(vandq_u8(vtstq_u8(mask.val[2], bit), weights), vandq_u8(vtstq_u8(mask.val[3], bit), weights));
+            uint8x16_t all = vpaddq_u8(low, high);
+            bitmaps[b][w] = vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(all, all)), 0);
+        }
+    }
+    return tt_simd_neon;
+}
 #else
 static uint32_t fast_look_up(const uint8_t *codes, uint32_t count, const uint8_t *lut, uint32_t entries, uint8_t *masks) { return 0; }
 static bool fast_split(const uint8_t *masks, uint32_t words, unsigned tests, uint64_t *const *bitmaps) { return false; }

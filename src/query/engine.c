@@ -466,9 +466,9 @@ static tt_rc name_groups(engine *e, tt_err *err)
     const tt_prepared *part = e->options->prepared;
     if (!part)
         return TT_OK;
-    const tt_pq_dictionary *ids = tt_prepared_groups(part);
+    const tt_pq_dictionary *ids = e->options->ids ? tt_prepared_groups(part) : NULL;
     const tt_pq_column *c = tt_pq_column_at(e->file, tt_prepared_group_column(part));
-    for (uint32_t i = 0; e->options->ids && i < e->options->group_count; i++) {
+    for (uint32_t i = 0; ids && i < e->options->group_count; i++) {
         uint32_t at = e->options->first_group + i;
         tt_str text = e->groups.is_bytes ? tt_pq_text_at(c, &ids->values, at) : (tt_str){0};
         uint32_t number = e->groups.is_bytes ? tt_dense_bytes(&e->groups, text.ptr, (uint32_t)text.len) : tt_dense_int(&e->groups, tt_pq_int_at(c, &ids->values, at));
@@ -572,15 +572,46 @@ tt_rc tt_engine_run(const tt_plan *plan, const tt_pq_file *file, const tt_engine
     return rc;
 }
 
-tt_rc tt_engine_use(const tt_plan *plan, const tt_pq_file *file, tt_prepared *prepared, tt_err *err)
+static bool lists_column(const tt_aggregations *list, uint32_t column)
 {
-    for (uint32_t i = 0; i < plan->columns.count; i++) {
-        if (!plan->column_used[i])
-            continue;
-        int32_t column = tt_pq_column_find(file, plan->columns.columns[i].name);
-        if (column < 0)
-            return tt_fail(err, TT_NOT_FOUND, "Column %.*s not found in file", TT_STR_ARG(plan->columns.columns[i].name));
-        TT_TRY(tt_prepared_use(prepared, (uint32_t)column, err));
+    for (size_t i = 0; i < list->count; i++)
+        if (list->list[i].column == column || list->list[i].other_column == column)
+            return true;
+    return false;
+}
+
+/* Does the query itself name the column? */
+static bool looks_at(const tt_plan *plan, const tt_matcher *matcher, uint32_t column)
+{
+    for (size_t i = 0; i < plan->condition_count; i++)
+        if (plan->conditions[i].kind == TT_CONDITION_SUM && plan->conditions[i].sum_column == column)
+            return true;
+    return tt_matcher_uses(matcher, column) || lists_column(&plan->aggregations, column) || lists_column(&plan->funnel.step, column) ||
+           lists_column(&plan->funnel.end, column) || (plan->funnel.breakdown.given && plan->funnel.breakdown.column == column);
+}
+
+static tt_rc use_column(const tt_plan *plan, const tt_pq_file *file, tt_prepared *prepared, uint32_t i, tt_err *err)
+{
+    int32_t column = tt_pq_column_find(file, plan->columns.columns[i].name);
+    if (column < 0)
+        return tt_fail(err, TT_NOT_FOUND, "Column %.*s not found in file", TT_STR_ARG(plan->columns.columns[i].name));
+    return tt_prepared_use(prepared, (uint32_t)column, err);
+}
+
+/* Where a query is answered by hopping, nobody looks at ids or times: most of a part's bytes need not be read to check them. */
+tt_rc tt_engine_use(const tt_plan *plan, const tt_pq_file *file, tt_prepared *prepared, bool wants_ids, tt_err *err)
+{
+    tt_matcher *matcher = NULL;
+    const tt_query_columns *all = &plan->columns;
+    tt_rc rc = tt_matcher_new(plan, &matcher, err);
+    if (rc != TT_OK)
+        return rc;
+    bool wants_times = plan->retention.given || plan->funnel.breakdown.given || !tt_hop_fits(plan, matcher, file, prepared);
+    for (uint32_t i = 0; i < all->count && rc == TT_OK; i++) {
+        bool is_hidden = (i == all->group && !wants_ids) || (i == all->time && !wants_times);
+        if (plan->column_used[i] && (!is_hidden || all->group == all->time || looks_at(plan, matcher, i)))
+            rc = use_column(plan, file, prepared, i, err);
     }
-    return TT_OK;
+    tt_matcher_free(matcher);
+    return rc;
 }

@@ -22,8 +22,8 @@ typedef struct {
     void *arg;
 } tt_engine_options;
 
-/* Checks the columns of the query in the prepared part, before any run. TT_NOT_FOUND: it lacks one. TT_CORRUPT: it cannot be believed. One thread. */
-tt_rc tt_engine_use(const tt_plan *plan, const tt_pq_file *file, tt_prepared *prepared, tt_err *err) TT_MUST_CHECK;
+/* Checks the columns of the prepared part that the query will look at, before any run; wants_ids: runs will ask for ids. TT_NOT_FOUND: it lacks one. TT_CORRUPT: it cannot be believed. One thread. */
+tt_rc tt_engine_use(const tt_plan *plan, const tt_pq_file *file, tt_prepared *prepared, bool wants_ids, tt_err *err) TT_MUST_CHECK;
 /* TT_CANCELED: is_stopped said so. */
 tt_rc tt_engine_run(const tt_plan *plan, const tt_pq_file *file, const tt_engine_options *options, tt_query_result **ret, tt_err *err) TT_MUST_CHECK;
 

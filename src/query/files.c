@@ -175,7 +175,7 @@ static tt_rc find_prepared(crew *c, size_t i, tt_err *err)
     if (c->prepared[i])
         return TT_OK;
     TT_TRY(tt_part_cache_find(&q->cache, q->paths[i].ptr, c->files[i], &c->plan->columns, &c->prepared[i], err));
-    tt_rc rc = c->prepared[i] ? tt_engine_use(c->plan, c->files[i], c->prepared[i], &why) : TT_OK;
+    tt_rc rc = c->prepared[i] ? tt_engine_use(c->plan, c->files[i], c->prepared[i], q->export_path != NULL, &why) : TT_OK;
     if (rc == TT_OK)
         return TT_OK;
     tt_prepared_close(c->prepared[i]);

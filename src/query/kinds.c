@@ -87,7 +87,7 @@ static tt_rc find_prepared(opened *o, const tt_plan *plan, tt_err *err)
     if (!env.cache.dir)
         return TT_OK;
     TT_TRY(tt_part_cache_find(&env.cache, o->path, o->file, &plan->columns, &o->prepared, err));
-    tt_rc rc = o->prepared ? tt_engine_use(plan, o->file, o->prepared, &why) : TT_OK;
+    tt_rc rc = o->prepared ? tt_engine_use(plan, o->file, o->prepared, false, &why) : TT_OK;
     if (rc == TT_OK)
         return TT_OK;
     tt_prepared_close(o->prepared);

@@ -79,8 +79,6 @@ tt_rc tt_part_cache_find(const tt_part_cache *c, const char *path, const tt_pq_f
         rc = tt_prepared_open(tt_buf_cstr(&name), &identity, file, ret, &why);
     if (rc == TT_CORRUPT)
         (void)tt_sys.unlink(tt_buf_cstr(&name));
-    if (rc == TT_OK)
-        rc = tt_prepared_use(*ret, (uint32_t)tt_pq_column_find(file, columns->columns[columns->group].name), &why);
     if (rc == TT_OK) {
         note_use(tt_buf_cstr(&name));
         return TT_OK;

@@ -171,19 +171,22 @@ void tt_prepared_close(tt_prepared *p)
 
 /* ---- columns ---- */
 
+/* In the codes' own type, so that a vector compares as many as it holds. */
+#define HIGHEST(bits)                                                      \
+    static uint32_t highest_##bits(const uint##bits##_t *codes, uint64_t count) \
+    {                                                                      \
+        uint##bits##_t most = 0;                                           \
+        for (uint64_t i = 0; i < count; i++)                               \
+            most = codes[i] > most ? codes[i] : most;                      \
+        return most;                                                       \
+    }
+HIGHEST(8)
+HIGHEST(16)
+HIGHEST(32)
+
 static uint32_t highest(const void *codes, uint32_t width, uint64_t count)
 {
-    uint32_t most = 0;
-    if (width == 1)
-        for (uint64_t i = 0; i < count; i++)
-            most = ((const uint8_t *)codes)[i] > most ? ((const uint8_t *)codes)[i] : most;
-    else if (width == 2)
-        for (uint64_t i = 0; i < count; i++)
-            most = ((const uint16_t *)codes)[i] > most ? ((const uint16_t *)codes)[i] : most;
-    else
-        for (uint64_t i = 0; i < count; i++)
-            most = ((const uint32_t *)codes)[i] > most ? ((const uint32_t *)codes)[i] : most;
-    return most;
+    return width == 1 ? highest_8(codes, count) : width == 2 ? highest_16(codes, count) : highest_32(codes, count);
 }
 
 /* Codes are in the dictionary, whose entries are in the heap. Where every row is null, the dictionary may be empty. */

@@ -109,7 +109,7 @@ def test_a_file_that_cannot_be_believed_is_refused_and_made_anew(tmp_path):
         answer, stats = ask(path, FUNNEL, "--prepared", "--cache", cache)
         assert answer == plain
         used += stats["preparedParts"]
-    assert used < len(bad) / 2  # a flipped byte in a column that nobody looks at, or between sections, is not seen
+    assert used < len(bad) * 3 / 4  # a flipped byte in the ids, the times, or a column that nobody looks at, or between sections, is not seen
     part.write_bytes(good[:-1])
     assert json.loads(prepare(path, cache).stdout)["prepared"] == 1
     assert part.read_bytes() == good

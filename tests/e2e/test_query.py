@@ -66,7 +66,7 @@ def test_time_to_convert_and_texts(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, code, text", [
-    (["--time", "ts", "--empty"], 2, "--group is missing"),
+    (["--time", "ts", "--empty"], 2, "those need --group COLUMN"),
     (["--group", "user", "--time", "ts"], 2, "give the query once"),
     (["--group", "nope", "--time", "ts", "--empty"], 2, "Column nope not found in file"),
     (["--group", "price", "--time", "ts", "--empty"], 2, "must be either integer or string, but found: FLOAT"),

@@ -50,25 +50,51 @@ DEFINE_PLAIN(16)
 DEFINE_PLAIN(32)
 DEFINE_PLAIN(64)
 
-#if defined(__x86_64__)
-#include <immintrin.h>
+#if defined(__x86_64__) || defined(__aarch64__)
+/* ---- AVX2 and NEON: eight values at a time, four in each half ---- */
 
-/* ---- AVX2: eight values at a time, four in each half ---- */
+/* Four values of up to 25 bits, from a bit below 8 on, are in 16 bytes, and each in four of them. The second half begins width / 2 bytes behind the
+ * first. */
+enum { HALVES_WIDTH_MAX = 25 };
 
-/* Four values of up to 25 bits, from a bit below 8 on, are in 16 bytes, and each in four of them. */
-enum { AVX2_WIDTH_MAX = 25 };
-
-TT_AVX2 static size_t avx2_u32(const uint8_t *src, size_t src_bytes, unsigned width, size_t count, uint32_t *dst)
+/* The bytes of each value, within its half, and by how many bits it is shifted. */
+static void make_halves(unsigned width, uint8_t order[32], uint32_t shifts[8])
 {
-    uint8_t order[32];
-    uint32_t shifts[8];
-    size_t half = width / 2, i = 0, at = 0;
     for (unsigned v = 0; v < 8; v++) {
-        unsigned bit = v * width - (v < 4 ? 0 : (unsigned)half * 8);
+        unsigned bit = v * width - (v < 4 ? 0 : width / 2 * 8);
         for (unsigned k = 0; k < 4; k++)
             order[v * 4 + k] = (uint8_t)(bit / 8 + k);
         shifts[v] = bit % 8;
     }
+}
+
+/* Narrower ones by way of 32 bits. */
+#define DEFINE_HALVES(bits)                                                                                                                     \
+    static size_t halves_u##bits(const uint8_t *src, size_t src_bytes, unsigned width, size_t count, uint##bits##_t *dst)                       \
+    {                                                                                                                                           \
+        uint32_t wide[256];                                                                                                                     \
+        size_t i = 0;                                                                                                                           \
+        while (i < count) {                                                                                                                     \
+            size_t from = i / 8 * width, n = count - i < 256 ? count - i : 256, got = halves_u32(src + from, src_bytes - from, width, n, wide); \
+            for (size_t k = 0; k < got; k++)                                                                                                    \
+                dst[i + k] = (uint##bits##_t)wide[k];                                                                                           \
+            i += got;                                                                                                                           \
+            if (got < 256)                                                                                                                      \
+                break;                                                                                                                          \
+        }                                                                                                                                       \
+        return i;                                                                                                                               \
+    }
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+TT_AVX2 static size_t halves_u32(const uint8_t *src, size_t src_bytes, unsigned width, size_t count, uint32_t *dst)
+{
+    uint8_t order[32];
+    uint32_t shifts[8];
+    size_t half = width / 2, i = 0, at = 0;
+    make_halves(width, order, shifts);
     const __m256i shuffle = _mm256_loadu_si256((const __m256i *)(const void *)order), shift = _mm256_loadu_si256((const __m256i *)(const void *)shifts);
     const __m256i mask = _mm256_set1_epi32((int)((UINT32_C(1) << width) - 1));
     for (; i + 8 <= count && at + half + 16 <= src_bytes; i += 8, at += width) {
@@ -79,24 +105,8 @@ TT_AVX2 static size_t avx2_u32(const uint8_t *src, size_t src_bytes, unsigned wi
     return i;
 }
 
-/* Narrower ones by way of 32 bits. */
-#define DEFINE_AVX2(bits)                                                                                                                       \
-    TT_AVX2 static size_t avx2_u##bits(const uint8_t *src, size_t src_bytes, unsigned width, size_t count, uint##bits##_t *dst)                 \
-    {                                                                                                                                           \
-        uint32_t wide[256];                                                                                                                     \
-        size_t i = 0;                                                                                                                           \
-        while (i < count) {                                                                                                                     \
-            size_t from = i / 8 * width, n = count - i < 256 ? count - i : 256, got = avx2_u32(src + from, src_bytes - from, width, n, wide);   \
-            for (size_t k = 0; k < got; k++)                                                                                                    \
-                dst[i + k] = (uint##bits##_t)wide[k];                                                                                           \
-            i += got;                                                                                                                           \
-            if (got < 256)                                                                                                                      \
-                break;                                                                                                                          \
-        }                                                                                                                                       \
-        return i;                                                                                                                               \
-    }
-DEFINE_AVX2(8)
-DEFINE_AVX2(16)
+TT_AVX2 DEFINE_HALVES(8)
+TT_AVX2 DEFINE_HALVES(16)
 
 /* ---- AVX-512 VBMI: 64 bytes of output at a time ----
  * Each of the eight 64-bit lanes gets the eight bytes in which its values stand (vpermb), then every byte of the output picks eight of their
@@ -173,7 +183,34 @@ TT_VBMI static void vbmi_u32(const uint8_t *src, size_t src_bytes, unsigned widt
             vbmi_u##bits(src, src_bytes, width, count, dst);                                                                                    \
             return count;                                                                                                                       \
         }                                                                                                                                       \
-        return width <= AVX2_WIDTH_MAX ? avx2_u##bits(src, src_bytes, width, count, dst) : 0;                                                   \
+        return width <= HALVES_WIDTH_MAX ? halves_u##bits(src, src_bytes, width, count, dst) : 0;                                               \
+    }
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+
+static size_t halves_u32(const uint8_t *src, size_t src_bytes, unsigned width, size_t count, uint32_t *dst)
+{
+    uint8_t order[32];
+    uint32_t shifts[8];
+    size_t half = width / 2, i = 0, at = 0;
+    make_halves(width, order, shifts);
+    const uint8x16_t low_order = vld1q_u8(order), high_order = vld1q_u8(order + 16);
+    const int32x4_t low_shift = vnegq_s32(vreinterpretq_s32_u32(vld1q_u32(shifts))), high_shift = vnegq_s32(vreinterpretq_s32_u32(vld1q_u32(shifts + 4)));
+    const uint32x4_t mask = vdupq_n_u32((UINT32_C(1) << width) - 1);
+    for (; i + 8 <= count && at + half + 16 <= src_bytes; i += 8, at += width) {
+        uint32x4_t low = vreinterpretq_u32_u8(vqtbl1q_u8(vld1q_u8(src + at), low_order)), high = vreinterpretq_u32_u8(vqtbl1q_u8(vld1q_u8(src + at + half), high_order));
+        vst1q_u32(dst + i, vandq_u32(vshlq_u32(low, low_shift), mask));
+        vst1q_u32(dst + i + 4, vandq_u32(vshlq_u32(high, high_shift), mask));
+    }
+    return i;
+}
+DEFINE_HALVES(8)
+DEFINE_HALVES(16)
+
+#define DEFINE_FAST(bits)                                                                                                                       \
+    static size_t fast_u##bits(const uint8_t *src, size_t src_bytes, unsigned width, size_t count, uint##bits##_t *dst)                         \
+    {                                                                                                                                           \
+        return tt_simd_neon && width > 0 && width <= HALVES_WIDTH_MAX ? halves_u##bits(src, src_bytes, width, count, dst) : 0;                  \
     }
 #else
 #define DEFINE_FAST(bits)                                                                                                                       \
