@@ -32,7 +32,7 @@ static tt_rc open_session(tt_req *req, json_t **ret, tt_err *err)
     TT_TRY(tt_req_json(req, &body, err));
     const json_t *access = json_object_get(body, "token");
     if (!json_is_string(access) || json_object_size(body) != 1)
-        return tt_fail(err, TT_INVALID, "the body must be {\"token\":\"ACCESS TOKEN\"}");
+        return tt_fail(err, TT_UNAUTHORIZED, "no access token: the body must be {\"token\":\"ACCESS TOKEN\"}");
     tt_rc rc = tt_signin_open(signin_of(req), (tt_str){json_string_value(access), json_string_length(access)}, token, &session, err);
     audit(req, "session.open", rc == TT_OK ? tt_str_of(session.email) : TT_STR(""), rc);
     TT_TRY(rc);

@@ -47,7 +47,7 @@ def routes(url):
             yield method.upper(), re.sub(r"\{name\}", "j", path), query, op.get("x-tutti-access"), "requestBody" in op
 
 
-PUBLIC = {"/", "/docs", "/redoc", "/openapi.json", "/livez", "/readyz", "/health", "/healthz", "/v1/version"}
+PUBLIC = {"/", "/docs", "/redoc", "/openapi.json", "/livez", "/readyz", "/health", "/healthz", "/v1/version", "/config_api"}
 
 
 def bodies(path):

@@ -114,7 +114,7 @@ def test_what_a_session_may_do(signed):
         assert t.request(method, path, headers=with_session).status == 403, path  # not an admin of the server
     for token in ("unknown", "stranger", "", "with blank", "x" * 20000):
         assert t.request("POST", "/v1/sessions", {"token": token}).status == 403, token[:20]
-    assert t.request("POST", "/v1/sessions", {"token": 5}).status == 400
+    assert t.request("POST", "/v1/sessions", {"token": 5}).status == 401
     assert t.request("DELETE", "/v1/sessions/own", headers=with_session).json == {"schema": 1, "closed": True}
     assert t.request("GET", "/v1/pipelines", headers=with_session).status == 401
     other = t.request("POST", "/v1/sessions", {"token": "listed"}).json
