@@ -128,10 +128,10 @@ static bool next_ways(tt_chain *c, size_t step, const tt_event *events, size_t c
     return true;
 }
 
-/* The chains that no forbidden event follows. Those at the end of the sequence only. */
-static void drop_followed(tt_chain *c, const tt_event *events, size_t count)
+/* The chains that no event of this step follows, which is forbidden and stands at the end of the sequence. */
+static void drop_followed(tt_chain *c, size_t step, const tt_event *events, size_t count)
 {
-    uint64_t forbidden = forbidden_before(c->sequence, c->sequence->count);
+    uint64_t forbidden = UINT64_C(1) << step;
     int64_t last = INT64_MIN;
     size_t kept = 0;
     for (size_t i = count; i-- > 0 && last == INT64_MIN;)
@@ -167,8 +167,7 @@ tt_rc tt_chain_run(tt_chain *c, const tt_event *events, size_t count, const tt_c
             has_first = true;
             last = best(&c->reached);
         } else if (forbidden_before(s, s->count) >> i & 1) {
-            if (i == 0 || !s->steps[i - 1].forbidden) /* all of the end at once */
-                drop_followed(c, events, count);
+            drop_followed(c, i, events, count);
             last = best(&c->reached);
         }
         c->steps[i] = last;

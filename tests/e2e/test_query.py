@@ -65,6 +65,15 @@ def test_time_to_convert_and_texts(tmp_path):
     assert shown.returncode == 0 and "3 groups match, with 7 of 7 rows" in shown.stdout and "66.7 %" in shown.stdout
 
 
+def test_each_step_at_the_end_that_must_not_happen_is_judged_alone(tmp_path):
+    rows = [{"user": u, "ts": t, "event": e, "country": None, "n": None, "price": None} for u, t, e in
+            [(1, 0, "view"), (2, 0, "view"), (2, 1, "buy"), (3, 0, "view"), (3, 1, "cart"), (4, 0, "cart"), (4, 0, "buy"), (4, 1, "view")]]
+    write(tmp_path / "p.parquet", rows, random.Random(1))
+    steps = [{"filter": ["event", "==", "view"]}, {"filter": ["event", "==", "cart"], "rowFound": False}, {"filter": ["event", "==", "buy"], "rowFound": False}]
+    answer = ask(tmp_path / "p.parquet", {"funnel": {"sequence": steps}})
+    assert [step["matchingGroups"] for step in answer["funnel"]["sequence"]] == [4, 3, 2]
+
+
 @pytest.mark.parametrize("arguments, code, text", [
     (["--time", "ts", "--empty"], 2, "those need --group COLUMN"),
     (["--group", "user", "--time", "ts"], 2, "give the query once"),
