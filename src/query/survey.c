@@ -273,7 +273,7 @@ static json_t *top_values(const tally *t, size_t most)
     if (all)
         qsort(all, t->counts.len, sizeof *all, by_count);
     for (size_t i = 0; all && i < t->counts.len && i < most; i++) {
-        TT_BUF_AUTO tt_buf text = {0}, quoted = {0};
+        TT_BUF_AUTO tt_buf text = {0};
         tt_values_text(&t->values, all[i].number, &text);
         if (text.len && !tt_utf8_valid(text.ptr, text.len))
             continue;
