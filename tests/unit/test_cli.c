@@ -16,7 +16,7 @@ static int nothing(tt_cli *cli) { return 0; }
 static const tt_operand job_name[] = {{"NAME", "the job", "job"}, {NULL}};
 static const tt_operand many[] = {{"NAME...", "some names"}, {NULL}};
 static const tt_operand maybe[] = {{"[SHELL]", "a shell", "bash|zsh"}, {NULL}};
-static const tt_flag list_flags[] = {{"--limit", "-n", "N", "10", .help = "so many"}, {"--ids", NULL, "IDS", NULL, true, "these"}, {"--wait", .help = "a switch here"}, {"--secret"}, {NULL}};
+static const tt_flag list_flags[] = {{"--limit", "-n", "N", "10", .help = "so many"}, {"--ids", NULL, "IDS", NULL, true, "these"}, {"--wait", .help = "a switch here"}, {"--unseen"}, {NULL}};
 static const tt_flag pull_flags[] = {{"--wait", NULL, "DUR", "30s", .help = "takes a value here"}, {NULL}};
 static const char *const up_options[] = {"--listen", "--insecure", NULL};
 static const char *const all_options[] = {"*", NULL};
@@ -197,7 +197,7 @@ Test(help, is_aligned_wrapped_and_short)
     cr_expect(strstr(text, "Usage: tutti job show NAME\n"));
     cr_expect(strstr(text, "-n, --limit N           so many (default: 10)\n"));
     cr_expect(strstr(text, "tutti job show x"));
-    cr_expect_null(strstr(text, "--secret"), "a flag without help is hidden");
+    cr_expect_null(strstr(text, "--unseen"), "a flag without help is hidden");
 }
 
 Test(man, every_page_has_its_sections)
@@ -226,7 +226,7 @@ Test(completion, carries_the_whole_table)
         cr_expect(strstr(tt_buf_cstr(&out), "limit"));
         cr_expect(strstr(tt_buf_cstr(&out), "listen"));
         cr_expect(strstr(tt_buf_cstr(&out), "completion --jobs"));
-        cr_expect_null(strstr(tt_buf_cstr(&out), "secret"));
+        cr_expect_null(strstr(tt_buf_cstr(&out), "unseen"));
     }
     TT_BUF_AUTO tt_buf out = {0};
     cr_expect_not(tt_completion_write(table, TT_STR("tcsh"), &out));

@@ -102,7 +102,7 @@ Test(ledger, records_have_versions)
     tt_buf TT_BUF_AUTO got = {0};
     tt_err err = {0};
     cr_assert_eq(tt_record_get(l, TT_STR("test"), TT_STR("b"), &got, NULL, &err), TT_NOT_FOUND);
-    cr_assert_str_eq(err.text, "no test `b`");
+    cr_assert_str_eq(err.text, "there is no test `b`");
     tt_ledger_close(l);
 }
 
