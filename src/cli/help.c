@@ -19,6 +19,9 @@ static const struct {
     {"secret", "passwords and other secrets, sealed"},
     {"pipeline", "pipelines: what is transformed into what, and when"},
     {"db", "the configuration database of pipelines"},
+    {"administrator", "who may change pipelines after signing in"},
+    {"dataset", "Parquet files with a name, for queries"},
+    {"lake", "tables of the data lake: publish, fetch, compare"},
     {"config", "the configuration"},
 };
 

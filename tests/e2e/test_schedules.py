@@ -102,7 +102,7 @@ def test_a_program_runs_with_settings_of_its_time(tutti):
     out = t.cwd / "out"
     t.restart(env={"OUT": str(out)})
     answer = put(t, "hello", {"when": "every second", "program": "greet", "settings": {"day": "yesterday", "password": "open-sesame-1"},
-                              "storage": {"type": "x", "settings": {"password": "open-sesame-2"}}})
+                              "storage": {"type": "csv", "settings": {"path": "out.csv", "password": "open-sesame-2"}}})
     assert answer["settings"] == {"day": "yesterday", "password": "***"} and answer["storage"]["settings"]["password"] == "***"
     until(lambda: out.exists() and out.read_text().strip(), "the program runs")
     given = json.loads(out.read_text().strip().splitlines()[-1])

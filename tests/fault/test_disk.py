@@ -109,7 +109,7 @@ class Visitor:
 FAULTS = [("pwrite", "EIO"), ("pwrite", "short"), ("pwrite", "kill"), ("fdatasync", "EIO"), ("fdatasync", "kill"), ("fsync", "EIO"), ("fsync", "kill"),
           ("ftruncate", "EIO"), ("rename", "EIO"), ("unlink", "EIO"), ("unlink", "kill"), ("open", "EIO"), ("open", "EMFILE"), ("openat2", "EIO"),
           ("db_write", "EIO"), ("db_write", "ENOSPC"), ("db_write", "kill"), ("db_sync", "EIO"), ("db_sync", "kill")]
-LAST = 120  # no visit makes so many calls of one kind
+LAST = 400  # no visit makes so many calls of one kind
 
 
 def visit_with_fault(make, fault, monkeypatch):
@@ -154,7 +154,7 @@ def test_every_call_may_fail(tutti, call, what, is_long, monkeypatch):
     assert quiet, "%s still fails at call %d" % (call, nth)
 
 
-@pytest.mark.parametrize("fault", ["pwrite:4+:ENOSPC", "fdatasync:3+:EIO", "db_write:65+:ENOSPC", "db_sync:9+:EIO"])
+@pytest.mark.parametrize("fault", ["pwrite:4+:ENOSPC", "fdatasync:3+:EIO", "db_write:90+:ENOSPC", "db_sync:9+:EIO"])
 def test_a_fault_that_stays_is_said_and_the_server_still_ends_in_order(tutti, fault):
     t = tutti(env={"TUTTI_FAULT": fault})
     write_input(t.cwd / "in.jsonl")
