@@ -149,7 +149,7 @@ def test_every_call_may_fail(tutti, call, what, is_long, monkeypatch):
         if what == "short":  # half of it, and no room for the rest
             fault += ",%s:%d:ENOSPC" % (call, nth + 1)
         is_felt = visit_with_fault(tutti, fault, monkeypatch)
-        quiet, felt, nth = 0 if is_felt else quiet + 1, felt + is_felt, nth + 1 + (0 if is_long else nth // 3)
+        quiet, felt, nth = 0 if is_felt else quiet + 1, felt + is_felt, nth + 1 + (0 if is_long else nth // 2)
     print("%s: felt at %d of %d" % (call, felt, nth - 1))
     assert quiet, "%s still fails at call %d" % (call, nth)
 
