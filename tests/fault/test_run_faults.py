@@ -14,6 +14,8 @@ import pytest
 from config_database import Config
 from tutti_process import children, command_line, until
 
+pytestmark = pytest.mark.stores
+
 LIMIT_S, LONG_LIMIT_S = 180, 3600
 SHAPES = {"p": (5, 4), "clock": (2, 2)}  # groups, and tasks of each
 
@@ -133,6 +135,8 @@ def open_of(runs):
     return [run["id"] for run in runs if not run["ended"]]
 
 
+@pytest.mark.both_stores
+@pytest.mark.timeout(LONG_LIMIT_S + 100)
 def test_a_dag_goes_on_whatever_is_killed(tutti, seed, is_long):
     rng = random.Random(seed)
     t = tutti(start=False, workers=2)
@@ -180,6 +184,8 @@ def kill_database(database, houses, rng):
         database.start()
 
 
+@pytest.mark.one_store
+@pytest.mark.timeout(LONG_LIMIT_S + 100)
 def test_two_servers_and_their_database_are_killed(tutti, postgres, seed, is_long, tmp_path):
     rng = random.Random(seed)
     config, folder = Config(tmp_path, postgres), tmp_path / "out"
