@@ -331,7 +331,7 @@ static tt_rc apply_sweep(void *arg, tt_txn *txn, tt_err *err)
 /* A few at a time, and soon again while there are more. */
 static void sweep(tt_timetable *t, int64_t at_s)
 {
-    sweeping s = {.until_ms = at_s * 1000 - t->env.keep_ms};
+    sweeping s = {.until_ms = at_s * 1000 + 999 - t->env.keep_ms}; /* this second, to its end */
     tt_err err = {0};
     if (t->env.keep_ms < 0 || (at_s < t->sweep_s && t->sweep_s <= at_s + SWEEP_S))
         return;
