@@ -63,15 +63,21 @@ static tt_rc whole_contract(const tutti_host *t, const char *contract, tt_arena 
     return *ret ? TT_OK : no_memory(err);
 }
 
+tt_rc tt_ends_store(tt_arena *arena, tt_store **ret, tt_err *err)
+{
+    const char *lake = getenv("TUTTI_LAKE"), *data = getenv("TUTTI_PROGRAM_DATA");
+    const char *where = lake && *lake ? lake : tt_arena_printf(arena, "%s/lake", data ? data : ".");
+    return where ? tt_store_open(tt_str_of(where), ret, err) : no_memory(err);
+}
+
 tt_rc tt_ends_lake(const tutti_host *t, const char *contract, tt_arena *arena, tt_store **ret, tt_contract *ret_contract, tt_err *err)
 {
     tt_contract_home home;
-    const char *lake = getenv("TUTTI_LAKE"), *data = getenv("TUTTI_PROGRAM_DATA"), *env = getenv("TUTTI_ENVIRONMENT"), *branch = t->task(t, "branch");
-    const char *where = lake && *lake ? lake : tt_arena_printf(arena, "%s/lake", data ? data : ".");
+    const char *env = getenv("TUTTI_ENVIRONMENT"), *branch = t->task(t, "branch");
     TT_TRY(whole_contract(t, contract, arena, &contract, err));
     TT_TRY(tt_contract_home_find(tt_str_of(env && *env ? env : "dev"), tt_str_of(branch[0] ? branch : getenv("TUTTI_BRANCH_NAME")), arena, &home, err));
     TT_TRY(tt_contract_parse(tt_str_of(contract), &home, arena, ret_contract, err));
-    return where ? tt_store_open(tt_str_of(where), ret, err) : no_memory(err);
+    return tt_ends_store(arena, ret, err);
 }
 
 tt_rc tt_ends_run(const tutti_host *t, int64_t *ret, tt_err *err)
@@ -161,6 +167,7 @@ static tt_rc add_raw(const tutti_host *t, tt_store *store, const tt_contract *c,
     const tt_store_entry *newest = NULL;
     bool only_latest = strcmp(t->text(t, "input_run"), "latest") == 0;
     state.form = TT_CONTRACT_STATE;
+    state.file = (tt_str){0};
     tt_contract_put_path(&state, &path);
     TT_TRY(tt_buf_check(&path, err));
     tt_str dir = tt_buf_view(&path), pattern = c->file.len ? c->file : TT_STR("*");

@@ -15,6 +15,8 @@
 
 /* `lake:` and what stands behind it; NULL: it is a file. */
 const char *tt_ends_contract_of(const char *end);
+/* The lake of this machine; the caller closes it. */
+tt_rc tt_ends_store(tt_arena *arena, tt_store **ret, tt_err *err) TT_MUST_CHECK;
 /* The contract, and the lake that it is in; the caller closes it. */
 tt_rc tt_ends_lake(const tutti_host *t, const char *contract, tt_arena *arena, tt_store **ret, tt_contract *ret_contract, tt_err *err) TT_MUST_CHECK;
 /* The run whose rows are made: the setting `run_id`, else the task's, else TUTTI_RUN_ID. TT_INVALID: there is none. */

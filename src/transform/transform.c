@@ -5,6 +5,7 @@
 
 #include "lake/hive.h"
 #include "transform/ends.h"
+#include "transform/mirror.h"
 #include "transform/settings.h"
 
 /* ---- for plans ---- */
@@ -273,5 +274,6 @@ TRANSFORM(pick_row, "PickRow", "Of each group one row stays: the first or the la
 
 const tt_native_row tt_transforms[] = {
     ROW(case_when), ROW(cast_numbers), ROW(clean_text), ROW(dedupe), ROW(fill_null), ROW(filter), ROW(keep_in_domain), ROW(lookup_map), ROW(map_columns), ROW(parse_dates),
-    ROW(pick_row), ROW(read_delimited), ROW(replace_values), ROW(write_delimited), {NULL, NULL},
+    ROW(pick_row), ROW(read_delimited), ROW(replace_values),
+    {"sftp_mirror", &tt_program_sftp_mirror}, ROW(write_delimited), {NULL, NULL},
 };
