@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/vec.h"
 #include "data/frame_out.h"
+#include "data/parquet/moment.h"
 #include "io/fd.h"
 #include "lake/fetch.h"
 #include "lake/hive.h"
@@ -137,6 +138,9 @@ static tt_rc open_lake(tt_arena *arena, const char *contract, tt_store **ret, tt
 {
     tt_contract_home home;
     const char *lake = getenv("TUTTI_LAKE"), *data = getenv("TUTTI_PROGRAM_DATA"), *env = getenv("TUTTI_ENVIRONMENT");
+    const char *own = getenv("TUTTI_CONTRACT");
+    if (!contract[0] && !(contract = own && *own ? own : NULL))
+        return tt_fail(err, TT_INVALID, "`" LAKE_PREFIX "` alone is the data set of a task: this is none, or its pipeline has no company and brand");
     const char *where = lake && *lake ? lake : tt_arena_printf(arena, "%s/lake", data ? data : ".");
     TT_TRY(tt_contract_home_find(tt_str_of(env && *env ? env : "dev"), tt_str_of(getenv("TUTTI_BRANCH_NAME")), arena, &home, err));
     TT_TRY(tt_contract_parse(tt_str_of(contract), &home, arena, ret_contract, err));
@@ -227,8 +231,12 @@ static tt_rc read_partitions(sink *s, tt_err *err)
 static tt_rc open_publication(sink *s, const char *contract, const tt_pq_field *fields, uint32_t count, bool has_partitions, tt_err *err)
 {
     const char *version = getenv("TUTTI_APP_VERSION"), *run = s->t->text(s->t, "run_id");
+    const char *began = getenv("TUTTI_RUN_TIMESTAMP");
+    bool has_zone;
     tt_publish_spec spec = {.contract = &s->contract, .run_time_us = tt_wall_ms() * 1000, .app_version = tt_str_of(version && *version ? version : TT_VERSION),
                             .fields = fields, .field_count = count};
+    if (began && !tt_pq_parse_moment(tt_str_of(began), &spec.run_time_us, &has_zone))
+        return tt_fail(err, TT_INVALID, "TUTTI_RUN_TIMESTAMP `%.40s` is no time", began);
     if (!run[0])
         run = getenv("TUTTI_RUN_ID");
     if (!run || !run[0])
