@@ -34,6 +34,7 @@ static tt_rc settle(json_t *task, tt_str environment, tt_str branch, tt_err *err
 {
     tt_arena arena = {0};
     tt_contract_home home;
+    json_t *said = json_incref(json_object_get(task, "branch")); /* its text is replaced below */
     tt_str own = member(task, "branch");
     tt_rc rc = tt_contract_home_find(environment, own.len ? own : branch, &arena, &home, err);
     if (rc == TT_OK) {
@@ -43,6 +44,7 @@ static tt_rc settle(json_t *task, tt_str environment, tt_str branch, tt_err *err
         json_object_set(task, "dataset", json_object_get(task, "name"));
         rc = put_contract(task, &home, &arena, err);
     }
+    json_decref(said);
     tt_arena_deinit(&arena);
     return rc;
 }

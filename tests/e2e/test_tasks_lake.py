@@ -71,7 +71,7 @@ class House:
     def end(self, run: int, state: str = "finished") -> List[Dict[str, Any]]:
         until(lambda: self.t.get("/v1/runs/%d" % run).json["ended"], "run %d has ended" % run)
         tasks = self.t.get("/v1/runs/%d/tasks" % run).json["tasks"]
-        assert self.t.get("/v1/runs/%d" % run).json["state"] == state, tasks
+        assert self.t.get("/v1/runs/%d" % run).json["state"] == state, [task["reason"] for task in tasks]
         return tasks
 
     def log(self, task: Dict[str, Any]) -> str:
