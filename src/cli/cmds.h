@@ -1,4 +1,4 @@
-/* The commands of this room, for the table in main.c. Each is `int fn(tt_cli *)`: prints its result, returns the exit code. */
+/* The commands of this room, for the tables of tables.h. Each is `int fn(tt_cli *)`: prints its result, returns the exit code. */
 #ifndef TT_CLI_CMDS_H
 #define TT_CLI_CMDS_H
 

@@ -1,5 +1,5 @@
 /* The command table: one row per verb. From it come dispatch, --help, completion for bash, zsh and fish, and man pages.
- * To add a command: write `int fn(tt_cli *cli)` in the file of its noun and add a row to the table in main.c.
+ * To add a command: write `int fn(tt_cli *cli)` in the file of its noun and add a row to the table of its area (tables.h).
  * Every verb runs a route: over the Unix socket, over --server URL, or inside this process when no server runs (transport.h). */
 #ifndef TT_CLI_COMMAND_H
 #define TT_CLI_COMMAND_H

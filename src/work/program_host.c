@@ -158,7 +158,7 @@ static const tutti_program *load(const char *path)
     if (tt_str_ends(tt_str_of(path), TT_STR(".sql")))
         return tt_sql_program_load(path);
     if (strncmp(path, TT_NATIVE_PREFIX, strlen(TT_NATIVE_PREFIX)) == 0)
-        return tt_native_find(tt_str_of(path + strlen(TT_NATIVE_PREFIX)));
+        return tt_native_at(path);
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!object) {
         fprintf(stderr, "%s\n", dlerror());
@@ -211,23 +211,28 @@ static json_t *describe_setting(const tutti_setting *s)
     return o;
 }
 
-static int describe(const char *path)
+json_t *tt_program_describe_c(const tutti_program *p)
 {
-    const tutti_program *p = load(path);
-    if (!p)
-        return 1;
     json_t *settings = json_object();
     for (const tutti_setting *s = p->settings; s && s->name; s++)
         if (json_object_set_new(settings, s->name, describe_setting(s)) != 0) {
-            printf("{\"error\":\"setting `%s`: its type or its default is wrong\"}", s->name);
             json_decref(settings);
-            return 0;
+            return json_pack("{s:o}", "error", json_sprintf("setting `%s`: its type or its default is wrong", s->name));
         }
     json_t *root = json_pack("{s:s*,s:s*,s:o}", "display_name", p->display_name, "description", p->description, "settings", settings);
     if (p->timeout_s)
         json_object_set_new(root, "timeout_s", json_integer(p->timeout_s));
     if (p->memory_mb)
         json_object_set_new(root, "memory_mb", json_integer(p->memory_mb));
+    return root;
+}
+
+static int describe(const char *path)
+{
+    const tutti_program *p = load(path);
+    if (!p)
+        return 1;
+    json_t *root = tt_program_describe_c(p);
     json_dumpf(root, stdout, JSON_COMPACT);
     json_decref(root);
     return 0;
