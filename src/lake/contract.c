@@ -146,6 +146,15 @@ static size_t cut_form(tt_str text, const tt_contract_home *home, tt_str whole[5
     return form;
 }
 
+static tt_rc refuse_form(tt_str text, tt_err *err)
+{
+    tt_str shown = tt_str_slice(text, 0, 200), rest = text, first;
+    if (tt_str_cut(&rest, '/', &first) && state_index(first) >= 0)
+        return tt_fail(err, TT_INVALID, "contract `%.*s`: no pipeline says whose it is: write PARENT/CHILD/%.*s", TT_STR_ARG(shown), TT_STR_ARG(shown));
+    return tt_fail(err, TT_INVALID, "contract `%.*s`: it is PARENT/CHILD/STATE/DATASET, or ENV/BRANCH/PARENT/CHILD/STATE/DATASET, where STATE is raw, ingest, master, enhance, "
+                   "enrich, metrics or dimensional; in a task of a run, STATE/DATASET as well", TT_STR_ARG(shown));
+}
+
 tt_rc tt_contract_parse(tt_str text, const tt_contract_home *home, tt_arena *arena, tt_contract *ret, tt_err *err)
 {
     tt_str whole[5], rest;
@@ -153,8 +162,7 @@ tt_rc tt_contract_parse(tt_str text, const tt_contract_home *home, tt_arena *are
     if (text.len > TEXT_BYTES_MAX)
         return tt_fail(err, TT_INVALID, "a contract of %zu bytes is too long", text.len);
     if (!cut_form(text, home, whole, &rest))
-        return tt_fail(err, TT_INVALID, "contract `%.*s`: it is PARENT/CHILD/STATE/DATASET, or ENV/BRANCH/PARENT/CHILD/STATE/DATASET, where STATE is raw, ingest, master, enhance, "
-                       "enrich, metrics or dimensional; in a task of a run, STATE/DATASET as well", TT_STR_ARG(tt_str_slice(text, 0, 200)));
+        return refuse_form(text, err);
     TT_TRY(take_parts(whole, rest, arena, &c, err));
     *ret = c;
     return TT_OK;
