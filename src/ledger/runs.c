@@ -107,7 +107,9 @@ tt_rc tt_run_release(tt_db *db, const tt_run_row *r, int64_t group, int64_t *ret
 
 /* ---- the end ---- */
 
-static tt_rc failed_reason(tt_db *db, const tt_run_row *r, char out[512], tt_err *err)
+enum { WHY_BYTES = 768 }; /* the name of a task, and what it said last */
+
+static tt_rc failed_reason(tt_db *db, const tt_run_row *r, char out[WHY_BYTES], tt_err *err)
 {
     TT_STMT_AUTO sqlite3_stmt *st = NULL;
     bool row = false;
@@ -118,17 +120,17 @@ static tt_rc failed_reason(tt_db *db, const tt_run_row *r, char out[512], tt_err
     if (!row)
         return TT_OK;
     TT_TRY(tt_db_bytes(db, st, 0, &name, err));
-    int n = snprintf(out, 512, "%.200s", name.ptr ? name.ptr : "");
+    int n = snprintf(out, WHY_BYTES, "%.200s", name.ptr ? name.ptr : "");
     if (sqlite3_column_type(st, 1) != SQLITE_NULL)
         TT_TRY(tt_db_bytes(db, st, 1, &why, err));
     if (why.len)
-        snprintf(out + n, 512 - (size_t)n, ": %.*s", TT_STR_ARG(tt_str_slice(why, 0, 300)));
+        snprintf(out + n, WHY_BYTES - (size_t)n, ": %.*s", TT_STR_ARG(tt_str_slice(why, 0, 500)));
     return TT_OK;
 }
 
 tt_rc tt_run_end(tt_db *db, const tt_run_row *r, tt_run_state how, tt_str reason, tt_err *err)
 {
-    char why[512] = "";
+    char why[WHY_BYTES] = "";
     if (how == TT_RUN_FAILED)
         TT_TRY(failed_reason(db, r, why, err));
     if (!reason.len)

@@ -195,7 +195,8 @@ class Contract:
 
     def publish(self, frame: Any, run_id: Optional[int] = None, session: Any = None, *, partitions: Optional[Sequence[str]] = None,
                 run_timestamp: Any = None) -> Dict[str, Any]:
-        """All rows as one run, which replaces one of the same id. session is accepted for older scripts and not looked at."""
+        """All rows as one run, which replaces one of the same id; in a task of a pipeline's run that run, unless run_id says another. session is accepted for
+        older scripts and not looked at."""
         arguments = ["lake", "publish", self.path]
         for name in self.__dict__["partitions"] if partitions is None else partitions:
             if name != "__metadata_run_id":
