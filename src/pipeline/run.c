@@ -209,9 +209,8 @@ static tt_rc make_payloads(start *s, tt_err *err)
 static tt_rc apply_start(void *arg, tt_txn *txn, tt_err *err)
 {
     const start *s = arg;
-    if (s->wish->also)
-        TT_TRY(s->wish->also(s->wish->also_arg, txn, s->id, err));
-    return tt_run_start(txn, &s->spec, err);
+    TT_TRY(tt_run_start(txn, &s->spec, err));
+    return s->wish->also ? s->wish->also(s->wish->also_arg, txn, s->id, err) : TT_OK;
 }
 
 static tt_rc commit(start *s, tt_err *err)

@@ -30,7 +30,7 @@ typedef struct {
     tt_str cause;    /* "hand", "schedule", "backfill" */
     tt_str actor;    /* may be empty */
     int64_t due_ms;  /* the time that it is for; 0: none */
-    /* In the commit that starts it; NULL: nothing. Its failure is that of the start. */
+    /* In the commit that starts it (in a shared ledger: right behind it); NULL: nothing. Its failure is that of the start. */
     tt_rc (*also)(void *arg, tt_txn *txn, uint64_t run, tt_err *err);
     void *also_arg;
 } tt_run_wish;
