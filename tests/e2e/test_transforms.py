@@ -235,3 +235,52 @@ def test_sftp_mirror(place: Place, sshd: Sshd) -> None:
     assert "has no file `*.zip`" in mirror(place, sshd, "*.zip") and "`most_mb` allows" in mirror(place, sshd, most_mb="0", output="lake:acme/other/raw")
     (sshd.files / "a b.csv").write_text("x")
     assert "leave it out with `pattern`" in mirror(place, sshd)
+
+
+def test_publish(place: Place, sshd: Sshd) -> None:
+    place.frame(a=["x;y", None], n=[1, 2], __metadata_app_version=["1", "1"])
+
+    def publish(**settings: Any) -> str:
+        done = place.start_program("publish", {"input": "in.parquet", "url": sshd.url(), "key": sshd.key.read_text(), "host_key": sshd.fingerprint, **settings})
+        return done.stdout + done.stderr
+
+    assert '"files":1' in publish(name="out.csv", separator=";") and (sshd.files / "out.csv").read_text() == 'a;n\n"x;y";1\n;2\n'
+    assert '"unchanged":1' in publish(name="out.csv", separator=";") and "was left as it is" in publish(name="out.csv")
+    assert '"files":1' in publish(name="all.parquet", metadata=True) and list(pandas.read_parquet(sshd.files / "all.parquet")) == ["a", "n", "__metadata_app_version"]
+    assert "{run_id} is known in the run of a pipeline only" in publish(name="o_{run_id}.csv") and "there is no {day}" in publish(name="o_{day}.csv")
+    assert "is no name of a file" in publish(name="a/b.csv") and "cannot tell the form" in publish(name="b.dat") and "one character" in publish(name="b.csv", separator="ab")
+    assert sorted(path.name for path in sshd.files.iterdir()) == ["all.parquet", "out.csv"] and not list((place.place / "lake" / ".staging").iterdir())
+
+
+def test_funnel_query(place: Place) -> None:
+    """Against the command that asks the same of the file, and against rows that runs of the lake have split."""
+    frame = place.frame(user=["u%d" % (i % 50) for i in range(400)], at=pandas.to_datetime([10**9 * (i * 7919 % 100_000) for i in range(400)]), event=["abc"[i * i % 3] for i in range(400)],
+                        place=["x" if i % 50 < 20 else "y" for i in range(400)], price=[i % 13 for i in range(400)])
+    query = {"query": {"aggregations": [{"column": "place", "type": "sumPerValue", "otherColumn": "price"}]},
+             "funnel": {"sequence": [{"filter": ["event", "==", "a"]}, {"filter": ["event", "==", "b"]}], "timeToConvert": True, "breakdown": {"column": "place"}},
+             "retention": {"period": "day", "periods": 1, "first": {"filter": ["event", "==", "a"]}, "again": {"filter": ["event", "==", "b"]}}}
+    asked = json.loads(subprocess.run([str(binary()), "query", "in.parquet", "--group", "user", "--time", "at", "--string", json.dumps(query), "--json"], cwd=place.place, check=True,
+                                      capture_output=True, text=True, timeout=LIMIT_S).stdout)
+    got = place.program("funnel_query", group="user", time="at", query=query)
+    got = got.astype(object).where(got.notna(), None)
+
+    def of(part: str, measure: str, step: Any = None) -> Dict[Any, float]:
+        rows = got[(got.part == part) & (got.measure == measure) & (got.step.isna() if step is None else got.step == step)]
+        return {value: number for value, number in zip(rows.value, rows.number)}
+
+    assert of("query", "groups") == {None: asked["query"]["matchingGroups"]}
+    summed = {key: value for one in asked["query"]["aggregations"] if one["type"] == "sumPerValue" for key, value in one["value"].items()}
+    assert of("query", "sumPerValue") == summed == frame.groupby("place").price.sum().to_dict()
+    for i, step in enumerate(asked["funnel"]["sequence"], 1):
+        assert of("step", "groups", i) == {None: step["matchingGroups"]} and of("step", "rows", i) == {None: step["matchingGroupRows"]}
+    times = asked["funnel"]["sequence"][1]["timeToConvert"]
+    assert of("step", "timeToConvert", 2)["median"] == pytest.approx(times["median"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3}[times["unit"]])
+    assert of("breakdown", "groups", 2) == {one["value"]: one["sequence"][1]["matchingGroups"] for one in asked["funnel"]["breakdown"]["values"]}
+    assert of("cohort", "returned", 0) == {one["from"]: one["returned"][0] for one in asked["retention"]["cohorts"]}
+    for run, rows in (("1", frame[::2]), ("2", frame[1::2])):
+        rows.to_parquet(place.place / "half.parquet", index=False)
+        place.start_program("read_delimited", {"input": "half.parquet", "output": "lake:acme/widget/enrich/events", "run_id": run, "partitions": ["event"]})
+    same(place.program("funnel_query", "lake:acme/widget/enrich/events", group="user", time="at", query=query), got)
+    assert "setting `group`: the input has no column `nobody`" in place.refuses("funnel_query", group="nobody", time="at", query=query)
+    refused = place.refuses("funnel_query", group="user", time="at", query={"funnel": {"sequence": [{"filter": ["nope", "==", 1]}]}})
+    assert "setting `query`: " in refused and "nope" in refused and "/proc" not in refused
