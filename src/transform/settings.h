@@ -11,7 +11,9 @@
 #define COLUMNS {"columns", TUTTI_LIST, SAID("the columns")}
 #define WHAT_IF_NOT {"bad", TUTTI_ENUM, "fail", "what becomes of a row with another text: the program fails, the value is null, or the row is rejected", "fail|null|reject"}
 
-static const tutti_setting tt_settings_read_delimited[] = {ENDS_OF_A_TABLE, {0}};
+static const tutti_setting tt_settings_read_delimited[] = {
+    ENDS_OF_A_TABLE, {"skip_rows", TUTTI_INT, "0", "lines before the header that are not read, of each file"},
+    {"encoding", TUTTI_STR, "", "of the text: latin-1, cp1252, utf-16, ...; empty: UTF-8"}, {0}};
 static const tutti_setting tt_settings_write_delimited[] = {ENDS_OF_A_TABLE, {"metadata", TUTTI_BOOL, "false", "with the five columns of publishing"}, {0}};
 static const tutti_setting tt_settings_map_columns[] = {
     ENDS_OF_A_TABLE, {"columns", TUTTI_DICT, SAID("{\"new name\": \"name in the input\"}; an empty name makes a column of nulls")},

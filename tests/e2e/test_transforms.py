@@ -1,6 +1,7 @@
 """The built-in transforms, each against pandas."""
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -62,6 +63,22 @@ def test_read_delimited(place: Place) -> None:
     place.file("p-1.csv", "id\n1\n")
     place.file("p-2.csv", "id,more\n2,x\n")
     same(place.program("read_delimited", "p-*.csv"), pandas.DataFrame({"id": [1, 2], "more": [None, "x"]}))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig", "utf-16", "shift_jis"])
+def test_read_delimited_of_another_encoding(place: Place, encoding: str) -> None:
+    word = {"shift_jis": "\u5927\u304d\u3055", "cp1252": "5 \u20ac"}.get(encoding, "Gr\u00f6\u00dfe")
+    text = "A list,\r\n\r\nof \"today\r\nname;%s\r\n" % word + "".join("%d;%s%d\r\n" % (i, word, i) for i in range(20_000))
+    for name, data in (("a.csv", text.encode(encoding)), ("a.csv.gz", gzip.compress(text.encode(encoding)))):
+        (place.place / name).write_bytes(data)
+        same(place.program("read_delimited", name, encoding=encoding, skip_rows=3), pandas.read_csv(place.place / name, encoding=encoding, skiprows=3, sep=";", quoting=3))
+
+
+def test_read_delimited_refuses_another_encoding(place: Place) -> None:
+    (place.place / "in.csv").write_bytes("a\n\u00f6".encode("latin-1"))
+    assert "is not UTF-8" in place.refuses("read_delimited", input="in.csv") and "there is no encoding `nope`" in place.refuses("read_delimited", input="in.csv", encoding="nope")
+    assert "cannot be unpacked (UTF-16) at byte 3" in place.refuses("read_delimited", input="in.csv", encoding="UTF-16")
+    assert "skip_rows" in place.refuses("read_delimited", input="in.csv", skip_rows=-1) and "is empty" in place.refuses("read_delimited", input="in.csv", skip_rows=9)
 
 
 def test_write_delimited(place: Place) -> None:
