@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "data/frame_out.h"
+#include "data/parquet/moment.h"
 #include "io/fd.h"
 #include "io/wildcard.h"
 #include "lake/fetch.h"
@@ -23,46 +24,6 @@ const char *tt_ends_contract_of(const char *end)
     return strncmp(end, TT_LAKE_PREFIX, len) == 0 ? end + len : NULL;
 }
 
-static bool is_state(tt_str word)
-{
-    const char *state;
-    for (size_t i = 0; (state = tt_contract_state_at(i)); i++)
-        if (tt_str_is(word, state))
-            return true;
-    return false;
-}
-
-/* STATE/DATASET, and no PARENT/CHILD/STATE whose parent is called like a state. */
-static bool is_short(const char *contract)
-{
-    tt_str part, rest = tt_str_of(contract);
-    if (!tt_str_cut(&rest, '/', &part) || !is_state(part))
-        return false;
-    return !tt_str_cut(&rest, '/', &part) || !tt_str_cut(&rest, '/', &part) || !is_state(part);
-}
-
-static const char *in_lower_case(tt_arena *arena, const char *text)
-{
-    char *copy = tt_arena_dup(arena, tt_str_of(text));
-    for (char *c = copy; c && *c; c++)
-        if (*c >= 'A' && *c <= 'Z')
-            *c = (char)(*c + 32);
-    return copy;
-}
-
-/* As tt_contract_parse wants it. */
-static tt_rc whole_contract(const tutti_host *t, const char *contract, tt_arena *arena, const char **ret, tt_err *err)
-{
-    *ret = contract;
-    if (!is_short(contract))
-        return TT_OK;
-    if (!t->task(t, "company")[0])
-        return tt_fail(err, TT_INVALID, "`lake:%.200s`: no pipeline says whose it is: write lake:PARENT/CHILD/%.200s", contract, contract);
-    const char *company = in_lower_case(arena, t->task(t, "company")), *brand = in_lower_case(arena, t->task(t, "brand"));
-    *ret = company && brand ? tt_arena_printf(arena, "%s/%s/%s", company, brand, contract) : NULL;
-    return *ret ? TT_OK : no_memory(err);
-}
-
 tt_rc tt_ends_store(tt_arena *arena, tt_store **ret, tt_err *err)
 {
     const char *lake = getenv("TUTTI_LAKE"), *data = getenv("TUTTI_PROGRAM_DATA");
@@ -73,9 +34,10 @@ tt_rc tt_ends_store(tt_arena *arena, tt_store **ret, tt_err *err)
 tt_rc tt_ends_lake(const tutti_host *t, const char *contract, tt_arena *arena, tt_store **ret, tt_contract *ret_contract, tt_err *err)
 {
     tt_contract_home home;
-    const char *env = getenv("TUTTI_ENVIRONMENT"), *branch = t->task(t, "branch");
-    TT_TRY(whole_contract(t, contract, arena, &contract, err));
-    TT_TRY(tt_contract_home_find(tt_str_of(env && *env ? env : "dev"), tt_str_of(branch[0] ? branch : getenv("TUTTI_BRANCH_NAME")), arena, &home, err));
+    const char *env = getenv("TUTTI_ENVIRONMENT");
+    if (!contract[0] && !(contract = t->task(t, "contract"))[0])
+        return tt_fail(err, TT_INVALID, "`" TT_LAKE_PREFIX "` alone is the data set of a task: this is none, or its pipeline has no company and brand");
+    TT_TRY(tt_contract_home_find(tt_str_of(env && *env ? env : "dev"), tt_str_of(getenv("TUTTI_BRANCH_NAME")), arena, &home, err));
     TT_TRY(tt_contract_parse(tt_str_of(contract), &home, arena, ret_contract, err));
     return tt_ends_store(arena, ret, err);
 }
@@ -83,8 +45,6 @@ tt_rc tt_ends_lake(const tutti_host *t, const char *contract, tt_arena *arena, t
 tt_rc tt_ends_run(const tutti_host *t, int64_t *ret, tt_err *err)
 {
     const char *run = t->text(t, "run_id");
-    if (!run[0])
-        run = t->task(t, "run_id");
     if (!run[0])
         run = getenv("TUTTI_RUN_ID");
     if (!run || !run[0])
@@ -288,9 +248,12 @@ static tt_rc read_partitions(tt_outlet *o, tt_err *err)
 
 static tt_rc open_publication(tt_outlet *o, const char *contract, const tt_outlet_spec *end, tt_err *err)
 {
-    const char *version = getenv("TUTTI_APP_VERSION");
+    const char *version = getenv("TUTTI_APP_VERSION"), *began = getenv("TUTTI_RUN_TIMESTAMP");
+    bool has_zone;
     tt_publish_spec spec = {.contract = &o->contract, .run_time_us = tt_wall_ms() * 1000, .app_version = tt_str_of(version && *version ? version : TT_VERSION),
                             .fields = end->fields, .field_count = end->field_count};
+    if (began && !tt_pq_parse_moment(tt_str_of(began), &spec.run_time_us, &has_zone))
+        return tt_fail(err, TT_INVALID, "TUTTI_RUN_TIMESTAMP `%.40s` is no time", began);
     TT_TRY(tt_ends_run(o->t, &spec.run_id, err));
     TT_TRY(tt_ends_lake(o->t, contract, &o->arena, &o->store, &o->contract, err));
     if (end->has_partitions)

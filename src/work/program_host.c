@@ -252,6 +252,22 @@ static void limit_memory(uint64_t bytes)
 #endif
 }
 
+/* Gives the variables these values (null: none) and returns, in the same form, what they were. */
+static json_t *swap_env(const json_t *vars)
+{
+    const char *name;
+    json_t *value, *before = json_object();
+    json_object_foreach((json_t *)(uintptr_t)vars, name, value) {
+        const char *was = getenv(name);
+        json_object_set_new(before, name, was ? json_string(was) : json_null());
+        if (json_is_string(value))
+            setenv(name, json_string_value(value), 1);
+        else
+            unsetenv(name);
+    }
+    return before;
+}
+
 static int run_one(const json_t *command)
 {
     const char *path = json_string_value(json_object_get(command, "object")), *id = json_string_value(json_object_get(command, "id"));
@@ -259,9 +275,12 @@ static int run_one(const json_t *command)
     session s = {.host = functions, .settings = json_object_get(command, "settings"), .id = id ? id : "", .task = json_object_get(command, "task")};
     if (!p)
         return -1;
+    json_t *before = swap_env(json_object_get(command, "env"));
     limit_memory((uint64_t)json_integer_value(json_object_get(command, "memory")));
     int code = p->run(&s.host);
     limit_memory(0);
+    json_decref(swap_env(before));
+    json_decref(before);
     tt_arena_deinit(&s.arena);
     return code;
 }

@@ -206,7 +206,7 @@ def test_contracts_are_ends_too(place: Place) -> None:
 
 def test_a_contract_of_a_pipeline_is_short(place: Place) -> None:
     place.frame(id=[1])
-    assert "no pipeline says whose it is: write lake:PARENT/CHILD/ingest/orders" in place.refuses("filter", output="lake:ingest/orders", where="id > 0", run_id="1")
+    assert "no pipeline says whose it is: write PARENT/CHILD/ingest/orders" in place.refuses("filter", output="lake:ingest/orders", where="id > 0", run_id="1")
     assert "`seven` is no number" in place.refuses("filter", output="lake:acme/widget/ingest/orders", where="id > 0", run_id="seven")
 
 
