@@ -9,6 +9,7 @@
 #include "server/server_main.h"
 #include "server/supervisor.h"
 #include "server/worker_main.h"
+#include "transform/program_lake.h"
 #include "transform/transform.h"
 #include "work/program_c.h"
 
@@ -136,6 +137,7 @@ int main(int argc, char **argv)
         return tt_rc_exit(err.code);
     }
     tt_native_add(tt_transforms);
+    tt_program_lake_add(&tt_transform_lake);
     if (argc > 1 && strcmp(argv[1], TT_PROGRAM_HOST_COMMAND) == 0)
         return tt_program_host_main(argc - 2, argv + 2);
     const char *as[MOST_ALIASED + 1] = {0};

@@ -53,9 +53,10 @@ class Run(NamedTuple):
         return not self.patterns or any(pattern in name for pattern in self.patterns for name in names)
 
     def env(self, **more: str) -> Dict[str, str]:
-        """Ours for all tests; a sanitizer's options of the caller go first."""
+        """Ours for all tests; a sanitizer's options of the caller go first. `python3` is this very Python, where PATH has a script that looks for one."""
         env = {name: options + (":" + os.environ[name] if os.environ.get(name) else "") for name, options in SANITIZERS.items()}
-        return {**os.environ, **env, **more}
+        path = "%s:%s" % (Path(sys.executable).resolve().parent, os.environ.get("PATH", os.defpath))
+        return {**os.environ, **env, "PATH": path, **more}
 
 
 def say(text: str) -> None:

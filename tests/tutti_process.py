@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 30.0
 STOP_LIMIT_S = 40.0
 BAD_WORDS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error: ", "WARNING: ThreadSanitizer", "BUG:")
+DEATH = "msg=died name=server"
 ANNOUNCEMENT = re.compile(r"^listening on http://(127\.0\.0\.1:\d+)$", re.M)
 
 
@@ -33,6 +34,11 @@ class Answer(NamedTuple):
 def binary() -> Path:
     """The program under test: TUTTI_BIN, else build/tutti."""
     return Path(os.environ.get("TUTTI_BIN") or ROOT / "build" / "tutti").resolve()
+
+
+def is_sanitized() -> bool:
+    """Whether the program under test looks for its own mistakes while it runs (script/build --asan, --tsan), several times slower."""
+    return binary().parent.name in ("build-asan", "build-tsan")
 
 
 def until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
@@ -92,8 +98,8 @@ class Tutti:
 
     # ---- life ----
 
-    def start(self, *, port: int = 0) -> "Tutti":
-        """Returns when it listens; AssertionError with its log when it ends before."""
+    def start(self, *, port: int = 0, deaths: int = 0) -> "Tutti":
+        """Returns when it listens; AssertionError with its log when it ends before, or (with `deaths`, and a log of warnings) when its server died that often."""
         assert self.process is None, "it runs already"
         self.cwd.mkdir(parents=True, exist_ok=True)
         with open(self._log_path, "ab") as log:
@@ -101,7 +107,7 @@ class Tutti:
                 [binary(), "up", "--data", self.data, "--listen", "127.0.0.1:%d" % port, "--workers", str(self.workers), "--query-workers", str(self.query_workers),
                  *self.args],
                 cwd=self.cwd, env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
-        self.port = int(self._await_announcement().rpartition(":")[2])
+        self.port = int(self._await_announcement(self.log().count(DEATH) + deaths if deaths else 0).rpartition(":")[2])
         return self
 
     def _environment(self) -> Dict[str, str]:
@@ -112,11 +118,13 @@ class Tutti:
         base.update({k: v for k, v in self.env.items() if v is not None})
         return {k: v for k, v in base.items() if k not in self.env or self.env[k] is not None}
 
-    def _await_announcement(self) -> str:
+    def _await_announcement(self, deaths: int = 0) -> str:
         assert self.process and self.process.stdout
         fd, seen, deadline = self.process.stdout.fileno(), b"", time.monotonic() + LIMIT_S
         while not ANNOUNCEMENT.search(seen.decode(errors="replace")):
-            ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+            ready, _, _ = select.select([fd], [], [], max(0.0, min(deadline - time.monotonic(), 0.02 if deaths else LIMIT_S)))
+            if not ready and deaths and self.log().count(DEATH) < deaths and time.monotonic() < deadline:
+                continue
             more = os.read(fd, 65536) if ready else b""
             if not more:
                 code = self.process.poll() if not ready else self.process.wait(timeout=LIMIT_S)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -104,7 +105,8 @@ def play_act(title: str, act: Callable[[Path, Screen], None]) -> int:
 # ---- processes ----
 
 def free_port() -> int:
-    for port in range(FIRST_PORT, FIRST_PORT + 1000):
+    """Any one of a thousand: what else starts at the same time takes another."""
+    for port in random.sample(range(FIRST_PORT, FIRST_PORT + 1000), 1000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

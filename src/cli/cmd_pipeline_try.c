@@ -1,4 +1,5 @@
 /* `tutti pipeline try` and `tutti worker run`: one task by itself, as a run of its own through the queue, or by hand in this process. */
+#include "base/clock.h"
 #include "cli/actor.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
@@ -6,6 +7,7 @@
 #include "cli/output.h"
 #include "cli/pipeline.h"
 #include "cli/run.h"
+#include "data/parquet/moment.h"
 #include "pipeline/dag.h"
 #include "pipeline/definition_file.h"
 #include "pipeline/run.h"
@@ -108,9 +110,25 @@ static const tt_dag_node *find_node(const tt_dag *dag, int64_t transformation)
     return NULL;
 }
 
+/* The same times as the run's own tasks are told. */
+static tt_rc times_of(tt_cli *cli, uint64_t run, int64_t *ret_began_ms, int64_t *ret_due_ms, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0};
+    TT_JSON_AUTO json_t *root = NULL;
+    bool has_zone;
+    int64_t us;
+    tt_buf_printf(&target, "/v1/runs/%llu", (unsigned long long)run);
+    TT_TRY(ask(cli, "GET", &target, (tt_str){0}, &root, err));
+    *ret_began_ms = tt_pq_parse_moment(tt_json_member_str(root, "created"), &us, &has_zone) ? us / 1000 : tt_wall_ms();
+    *ret_due_ms = tt_pq_parse_moment(tt_json_member_str(root, "due"), &us, &has_zone) ? us / 1000 : 0;
+    return TT_OK;
+}
+
 static tt_rc run_node(tt_cli *cli, const tt_pipeline *p, const tt_dag_node *node, uint64_t run, tt_err *err)
 {
-    TT_JSON_AUTO json_t *settings = NULL, *context = tt_pipeline_context(p, node, run, (tt_str){0}, 0);
+    int64_t began_ms, due_ms;
+    TT_TRY(times_of(cli, run, &began_ms, &due_ms, err));
+    TT_JSON_AUTO json_t *settings = NULL, *context = tt_pipeline_context(p, node, run, began_ms, due_ms);
     TT_TRY(tt_pipeline_variables(p, node->transformation, &settings, err));
     TT_TRY(check_secrets(settings, err));
     char *text = context ? json_dumps(context, JSON_COMPACT) : NULL;

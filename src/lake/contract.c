@@ -111,14 +111,14 @@ static tt_rc take_file(tt_str name, tt_arena *arena, tt_contract *c, tt_err *err
     return c->file.ptr ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory");
 }
 
-static tt_rc take_parts(const tt_str *parts, tt_str rest, const tt_contract_home *home, bool is_full, tt_arena *arena, tt_contract *c, tt_err *err)
+/* whole: the five parts down to the state. */
+static tt_rc take_parts(const tt_str *whole, tt_str rest, tt_arena *arena, tt_contract *c, tt_err *err)
 {
-    TT_TRY(tt_contract_env(is_full ? parts[0] : home->env, &c->env, err));
-    TT_TRY(tt_contract_branch(c->env, is_full ? parts[1] : home->branch, arena, &c->branch, err));
-    parts += is_full ? 2 : 0;
-    TT_TRY(lower_part("the parent", parts[0], arena, &c->parent, err));
-    TT_TRY(lower_part("the child", parts[1], arena, &c->child, err));
-    c->state = tt_str_of(states[state_index(parts[2])]);
+    TT_TRY(tt_contract_env(whole[0], &c->env, err));
+    TT_TRY(tt_contract_branch(c->env, whole[1], arena, &c->branch, err));
+    TT_TRY(lower_part("the parent", whole[2], arena, &c->parent, err));
+    TT_TRY(lower_part("the child", whole[3], arena, &c->child, err));
+    c->state = tt_str_of(states[state_index(whole[4])]);
     if (rest.len && rest.ptr[rest.len - 1] == '/')
         rest.len--;
     if (rest.len && state_index(c->state) == 0)
@@ -127,22 +127,43 @@ static tt_rc take_parts(const tt_str *parts, tt_str rest, const tt_contract_home
     return rest.len ? take_dataset(rest, arena, c, err) : TT_OK;
 }
 
+/* The forms: how many parts stand in front of the state, and the state with them. */
+static size_t cut_form(tt_str text, const tt_contract_home *home, tt_str whole[5], tt_str *ret_rest)
+{
+    enum { LONG = 5, SHORT = 3, TINY = 1 };
+    tt_str parts[LONG] = {{0}}, rests[LONG + 1] = {{0}}, rest = text, env;
+    size_t count = 0;
+    while (count < LONG && tt_str_cut(&rest, '/', &parts[count]))
+        rests[++count] = rest;
+    size_t form = count == LONG && tt_contract_env(parts[0], &env, NULL) == TT_OK && state_index(parts[LONG - 1]) >= 0 ? LONG
+                  : count >= SHORT && state_index(parts[SHORT - 1]) >= 0                                               ? SHORT
+                  : count >= TINY && home->parent.len && home->child.len && state_index(parts[0]) >= 0                 ? TINY
+                                                                                                                      : 0;
+    const tt_str given[LONG] = {home->env, home->branch, home->parent, home->child};
+    for (size_t i = 0; i < LONG; i++)
+        whole[i] = i < LONG - form ? given[i] : parts[i - (LONG - form)];
+    *ret_rest = rests[form];
+    return form;
+}
+
+static tt_rc refuse_form(tt_str text, tt_err *err)
+{
+    tt_str shown = tt_str_slice(text, 0, 200), rest = text, first;
+    if (tt_str_cut(&rest, '/', &first) && state_index(first) >= 0)
+        return tt_fail(err, TT_INVALID, "contract `%.*s`: no pipeline says whose it is: write PARENT/CHILD/%.*s", TT_STR_ARG(shown), TT_STR_ARG(shown));
+    return tt_fail(err, TT_INVALID, "contract `%.*s`: it is PARENT/CHILD/STATE/DATASET, or ENV/BRANCH/PARENT/CHILD/STATE/DATASET, where STATE is raw, ingest, master, enhance, "
+                   "enrich, metrics or dimensional; in a task of a run, STATE/DATASET as well", TT_STR_ARG(shown));
+}
+
 tt_rc tt_contract_parse(tt_str text, const tt_contract_home *home, tt_arena *arena, tt_contract *ret, tt_err *err)
 {
-    enum { LONG = 5, SHORT = 3 };
-    tt_str parts[LONG] = {{0}}, rest = text, after_short = {0}, env;
-    size_t count = 0;
+    tt_str whole[5], rest;
     tt_contract c = {0};
     if (text.len > TEXT_BYTES_MAX)
         return tt_fail(err, TT_INVALID, "a contract of %zu bytes is too long", text.len);
-    while (count < LONG && tt_str_cut(&rest, '/', &parts[count]))
-        if (++count == SHORT)
-            after_short = rest;
-    bool is_full = count == LONG && tt_contract_env(parts[0], &env, NULL) == TT_OK && state_index(parts[LONG - 1]) >= 0;
-    if (!is_full && (count < SHORT || state_index(parts[SHORT - 1]) < 0))
-        return tt_fail(err, TT_INVALID, "contract `%.*s`: it is PARENT/CHILD/STATE/DATASET, or ENV/BRANCH/PARENT/CHILD/STATE/DATASET, where STATE is raw, ingest, master, enhance, "
-                       "enrich, metrics or dimensional", TT_STR_ARG(tt_str_slice(text, 0, 200)));
-    TT_TRY(take_parts(parts, is_full ? rest : after_short, home, is_full, arena, &c, err));
+    if (!cut_form(text, home, whole, &rest))
+        return refuse_form(text, err);
+    TT_TRY(take_parts(whole, rest, arena, &c, err));
     *ret = c;
     return TT_OK;
 }

@@ -26,9 +26,10 @@ typedef struct {
 /* Where contracts that do not say it are. */
 typedef struct {
     tt_str env, branch;
+    tt_str parent, child; /* of the task that runs; empty: none, and contracts name them */
 } tt_contract_home;
 
-/* text: `env/branch/parent/child/state[/...]` or `parent/child/state[/...]`. TT_INVALID says which part is wrong and why. */
+/* text: `env/branch/parent/child/state[/...]`, `parent/child/state[/...]`, or, where home has a parent and a child, `state[/...]`. TT_INVALID says which part is wrong and why. */
 tt_rc tt_contract_parse(tt_str text, const tt_contract_home *home, tt_arena *arena, tt_contract *ret, tt_err *err) TT_MUST_CHECK;
 /* Below the lake, without a slash in front or at the end. */
 void tt_contract_put_path(const tt_contract *c, tt_buf *out);

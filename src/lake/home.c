@@ -61,5 +61,7 @@ tt_rc tt_contract_home_find(tt_str env, tt_str branch, tt_arena *arena, tt_contr
     if (branch.len == 0)
         branch = tt_str_of(getenv("BRANCH_NAME"));
     ret->branch = branch.len ? branch : TT_STR("local");
+    ret->parent = tt_str_of(getenv("TUTTI_PARENT"));
+    ret->child = tt_str_of(getenv("TUTTI_CHILD"));
     return TT_OK;
 }

@@ -1,5 +1,6 @@
 /* Where contracts are that do not name an environment and a branch: what the settings say, else what the machine shows. In dev the branch is the one that
- * git has checked out where the process stands, so that nobody writes into another one's data by accident; behind dev it is the environment. */
+ * git has checked out where the process stands, so that nobody writes into another one's data by accident; behind dev it is the environment.
+ * A task of a run finds its own parent and child in its environment. */
 #ifndef TT_LAKE_HOME_H
 #define TT_LAKE_HOME_H
 

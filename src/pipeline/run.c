@@ -1,5 +1,6 @@
 #include "pipeline/run.h"
 
+#include "base/clock.h"
 #include "base/map.h"
 #include "pipeline/definition_file.h"
 #include "work/execution.h"
@@ -64,6 +65,7 @@ typedef struct {
     tt_run_group_spec *groups;
     tt_run_spec spec;
     uint64_t id;
+    int64_t began_ms;
 } start;
 
 static void start_deinit(start *s)
@@ -102,15 +104,6 @@ static tt_rc check_settings(start *s, const tt_transformation *t, const tt_progr
     return rc;
 }
 
-static tt_rc check_env(const start *s, const tt_transformation *t, const tt_program *p, tt_err *err)
-{
-    const tt_template *tpl = tt_pipeline_template(s->wish->pipeline, t->template_name);
-    bool has_env = t->needs.env_count || s->wish->pipeline->needs.env_count || (tpl && tpl->needs.env_count);
-    if (has_env && p->file.kind->is_hosted)
-        return tt_fail(err, TT_UNSUPPORTED, "`env` is given, but `%s` is a C program, which shares its process with others", p->file.name);
-    return TT_OK;
-}
-
 static tt_rc prepare_task(start *s, size_t i, tt_err *err)
 {
     const tt_dag_node *node = &s->dag.nodes[1 + i];
@@ -121,8 +114,6 @@ static tt_rc prepare_task(start *s, size_t i, tt_err *err)
     tt_rc rc = find_program(s, t->template_name, &s->program[i], &why);
     if (rc == TT_OK)
         rc = check_settings(s, t, s->program[i], &s->settings[i], &why);
-    if (rc == TT_OK)
-        rc = check_env(s, t, s->program[i], &why);
     if (rc != TT_OK)
         return tt_fail(err, rc == TT_NOT_FOUND ? TT_INVALID : rc, "the transformation `%.*s`: %s", TT_STR_ARG(t->name), why.text);
     s->tasks[i] = (tt_run_task_spec){
@@ -178,12 +169,13 @@ static tt_rc write_event(start *s, tt_err *err)
 
 static json_t *text_of(tt_str text) { return json_stringn(text.ptr ? text.ptr : "", text.len); }
 
-json_t *tt_pipeline_context(const tt_pipeline *p, const tt_dag_node *task, uint64_t run, tt_str branch, int64_t due_ms)
+json_t *tt_pipeline_context(const tt_pipeline *p, const tt_dag_node *task, uint64_t run, int64_t began_ms, int64_t due_ms)
 {
+    char began[TT_TIME_TEXT];
     const tt_transformation *t = task->transformation;
-    json_t *o = json_pack("{s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", (json_int_t)t->id, "run_id", (json_int_t)run, "task", text_of(task->id), "name", text_of(t->template_name),
+    json_t *o = json_pack("{s:I,s:I,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", (json_int_t)t->id, "run_id", (json_int_t)run, "run_timestamp", tt_time_text(began_ms, began), "task", text_of(task->id), "name", text_of(t->template_name),
                           "transformation", text_of(t->name), "pipeline", text_of(p->name), "state", text_of(task->state->name), "company", text_of(p->company),
-                          "brand", text_of(p->brand), "branch", text_of(p->branch.len ? p->branch : branch));
+                          "brand", text_of(p->brand), "branch", text_of(p->branch));
     if (o && due_ms)
         json_object_set_new(o, "due_ms", json_integer(due_ms));
     return o;
@@ -194,7 +186,7 @@ static tt_rc make_payload(start *s, size_t i, tt_err *err)
     TT_BUF_AUTO tt_buf payload = {0};
     char id[64];
     const tt_dag_node *node = &s->dag.nodes[1 + i];
-    json_t *context = tt_pipeline_context(s->wish->pipeline, node, s->id, s->env->branch, s->wish->due_ms), *env = env_of(s->wish->pipeline, node->transformation);
+    json_t *context = tt_pipeline_context(s->wish->pipeline, node, s->id, s->began_ms, s->wish->due_ms), *env = env_of(s->wish->pipeline, node->transformation);
     snprintf(id, sizeof id, "run-%llu-%zu", (unsigned long long)s->id, i);
     tt_rc rc = tt_execution_payload(s->env->vault, s->program[i], &(tt_execution_order){.id = id, .settings = s->settings[i], .context = context, .env = env}, &payload, err);
     json_decref(context);
@@ -217,9 +209,8 @@ static tt_rc make_payloads(start *s, tt_err *err)
 static tt_rc apply_start(void *arg, tt_txn *txn, tt_err *err)
 {
     const start *s = arg;
-    if (s->wish->also)
-        TT_TRY(s->wish->also(s->wish->also_arg, txn, s->id, err));
-    return tt_run_start(txn, &s->spec, err);
+    TT_TRY(tt_run_start(txn, &s->spec, err));
+    return s->wish->also ? s->wish->also(s->wish->also_arg, txn, s->id, err) : TT_OK;
 }
 
 static tt_rc commit(start *s, tt_err *err)
@@ -246,7 +237,7 @@ static void wake(const tt_runs_env *env)
 
 tt_rc tt_pipeline_run(const tt_runs_env *env, const tt_run_wish *wish, uint64_t *ret_id, tt_err *err)
 {
-    START_AUTO start s = {.env = env, .wish = wish};
+    START_AUTO start s = {.env = env, .wish = wish, .began_ms = tt_wall_ms()};
     TT_TRY(prepare(&s, err));
     TT_TRY(write_event(&s, err));
     TT_TRY(make_payloads(&s, err));

@@ -23,7 +23,6 @@ typedef struct {
      * due time (0: for none in particular). NULL: there is no configuration. */
     tt_rc (*write_event)(void *arg, const tt_pipeline *p, tt_str actor, int64_t due_ms, uint64_t at_least, uint64_t *ret_id, tt_err *err);
     void *event_arg;
-    tt_str branch;   /* of pipelines that name none */
 } tt_runs_env;
 
 typedef struct {
@@ -31,15 +30,15 @@ typedef struct {
     tt_str cause;    /* "hand", "schedule", "backfill" */
     tt_str actor;    /* may be empty */
     int64_t due_ms;  /* the time that it is for; 0: none */
-    /* In the commit that starts it; NULL: nothing. Its failure is that of the start. */
+    /* In the commit that starts it (in a shared ledger: right behind it); NULL: nothing. Its failure is that of the start. */
     tt_rc (*also)(void *arg, tt_txn *txn, uint64_t run, tt_err *err);
     void *also_arg;
 } tt_run_wish;
 
 tt_rc tt_pipeline_run(const tt_runs_env *env, const tt_run_wish *wish, uint64_t *ret_id, tt_err *err) TT_MUST_CHECK;
 
-/* What the task of a transformation is told about itself and its run: an object. due_ms 0: none. A new reference; NULL: out of memory. */
-json_t *tt_pipeline_context(const tt_pipeline *p, const tt_dag_node *task, uint64_t run, tt_str branch, int64_t due_ms);
+/* What the task of a transformation is told about itself and its run: an object; `branch` is empty where the pipeline names none. due_ms 0: none. A new reference; NULL: out of memory. */
+json_t *tt_pipeline_context(const tt_pipeline *p, const tt_dag_node *task, uint64_t run, int64_t began_ms, int64_t due_ms);
 
 /* The other changes of runs, as tt_run_* of the ledger, from any thread that may wait for the disk. */
 tt_rc tt_pipeline_run_cancel(const tt_runs_env *env, uint64_t run, tt_str reason, tt_err *err) TT_MUST_CHECK;

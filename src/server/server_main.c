@@ -263,11 +263,11 @@ static tt_rc open_runs(tt_house *h, tt_err *err)
     tt_buf_printf(&file, "%.*s/config.db", TT_STR_ARG(tt_option_str(h->options, "data")));
     h->config_file = tt_option_str(h->options, "config.url").len ? NULL : tt_dup_cstr(tt_buf_cstr(&file));
     h->run_area = (tt_run_area){
-        .env = {.ledger = h->ledger, .vault = h->vault, .catalog = h->catalog, .tasks = h->tasks, .write_event = tt_event_write, .event_arg = &h->run_area.events},
-        .events = {.configs = h->config_area.configs, .ledger = h->ledger}, .default_file = h->config_file, .ledger = h->ledger, .pool = h->calls, .watches = h->watches,
+        .env = {.ledger = h->work, .vault = h->vault, .catalog = h->catalog, .tasks = h->tasks, .write_event = tt_event_write, .event_arg = &h->run_area.events},
+        .events = {.configs = h->config_area.configs, .ledger = h->work}, .default_file = h->config_file, .ledger = h->work, .pool = h->calls, .watches = h->watches,
         .timers = h->timers, .keep_ms = tt_option_int(h->options, "pipeline.keep"), .waiters_lock = PTHREAD_MUTEX_INITIALIZER,
     };
-    return tt_run_area_start(&h->run_area, h->handover.count && !tt_ledger_is_shared(h->ledger), err);
+    return tt_run_area_start(&h->run_area, h->handover.count > 0, err);
 }
 
 static const tt_route own_routes[3];

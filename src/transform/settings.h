@@ -9,7 +9,7 @@
 #define ENDS_OF_A_TABLE                                                                                                                                          \
     {"input", TUTTI_STR, SAID("a file, a pattern, or lake:CONTRACT")}, {"output", TUTTI_STR, SAID("a file (.parquet, .csv, .jsonl), or lake:CONTRACT")},         \
     {"rejects", TUTTI_STR, "", "where rejected rows go, as output; they are counted in any case"},                                                               \
-    {"input_run", TUTTI_STR, "", "of a dataset: only this run, or `latest`"}, {"run_id", TUTTI_STR, "", "of an output in the lake: the run (else TUTTI_RUN_ID)"},   \
+    {"input_run", TUTTI_STR, "", "of the lake: only this run, `this` (the own one) or `latest`"}, {"run_id", TUTTI_STR, "", "of an output in the lake: the run (else the own one, or TUTTI_RUN_ID)"},   \
     {"partitions", TUTTI_LIST, "[]", "of an output in the lake: a directory for each value of these columns"},                                                   \
     {"input_format", TUTTI_STR, "", "csv, jsonl or parquet, whatever the input is named"}, {"input_separator", TUTTI_STR, "", "of delimited text: what stands between cells"}, \
     {"as_text", TUTTI_BOOL, "false", "of delimited text: all columns are text"}, {"types", TUTTI_DICT, "{}", "types of columns of text, {\"day\": \"date\"}"},      \

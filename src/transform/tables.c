@@ -1,6 +1,7 @@
 /* Transforms of whole rows and groups: ends of tables, columns, filters, lookups, duplicates. What a group needs is kept in memory, all else is a batch. */
 #include "base/map.h"
 #include "lake/dataset.h"
+#include "transform/ends.h"
 #include "transform/transform.h"
 
 static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memory"); }
@@ -485,7 +486,7 @@ static tt_rc plan_lookup(tt_transform *x, tt_err *err)
         return no_memory(err);
     l->rejects = x->t->text(x->t, "missing")[0] == 'r';
     TT_TRY(tt_transform_keep_columns(x, err));
-    TT_TRY(tt_transform_open_input(x, x->t->text(x->t, "map"), &(tt_frame_intake){0}, &map, err));
+    TT_TRY(tt_ends_open_input(x->t, "map", &(tt_frame_intake){0}, &map, err));
     TT_TRY(tt_transform_json(x, "on", &on, err));
     tt_rc rc = tt_transform_json(x, "take", &take, err);
     if (rc == TT_OK)

@@ -1,5 +1,5 @@
 /* Transforms: programs that are part of tutti and make one table of another, row by row. Each is a row of a few functions; what they share stands here:
- * where rows come from (files, a pattern, `lake:CONTRACT`), where they go (a file, a run of a contract), and where rows go that do not fit.
+ * where rows come from and go to (ends.h), and where rows go that do not fit.
  *
  *   plan    looks at the settings and the input's columns, and says the output's
  *   look    sees every row once before the first is put out (NULL: not needed)
@@ -65,10 +65,6 @@ tt_rc tt_transform_type(const char *word, tt_str name, tt_pq_field *ret, tt_err 
 bool tt_transform_copy(tt_transform *x, const tt_datum *d, tt_datum *ret) TT_MUST_CHECK;
 /* A 128-bit hash of cells, as bytes for a map; in key. */
 tt_rc tt_transform_key(tt_transform *x, const tt_rows *rows, uint32_t r, const uint32_t *columns, uint32_t count, char key[16], tt_err *err) TT_MUST_CHECK;
-
-/* ---- for ends of tables ---- */
-
-tt_rc tt_transform_open_input(const tt_transform *x, const char *input, const tt_frame_intake *intake, tt_frame **ret, tt_err *err) TT_MUST_CHECK;
 
 /* The rows of all of them. */
 extern const tt_transform_row tt_transform_read_delimited, tt_transform_write_delimited, tt_transform_map_columns, tt_transform_cast_numbers, tt_transform_parse_dates,

@@ -37,6 +37,12 @@ const tutti_program *tt_native_find(tt_str name)
     return NULL;
 }
 
+const tutti_program *tt_native_at(const char *path)
+{
+    tt_str name = tt_str_of(path);
+    return tt_str_starts(name, TT_STR(TT_NATIVE_PREFIX)) ? tt_native_find(tt_str_slice(name, sizeof TT_NATIVE_PREFIX - 1, name.len)) : NULL;
+}
+
 const char *tt_native_name(size_t i)
 {
     const tt_native_row *row = row_at(i);

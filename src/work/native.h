@@ -10,6 +10,7 @@
 #define TT_NATIVE_PREFIX "built-in:" /* what stands in place of a compiled file */
 
 const tutti_program *tt_native_find(tt_str name); /* NULL: there is none */
+const tutti_program *tt_native_at(const char *path); /* of a path that begins with TT_NATIVE_PREFIX; NULL: it is a file's, or there is none */
 const char *tt_native_name(size_t i);             /* NULL: no more */
 
 /* A program of a room above this one. They are added once, before anything runs: rows end with one without name, and stay. */

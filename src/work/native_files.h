@@ -25,6 +25,8 @@ void tt_native_moved(const tutti_host *t, tt_native_tally *tally, const char *na
 void tt_native_unchanged(const tutti_host *t, tt_native_tally *tally);
 /* The result, or the failure; what run() gives. */
 int tt_native_end(const tutti_host *t, tt_native_tally *tally, tt_rc rc, const tt_err *err);
+/* What fd holds becomes the file NAME in the directory of the address: whole, once, never over another one (native_publish.c). */
+tt_rc tt_native_publish_file(const tutti_host *t, tt_remote *remote, int fd, const char *name, tt_native_tally *tally, tt_err *err) TT_MUST_CHECK;
 /* DIR and NAME with one slash between; NULL-ended, in out, which is cleared before. */
 const char *tt_native_join(tt_buf *out, const char *dir, const char *name);
 

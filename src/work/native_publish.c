@@ -16,8 +16,7 @@
 typedef struct {
     const tutti_host *t;
     tt_remote *remote;
-    const tt_roots *roots;
-    tt_native_tally tally;
+    tt_native_tally *tally;
 } publish;
 
 /* Of the first size bytes; another length is another hash. */
@@ -82,52 +81,57 @@ static tt_rc publish_open(publish *p, int fd, const char *dir, const char *name,
     tt_rc rc = tt_remote_stat(p->remote, tt_buf_cstr(&there), &e, err);
     if (rc == TT_OK) {
         TT_TRY(compare(p, tt_buf_cstr(&there), hash, err));
-        return tt_native_unchanged(p->t, &p->tally), TT_OK;
+        return tt_native_unchanged(p->t, p->tally), TT_OK;
     }
     if (rc != TT_NOT_FOUND)
         return rc;
     p->t->update(p->t, "transfer", name);
     TT_TRY(send(p, tt_buf_cstr(&part), fd, size, err));
     TT_TRY(tt_remote_rename(p->remote, tt_buf_cstr(&part), tt_buf_cstr(&there), err));
-    tt_native_moved(p->t, &p->tally, tt_buf_cstr(&there), size);
+    tt_native_moved(p->t, p->tally, tt_buf_cstr(&there), size);
     return TT_OK;
 }
 
-static tt_rc publish_file(publish *p, const char *path, const char *dir, tt_err *err)
+tt_rc tt_native_publish_file(const tutti_host *t, tt_remote *remote, int fd, const char *name, tt_native_tally *tally, tt_err *err)
+{
+    publish p = {.t = t, .remote = remote, .tally = tally};
+    if (!tt_remote_name_ok(tt_str_of(name)))
+        return tt_fail(err, TT_INVALID, "`%.200s` is no name that can be published", name);
+    return publish_open(&p, fd, tt_remote_path(remote), name, err);
+}
+
+static tt_rc publish_path(const tutti_host *t, tt_remote *remote, const tt_roots *roots, const char *path, tt_native_tally *tally, tt_err *err)
 {
     TT_FD_AUTO int fd = -1;
     const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    if (!tt_remote_name_ok(tt_str_of(name)))
-        return tt_fail(err, TT_INVALID, "`%.200s` is no name that can be published", path);
-    TT_TRY(tt_roots_open(p->roots, tt_str_of(path), O_RDONLY | O_CLOEXEC, 0, &fd, NULL, err));
-    return publish_open(p, fd, dir, name, err);
+    TT_TRY(tt_roots_open(roots, tt_str_of(path), O_RDONLY | O_CLOEXEC, 0, &fd, NULL, err));
+    return tt_native_publish_file(t, remote, fd, slash ? slash + 1 : path, tally, err);
 }
 
-static tt_rc publish_all(publish *p, tt_err *err)
+static tt_rc publish_all(const tutti_host *t, const tt_roots *roots, tt_native_tally *tally, tt_err *err)
 {
     tt_paths paths = {0};
-    tt_rc rc = tt_roots_glob(p->roots, tt_str_of(p->t->text(p->t, "from")), &paths, err);
+    tt_remote *remote = NULL;
+    tt_rc rc = tt_roots_glob(roots, tt_str_of(t->text(t, "from")), &paths, err);
     if (rc == TT_OK)
-        rc = tt_native_connect(p->t, &p->remote, err);
+        rc = tt_native_connect(t, &remote, err);
     for (size_t i = 0; i < paths.len && rc == TT_OK; i++)
-        rc = publish_file(p, paths.ptr[i], tt_remote_path(p->remote), err);
+        rc = publish_path(t, remote, roots, paths.ptr[i], tally, err);
     tt_paths_deinit(&paths);
-    tt_remote_close(p->remote);
+    tt_remote_close(remote);
     return rc;
 }
 
 static int run(const tutti_host *t)
 {
     tt_err err = {0};
-    publish p = {.t = t};
+    tt_native_tally tally = {0};
     tt_roots *roots = NULL;
     tt_rc rc = tt_native_roots(&roots, &err);
-    p.roots = roots;
     if (rc == TT_OK)
-        rc = publish_all(&p, &err);
+        rc = publish_all(t, roots, &tally, &err);
     tt_roots_free(roots);
-    return tt_native_end(t, &p.tally, rc, &err);
+    return tt_native_end(t, &tally, rc, &err);
 }
 
 static const tutti_setting settings[] = {

@@ -21,7 +21,8 @@ struct tt_program_env {
     TT_VEC(tt_str) dirs;
     TT_VEC(override_row) overrides;
     const char *data_dir, *own_dir, *maps_dir, *state_dir, *spool_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
-    const char *lake_env[5]; /* NAME=value; NULL behind the last */
+    const char *lake_env[7]; /* NAME=value; NULL behind the last */
+    const char *environment, *branch;
     int64_t timeout_ms;
     uint64_t memory_bytes;
 };
@@ -34,6 +35,8 @@ const char *tt_program_spool_dir(const tt_program_env *env) { return env->spool_
 const char *tt_program_maps_dir(const tt_program_env *env) { return env->maps_dir; }
 const char *tt_program_state_dir(const tt_program_env *env) { return env->state_dir; }
 const char *const *tt_program_lake_env(const tt_program_env *env) { return env->lake_env; }
+const char *tt_program_environment(const tt_program_env *env) { return env->environment; }
+const char *tt_program_branch(const tt_program_env *env) { return env->branch; }
 const char *tt_program_include_dir(const tt_program_env *env) { return env->include_dir; }
 int64_t tt_program_default_timeout_ms(const tt_program_env *env) { return env->timeout_ms; }
 uint64_t tt_program_default_memory_bytes(const tt_program_env *env) { return env->memory_bytes; }
@@ -103,13 +106,19 @@ static void add_dir(tt_program_env *env, const char *path)
         tt_assert(tt_vec_push(&env->dirs, tt_str_of(path)));
 }
 
-/* Where the lake is, and where contracts are that do not say it. */
+/* Where the lake and the server are, where contracts are that do not say it, and which `tutti` asks them. */
 static tt_rc fill_lake(tt_program_env *env, const tt_options *o, tt_err *err)
 {
     static const struct {
         const char *name, *key;
-    } rows[] = {{"TUTTI_LAKE", "lake"}, {"TUTTI_ENVIRONMENT", "environment"}, {"TUTTI_APP_VERSION", "app_version"}, {"TUTTI_BRANCH_NAME", "branch_name"}};
+    } rows[] = {{"TUTTI_DATA", "data"}, {"TUTTI_LAKE", "lake"}, {"TUTTI_ENVIRONMENT", "environment"}, {"TUTTI_APP_VERSION", "app_version"}, {"TUTTI_BRANCH_NAME", "branch_name"}};
+    char self[4096];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self);
     size_t n = 0;
+    env->environment = tt_arena_dup(&env->arena, tt_option_str(o, "environment"));
+    env->branch = tt_arena_dup(&env->arena, tt_option_str(o, "branch_name"));
+    if (!env->environment || !env->branch || (len > 0 && !(env->lake_env[n++] = tt_arena_printf(&env->arena, "TUTTI_BIN=%.*s", (int)len, self))))
+        return tt_fail(err, TT_NOMEM, "out of memory");
     for (size_t i = 0; i < TT_COUNT(rows); i++) {
         tt_str value = tt_option_str(o, rows[i].key);
         if (value.len && !(env->lake_env[n++] = tt_arena_printf(&env->arena, "%s=%.*s", rows[i].name, TT_STR_ARG(value))))

@@ -21,7 +21,9 @@ const char *tt_program_cache_dir(const tt_program_env *env);   /* may not exist 
 const char *tt_program_spool_dir(const tt_program_env *env);   /* DIR/cache */
 const char *tt_program_maps_dir(const tt_program_env *env);    /* DIR/maps: conversion maps of Python programs */
 const char *tt_program_state_dir(const tt_program_env *env);   /* DIR/state: what programs remember */
-const char *const *tt_program_lake_env(const tt_program_env *env); /* TUTTI_LAKE=..., and what else a program needs to find a contract; NULL-ended */
+const char *const *tt_program_lake_env(const tt_program_env *env); /* TUTTI_LAKE=..., and what else `tutti` and a contract need inside a program; NULL-ended */
+const char *tt_program_environment(const tt_program_env *env); /* the settings of contracts that do not say it; branch may be empty */
+const char *tt_program_branch(const tt_program_env *env);
 const char *tt_program_include_dir(const tt_program_env *env); /* holds tutti/program.h */
 /* What [program.NAME] of the configuration file says about key; NULL: nothing. */
 const char *tt_program_override(const tt_program_env *env, const char *name, const char *key);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -11,7 +12,7 @@
 #include "base/clock.h"
 #include "io/fd.h"
 
-enum { KEEP_ERROR_MS = 10 * 1000, QUIET_MS = 50, LOOK_AGAIN_MS = 30 * 1000 };
+enum { KEEP_ERROR_MS = 10 * 1000, QUIET_MS = 50, LOOK_AGAIN_MS = 30 * 1000, FIRST_MS = 1000 };
 
 typedef struct {
     tt_program *program;  /* a reference */
@@ -26,6 +27,7 @@ struct tt_catalog {
     uint64_t generation;    /* rises when something in a folder changes */
     pthread_t thread;
     bool watches;
+    atomic_bool ends;
     int inotify_fd, wake_fd;
     int *wds;               /* by folder; -1: not watched, it may come later */
 };
@@ -106,8 +108,7 @@ static bool visit(void *arg, const tt_program_file *file)
 {
     const walk *w = arg;
     tt_program *p = described(w->c, file);
-    if (w->fn)
-        w->fn(w->arg, p);
+    w->fn(w->arg, p);
     tt_program_unref(p);
     return true;
 }
@@ -156,12 +157,22 @@ static bool is_over(const tt_catalog *c, int timeout_ms)
     return fds[0].revents != 0;
 }
 
+/* Those of a server that is about to end nobody needs. */
+static bool visit_ahead(void *arg, const tt_program_file *file)
+{
+    tt_catalog *c = arg;
+    tt_program_unref(described(c, file));
+    return !c->ends;
+}
+
 static void *watch_main(void *arg)
 {
     tt_catalog *c = arg;
     pthread_setname_np(pthread_self(), "programs");
     bool all = watch_dirs(c);
-    for (tt_catalog_each(c, NULL, NULL); !is_over(c, all ? -1 : LOOK_AGAIN_MS);) {
+    if (is_over(c, FIRST_MS)) /* a server that has just started has more urgent things to do */
+        return NULL;
+    for (tt_program_each(c->env, visit_ahead, c); !is_over(c, all ? -1 : LOOK_AGAIN_MS);) {
         bool changed = take_events(c);
         all = watch_dirs(c);
         while (changed && !is_over(c, QUIET_MS) && take_events(c)) /* until whoever writes there pauses */
@@ -169,7 +180,7 @@ static void *watch_main(void *arg)
         pthread_mutex_lock(&c->lock);
         c->generation += changed;
         pthread_mutex_unlock(&c->lock);
-        tt_catalog_each(c, NULL, NULL);
+        tt_program_each(c->env, visit_ahead, c);
     }
     return NULL;
 }
@@ -198,6 +209,7 @@ void tt_catalog_free(tt_catalog *c)
     uint64_t one = 1;
     if (!c)
         return;
+    c->ends = true;
     if (c->watches && write(c->wake_fd, &one, sizeof one) > 0)
         pthread_join(c->thread, NULL);
     for (size_t i = 0; i < c->entries.len; i++)

@@ -1,5 +1,5 @@
 /* The programs that there are, described. What is asked for is compared with its file each time (by content), so that an answer is never
- * older than the folder; a thread of its own watches the folders (inotify) and describes what is new before anybody asks. A description
+ * older than the folder; a thread of its own watches the folders (inotify) and describes what is new before anybody asks, from a second after the start. A description
  * is kept as long as nothing in the program's folder changes, because a program may read other files there.
  * Asking may run programs and so takes its time: not on an HTTP thread. Any thread. */
 #ifndef TT_WORK_PROGRAM_CATALOG_H

@@ -2,7 +2,9 @@
 #include <sys/wait.h>
 
 #include "base/child.h"
+#include "work/native.h"
 #include "work/program.h"
+#include "work/program_c.h"
 #include "work/program_capture.h"
 #include "work/program_inner.h"
 
@@ -116,6 +118,18 @@ static tt_rc ask(const tt_program_env *env, const tt_program_file *file, tt_aren
     return tt_fail(err, TT_INVALID, "--describe ended with %s%s%.*s", tt_child_status_text(status, text), said.len ? ": " : "", TT_STR_ARG(said));
 }
 
+/* What is part of this very file needs no process. */
+static tt_rc ask_native(const tutti_program *native, tt_buf *out, tt_err *err)
+{
+    json_t *root = tt_program_describe_c(native);
+    char *text = json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    if (text)
+        tt_buf_str(out, tt_str_of(text));
+    free(text);
+    return text ? tt_buf_check(out, err) : tt_fail(err, TT_NOMEM, "out of memory");
+}
+
 /* [program.NAME] has the last word. */
 static tt_rc apply_overrides(const tt_program_env *env, tt_program *p, tt_err *err)
 {
@@ -129,7 +143,8 @@ static tt_rc fill(const tt_program_env *env, tt_program *p, tt_err *err)
 {
     TT_BUF_AUTO tt_buf out = {0};
     tt_arena arena = {0};
-    tt_rc rc = ask(env, &p->file, &arena, &out, err);
+    const tutti_program *native = tt_native_at(p->file.path);
+    tt_rc rc = native ? ask_native(native, &out, err) : ask(env, &p->file, &arena, &out, err);
     tt_arena_deinit(&arena);
     TT_TRY(rc);
     TT_TRY(tt_program_parse(p, tt_buf_view(&out), err));

@@ -158,7 +158,7 @@ static const tutti_program *load(const char *path)
     if (tt_str_ends(tt_str_of(path), TT_STR(".sql")))
         return tt_sql_program_load(path);
     if (strncmp(path, TT_NATIVE_PREFIX, strlen(TT_NATIVE_PREFIX)) == 0)
-        return tt_native_find(tt_str_of(path + strlen(TT_NATIVE_PREFIX)));
+        return tt_native_at(path);
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!object) {
         fprintf(stderr, "%s\n", dlerror());
@@ -211,23 +211,28 @@ static json_t *describe_setting(const tutti_setting *s)
     return o;
 }
 
-static int describe(const char *path)
+json_t *tt_program_describe_c(const tutti_program *p)
 {
-    const tutti_program *p = load(path);
-    if (!p)
-        return 1;
     json_t *settings = json_object();
     for (const tutti_setting *s = p->settings; s && s->name; s++)
         if (json_object_set_new(settings, s->name, describe_setting(s)) != 0) {
-            printf("{\"error\":\"setting `%s`: its type or its default is wrong\"}", s->name);
             json_decref(settings);
-            return 0;
+            return json_pack("{s:o}", "error", json_sprintf("setting `%s`: its type or its default is wrong", s->name));
         }
     json_t *root = json_pack("{s:s*,s:s*,s:o}", "display_name", p->display_name, "description", p->description, "settings", settings);
     if (p->timeout_s)
         json_object_set_new(root, "timeout_s", json_integer(p->timeout_s));
     if (p->memory_mb)
         json_object_set_new(root, "memory_mb", json_integer(p->memory_mb));
+    return root;
+}
+
+static int describe(const char *path)
+{
+    const tutti_program *p = load(path);
+    if (!p)
+        return 1;
+    json_t *root = tt_program_describe_c(p);
     json_dumpf(root, stdout, JSON_COMPACT);
     json_decref(root);
     return 0;
@@ -247,6 +252,22 @@ static void limit_memory(uint64_t bytes)
 #endif
 }
 
+/* Gives the variables these values (null: none) and returns, in the same form, what they were. */
+static json_t *swap_env(const json_t *vars)
+{
+    const char *name;
+    json_t *value, *before = json_object();
+    json_object_foreach((json_t *)(uintptr_t)vars, name, value) {
+        const char *was = getenv(name);
+        json_object_set_new(before, name, was ? json_string(was) : json_null());
+        if (json_is_string(value))
+            setenv(name, json_string_value(value), 1);
+        else
+            unsetenv(name);
+    }
+    return before;
+}
+
 static int run_one(const json_t *command)
 {
     const char *path = json_string_value(json_object_get(command, "object")), *id = json_string_value(json_object_get(command, "id"));
@@ -254,9 +275,12 @@ static int run_one(const json_t *command)
     session s = {.host = functions, .settings = json_object_get(command, "settings"), .id = id ? id : "", .task = json_object_get(command, "task")};
     if (!p)
         return -1;
+    json_t *before = swap_env(json_object_get(command, "env"));
     limit_memory((uint64_t)json_integer_value(json_object_get(command, "memory")));
     int code = p->run(&s.host);
     limit_memory(0);
+    json_decref(swap_env(before));
+    json_decref(before);
     tt_arena_deinit(&s.arena);
     return code;
 }

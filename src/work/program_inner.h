@@ -16,7 +16,7 @@ const char *tt_program_find_command(tt_arena *arena, const char *name);
 /* The directory of this program's own file, in the arena. */
 const char *tt_program_home(tt_arena *arena);
 
-enum { TT_PROGRAM_MOST_ENV = 100 };
+enum { TT_PROGRAM_MOST_ENV = 160 };
 /* `NAME=` for each variable that may hold a secret setting of tutti, which programs do not get. env has n of TT_PROGRAM_MOST_ENV; how many it has now. */
 size_t tt_program_blank_env(const char **env, size_t n, tt_arena *arena);
 

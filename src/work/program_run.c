@@ -2,6 +2,7 @@
 
 #include "work/native.h"
 #include "work/program_inner.h"
+#include "work/program_task.h"
 #include "work/runner.h"
 
 typedef struct {
@@ -15,36 +16,41 @@ static tt_runner *kept;
 
 /* ---- its environment ---- */
 
-enum { MORE_ENV = 64 };
+enum { MORE_ENV = 64 }; /* variables that a pipeline may give */
 
-/* Those that the pipeline gives, of which there are at most so many. */
-static size_t fill_more(const char **env, size_t n, const json_t *more, tt_arena *arena)
+/* Those of this very run: a program that shares its process with others is told them with the run. */
+static size_t fill_own(const char **env, const tt_program_said *said, tt_arena *arena)
 {
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)more, name, value)
-        if (json_is_string(value) && n < MORE_ENV && (env[n] = tt_arena_printf(arena, "%s=%s", name, json_string_value(value))))
+    size_t n = 0;
+    json_object_foreach(said->vars, name, value)
+        if (json_is_string(value) && (env[n] = tt_arena_printf(arena, "%s=%s", name, json_string_value(value))))
             n++;
     return n;
 }
 
-static void fill_env(const char **env, const tt_program_job *job, tt_arena *arena)
+static bool is_said(const tt_program_said *said, const char *var)
 {
-    size_t n = job->file->kind->is_hosted ? 0 : fill_more(env, 0, job->more_env, arena);
-    if (!job->file->kind->is_hosted && job->context && (env[n] = tt_arena_printf(arena, "TUTTI_TASK=%s", job->context)))
-        n++;
-    if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_EXECUTION=%s", job->id)))
-        n++;
-    if (!job->file->kind->is_hosted && (env[n] = tt_arena_printf(arena, "TUTTI_STATE_FILE=%s/%s.json", tt_program_state_dir(job->env), job->file->name)))
-        n++;
+    const char *sign = strchr(var, '=');
+    return sign && json_object_getn(said->vars, var, (size_t)(sign - var)) != NULL;
+}
+
+/* What a program is told of its own run has the last word. */
+static void fill_env(const char **env, const tt_program_job *job, const tt_program_said *said, tt_arena *arena)
+{
+    size_t n = 0;
+    for (const char *const *common = tt_program_lake_env(job->env); *common; common++)
+        if (job->file->kind->is_hosted || !is_said(said, *common))
+            env[n++] = *common;
+    if (!job->file->kind->is_hosted)
+        n += fill_own(env + n, said, arena);
     if ((env[n] = tt_arena_printf(arena, "TUTTI_MAPS_DIR=%s", tt_program_maps_dir(job->env))))
         n++;
     if (job->file->kind->is_hosted && (env[n] = tt_native_roots_env(job->roots, arena)))
         n++;
     if (job->file->kind->is_hosted && (env[n] = tt_native_data_env(tt_program_data_dir(job->env), arena)))
         n++;
-    for (const char *const *lake = tt_program_lake_env(job->env); *lake; lake++)
-        env[n++] = *lake;
     env[tt_program_blank_env(env, n, arena)] = NULL;
 }
 
@@ -69,14 +75,28 @@ static bool take_report(void *arg, tt_str bytes)
 
 /* ---- running ---- */
 
-static void put_command(tt_buf *line, const tt_program_job *job, const char *object_path, const tt_attempt *a)
+static void put_tree(tt_buf *line, const json_t *tree)
+{
+    char *text = json_dumps(tree, JSON_COMPACT);
+    if (text)
+        tt_buf_cstr_put(line, text);
+    else
+        line->failed = true;
+    free(text);
+}
+
+static void put_command(tt_buf *line, const tt_program_job *job, const tt_program_said *said, const char *object_path, const tt_attempt *a)
 {
     tt_buf_cstr_put(line, "{\"object\":");
     tt_buf_json_str(line, tt_str_of(object_path));
     tt_buf_cstr_put(line, ",\"id\":");
     tt_buf_json_str(line, tt_str_of(job->id));
-    if (job->context)
-        tt_buf_printf(line, ",\"task\":%s", job->context);
+    tt_buf_cstr_put(line, ",\"env\":");
+    put_tree(line, said->vars);
+    if (said->task) {
+        tt_buf_cstr_put(line, ",\"task\":");
+        put_tree(line, said->task);
+    }
     tt_buf_printf(line, ",\"memory\":%llu,\"settings\":", (unsigned long long)tt_attempt_memory_limit(a));
     tt_buf_str(line, job->settings);
     tt_buf_cstr_put(line, "}\n");
@@ -95,11 +115,11 @@ static void answer_secret(void *arg, const char *name)
 }
 
 /* argv: ourselves, the hidden command, the compiled program. */
-static tt_rc run_hosted(run *r, tt_attempt *a, const char *const *argv, const char *const *env, tt_runner_end *ret, tt_err *err)
+static tt_rc run_hosted(run *r, tt_attempt *a, const char *const *argv, const char *const *env, const tt_program_said *said, tt_runner_end *ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf line = {0};
     const char *const host_argv[] = {argv[0], argv[1], NULL};
-    put_command(&line, r->job, argv[2], a);
+    put_command(&line, r->job, said, argv[2], a);
     TT_TRY(tt_buf_check(&line, err));
     if (kept && !tt_runner_is_alive(kept))
         tt_program_run_finish();
@@ -117,16 +137,16 @@ void tt_program_run_finish(void)
     kept = NULL;
 }
 
-static tt_rc start(run *r, tt_attempt *a, tt_arena *arena, tt_runner_end *ret, tt_err *err)
+static tt_rc start(run *r, tt_attempt *a, const tt_program_said *said, tt_arena *arena, tt_runner_end *ret, tt_err *err)
 {
     const char *const *argv, *env[TT_PROGRAM_MOST_ENV + 1];
     const tt_program_job *job = r->job;
-    if (json_object_size(job->more_env) > (job->file->kind->is_hosted ? 0 : MORE_ENV))
-        return tt_fail(err, TT_UNSUPPORTED, "`%s` cannot have %zu further variables in its environment", job->file->name, json_object_size(job->more_env));
-    fill_env(env, job, arena);
+    if (json_object_size(job->more_env) > MORE_ENV)
+        return tt_fail(err, TT_UNSUPPORTED, "`%s` cannot have %zu further variables in its environment: %d are the most", job->file->name, json_object_size(job->more_env), MORE_ENV);
+    fill_env(env, job, said, arena);
     TT_TRY(job->file->kind->prepare(job->env, job->file, arena, &argv, err));
     if (job->file->kind->is_hosted)
-        return run_hosted(r, a, argv, env, ret, err);
+        return run_hosted(r, a, argv, env, said, ret, err);
     tt_runner_spec spec = {.argv = argv, .env_add = env};
     return tt_runner_run(a, &spec, &(tt_runner_work){.input = job->settings, .on_report = take_report, .arg = r}, ret, err);
 }
@@ -156,7 +176,11 @@ tt_rc tt_program_run(const tt_program_job *job, tt_attempt *a, tt_program_report
     run r = {.job = job, .report = report};
     report->on_secret = job->file->kind->is_hosted ? answer_secret : NULL;
     report->secret_arg = &r;
-    tt_rc rc = start(&r, a, &arena, &end, err);
+    tt_program_said said = {0};
+    tt_rc rc = tt_program_say_about(job, &arena, &said, err);
+    if (rc == TT_OK)
+        rc = start(&r, a, &said, &arena, &end, err);
+    tt_program_said_deinit(&said);
     tt_program_report_end(report);
     tell(&r);
     if (report->bad_lines)

@@ -16,7 +16,7 @@ typedef struct {
     const tt_roots *roots;    /* below which its files may be, if it is one of ours; NULL: the current directory */
     const char *id;           /* what the program sees as $TUTTI_EXECUTION */
     const char *context;      /* and as $TUTTI_TASK: JSON about the run that it is a task of; NULL: of none */
-    const json_t *more_env;   /* further variables, texts; NULL: none. Not for C programs: TT_UNSUPPORTED */
+    const json_t *more_env;   /* further variables, texts; NULL: none */
     void (*on_report)(void *arg, const tt_program_report *r); /* its revision rose */
     /* The value of a secret that the program asks for by name; NULL: there are none here. */
     tt_rc (*secret)(void *arg, tt_str name, tt_buf *ret, tt_err *err);

@@ -13,6 +13,7 @@ from tutti_process import ROOT, binary
 sys.path.insert(0, str(ROOT / "script" / "lib"))
 import demo  # noqa: E402
 import demo_history  # noqa: E402
+import demo_pipeline  # noqa: E402
 import demo_report  # noqa: E402
 
 RECORDS = [{"package": "p", "path": "/a"}, {"package": "p", "path": "/a"}, {"package": "q", "path": "/b", "line": 1, "text": "x\n"}]
@@ -142,3 +143,50 @@ def test_a_wrong_table_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(demo_report, "count_by_hand", lambda rows: {})
     with pytest.raises(demo.DemoFailed, match="not what the site has"):
         demo_report.play(binary(), tmp_path, demo_report.Statistics("nothing much", rows), demo.Screen(False))
+
+
+PAQUETS = """Package: curl
+Status: install ok installed
+Section: web
+Architecture: amd64
+Installed-Size: 1500
+
+Package: gone
+Status: deinstall ok config-files
+Section: web
+Architecture: amd64
+Installed-Size: 9000
+
+Package: odd
+Status: hold ok installed
+Section: contrib/odd
+Architecture: all
+Installed-Size: 7
+
+Package: none
+Status: install ok installed
+Architecture: all
+"""
+
+
+@pytest.mark.skipif(not Path(demo_pipeline.SSHD).exists(), reason="no sshd: script/setup installs openssh-server")
+def test_a_pipeline_from_sftp_to_metrics(tmp_path):
+    (tmp_path / "info").mkdir()
+    (tmp_path / "status").write_text(PAQUETS)
+    (tmp_path / "status-old").write_text(PAQUETS.replace("deinstall ok config-files", "install ok installed"))
+    done = subprocess.run([sys.executable, ROOT / "script" / "lib" / "demo_pipeline.py", "--program", binary(), "--dpkg", tmp_path],
+                          capture_output=True, text=True, timeout=110, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the same numbers" in done.stdout and max(map(len, done.stdout.splitlines())) <= 80, done.stdout
+    for line in (r"read_packages +8 rows", r"installed_ones +3 rows, 1 rejected", r"with_a_size +2 rows", r"network +curl +1 MB"):
+        assert re.search(line, done.stdout), done.stdout
+
+
+def test_wrong_metrics_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_pipeline, "count_by_hand", lambda files: {})
+    monkeypatch.setattr(demo_pipeline, "watch", lambda *arguments: None)
+    monkeypatch.setattr(demo_pipeline, "run_tutti", lambda *arguments, **more: "1")
+    monkeypatch.setattr(demo_pipeline, "show", lambda *arguments: {"web": ("curl", 1)})
+    (tmp_path / "status").write_text(PAQUETS)
+    with pytest.raises(demo.DemoFailed, match="counted by hand"):
+        demo_pipeline.play(binary(), tmp_path, tmp_path, demo.Screen(False))

@@ -5,10 +5,11 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Iterator
 
 import pytest
 
+from file_servers import Sshd
 from lake_place import RUN_ID, Lake
 from tutti_process import BAD_WORDS, binary
 
@@ -184,3 +185,53 @@ def test_contracts_are_ends_too(place: Place) -> None:
     assert "STATE is raw" in place.refuses("filter", output="lake:acme/../orders", where="id > 1", run_id="1")
     assert not os.path.exists("/tmp/elsewhere.parquet")
     assert place.refuses("filter", output="/tmp/elsewhere.parquet", where="id > 1")
+
+
+def test_a_contract_of_a_pipeline_is_short(place: Place) -> None:
+    place.frame(id=[1])
+    assert "no pipeline says whose it is: write PARENT/CHILD/ingest/orders" in place.refuses("filter", output="lake:ingest/orders", where="id > 0", run_id="1")
+    assert "`seven` is no number" in place.refuses("filter", output="lake:acme/widget/ingest/orders", where="id > 0", run_id="seven")
+
+
+def test_raw_files_are_an_input(place: Place) -> None:
+    raw = place.place / "lake" / "dev" / "local" / "acme" / "widget" / "raw"
+    raw.mkdir(parents=True)
+    for name, row in (("a-1.csv", 1), ("a-2.csv", 2), ("b.csv", 3)):
+        (raw / name).write_text("id\n%d\n" % row)
+        os.utime(raw / name, (1000 - row, 1000 - row))
+    source = "lake:acme/widget/raw/"
+    assert list(place.program("read_delimited", source + "a-*.csv").id) == [1, 2]
+    assert list(place.program("read_delimited", source + "a-*.csv", input_run="latest").id) == [1]
+    assert list(place.program("read_delimited", source + "b.csv").id) == [3]
+    assert "there is no such file in the lake" in place.refuses("read_delimited", input=source + "c*.csv")
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    server = Sshd(tmp_path / "sshd")
+    yield server
+    server.stop()
+
+
+def mirror(place: Place, sshd: Sshd, path: str = "", **settings: Any) -> Any:
+    done = place.start_program("sftp_mirror", {"url": sshd.url(path), "key": sshd.key.read_text(), "host_key": sshd.fingerprint, "output": "lake:acme/widget/raw", **settings})
+    return json.loads(done.stdout)["result"] if done.returncode == 0 else done.stdout + done.stderr
+
+
+def test_sftp_mirror(place: Place, sshd: Sshd) -> None:
+    raw = place.place / "lake" / "dev" / "local" / "acme" / "widget" / "raw"
+    for name in ("a.csv", "b.csv", "c.txt"):
+        (sshd.files / name).write_bytes(name.encode() * 1000)
+        os.utime(sshd.files / name, (1_700_000_000, 1_700_000_000))
+    (sshd.files / "below").mkdir()
+    assert mirror(place, sshd, "*.csv") == {"files": 2, "bytes": 10000, "unchanged": 0, "names": ["a.csv", "b.csv"]}
+    assert (raw / "b.csv").read_bytes() == b"b.csv" * 1000 and (raw / "b.csv").stat().st_mtime == 1_700_000_000
+    assert mirror(place, sshd)["names"] == ["c.txt"]
+    (sshd.files / "a.csv").write_text("other")
+    assert mirror(place, sshd, "a.csv") == {"files": 1, "bytes": 5, "unchanged": 0, "names": ["a.csv"]}
+    assert (raw / "a.csv").read_text() == "other" and mirror(place, sshd)["unchanged"] == 3
+    assert sorted(path.name for path in raw.iterdir()) == ["a.csv", "b.csv", "c.txt"]
+    assert "is no contract" in mirror(place, sshd, output="folder") and "is not the raw state" in mirror(place, sshd, output="lake:acme/widget/ingest/x")
+    assert "has no file `*.zip`" in mirror(place, sshd, "*.zip") and "`most_mb` allows" in mirror(place, sshd, most_mb="0", output="lake:acme/other/raw")
+    (sshd.files / "a b.csv").write_text("x")
+    assert "leave it out with `pattern`" in mirror(place, sshd)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-import tutti_process
+import points
 from sql_servers import Sqlite
 from tutti_process import until
 
@@ -75,34 +75,32 @@ def finish(t, rng, output, order):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("call, what", FAULTS)
-def test_every_call_may_fail(tutti, call, what, is_long, monkeypatch):
+def test_every_call_may_fail(tutti, call, what, is_long):
     rng, nth = random.Random(call + what), 1
     while nth < 60:
         fault = "%s:%d:%s" % (call, nth, what) + (",%s:%d:ENOSPC" % (call, nth + 1) if what == "short" else "")
         output, order = rng.choice([("out.jsonl.gz", "arrival"), ("out.jsonl", "input"), ("out.jsonl.gz", "input")])
-        t = tutti(start=False, env={"TUTTI_FAULT": fault}, args=["--log-level", "error"])
+        t = tutti(start=False, env={"TUTTI_FAULT": fault}, args=["--log-level", "warn"])
         write_input(t)
         try:
-            with monkeypatch.context() as patch:
-                patch.setattr(tutti_process, "LIMIT_S", 0.7 if what == "kill" else 10.0)
-                t.start()
+            t.start(deaths=2 if what == "kill" else 0)
         except AssertionError:
             t.restart(env={})
         work(t, rng, output, order)
         if what == "kill":
             t.kill()
         finish(t, rng, output, order)
-        nth += 1 if is_long else 1 + 2 * nth
+        nth = points.after(nth, is_long, 3)
 
 
 def killed_behind_the_rename(tutti, output, order):
     """A job that was killed when its output had its name already and the ledger did not know: the fsync of the directory is where. The
     next server may be faster than the end of this one's crew, hence several rounds."""
     for nth in 4 * [*range(1, 40)]:
-        t = tutti(start=False, env={"TUTTI_FAULT": "fsync:%d:kill" % nth}, args=["--log-level", "error"])
+        t = tutti(start=False, env={"TUTTI_FAULT": "fsync:%d:kill" % nth}, args=["--log-level", "warn"])
         write_input(t)
         try:
-            t.start()
+            t.start(deaths=2)
             work(t, random.Random(1), output, order)
         except AssertionError:
             pass
@@ -116,11 +114,9 @@ def killed_behind_the_rename(tutti, output, order):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("output, order", [("out.jsonl.gz", "arrival"), ("out.jsonl", "input")])
-def test_what_comes_after_a_kill_behind_the_rename_is_added(tutti, output, order, monkeypatch):
+def test_what_comes_after_a_kill_behind_the_rename_is_added(tutti, output, order):
     """The target is then neither what was there before nor what the journal would make now."""
-    with monkeypatch.context() as patch:
-        patch.setattr(tutti_process, "LIMIT_S", 2.0)
-        t = killed_behind_the_rename(tutti, output, order)
+    t = killed_behind_the_rename(tutti, output, order)
     size = (t.cwd / output).stat().st_size
     for again in range(2):
         t.restart(env={"TUTTI_FAULT": "rename:1+:EIO"})

@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-import tutti_process
+import points
 from checker import Job
 
 RECORDS = 30
@@ -112,15 +112,13 @@ FAULTS = [("pwrite", "EIO"), ("pwrite", "short"), ("pwrite", "kill"), ("fdatasyn
 LAST = 400  # no visit makes so many calls of one kind
 
 
-def visit_with_fault(make, fault, monkeypatch):
+def visit_with_fault(make, fault):
     """Whether the fault was felt."""
-    t = make(start=False, env={"TUTTI_FAULT": fault}, args=["--log-level", "error"])
+    t = make(start=False, env={"TUTTI_FAULT": fault}, args=["--log-level", "warn"])
     write_input(t.cwd / "in.jsonl")
     visitor, killed = Visitor(t), fault.endswith("kill")
     try:
-        with monkeypatch.context() as patch:
-            patch.setattr(tutti_process, "LIMIT_S", 0.7 if killed else 10.0)
-            t.start()
+        t.start(deaths=2 if killed else 0)
     except AssertionError as failure:
         assert killed or "error=" in str(failure), "it must say why: %s" % failure
         t.restart(env={})
@@ -142,15 +140,15 @@ def visit_with_fault(make, fault, monkeypatch):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("call, what", FAULTS)
-def test_every_call_may_fail(tutti, call, what, is_long, monkeypatch):
+def test_every_call_may_fail(tutti, call, what, is_long):
     quiet, nth, felt = 0, 1, 0
-    while quiet < (10 if is_long else 2) and nth < LAST:
+    while quiet < (10 if is_long else 1) and nth < LAST:
         fault = "%s:%d:%s" % (call, nth, what)
         if what == "short":  # half of it, and no room for the rest
             fault += ",%s:%d:ENOSPC" % (call, nth + 1)
-        is_felt = visit_with_fault(tutti, fault, monkeypatch)
-        quiet, felt, nth = 0 if is_felt else quiet + 1, felt + is_felt, nth + 1 + (0 if is_long else nth // 2)
-    print("%s: felt at %d of %d" % (call, felt, nth - 1))
+        is_felt = visit_with_fault(tutti, fault)
+        quiet, felt, nth = 0 if is_felt else quiet + 1, felt + is_felt, points.after(nth, is_long)
+    print("%s: felt at %d points before %d" % (call, felt, nth))
     assert quiet, "%s still fails at call %d" % (call, nth)
 
 

@@ -150,6 +150,8 @@ def to_python(value, annotation):
     if name in ("datetime", "date"):
         moment = datetime.fromisoformat(value)
         return moment.date() if name == "date" else moment
+    if name == "secret" and isinstance(value, str):
+        return sys.modules["tutti.program"].SecretText(value)
     if hasattr(annotation, "__mro__") and any(c.__name__ == "Enum" for c in annotation.__mro__):
         return annotation(value)
     return value

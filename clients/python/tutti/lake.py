@@ -35,9 +35,9 @@ class LakeError(TuttiError, ValueError):
     """tutti refused or failed; its own sentence."""
 
 
-def _tutti(*arguments: str) -> str:
+def _tutti(*arguments: str, env: Optional[Mapping[str, str]] = None) -> str:
     program = os.environ.get("TUTTI_BIN") or "tutti"
-    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=env)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
         raise LakeError(said[len("tutti: "):] if said.startswith("tutti: ") else said or "%s ended with %d" % (program, done.returncode))
@@ -195,7 +195,8 @@ class Contract:
 
     def publish(self, frame: Any, run_id: Optional[int] = None, session: Any = None, *, partitions: Optional[Sequence[str]] = None,
                 run_timestamp: Any = None) -> Dict[str, Any]:
-        """All rows as one run, which replaces one of the same id. session is accepted for older scripts and not looked at."""
+        """All rows as one run, which replaces one of the same id; in a task of a pipeline's run that run, unless run_id says another. session is accepted for
+        older scripts and not looked at."""
         arguments = ["lake", "publish", self.path]
         for name in self.__dict__["partitions"] if partitions is None else partitions:
             if name != "__metadata_run_id":

@@ -120,9 +120,21 @@ def conversion(name: str, fallback: Any = "") -> Callable[[str], Any]:
 
 # ---- the task of a pipeline's run ----
 
+class SecretText(str):
+    """A variable of the type `secret`: the text itself, but for people who look at it."""
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def _moment(text: Optional[str]) -> Optional[datetime]:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+
+
 class Task:
-    """What a transformation knows about itself: `id` (the transformation's number), `name` (its template), `transformation`, `task` (its id in the DAG), `pipeline`, `state`, `branch`,
-    `company`, `brand`, `run_id`, `due` (the time that the run is for, or None), `contract` (the parts of its data set's place in the lake), and its typed `variables`."""
+    """What a transformation knows about itself: `id` (the transformation's number), `name` (its template), `transformation`, `task` (its id in the DAG), `pipeline`, `state`,
+    `environment`, `branch`, `company`, `brand`, `run_id`, `run_timestamp`, `due` (the time that the run is for, or None), its typed `variables`, and `contract`, the place of its
+    data set in the lake, where `contract.publish(frame)` writes the run's own partition."""
 
     def __init__(self, said: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
         self.id: int = said["id"]
@@ -132,13 +144,33 @@ class Task:
         self.task: str = said["task"]
         self.pipeline: str = said["pipeline"]
         self.state: str = said["state"]
+        self.environment: str = said.get("environment", "")
         self.branch: str = said["branch"]
         self.company: str = said["company"]
         self.brand: str = said["brand"]
+        self.run_timestamp: Optional[datetime] = _moment(said.get("run_timestamp"))
         due = said.get("due_ms")
         self.due: Optional[datetime] = datetime.fromtimestamp(due / 1000, timezone.utc) if due else None
-        self.contract: Dict[str, str] = {"branch": self.branch.lower(), "parent": self.company.lower(), "child": self.brand.lower(), "state": self.state, "dataset": self.name}
         self.variables = SimpleNamespace(**variables)
+        self._contract: Any = None
+
+    @property
+    def contract(self) -> Any:
+        """A `tutti.Contract`. LookupError where the pipeline names no company and brand; LakeError where its names can be no path."""
+        from tutti import lake  # only who asks for it needs the package
+
+        if not self.company or not self.brand:
+            raise LookupError("the pipeline `%s` names no company and brand: its tasks have no place in the lake" % self.pipeline)
+        if self._contract is None:
+            self._contract = lake.contract(env=self.environment, branch=self.branch, parent=self.company, child=self.brand, state=self.state,
+                                           dataset=None if self.state == "raw" else self.name)
+        return self._contract
+
+    def session(self) -> Any:
+        """A session on the configuration database (`tutti.configuration`), to read and to change: `with task.session() as session: ...`."""
+        from tutti import configuration
+
+        return configuration.SessionHelper().session
 
     def __repr__(self) -> str:
         return "Task(%r, run_id=%d)" % (self.task, self.run_id)

@@ -1,0 +1,133 @@
+"""Tasks of runs and the data lake: every kind of program is told whose data it makes, and what it publishes is the run's."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+from tutti_process import Tutti, until
+
+pq = pytest.importorskip("pyarrow.parquet")
+
+DESCRIBE = "if [ \"$1\" = --describe ]; then echo '{}'; exit; fi\n"
+SHELL = "#!/bin/sh\n" + DESCRIBE + """
+cat >/dev/null
+env | grep ^TUTTI_ | sort >%(place)s/shell.env
+printf 'id,word\\n1,a\\n2,b\\n' >%(place)s/rows.csv
+"$TUTTI_BIN" lake publish "$TUTTI_CONTRACT" %(place)s/rows.csv
+"""
+RAW = "#!/bin/sh\n" + DESCRIBE + """
+printf 'id\\n7\\n' >%(place)s/seven.csv
+"$TUTTI_BIN" lake publish raw %(place)s/seven.csv
+"""
+PYTHON = '''
+import tutti
+
+class Pythonic:
+    def __init__(self, most: int, share: float, day: "datetime", names: list, map: dict, login: "secret", loud: bool = False):
+        pass
+
+    def _run(self):
+        task = tutti.task()
+        v = task.variables
+        frame = task.contract.sibling("shell").fetch(metadata=False)
+        told = task.contract.publish(frame)
+        own = tutti.contract("ingest/pythonic").fetch(run=task.run_id)
+        return {"told": told["run_id"], "path": task.contract.path, "next": task.contract.next_state, "previous": task.contract.previous_state, "rows": len(own),
+                "types": [type(x).__name__ for x in (v.most, v.share, v.day, v.names, v.map, v.loud)], "login": v.login == "s3cr3t-word", "shown": repr(v.login),
+                "began": task.run_timestamp.isoformat(), "environment": task.environment}
+'''
+C = """#include <stdlib.h>
+#include <tutti/program.h>
+static int run(const tutti_host *t)
+{
+    t->log(t, "%s %s %s %s", getenv("TUTTI_RUN_ID"), getenv("TUTTI_CONTRACT"), t->task(t, "contract"), getenv("MORE") ? getenv("MORE") : "none");
+    return 0;
+}
+TUTTI_PROGRAM(.run = run);
+"""
+
+
+class House:
+    def __init__(self, t: Tutti) -> None:
+        self.t = t
+
+    def add(self, name: str, text: str) -> None:
+        path = self.t.data / "programs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def run(self, *transformations: Dict[str, Any], **more: Any) -> int:
+        states: List[Dict[str, Any]] = []
+        for state in ("raw", "ingest", "master"):
+            states.append({"state": state, "transformations": [{"order": i, **{k: v for k, v in t.items() if k != "state"}} for i, t in enumerate(transformations)
+                                                              if t.get("state", "ingest") == state]})
+        answer = self.t.request("POST", "/v1/runs", {"definition": {"pipeline": "p", "retries": 0, "company": "Acme", "brand": "Shop", **more, "states": states}})
+        assert answer.status == 201, answer.body
+        return answer.json["id"]
+
+    def end(self, run: int, state: str = "finished") -> List[Dict[str, Any]]:
+        until(lambda: self.t.get("/v1/runs/%d" % run).json["ended"], "run %d has ended" % run)
+        tasks = self.t.get("/v1/runs/%d/tasks" % run).json["tasks"]
+        assert self.t.get("/v1/runs/%d" % run).json["state"] == state, [task["reason"] for task in tasks]
+        return tasks
+
+    def log(self, task: Dict[str, Any]) -> str:
+        return self.t.get("/v1/tasks/%d/log" % task["task"]).body.decode()
+
+    def parts(self, dataset: str, branch: str = "mine") -> List[Path]:
+        return sorted((self.t.data / "lake" / "dev" / branch / dataset).rglob("*.parquet"))
+
+
+@pytest.fixture
+def house(tutti) -> House:
+    t = tutti(start=False, workers=1, env={"TUTTI_BRANCH_NAME": "mine"})
+    made = House(t)
+    made.add("shell", SHELL % {"place": t.cwd})
+    made.add("sevens", RAW % {"place": t.cwd})
+    made.add("pythonic.py", PYTHON)
+    made.add("native.c", C)
+    t.start()
+    return made
+
+
+def test_every_kind_of_program_publishes_into_its_run(house: House) -> None:
+    assert house.t.request("PUT", "/v1/secrets/shop%2Flogin", {"value": "s3cr3t-word"}).status in (200, 201)
+    variables = {"most": 3, "share": 0.5, "day": "2026-01-31", "names": ["a"], "map": {"a": 1}, "login": "secret:shop/login"}
+    run = house.run({"name": "s", "template": "sevens", "state": "raw"}, {"name": "a", "template": "shell"}, {"name": "b", "template": "pythonic", "variables": variables},
+                    {"name": "c", "template": "native", "env": {"MORE": "more"}}, {"name": "d", "template": "native"},
+                    {"name": "e", "template": "dedupe", "state": "master", "variables": {"input": "lake:ingest/shell", "output": "lake:", "keys": ["id"]}})
+    tasks = house.end(run)
+    said = dict(line.split("=", 1) for line in (house.t.cwd / "shell.env").read_text().splitlines())
+    expected = {"TUTTI_RUN_ID": str(run), "TUTTI_CONTRACT": "dev/mine/acme/shop/ingest/shell", "TUTTI_ENVIRONMENT": "dev", "TUTTI_BRANCH_NAME": "mine", "TUTTI_PARENT": "acme",
+                "TUTTI_CHILD": "shop", "TUTTI_STATE": "ingest", "TUTTI_DATASET": "shell"}
+    assert expected.items() <= said.items()
+    assert json.loads(said["TUTTI_TASK"])["contract"] == said["TUTTI_CONTRACT"]
+    assert (house.t.data / "lake/dev/mine/acme/shop/raw/seven.csv").read_text() == "id\n7\n"
+    assert "has no effect" not in house.log(tasks[0]) + house.log(tasks[1])
+    result = tasks[2]["result"]["result"]
+    assert result == {"told": run, "path": "dev/mine/acme/shop/ingest/pythonic", "next": "master", "previous": "raw", "rows": 2, "login": True, "shown": "'***'",
+                      "types": ["int", "float", "datetime", "list", "dict", "bool"], "began": result["began"], "environment": "dev"}
+    assert "%d dev/mine/acme/shop/ingest/native dev/mine/acme/shop/ingest/native more" % run in house.log(tasks[3])
+    assert "native none" in house.log(tasks[4]), "the environment of one run is not the next one's"
+    for dataset in ("acme/shop/ingest/shell", "acme/shop/ingest/pythonic", "acme/shop/master/dedupe"):
+        parts = house.parts(dataset)
+        assert parts and all("__metadata_run_id=%d" % run in str(p) for p in parts), (dataset, parts)
+        table = pq.read_table(parts[0], partitioning=None)
+        assert table.column("__metadata_output_contract").to_pylist() == ["dev/mine/" + dataset] * 2
+        stamps = {moment.isoformat(timespec="milliseconds") for moment in table.column("__metadata_run_timestamp").to_pylist()}
+        assert stamps == {said["TUTTI_RUN_TIMESTAMP"].replace("Z", "")} or stamps == {said["TUTTI_RUN_TIMESTAMP"].replace("Z", "+00:00")}
+
+
+def test_a_pipeline_names_its_branch(house: House) -> None:
+    run = house.run({"name": "a", "template": "shell"}, branch="Feature-7")
+    house.end(run)
+    assert len(house.parts("acme/shop/ingest/shell", branch="feature-7")) == 1
+
+
+def test_without_a_company_there_is_no_contract(house: House) -> None:
+    house.add("asks.py", "import tutti\nclass Asks:\n    def _run(self):\n        tutti.task().contract\n")
+    tasks = house.end(house.run({"name": "a", "template": "asks"}, company="", brand=""), "failed")
+    assert "names no company and brand" in tasks[0]["reason"]
