@@ -435,6 +435,10 @@ tt_rc tt_ledger_watch_tasks(tt_ledger *l, tt_ledger_tasks_fn *fn, void *arg, tt_
 
 tt_rc tt_ledger_watch_runs(tt_ledger *l, tt_ledger_tasks_fn *fn, void *arg, tt_err *err)
 {
+    if (l->news) {
+        tt_shared_news_watch_runs(l->news, fn, arg);
+        return TT_OK;
+    }
     return tt_ledger_run(l, apply_watch, &(listener){TT_LISTEN_RUNS, fn, arg}, err);
 }
 

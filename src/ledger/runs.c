@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "ledger/runs_inner.h"
+#include "ledger/store.h"
 
 static const char *const state_names[TT_RUN_STATES] = {"waiting", "running", "finished", "failed", "canceled"};
 static const char *const task_state_names[TT_RUN_TASK_STATES] = {"waiting", "queued", "finished", "failed", "canceled", "skipped"};
@@ -17,21 +18,6 @@ const char *tt_run_task_state_name(tt_run_task_state s)
 {
     tt_assert((size_t)s < TT_COUNT(task_state_names));
     return task_state_names[s];
-}
-
-static const char only_here[] = "runs of pipelines are kept in the ledger of one machine: start a server without --shared for them";
-
-tt_rc tt_run_write(tt_txn *txn, tt_db **ret, tt_err *err)
-{
-    return tt_ledger_is_shared(txn->ledger) ? tt_fail(err, TT_UNSUPPORTED, "%s", only_here) : tt_txn_write(txn, ret, err);
-}
-
-tt_rc tt_run_read(tt_ledger *ledger, tt_db **ret, tt_err *err)
-{
-    if (tt_ledger_is_shared(ledger))
-        return tt_fail(err, TT_UNSUPPORTED, "%s", only_here);
-    *ret = tt_ledger_read_begin(ledger);
-    return TT_OK;
 }
 
 tt_rc tt_run_row_find(tt_db *db, uint64_t id, tt_run_row *ret, tt_err *err)
@@ -247,13 +233,24 @@ static tt_rc check_is_new(tt_db *db, uint64_t id, tt_err *err)
     return rc == TT_NOT_FOUND ? TT_OK : rc;
 }
 
-tt_rc tt_run_start(tt_txn *txn, const tt_run_spec *s, tt_err *err)
+tt_rc tt_run_check_spec(const tt_run_spec *s, tt_err *err)
+{
+    if (s->task_count >= TT_RUN_MOST_TASKS || s->pipeline.len == 0 || s->pipeline.len > TT_RUN_PIPELINE_BYTES || s->id == 0 || s->id >> 40)
+        return tt_fail(err, TT_INVALID, "a run of %zu tasks: at most %d", s->task_count, TT_RUN_MOST_TASKS - 1);
+    return TT_OK;
+}
+
+tt_rc tt_run_check_pipeline(tt_str pipeline, tt_err *err)
+{
+    return pipeline.len && pipeline.len <= TT_RUN_PIPELINE_BYTES ? TT_OK : tt_fail(err, TT_INVALID, "a pipeline's name has %zu characters", pipeline.len);
+}
+
+tt_rc tt_sqlite_run_start(tt_txn *txn, const tt_run_spec *s, tt_err *err)
 {
     tt_db *db;
-    char pipeline[256];
-    if (s->task_count >= TT_RUN_MOST_TASKS || s->pipeline.len >= sizeof pipeline || s->id == 0 || s->id >> 40)
-        return tt_fail(err, TT_INVALID, "a run of %zu tasks: at most %d", s->task_count, TT_RUN_MOST_TASKS - 1);
-    TT_TRY(tt_run_write(txn, &db, err));
+    char pipeline[TT_RUN_PIPELINE_BYTES + 1];
+    TT_TRY(tt_run_check_spec(s, err));
+    TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(check_is_new(db, s->id, err));
     snprintf(pipeline, sizeof pipeline, "%.*s", TT_STR_ARG(s->pipeline));
     TT_TRY(tt_db_run(db, TT_SQL_RUN_ADD, err, TT_A_INT(s->id), TT_A_TEXT(s->pipeline), TT_A_TEXT(s->cause), s->actor.len ? TT_A_TEXT(s->actor) : TT_A_NULL, TT_A_INT(s->due_ms),
@@ -263,12 +260,12 @@ tt_rc tt_run_start(tt_txn *txn, const tt_run_spec *s, tt_err *err)
     return tt_run_begin_waiting(db, pipeline, err);
 }
 
-tt_rc tt_run_reserve(tt_txn *txn, uint64_t at_least, uint64_t *ret_id, tt_err *err)
+tt_rc tt_sqlite_run_reserve(tt_txn *txn, uint64_t at_least, uint64_t *ret_id, tt_err *err)
 {
     TT_STMT_AUTO sqlite3_stmt *st = NULL;
     tt_db *db;
     int64_t most = 0;
-    TT_TRY(tt_run_write(txn, &db, err));
+    TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(tt_db_query_args(db, TT_SQL_RUN_MAX, &st, NULL, 0, err));
     TT_TRY(tt_task_read_number(db, st, 0, &most, err));
     uint64_t from = at_least > (uint64_t)most + 1 ? at_least : (uint64_t)most + 1;

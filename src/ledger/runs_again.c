@@ -1,6 +1,7 @@
 /* What people do with runs: cancel, skip, run again, pause, forget. */
 #include "base/clock.h"
 #include "ledger/runs_inner.h"
+#include "ledger/store.h"
 
 static tt_rc conflict(const tt_run_row *r, const char *what, tt_err *err)
 {
@@ -19,12 +20,12 @@ static tt_rc list_queued(tt_db *db, uint64_t run, tt_id_list *ids, tt_err *err)
 }
 
 /* The run ends first, so that the ends of its tasks do not move it. */
-tt_rc tt_run_cancel(tt_txn *txn, uint64_t id, tt_str reason, tt_err *err)
+tt_rc tt_sqlite_run_cancel(tt_txn *txn, uint64_t id, tt_str reason, tt_err *err)
 {
     TT_IDS_AUTO tt_id_list ids = {0};
     tt_db *db;
     tt_run_row r;
-    TT_TRY(tt_run_write(txn, &db, err));
+    TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(tt_run_row_find(db, id, &r, err));
     if (has_ended(&r))
         return conflict(&r, "it has ended", err);
@@ -54,12 +55,12 @@ static tt_rc find_task(tt_db *db, uint64_t run, uint32_t number, task_row *ret, 
     return TT_OK;
 }
 
-tt_rc tt_run_skip(tt_txn *txn, uint64_t id, uint32_t number, tt_str reason, tt_err *err)
+tt_rc tt_sqlite_run_skip(tt_txn *txn, uint64_t id, uint32_t number, tt_str reason, tt_err *err)
 {
     tt_db *db;
     tt_run_row r;
     task_row t;
-    TT_TRY(tt_run_write(txn, &db, err));
+    TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(tt_run_row_find(db, id, &r, err));
     TT_TRY(find_task(db, id, number, &t, err));
     if (t.state == TT_RUN_TASK_FINISHED || t.state == TT_RUN_TASK_SKIPPED)
@@ -103,12 +104,12 @@ static tt_rc reset(tt_db *db, const tt_run_row *r, tt_run_again_what what, uint3
     return tt_db_run(db, TT_SQL_RUN_TASKS_RESET_ALL, err, TT_A_INT(one), TT_A_INT(one), TT_A_INT(0));
 }
 
-tt_rc tt_run_again(tt_txn *txn, uint64_t id, tt_run_again_what what, uint32_t number, tt_err *err)
+tt_rc tt_sqlite_run_again(tt_txn *txn, uint64_t id, tt_run_again_what what, uint32_t number, tt_err *err)
 {
     tt_db *db;
     tt_run_row r;
     int64_t group = -1, bad = 0;
-    TT_TRY(tt_run_write(txn, &db, err));
+    TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(tt_run_row_find(db, id, &r, err));
     if (r.state == TT_RUN_RUNNING && what == TT_RUN_AGAIN_FAILED)
         return again_now(db, &r, err);
@@ -132,15 +133,14 @@ static tt_rc next_held(tt_db *db, const char *pipeline, int64_t *ret_id, tt_err 
     return tt_task_read_number(db, st, 0, ret_id, err);
 }
 
-tt_rc tt_run_pause(tt_txn *txn, tt_str pipeline, bool paused, tt_err *err)
+tt_rc tt_sqlite_run_pause(tt_txn *txn, tt_str pipeline, bool paused, tt_err *err)
 {
     tt_db *db;
-    char name[256];
+    char name[TT_RUN_PIPELINE_BYTES + 1];
     int64_t id = 0;
-    if (pipeline.len == 0 || pipeline.len >= sizeof name)
-        return tt_fail(err, TT_INVALID, "a pipeline's name has %zu characters", pipeline.len);
+    TT_TRY(tt_run_check_pipeline(pipeline, err));
     snprintf(name, sizeof name, "%.*s", TT_STR_ARG(pipeline));
-    TT_TRY(tt_run_write(txn, &db, err));
+    TT_TRY(tt_txn_write(txn, &db, err));
     if (paused)
         return tt_db_run(db, TT_SQL_RUN_PAUSE, err, TT_A_TEXT(pipeline), TT_A_INT(tt_wall_ms()));
     TT_TRY(tt_db_run(db, TT_SQL_RUN_RESUME, err, TT_A_TEXT(pipeline)));
@@ -163,11 +163,11 @@ static tt_rc drop_run(tt_db *db, uint64_t id, tt_err *err)
     return tt_db_run(db, TT_SQL_RUN_DROP, err, TT_A_INT(id));
 }
 
-tt_rc tt_run_delete(tt_txn *txn, uint64_t id, tt_err *err)
+tt_rc tt_sqlite_run_delete(tt_txn *txn, uint64_t id, tt_err *err)
 {
     tt_db *db;
     tt_run_row r;
-    TT_TRY(tt_run_write(txn, &db, err));
+    TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(tt_run_row_find(db, id, &r, err));
     if (!has_ended(&r))
         return conflict(&r, "cancel it first", err);
@@ -181,11 +181,11 @@ static tt_rc list_old(tt_db *db, int64_t until_ms, size_t most, tt_id_list *ids,
     return tt_task_read_ids(db, st, ids, err);
 }
 
-tt_rc tt_run_forget_old(tt_txn *txn, int64_t until_ms, size_t most, size_t *ret_count, tt_err *err)
+tt_rc tt_sqlite_run_forget_old(tt_txn *txn, int64_t until_ms, size_t most, size_t *ret_count, tt_err *err)
 {
     TT_IDS_AUTO tt_id_list ids = {0};
     tt_db *db;
-    TT_TRY(tt_run_write(txn, &db, err));
+    TT_TRY(tt_txn_write(txn, &db, err));
     TT_TRY(list_old(db, until_ms, most, &ids, err));
     for (size_t i = 0; i < ids.len; i++)
         TT_TRY(drop_run(db, ids.ptr[i], err));

@@ -1,9 +1,14 @@
-/* What the files of runs share: runs.c (how a run moves), runs_again.c (what people do with it), runs_read.c (looking). */
+/* What the files of runs share: runs.c (how a run moves), runs_again.c (what people do with it), runs_read.c (looking); and, of a shared ledger, shared_runs.c. */
 #ifndef TT_LEDGER_RUNS_INNER_H
 #define TT_LEDGER_RUNS_INNER_H
 
 #include "ledger/queue_inner.h"
 #include "ledger/runs.h"
+
+/* Of either ledger. */
+enum { TT_RUN_PIPELINE_BYTES = 255 };
+tt_rc tt_run_check_spec(const tt_run_spec *spec, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_run_check_pipeline(tt_str pipeline, tt_err *err) TT_MUST_CHECK;
 
 /* What decides how a run moves. */
 typedef struct {
@@ -11,12 +16,8 @@ typedef struct {
     tt_run_state state;
     int64_t at_group, open, bad, group_count, max_runs, max_tasks, task_count;
     bool held;
-    char pipeline[256];
+    char pipeline[TT_RUN_PIPELINE_BYTES + 1];
 } tt_run_row;
-
-/* As tt_txn_write and tt_ledger_read_begin; TT_UNSUPPORTED: the ledger is one that machines share, which has no runs. */
-tt_rc tt_run_write(tt_txn *txn, tt_db **ret, tt_err *err) TT_MUST_CHECK;
-tt_rc tt_run_read(tt_ledger *ledger, tt_db **ret, tt_err *err) TT_MUST_CHECK;
 
 /* Ids of the rows of a run. */
 static inline uint64_t tt_run_row_id(uint64_t run, uint64_t number) { return run << TT_RUN_TASK_BITS | number; }

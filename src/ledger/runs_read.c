@@ -1,5 +1,6 @@
 /* Looking at runs: one, lists, their tasks and groups. What is committed, over the reading connection. */
 #include "ledger/runs_inner.h"
+#include "ledger/store.h"
 
 static tt_rc copy_text(tt_db *db, sqlite3_stmt *st, int column, tt_arena *arena, tt_str *ret, tt_err *err)
 {
@@ -58,10 +59,9 @@ static tt_rc get_run(tt_db *db, uint64_t id, tt_arena *arena, tt_run *ret, tt_er
     return count_tasks(db, ret, err);
 }
 
-tt_rc tt_run_get(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_run *ret, tt_err *err)
+tt_rc tt_sqlite_run_get(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_run *ret, tt_err *err)
 {
-    tt_db *db;
-    TT_TRY(tt_run_read(ledger, &db, err));
+    tt_db *db = tt_ledger_read_begin(ledger);
     tt_rc rc = get_run(db, id, arena, ret, err);
     tt_ledger_read_end(ledger);
     return rc;
@@ -84,11 +84,10 @@ static tt_rc list_runs(tt_db *db, tt_str pipeline, uint64_t before_id, size_t mo
     return TT_OK;
 }
 
-tt_rc tt_run_list(tt_ledger *ledger, tt_str pipeline, uint64_t before_id, size_t most, tt_arena *arena, tt_run *ret, size_t *ret_count, tt_err *err)
+tt_rc tt_sqlite_run_list(tt_ledger *ledger, tt_str pipeline, uint64_t before_id, size_t most, tt_arena *arena, tt_run *ret, size_t *ret_count, tt_err *err)
 {
     *ret_count = 0;
-    tt_db *db;
-    TT_TRY(tt_run_read(ledger, &db, err));
+    tt_db *db = tt_ledger_read_begin(ledger);
     tt_rc rc = list_runs(db, pipeline, before_id, most, arena, ret, ret_count, err);
     tt_ledger_read_end(ledger);
     return rc;
@@ -108,10 +107,9 @@ static tt_rc get_definition(tt_db *db, uint64_t id, tt_buf *ret, tt_err *err)
     return tt_buf_check(ret, err);
 }
 
-tt_rc tt_run_definition(tt_ledger *ledger, uint64_t id, tt_buf *ret, tt_err *err)
+tt_rc tt_sqlite_run_definition(tt_ledger *ledger, uint64_t id, tt_buf *ret, tt_err *err)
 {
-    tt_db *db;
-    TT_TRY(tt_run_read(ledger, &db, err));
+    tt_db *db = tt_ledger_read_begin(ledger);
     tt_rc rc = get_definition(db, id, ret, err);
     tt_ledger_read_end(ledger);
     return rc;
@@ -152,11 +150,10 @@ static tt_rc list_tasks(tt_db *db, uint64_t id, uint32_t from, size_t most, tt_a
     return TT_OK;
 }
 
-tt_rc tt_run_tasks(tt_ledger *ledger, uint64_t id, uint32_t from_number, size_t most, tt_arena *arena, tt_run_task *ret, size_t *ret_count, tt_err *err)
+tt_rc tt_sqlite_run_tasks(tt_ledger *ledger, uint64_t id, uint32_t from_number, size_t most, tt_arena *arena, tt_run_task *ret, size_t *ret_count, tt_err *err)
 {
     *ret_count = 0;
-    tt_db *db;
-    TT_TRY(tt_run_read(ledger, &db, err));
+    tt_db *db = tt_ledger_read_begin(ledger);
     tt_rc rc = list_tasks(db, id, from_number, most, arena, ret, ret_count, err);
     tt_ledger_read_end(ledger);
     return rc;
@@ -174,10 +171,9 @@ static tt_rc find_named(tt_db *db, uint64_t id, tt_str name, uint32_t *ret, tt_e
     return TT_OK;
 }
 
-tt_rc tt_run_task_find(tt_ledger *ledger, uint64_t id, tt_str name, uint32_t *ret, tt_err *err)
+tt_rc tt_sqlite_run_task_find(tt_ledger *ledger, uint64_t id, tt_str name, uint32_t *ret, tt_err *err)
 {
-    tt_db *db;
-    TT_TRY(tt_run_read(ledger, &db, err));
+    tt_db *db = tt_ledger_read_begin(ledger);
     tt_rc rc = find_named(db, id, name, ret, err);
     tt_ledger_read_end(ledger);
     return rc;
@@ -209,10 +205,9 @@ static tt_rc list_groups(tt_db *db, uint64_t id, tt_arena *arena, tt_run_group *
     return rc != TT_OK || *ret ? rc : tt_fail(err, TT_NOMEM, "out of memory for the groups of a run");
 }
 
-tt_rc tt_run_groups(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_run_group **ret, size_t *ret_count, tt_err *err)
+tt_rc tt_sqlite_run_groups(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_run_group **ret, size_t *ret_count, tt_err *err)
 {
-    tt_db *db;
-    TT_TRY(tt_run_read(ledger, &db, err));
+    tt_db *db = tt_ledger_read_begin(ledger);
     tt_rc rc = list_groups(db, id, arena, ret, ret_count, err);
     tt_ledger_read_end(ledger);
     return rc;
@@ -225,10 +220,9 @@ static tt_rc is_paused(tt_db *db, tt_str pipeline, bool *ret, tt_err *err)
     return tt_db_step(db, st, ret, err);
 }
 
-tt_rc tt_run_is_paused(tt_ledger *ledger, tt_str pipeline, bool *ret, tt_err *err)
+tt_rc tt_sqlite_run_is_paused(tt_ledger *ledger, tt_str pipeline, bool *ret, tt_err *err)
 {
-    tt_db *db;
-    TT_TRY(tt_run_read(ledger, &db, err));
+    tt_db *db = tt_ledger_read_begin(ledger);
     tt_rc rc = is_paused(db, pipeline, ret, err);
     tt_ledger_read_end(ledger);
     return rc;

@@ -1,4 +1,5 @@
--- All that is ever done to a shared ledger (shared.h), one operation a call, each whole or not at all, with Redis' clock.
+-- All that is ever done to a shared ledger (shared.h), one operation a call, each whole or not at all, with Redis' clock. One script in three files, in
+-- this order: shared.lua (looking, records, how tasks move), shared_runs.lua (runs of pipelines), shared_queue.lua (what workers and people do to tasks).
 --   ARGV: the operation, the epoch that the caller knows, the operation's own arguments
 --   reply: {code, ...}: 0, a result code of base/rc.def, or -1 (another epoch is in force: it follows, empty when there is none)
 --
@@ -6,15 +7,18 @@
 --   meta                     hash: epoch; id, lease: the last ones given out; refused: words under an old lease
 --   t:ID                     hash, a task; absent fields are 0 or empty. s state (queue.h)  q queue  k kind  pr priority  a attempts  m at most  b back-off
 --                            l lease  w worker  c, st, e created, started, ended  ra run at  to timeout  mem memory  kp keep  r reason  pg program  uk unique key
---                            lk limit  nw waits for so many  ww some may wait for it  h held by its limit  al to be claimed alone; p payload, x result, g progress: `=BYTES`, or `@`: in p:ID, x:ID, g:ID
+--                            lk limit  nw waits for so many  ww some may wait for it  h held by its limit  al to be claimed alone  rt RUN:N, when it is an attempt at a run's task; p payload, x result, g progress: `=BYTES`, or `@`: in p:ID, x:ID, g:ID
 --   s:STATE                  sorted set: the tasks in a state, by number; n:QUEUE: hash, how many of a queue are in each; queues: set
 --   ready:QUEUE              sorted set: what may be claimed, by priority, then age; wake:QUEUE: list, what workers wait at
 --   due, leases, end:STATE, exp     sorted sets by time: scheduled ones; leases' ends; ended ones; ended ones with a time of their own
 --   w:ID set: who waits for it;  u hash: unique keys;  L:KEY hash: a limit;  h:KEY what it holds;  A:KEY what it has let through;  limits set;  limdue by time
 --   suspended                set: queues of which nothing is given out (`*`: any), for a while
+--   R:ID hash: a run, in RUN_COLUMNS (shared_runs.lua); RD:ID its definition; RG:ID hash: its groups, GROUP and f first, c count, n name, o opened, e ended
+--   RT:ID:N hash: a task of it (g group; other letters as of tasks); RN:ID hash: names and numbers; RB:ID sorted set: those that failed or were canceled
+--   RW:PIPELINE, RA:PIPELINE, RL:PIPELINE  sorted sets of runs: that wait, that run, all; runs: all of all; runend by time; paused hash: pipelines since when
 --   log:ID                   string; r:KIND hash, rn:KIND sorted set: records, and their names in order
 --   wk sorted set: workers by when they were heard of;  wk:NAME hash;  cmd:NAME list: tasks in its hands that were canceled
---   events                   channel: e (ended), c (changed), l (log), r (something is ready), t (something waits for a time), each with a number
+--   events                   channel: e (ended), c (changed), l (log), r (something is ready), t (something waits for a time), u (a run), each with a number
 local T, C = 'tutti:', redis.call
 local meta = T .. 'meta'
 local time = C('TIME')
@@ -26,6 +30,7 @@ local MAX_BACKOFF, SMALL, TOKENS, AT_ONCE = 3600000, 60, 64, 500
 local COLUMNS = {'s', 'a', 'l', 'c', 'st', 'e', 'pr', 'm', 'ra', 'to', 'mem', 'al', 'q', 'k', 'w', 'r', 'pg', 'uk', 'lk', 'x', 'g', 'p'}
 local RESULT, PROGRESS, PAYLOAD = 20, 21, 22
 local at = 2
+local part_ended -- of shared_runs.lua
 
 local function arg() at = at + 1 return ARGV[at] end
 local function num() return tonumber(arg()) end
@@ -295,10 +300,10 @@ end
 local function member(id) return string.format('%015d', id) end
 
 local function load(id)
-  local v = C('HMGET', key(id), 's', 'q', 'l', 'a', 'm', 'b', 'ra', 'kp', 'lk', 'pr', 'uk', 'w', 'nw', 'h', 'al', 'r', 'ww')
+  local v = C('HMGET', key(id), 's', 'q', 'l', 'a', 'm', 'b', 'ra', 'kp', 'lk', 'pr', 'uk', 'w', 'nw', 'h', 'al', 'r', 'ww', 'rt')
   if not v[1] then return nil end
   return {s = tonumber(v[1]), q = v[2], l = v[3] or '0', a = tonumber(v[4] or 0), m = tonumber(v[5] or 1), b = tonumber(v[6] or 0), ra = tonumber(v[7] or 0),
-          kp = tonumber(v[8] or 0), lk = v[9] or '', pr = tonumber(v[10] or 0), uk = v[11] or '', w = v[12] or '', nw = tonumber(v[13] or 0), h = v[14], al = v[15], r = v[16], ww = v[17]}
+          kp = tonumber(v[8] or 0), lk = v[9] or '', pr = tonumber(v[10] or 0), uk = v[11] or '', w = v[12] or '', nw = tonumber(v[13] or 0), h = v[14], al = v[15], r = v[16], ww = v[17], rt = v[18]}
 end
 
 local function put_bytes(id, field, bytes)
@@ -429,6 +434,7 @@ local function write_end(id, t, to, reason, result)
   if t.uk ~= '' then C('HDEL', T .. 'u', t.uk) end
   if t.lk ~= '' then C('SREM', T .. 'A:' .. t.lk, id) admit(t.lk) end
   tell('e', id)
+  if t.rt then part_ended(id, t, to, reason, result) end
 end
 
 local function doomed(id) return 'task ' .. id .. ', which it waits for, did not finish' end
@@ -517,7 +523,7 @@ local function flush_finished()
 end
 
 local function end_task(id, t, to, reason, result)
-  if to == FINISHED and t.s == STARTED and not t.ww and not t.r and not t.al and t.kp == 0 and t.uk == '' and t.lk == '' then
+  if to == FINISHED and t.s == STARTED and not t.ww and not t.rt and not t.r and not t.al and t.kp == 0 and t.uk == '' and t.lk == '' then
     finish_plainly(id, t, result)
     return
   end
@@ -540,304 +546,10 @@ local function end_task(id, t, to, reason, result)
   end
 end
 
--- ---- while claimed ----
-
-local function wait_again(id, t, to, attempts, run_at, reason)
-  C('HSET', key(id), 'a', attempts, 'ra', run_at)
-  if reason ~= '' then C('HSET', key(id), 'r', reason) elseif t.r then C('HDEL', key(id), 'r') end
-  if to == QUEUED then to_queued(id, t) return end
-  to_scheduled(id, t, run_at)
-  if t.lk ~= '' then C('SREM', T .. 'A:' .. t.lk, id) admit(t.lk) end
-end
-
-local function fail_attempt(id, t, reason, final)
-  if final or t.a >= t.m then end_task(id, t, FAILED, reason, '') return end
-  local delay, n = t.b, 1
-  while n < t.a and delay < MAX_BACKOFF do delay = delay * 2 n = n + 1 end
-  if delay > MAX_BACKOFF then delay = MAX_BACKOFF end
-  wait_again(id, t, delay > 0 and SCHEDULED or QUEUED, t.a, now + delay, reason)
-end
-
--- ---- time ----
-
-local function expire(most)
-  local ids = C('ZRANGEBYSCORE', T .. 'leases', '-inf', now, 'LIMIT', 0, most)
-  for i = 1, #ids do
-    local t = load(ids[i])
-    if t and t.s == STARTED then fail_attempt(ids[i], t, 'lease expired', false) else C('ZREM', T .. 'leases', ids[i]) end
+local function cancel_task(id, t, text)
+  if t.s == STARTED then
+    C('LPUSH', T .. 'cmd:' .. t.w, id)
+    C('PEXPIRE', T .. 'cmd:' .. t.w, 120000)
   end
-  return #ids == most
-end
-
-local function queue_due(most)
-  local ids = C('ZRANGEBYSCORE', T .. 'due', '-inf', now, 'LIMIT', 0, most)
-  for i = 1, #ids do
-    local t = load(ids[i])
-    if t and t.s == SCHEDULED then make_ready(ids[i], t) else C('ZREM', T .. 'due', ids[i]) end
-  end
-  return #ids == most
-end
-
-local function fill_limits(most)
-  local names = C('ZRANGEBYSCORE', T .. 'limdue', '-inf', now, 'LIMIT', 0, most)
-  for i = 1, #names do admit(names[i]) end
-  return #names == most
-end
-
-local function first_time(set)
-  local v = C('ZRANGE', T .. set, 0, 0, 'WITHSCORES')
-  return v[2] and tonumber(v[2]) or nil
-end
-
--- In so many ms something waits for time; -1: nothing does.
-local function next_time()
-  local next = nil
-  for _, set in ipairs({'leases', 'due', 'limdue'}) do
-    local t = first_time(set)
-    if t and (not next or t < next) then next = t end
-  end
-  return next and math.max(next - now, 0) or -1
-end
-
-local function expire_all() expire(20) queue_due(20) fill_limits(20) end
-
--- worker, lease ms, how many, 1 for slim rows, queues. Gives when something waits for time, then a row for each.
-if op == 'claim' then
-  local worker, lease_ms, most, slim, queues = arg(), num(), num(), num() == 1, num()
-  local ALONE, PROGRESSED = slim and 6 or 12, slim and 8 or PROGRESS
-  local rows, ids, stop = {}, {}, false
-  expire_all()
-  C('ZADD', T .. 'wk', 'XX', now, worker)
-  local rests = C('EXISTS', T .. 'suspended') == 1
-  for i = 1, queues do
-    local q = arg()
-    local taken, gone, room = {}, {}, most - #rows
-    if rests and (C('SISMEMBER', T .. 'suspended', q) == 1 or C('SISMEMBER', T .. 'suspended', '*') == 1) then room = 0 end
-    local ready = (room > 0 and not stop) and C('ZRANGE', T .. 'ready:' .. q, 0, room - 1) or {}
-    for j = 1, #ready do
-      local id = string.format('%.0f', tonumber(ready[j]))
-      local r
-      if slim then r = slim_row(id) else r = row(id, true) end
-      if not r then gone[#gone + 1] = ready[j]
-      elseif r[ALONE] and #rows > 0 then stop = true break
-      else
-        rows[#rows + 1] = r
-        ids[#ids + 1] = id
-        taken[#taken + 1] = ready[j]
-        if r[ALONE] then stop = true break end
-      end
-    end
-    if #taken > 0 then C('ZREM', T .. 'ready:' .. q, unpack(taken)) add(q, QUEUED, -#taken) add(q, STARTED, #taken) end
-    if #gone > 0 then C('ZREM', T .. 'ready:' .. q, unpack(gone)) end
-    if room > 0 and #ready == 0 then C('DEL', T .. 'wake:' .. q)
-    elseif room > 0 and C('LLEN', T .. 'wake:' .. q) == 0 and C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = 1 end
-  end
-  if #rows == 0 then return reply(next_time()) end
-  local lease = C('HINCRBY', meta, 'lease', #rows) - #rows
-  local started, leases = {}, {}
-  for i = 1, #rows do
-    local r, id, token = rows[i], ids[i], string.format('%.0f', lease + i)
-    local attempts = tonumber(r[2] or 0) + 1
-    C('HSET', key(id), 's', STARTED, 'a', attempts, 'l', token, 'w', worker, 'st', now)
-    if r[PROGRESSED] then put_bytes(id, 'g', '') end
-    r[1], r[2], r[3], r[PROGRESSED] = STARTED, attempts, token, false
-    if not slim then r[5], r[15] = now, worker end
-    started[2 * i - 1], started[2 * i] = id, id
-    leases[2 * i - 1], leases[2 * i] = now + lease_ms, id
-    tell('c', id)
-  end
-  C('ZREM', T .. 's:' .. QUEUED, unpack(ids))
-  C('ZADD', T .. 's:' .. STARTED, unpack(started))
-  C('ZADD', T .. 'leases', unpack(leases))
-  return reply(next_time(), unpack(rows))
-end
-
--- for how long (ms), queues (none: all go on)
-if op == 'suspend' then
-  local ms, n = num(), num()
-  C('DEL', T .. 'suspended')
-  for i = 1, n do C('SADD', T .. 'suspended', arg()) end
-  if n > 0 then C('PEXPIRE', T .. 'suspended', ms)
-  else
-    for _, q in ipairs(C('SMEMBERS', T .. 'queues')) do
-      if C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = TOKENS end
-    end
-  end
-  return reply()
-end
-
--- ---- changes of single tasks ----
-
-local function release(id, t, delay, reason, alone)
-  wait_again(id, t, delay > 0 and SCHEDULED or QUEUED, math.max(t.a - 1, 0), delay > 0 and now + delay or t.ra, reason)
-  if alone then C('HSET', key(id), 'al', 1) end
-end
-
-local function drop(id, t)
-  leave(id, t)
-  C('ZREM', T .. 's:' .. t.s, id)
-  add(t.q, t.s, -1)
-  C('DEL', key(id), T .. 'p:' .. id, T .. 'x:' .. id, T .. 'g:' .. id, T .. 'log:' .. id, T .. 'w:' .. id)
-  tell('c', id)
-end
-
--- Each takes id, t, lease, text, number, flag, and gives a code. fenced: only for whoever holds the present claim.
-local verbs = {
-  finish = {fenced = true, run = function(id, t, lease, text) end_task(id, t, FINISHED, '', text) return OK end},
-  fail = {fenced = true, run = function(id, t, lease, text, n, flag) fail_attempt(id, t, text, flag) return OK end},
-  release = {fenced = true, run = function(id, t, lease, text, n, flag) release(id, t, n, text, flag) return OK end},
-  extend = {fenced = true, run = function(id, t, lease, text, n) C('ZADD', T .. 'leases', now + n, id) return OK end},
-  progress = {fenced = true, run = function(id, t, lease, text) put_bytes(id, 'g', text) tell('c', id) return OK end},
-  note = {run = function(id, t, lease, text)
-    if t.s == CANCELED and t.l == lease then C('HSET', key(id), 'r', t.r and t.r .. '; ' .. text or text) end
-    return OK
-  end},
-  cancel = {run = function(id, t, lease, text)
-    if t.s >= FINISHED then return CONFLICT end
-    if t.s == STARTED then
-      C('LPUSH', T .. 'cmd:' .. t.w, id)
-      C('PEXPIRE', T .. 'cmd:' .. t.w, 120000)
-    end
-    end_task(id, t, CANCELED, text, '')
-    return OK
-  end},
-  retry = {run = function(id, t)
-    if t.s ~= FAILED and t.s ~= CANCELED then return CONFLICT end
-    if t.uk ~= '' then
-      if C('HEXISTS', T .. 'u', t.uk) == 1 then return EXISTS end
-      C('HSET', T .. 'u', t.uk, id)
-    end
-    C('HSET', key(id), 'a', 0)
-    C('HDEL', key(id), 'e', 'x', 'g')
-    C('DEL', T .. 'x:' .. id, T .. 'g:' .. id)
-    make_ready(id, t)
-    return OK
-  end},
-  delete = {run = function(id, t)
-    if t.s < FINISHED then return CONFLICT end
-    drop(id, t)
-    return OK
-  end},
-}
-local done_by = {}
-
-local function one(verb, id, lease, text, n, flag)
-  local v, t = verbs[verb], load(id)
-  if not t then return NOT_FOUND, 0 end
-  local code = OK
-  local was, by = t.s, t.w
-  if v.fenced and (t.s ~= STARTED or t.l ~= lease) then
-    C('HINCRBY', meta, 'refused', 1)
-    return (t.s == CANCELED and t.l == lease) and CANCELLED or GONE, was
-  end
-  code = v.run(id, t, lease, text, n, flag)
-  if code == OK and v.fenced and (verb == 'finish' or verb == 'fail') then
-    local k = by .. (verb == 'finish' and '\ndone' or '\nfailed')
-    done_by[k] = (done_by[k] or 0) + 1
-  end
-  return code, was
-end
-
--- So many of: verb, id, lease, text, number, flag. Gives for each a code, and the state before.
-if op == 'do' then
-  local codes = {}
-  for i = 1, num() do
-    local verb, id, lease, text, n, flag = arg(), arg(), arg(), arg(), num(), arg() == '1'
-    codes[2 * i - 1], codes[2 * i] = one(verb, id, lease, text, n, flag)
-  end
-  flush_finished()
-  for k, n in pairs(done_by) do
-    local name, field = string.match(k, '^(.*)\n(%a+)$')
-    if C('EXISTS', T .. 'wk:' .. name) == 1 then C('HINCRBY', T .. 'wk:' .. name, field, n) end
-  end
-  return reply(unpack(codes))
-end
-
-local function forget(set, until_ms, most)
-  local ids = C('ZRANGEBYSCORE', T .. set, '-inf', until_ms, 'LIMIT', 0, most)
-  for i = 1, #ids do
-    local t = load(ids[i])
-    if t and t.s >= FINISHED then drop(ids[i], t) else C('ZREM', T .. set, ids[i]) end
-  end
-  return #ids == most
-end
-
--- keep finished ones, keep failed ones (ms, -1: for ever), how many of each end (0: any number)
-if op == 'tick' then
-  local keep, keep_failed, most = num(), num(), num()
-  local more = expire(AT_ONCE)
-  more = queue_due(AT_ONCE) or more
-  more = fill_limits(AT_ONCE) or more
-  more = forget('exp', now, AT_ONCE) or more
-  local next = nil
-  for s = FINISHED, CANCELED do
-    local ms = s == FAILED and keep_failed or keep
-    if ms >= 0 then more = forget('end:' .. s, now - ms, AT_ONCE) or more end
-    local surplus = most > 0 and C('ZCARD', T .. 'end:' .. s) - most or 0
-    if surplus > 0 then
-      local ids = C('ZRANGE', T .. 'end:' .. s, 0, math.min(surplus, AT_ONCE) - 1)
-      for i = 1, #ids do drop(ids[i], load(ids[i])) end
-      more = more or surplus > AT_ONCE
-    end
-    local first = first_time('end:' .. s)
-    if first and ms >= 0 then
-      local at_ms = math.max(first + ms, now + 60000)
-      if not next or at_ms < next then next = at_ms end
-    end
-  end
-  local exp = first_time('exp')
-  if exp and (not next or exp < next) then next = exp end
-  local soon = next_time()
-  if next and (soon < 0 or next - now < soon) then soon = math.max(next - now, 0) end
-  local silent = C('ZRANGEBYSCORE', T .. 'wk', '-inf', now - 600000, 'LIMIT', 0, 10)
-  for i = 1, #silent do C('ZREM', T .. 'wk', silent[i]) C('DEL', T .. 'wk:' .. silent[i]) end
-  return reply(more and 0 or soon)
-end
-
--- ---- workers ----
-
--- In the order in which they were claimed.
-local function hands_of(name)
-  local hands = {}
-  for _, id in ipairs(C('ZRANGE', T .. 's:' .. STARTED, 0, -1)) do
-    local v = C('HMGET', key(id), 'w', 'l')
-    if v[1] == name then hands[#hands + 1] = {id = id, l = tonumber(v[2])} end
-  end
-  table.sort(hands, function(a, b) return a.l < b.l end)
-  return hands
-end
-
-local function give_back(name, died, last_end)
-  local hands = hands_of(name)
-  for i, h in ipairs(hands) do
-    local t = load(h.id)
-    if died and i == 1 then
-      local why, log = 'its worker died' .. (last_end ~= '' and ': ' .. last_end or ''), T .. 'log:' .. h.id
-      local tail = C('GETRANGE', log, -400, -1)
-      if tail ~= '' then why = why .. ': its log ends: ' .. string.gsub(tail, '%s+$', '') end
-      fail_attempt(h.id, t, why, false)
-      if #hands > 1 and C('HGET', key(h.id), 's') ~= tostring(FAILED) then C('HSET', key(h.id), 'al', 1) end
-    else release(h.id, t, 0, '', died and #hands > 1) end
-  end
-end
-
--- name, pid, instance, host, queues, how the one before it ended
-if op == 'attach' then
-  local name, pid, instance, host, queues, last_end = arg(), arg(), arg(), arg(), arg(), arg()
-  local was = C('HGET', T .. 'wk:' .. name, 'instance')
-  give_back(name, was ~= false and was ~= instance, last_end)
-  C('HSET', T .. 'wk:' .. name, 'pid', pid, 'instance', instance, 'host', host, 'q', queues)
-  if was ~= instance then C('HSET', T .. 'wk:' .. name, 'since', now) end
-  C('ZADD', T .. 'wk', now, name)
-  C('DEL', T .. 'cmd:' .. name)
-  return reply()
-end
-
-if op == 'detach' then
-  local name, instance = arg(), arg()
-  if C('HGET', T .. 'wk:' .. name, 'instance') ~= instance then return {NOT_FOUND} end
-  give_back(name, false, '')
-  C('DEL', T .. 'wk:' .. name, T .. 'cmd:' .. name)
-  C('ZREM', T .. 'wk', name)
-  return reply()
+  end_task(id, t, CANCELED, text, '')
 end

@@ -15,6 +15,8 @@ struct tt_shared_news {
     void *hear_arg;
     tt_ledger_tasks_fn *watch;
     void *watch_arg;
+    tt_ledger_tasks_fn *watch_runs;
+    void *watch_runs_arg;
     bool closing;
     TT_VEC(uint64_t) ids;   /* of one message; the thread's own, as is the next */
     int64_t heard_ms;
@@ -31,6 +33,11 @@ static void tell(tt_shared_news *n, tt_str message)
         uint64_t id;
         if (word.len < 2 || tt_parse_u64(tt_str_slice(word, 1, word.len), &id, NULL) != TT_OK)
             continue;
+        if (word.ptr[0] == 'u') { /* a run */
+            if (n->watch_runs)
+                n->watch_runs(n->watch_runs_arg, &id, 1);
+            continue;
+        }
         bool is_task = word.ptr[0] == TT_NEWS_CHANGED || word.ptr[0] == TT_NEWS_ENDED;
         if (is_task && n->watch && !tt_vec_push(&n->ids, id))
             n->watch(n->watch_arg, NULL, 0);
@@ -46,6 +53,8 @@ static void tell_missed(tt_shared_news *n)
 {
     if (n->watch)
         n->watch(n->watch_arg, NULL, 0);
+    if (n->watch_runs)
+        n->watch_runs(n->watch_runs_arg, NULL, 0);
     if (n->hear)
         n->hear(n->hear_arg, TT_NEWS_MISSED, 0);
 }
@@ -171,5 +180,13 @@ void tt_shared_news_watch(tt_shared_news *n, tt_ledger_tasks_fn *fn, void *arg)
     pthread_mutex_lock(&n->lock);
     n->watch = fn;
     n->watch_arg = arg;
+    pthread_mutex_unlock(&n->lock);
+}
+
+void tt_shared_news_watch_runs(tt_shared_news *n, tt_ledger_tasks_fn *fn, void *arg)
+{
+    pthread_mutex_lock(&n->lock);
+    n->watch_runs = fn;
+    n->watch_runs_arg = arg;
     pthread_mutex_unlock(&n->lock);
 }

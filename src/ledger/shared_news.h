@@ -10,8 +10,9 @@ typedef struct tt_shared_news tt_shared_news;
 
 tt_rc tt_shared_news_open(const tt_redis_spec *spec, tt_shared_news **ret, tt_err *err) TT_MUST_CHECK;
 void tt_shared_news_close(tt_shared_news *n); /* NULL is fine */
-/* As tt_ledger_hear and tt_ledger_watch_tasks: one of each; waits for a call that is under way, so not from within one. */
+/* As tt_ledger_hear, tt_ledger_watch_tasks and tt_ledger_watch_runs: one of each; waits for a call that is under way, so not from within one. */
 void tt_shared_news_hear(tt_shared_news *n, tt_ledger_news_fn *fn, void *arg);
 void tt_shared_news_watch(tt_shared_news *n, tt_ledger_tasks_fn *fn, void *arg);
+void tt_shared_news_watch_runs(tt_shared_news *n, tt_ledger_tasks_fn *fn, void *arg);
 
 #endif

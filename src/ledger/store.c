@@ -165,3 +165,39 @@ tt_rc tt_record_each(tt_ledger *ledger, tt_str kind, bool (*fn)(void *arg, tt_st
 {
     return tt_record_each_after(ledger, kind, TT_STR(""), fn, arg, err);
 }
+
+tt_rc tt_run_reserve(tt_txn *txn, uint64_t at_least, uint64_t *ret_id, tt_err *err) { return txn->store->run_reserve(txn, at_least, ret_id, err); }
+tt_rc tt_run_start(tt_txn *txn, const tt_run_spec *spec, tt_err *err) { return txn->store->run_start(txn, spec, err); }
+tt_rc tt_run_cancel(tt_txn *txn, uint64_t id, tt_str reason, tt_err *err) { return txn->store->run_cancel(txn, id, reason, err); }
+tt_rc tt_run_skip(tt_txn *txn, uint64_t id, uint32_t task, tt_str reason, tt_err *err) { return txn->store->run_skip(txn, id, task, reason, err); }
+tt_rc tt_run_again(tt_txn *txn, uint64_t id, tt_run_again_what what, uint32_t task, tt_err *err) { return txn->store->run_again(txn, id, what, task, err); }
+tt_rc tt_run_pause(tt_txn *txn, tt_str pipeline, bool paused, tt_err *err) { return txn->store->run_pause(txn, pipeline, paused, err); }
+tt_rc tt_run_delete(tt_txn *txn, uint64_t id, tt_err *err) { return txn->store->run_delete(txn, id, err); }
+
+tt_rc tt_run_forget_old(tt_txn *txn, int64_t until_ms, size_t most, size_t *ret_count, tt_err *err)
+{
+    return txn->store->run_forget_old(txn, until_ms, most, ret_count, err);
+}
+
+tt_rc tt_run_get(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_run *ret, tt_err *err) { return tt_ledger_store(ledger)->run_get(ledger, id, arena, ret, err); }
+
+tt_rc tt_run_list(tt_ledger *ledger, tt_str pipeline, uint64_t before_id, size_t most, tt_arena *arena, tt_run *ret, size_t *ret_count, tt_err *err)
+{
+    return tt_ledger_store(ledger)->run_list(ledger, pipeline, before_id, most, arena, ret, ret_count, err);
+}
+
+tt_rc tt_run_definition(tt_ledger *ledger, uint64_t id, tt_buf *ret, tt_err *err) { return tt_ledger_store(ledger)->run_definition(ledger, id, ret, err); }
+
+tt_rc tt_run_tasks(tt_ledger *ledger, uint64_t id, uint32_t from_number, size_t most, tt_arena *arena, tt_run_task *ret, size_t *ret_count, tt_err *err)
+{
+    return tt_ledger_store(ledger)->run_tasks(ledger, id, from_number, most, arena, ret, ret_count, err);
+}
+
+tt_rc tt_run_task_find(tt_ledger *ledger, uint64_t id, tt_str name, uint32_t *ret, tt_err *err) { return tt_ledger_store(ledger)->run_task_find(ledger, id, name, ret, err); }
+
+tt_rc tt_run_groups(tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_run_group **ret, size_t *ret_count, tt_err *err)
+{
+    return tt_ledger_store(ledger)->run_groups(ledger, id, arena, ret, ret_count, err);
+}
+
+tt_rc tt_run_is_paused(tt_ledger *ledger, tt_str pipeline, bool *ret, tt_err *err) { return tt_ledger_store(ledger)->run_is_paused(ledger, pipeline, ret, err); }

@@ -1,6 +1,6 @@
-/* Where a ledger keeps its queue, records and limits: one row of functions for SQLite (queue.c, queue_clock.c, queue_read.c, limits.c, records.c), one for
- * a Redis that several machines share (shared_queue.c, shared_read.c). What the floors above call (tt_queue_push, ...) goes to the ledger's own row, in
- * store.c; nobody else knows which it is. What each does is said in queue.h, limits.h and records.h.
+/* Where a ledger keeps its queue, records, limits and runs: one row of functions for SQLite (queue.c, queue_clock.c, queue_read.c, limits.c, records.c, runs*.c), one
+ * for a Redis that several machines share (shared_queue.c, shared_read.c, shared_runs.c). What the floors above call (tt_queue_push, ...) goes to the ledger's own row, in
+ * store.c; nobody else knows which it is. What each does is said in queue.h, limits.h, records.h and runs.h.
  * To add an operation: a line in TT_STORE_OPS, a function tt_sqlite_NAME and a function tt_shared_NAME, and its public name in store.c. */
 #ifndef TT_LEDGER_STORE_H
 #define TT_LEDGER_STORE_H
@@ -8,6 +8,7 @@
 #include "ledger/limits.h"
 #include "ledger/queue.h"
 #include "ledger/records.h"
+#include "ledger/runs.h"
 
 typedef bool tt_record_fn(void *arg, tt_str name, uint64_t version, tt_str value);
 
@@ -42,7 +43,22 @@ typedef bool tt_record_fn(void *arg, tt_str name, uint64_t version, tt_str value
     OP(record_delete, (tt_txn *txn, tt_str kind, tt_str name, tt_err *err)) \
     OP(record_delete_kind, (tt_txn *txn, tt_str kind, tt_err *err)) \
     OP(record_get, (tt_ledger *ledger, tt_str kind, tt_str name, tt_buf *value, uint64_t *ret_version, tt_err *err)) \
-    OP(record_each_after, (tt_ledger *ledger, tt_str kind, tt_str after, tt_record_fn *fn, void *arg, tt_err *err))
+    OP(record_each_after, (tt_ledger *ledger, tt_str kind, tt_str after, tt_record_fn *fn, void *arg, tt_err *err)) \
+    OP(run_reserve, (tt_txn *txn, uint64_t at_least, uint64_t *ret_id, tt_err *err)) \
+    OP(run_start, (tt_txn *txn, const tt_run_spec *spec, tt_err *err)) \
+    OP(run_cancel, (tt_txn *txn, uint64_t id, tt_str reason, tt_err *err)) \
+    OP(run_skip, (tt_txn *txn, uint64_t id, uint32_t task, tt_str reason, tt_err *err)) \
+    OP(run_again, (tt_txn *txn, uint64_t id, tt_run_again_what what, uint32_t task, tt_err *err)) \
+    OP(run_pause, (tt_txn *txn, tt_str pipeline, bool paused, tt_err *err)) \
+    OP(run_delete, (tt_txn *txn, uint64_t id, tt_err *err)) \
+    OP(run_forget_old, (tt_txn *txn, int64_t until_ms, size_t most, size_t *ret_count, tt_err *err)) \
+    OP(run_get, (tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_run *ret, tt_err *err)) \
+    OP(run_list, (tt_ledger *ledger, tt_str pipeline, uint64_t before_id, size_t most, tt_arena *arena, tt_run *ret, size_t *ret_count, tt_err *err)) \
+    OP(run_definition, (tt_ledger *ledger, uint64_t id, tt_buf *ret, tt_err *err)) \
+    OP(run_tasks, (tt_ledger *ledger, uint64_t id, uint32_t from_number, size_t most, tt_arena *arena, tt_run_task *ret, size_t *ret_count, tt_err *err)) \
+    OP(run_task_find, (tt_ledger *ledger, uint64_t id, tt_str name, uint32_t *ret, tt_err *err)) \
+    OP(run_groups, (tt_ledger *ledger, uint64_t id, tt_arena *arena, tt_run_group **ret, size_t *ret_count, tt_err *err)) \
+    OP(run_is_paused, (tt_ledger *ledger, tt_str pipeline, bool *ret, tt_err *err))
 
 typedef struct tt_store {
 #define TT_STORE_MEMBER(name, params) tt_rc(*name) params;

@@ -4,7 +4,7 @@
  *   a due time comes -> one commit: the run is started and the record moved on -> wait for the next
  *
  * A due time starts one run: the commit fails when the record is not the one that was read, and the run event in the configuration carries the due time, which is
- * unique there, so that of several servers on one configuration one starts it. Times that passed while no server ran are dealt with as the pipeline says:
+ * unique there, so that of several servers on one configuration one starts it, whether they share a ledger or have one each. Times that passed while no server ran are dealt with as the pipeline says:
  * `latest` runs the last of them, `all` each, `skip` none. A run that cannot start (a program is missing) is written down as the outcome, and the next time is tried.
  * A schedule that is changed counts from then on. Words: hourly, daily, weekly (Sunday), monthly, yearly, none; or what recur.h takes.
  *

@@ -97,9 +97,8 @@ static void wait_for(tt_req *req, uint64_t id, int64_t wait_ms, int64_t version)
         let_go(w, 1);
 }
 
-void tt_run_area_drain(tt_run_area *area)
+static void wake_all(tt_run_area *area)
 {
-    area->draining = true;
     for (;;) {
         pthread_mutex_lock(&area->waiters_lock);
         waiter *w = area->waiters;
@@ -110,6 +109,12 @@ void tt_run_area_drain(tt_run_area *area)
             return;
         wake(w);
     }
+}
+
+void tt_run_area_drain(tt_run_area *area)
+{
+    area->draining = true;
+    wake_all(area);
 }
 
 /* On the pool: the ledger is read. */
@@ -133,11 +138,13 @@ void tt_run_show(tt_req *req) { tt_req_on_pool(req, tt_run_area_of(req)->pool, s
 
 /* ---- topics ---- */
 
-/* On the ledger's thread. */
+/* On the ledger's thread, or that of its news, which may have missed some: ids is NULL then. */
 static void notify(void *arg, const uint64_t *ids, size_t count)
 {
     tt_run_area *area = arg;
     char topic[40];
+    if (!ids)
+        wake_all(area);
     for (size_t i = 0; ids && i < count; i++) {
         snprintf(topic, sizeof topic, "run/%llu", (unsigned long long)ids[i]);
         tt_watch_notify(area->watches, tt_str_of(topic), 0);

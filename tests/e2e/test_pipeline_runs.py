@@ -10,6 +10,8 @@ from typing import Any, Dict, List
 import pytest
 from tutti_process import Tutti, binary, until
 
+pytestmark = pytest.mark.stores
+
 # Writes a line for each beginning and end into the file `trace`; fails while the file that `fails_while` names is there, waits while `waits_while` is.
 STEP = """#!/bin/sh
 if [ "$1" = --describe ]; then echo '{"settings":{"fails_while":{"type":"str","default":""},"waits_while":{"type":"str","default":""},"word":{"type":"str","default":""}}}'; exit; fi
@@ -107,6 +109,7 @@ def test_a_task_is_told_what_it_is(pipes):
     assert "run %d of p" % run in pipes.t.get("/v1/tasks/%d/log" % tasks[1]["task"]).body.decode()
 
 
+@pytest.mark.both_stores
 def test_a_failed_task_ends_the_run_and_is_tried_again(pipes):
     flag = pipes.flag("broken")
     run = pipes.start(["a", {"name": "b", "template": "step", "variables": {"fails_while": str(flag)}}], ["c"])
@@ -143,6 +146,7 @@ def test_parts_run_again(pipes):
     pipes.post("/v1/runs/%d/retry" % run, status=404, only="nothing")
 
 
+@pytest.mark.both_stores
 def test_cancel_kills_what_runs(pipes):
     flag = pipes.flag("wait")
     run = pipes.start([{"name": "a", "template": "step", "variables": {"waits_while": str(flag)}}], ["b"])
@@ -159,6 +163,7 @@ def test_cancel_kills_what_runs(pipes):
     assert pipes.lines()[-4:] == ["begin a", "end a", "begin b", "end b"]
 
 
+@pytest.mark.both_stores
 def test_skip(pipes):
     flag, broken = pipes.flag("wait"), pipes.flag("broken")
     run = pipes.start([{"name": "a", "template": "step", "variables": {"waits_while": str(flag)}}], ["b"], [{"name": "c", "template": "step", "variables": {"fails_while": str(broken)}}], ["d"])
@@ -186,12 +191,14 @@ def test_one_run_at_a_time_unless_more_are_allowed(pipes):
         pipes.end(run, "finished")
 
 
+@pytest.mark.both_stores
 def test_few_tasks_at_a_time(pipes):
     run = pipes.start(["a", "b", "c", "d"], max_tasks=1)
     pipes.end(run, "finished")
     assert [line.split()[0] for line in pipes.lines()] == ["begin", "end"] * 4
 
 
+@pytest.mark.both_stores
 def test_a_paused_pipeline_holds_before_its_next_group(pipes):
     flag = pipes.flag("wait")
     run = pipes.start([{"name": "a", "template": "step", "variables": {"waits_while": str(flag)}}], ["b"])
@@ -271,6 +278,38 @@ def test_one_task_by_itself(pipes, tmp_path: Path):
     assert pipes.lines()[-2:] == ["begin a", "end a"]
     command("worker", "run", "99", str(run), code=4)
     command("worker", "run", "41", "12345", code=4)
+
+
+REVEAL = """#include <stdio.h>
+#include <stdlib.h>
+#include <tutti/program.h>
+static const tutti_setting settings[] = {{"word", TUTTI_STR}, {"file", TUTTI_STR}, {0}};
+static int run(const tutti_host *t)
+{
+    FILE *f = fopen(t->text(t, "file"), "a");
+    fprintf(f, "%s %s %s %s\\n", t->text(t, "word"), t->secret(t, "shop/key"), getenv("MORE"), getenv("TUTTI_RUN_ID"));
+    t->log(t, "the word is %s", t->text(t, "word"));
+    t->update(t, "step", t->text(t, "word"));
+    return fclose(f) + t->result(t, "7");
+}
+TUTTI_PROGRAM(.settings = settings, .run = run);
+"""
+
+
+def test_a_task_by_hand_has_what_a_worker_gives_it(pipes):
+    pipes.t.request("PUT", "/v1/secrets/shop%2Fkey", {"value": "open sesame"})
+    (pipes.t.data / "programs" / "reveal.c").write_text(REVEAL)
+    seen = pipes.t.cwd / "seen"
+    run = pipes.start([{"name": "a", "template": "reveal", "id": 5, "variables": {"word": "secret:shop/key", "file": str(seen)}, "env": {"MORE": "b"}}])
+    pipes.end(run, "finished")
+    done = subprocess.run([binary(), "worker", "run", "5", str(run), "--data", str(pipes.t.data)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the word is ***\n7\n" and "step: ***" in done.stderr and "sesame" not in done.stderr
+    first, second = seen.read_text().splitlines()
+    assert first == second == "open sesame open sesame b %d" % run
+    refused = pipes.t.request("POST", "/v1/runs", {"definition": {"pipeline": "p", "states": [{"state": "s", "transformations": [
+        {"name": "a", "template": "reveal", "variables": {"word": "x", "file": "y"}, "env": {"TUTTI_PROGRAM_ROOTS": "/"}}]}]}})
+    assert refused.status == 400 and "TUTTI_PROGRAM_ROOTS" in refused.json["detail"], refused.body
 
 
 def test_a_python_program_knows_its_task(pipes):

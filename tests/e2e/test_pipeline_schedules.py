@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 from typing import Any, List
 
+import pytest
 from config_database import Config
 from tutti_process import Tutti, binary, until
+
+pytestmark = pytest.mark.stores
 
 
 def definition(name: str, schedule: Any, template: str = "noop", **more: Any) -> Any:
@@ -41,6 +44,7 @@ def seconds(due: str) -> int:
     return int(time.mktime(time.strptime(due[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone)
 
 
+@pytest.mark.one_store
 def test_a_run_of_the_configuration_has_its_event(tutti, tmp_path: Path):
     t = prepare(tutti(start=False, workers=1))
     save(t, definition("sales", "none"))
@@ -115,6 +119,7 @@ def test_backfill(tutti):
     ask(status=413, **{"from": "1990-01-01", "to": "2026-01-01"})
 
 
+@pytest.mark.one_store
 def test_two_servers_on_one_configuration_start_each_time_once(tutti, postgres, tmp_path: Path):
     config = Config(tmp_path, postgres)
     servers = [tutti(start=False, workers=1, env=config.env) for _ in range(2)]

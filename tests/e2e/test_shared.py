@@ -1,4 +1,5 @@
 """Servers and workers on several machines, which share a Redis and nothing else: another data directory, no socket, programs of their own."""
+from config_database import Config
 from shared_house import LIMIT_S, push, show, until_state
 from tutti_process import until
 
@@ -56,3 +57,29 @@ def test_two_servers_fire_each_due_time_once(house):
     found = due()
     assert found == list(range(found[0], found[0] + len(found))), found
     assert "level=error" not in a.log() + b.log()
+
+
+def test_runs_of_a_pipeline_go_on_wherever_there_is_a_worker(house, postgres, tmp_path):
+    config = Config(tmp_path, postgres)
+    house.script("greet", 'cat >/dev/null\necho "$TUTTI_TASK"', on=["server-programs", "far", "near"])
+    servers = [house.server(env={**house.env(), **config.env})]
+    assert servers[0].post("/v1/db/create").status == 200
+    servers.append(house.server(env={**house.env(), **config.env}))
+    for name in ("far", "near"):
+        house.machine(name, "--name", name)
+    states = [{"state": "s%d" % i, "transformations": [{"name": "t%d_%d" % (i, k), "template": "greet"} for k in range(4)]} for i in range(3)]
+    run = servers[0].post("/v1/runs", {"definition": {"pipeline": "hand", "states": states}}).json["id"]
+    ended = until(lambda: (lambda r: r if r["ended"] else None)(servers[1].get("/v1/runs/%d?wait=20s" % run).json), "the run ends", LIMIT_S)
+    assert ended["state"] == "finished", servers[0].get("/v1/runs/%d/tasks" % run).json
+    tasks = servers[1].get("/v1/runs/%d/tasks" % run).json["tasks"]
+    assert {task["worker"].split("@")[0] for task in tasks} <= {"far", "near"} and [task["attempts"] for task in tasks] == [1] * 12
+    servers[1].kill_server()
+    each = {"pipeline": "each", "schedule": {"every": "every second", "missed": "all"}, "max_runs": 100, "states": states[:1]}
+    assert servers[0].request("PUT", "/v1/pipelines/each", each).status == 201
+
+    def dues():
+        return sorted(int(r["due"][17:19]) for r in servers[1].get("/v1/runs?pipeline=each&limit=1000").json["runs"])
+    until(lambda: len(dues()) >= 5, "five due times", LIMIT_S)
+    found = dues()
+    assert len(found) == len(set(found)) and (found[-1] - found[0] + 1 == len(found) or 59 in found), found
+    assert [row[0] for row in config.rows("SELECT count(*) - count(DISTINCT due_s) FROM run_events WHERE due_s IS NOT NULL")] == ["0"]

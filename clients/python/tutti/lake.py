@@ -35,9 +35,9 @@ class LakeError(TuttiError, ValueError):
     """tutti refused or failed; its own sentence."""
 
 
-def _tutti(*arguments: str) -> str:
+def _tutti(*arguments: str, env: Optional[Mapping[str, str]] = None) -> str:
     program = os.environ.get("TUTTI_BIN") or "tutti"
-    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=env)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
         raise LakeError(said[len("tutti: "):] if said.startswith("tutti: ") else said or "%s ended with %d" % (program, done.returncode))

@@ -166,6 +166,12 @@ class Task:
                                            dataset=None if self.state == "raw" else self.name)
         return self._contract
 
+    def session(self) -> Any:
+        """A session on the configuration database (`tutti.configuration`), to read and to change: `with task.session() as session: ...`."""
+        from tutti import configuration
+
+        return configuration.SessionHelper().session
+
     def __repr__(self) -> str:
         return "Task(%r, run_id=%d)" % (self.task, self.run_id)
 
