@@ -58,6 +58,8 @@ int tt_cmd_pipeline_resume(tt_cli *cli);
 int tt_cmd_pipeline_backfill(tt_cli *cli);
 int tt_cmd_pipeline_try(tt_cli *cli);  /* cmd_pipeline_try.c */
 int tt_cmd_worker_run(tt_cli *cli);
+int tt_cmd_worker_drain(tt_cli *cli);
+int tt_cmd_worker_resume(tt_cli *cli);
 int tt_cmd_pipeline_schedule(tt_cli *cli);
 int tt_cmd_pipeline_list(tt_cli *cli); /* cmd_pipeline_files.c */
 int tt_cmd_pipeline_export(tt_cli *cli);

@@ -55,6 +55,8 @@ static const tt_operand one_execution[] = {{"ID", "an execution's id, or a task'
 static const tt_operand executions[] = {{"ID...", "executions' ids, or tasks' numbers"}, {NULL}};
 static const tt_operand some_executions[] = {{"[ID]", "an execution's id, or a task's number"}, {NULL}};
 static const tt_operand one_worker[] = {{"NAME", "a worker's name"}, {NULL}};
+static const tt_operand maybe_worker[] = {{"[NAME]", "a worker's name; none: all workers"}, {NULL}};
+static const tt_flag drain_flags[] = {{"--wait", .help = "until nobody has anything in hand"}, {NULL}};
 static const tt_operand one_key[] = {{"KEY", "the limit's key, which tasks name"}, {NULL}};
 static const tt_operand task_by_numbers[] = {{"TRANSFORMATION", "its number"}, {"RUN", "the run's number"}, {NULL}};
 static const tt_flag schedule_flags[] = {
@@ -115,7 +117,11 @@ const tt_command tt_table_work[] = {
     {"queue", "limit", "Set a limit that tasks share by its key.", .flags = limit_flags, .operands = one_key, .fn = tt_cmd_queue_limit,
      .example = "tutti queue limit api --rate 100 --per 1m"},
 
+    {"worker", "drain", "Give a worker no task any more, or all workers.", .flags = drain_flags, .operands = maybe_worker, .fn = tt_cmd_worker_drain, .needs_server = true,
+     .details = "What they have they end; the processes stay, and take work again after `tutti worker resume`. A restart changes nothing of it.",
+     .example = "tutti worker drain --wait"},
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
+    {"worker", "resume", "Give a drained worker tasks again, or all workers.", .operands = maybe_worker, .fn = tt_cmd_worker_resume, .needs_server = true},
     {"worker", "run", "Run one task of a run by hand, in the foreground.", .operands = task_by_numbers, .options = program_settings, .fn = tt_cmd_worker_run,
      .details = "As a worker does it: with the variables of the run's definition, their secrets and its environment. The run itself is left as it is. Called as `corebot`, the program takes `corebot run TRANSFORMATION RUN`.",
      .example = "tutti worker run 41 17"},

@@ -363,6 +363,15 @@ static tt_rc start_task(tt_txn *txn, tt_task *t, tt_str worker, int64_t lease_ms
                      TT_A_INT(t->started_ms), TT_A_TEXT(worker));
 }
 
+static tt_rc check_drained(tt_db *db, tt_str worker, tt_err *err)
+{
+    TT_STMT_AUTO sqlite3_stmt *st = NULL;
+    bool row = false;
+    TT_TRY(tt_db_query(db, TT_SQL_DRAINED, &st, err, TT_A_TEXT(worker)));
+    TT_TRY(tt_db_step(db, st, &row, err));
+    return row ? tt_fail(err, TT_BUSY, "the worker `%.*s` is drained: it gets nothing", TT_STR_ARG(worker)) : TT_OK;
+}
+
 tt_rc tt_sqlite_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, size_t most, tt_arena *arena, tt_task *ret,
                      size_t *ret_count, tt_err *err)
 {
@@ -370,6 +379,7 @@ tt_rc tt_sqlite_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_
     size_t count = 0;
     tt_assert(lease_ms > 0 && most > 0);
     TT_TRY(tt_txn_read(txn, &db, err));
+    TT_TRY(check_drained(db, worker, err));
     for (size_t i = 0; i < queue_count && count < most && !(count && ret[0].alone); i++)
         TT_TRY(find_next(db, queues[i], most, arena, ret, &count, err));
     if (count == 0)

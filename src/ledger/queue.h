@@ -74,7 +74,7 @@ typedef struct {
 } tt_task;
 
 tt_rc tt_queue_push(tt_txn *txn, const tt_task_spec *spec, uint64_t *ret_id, tt_err *err) TT_MUST_CHECK;
-/* Up to most of the next tasks of the named queues (served in that order; by priority, then age within one). TT_NOT_FOUND: none is ready.
+/* Up to most of the next tasks of the named queues (served in that order; by priority, then age within one). TT_NOT_FOUND: none is ready; TT_BUSY: the worker is drained (there is a record of the kind `drain` with its name, or `*`).
  * ret has room for most; strings are owned by the arena. */
 tt_rc tt_queue_claim(tt_txn *txn, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, size_t most, tt_arena *arena, tt_task *ret,
                      size_t *ret_count, tt_err *err) TT_MUST_CHECK;

@@ -8,7 +8,8 @@
 
 enum { TT_SHARED_CLAIM_ROWS = 2 }; /* elements of a claim's reply before its first task */
 
-/* slim: rows for tt_shared_read_claimed, else for tt_shared_read_task. *ret_next_ms: something waits for a time, in so many ms; -1: nothing does. */
+/* slim: rows for tt_shared_read_claimed, else for tt_shared_read_task. *ret_next_ms: something waits for a time, in so many ms; -1: nothing does. TT_BUSY: the worker
+ * is drained. */
 tt_rc tt_shared_ask_claim(tt_shared *s, const tt_str *queues, size_t queue_count, tt_str worker, int64_t lease_ms, size_t most, bool slim, tt_reply **ret, int64_t *ret_next_ms,
                           tt_err *err) TT_MUST_CHECK;
 /* One row of a reply, copied into the arena. */

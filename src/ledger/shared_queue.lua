@@ -64,10 +64,19 @@ local function expire_all() expire(20) queue_due(20) fill_limits(20) end
 -- worker, lease ms, how many, 1 for slim rows, queues. Gives when something waits for time, then a row for each.
 if op == 'claim' then
   local worker, lease_ms, most, slim, queues = arg(), num(), num(), num() == 1, num()
+  local drained = C('EXISTS', T .. 'r:drain') == 1 and (C('HEXISTS', T .. 'r:drain', worker) == 1 or C('HEXISTS', T .. 'r:drain', '*') == 1)
   local ALONE, PROGRESSED = slim and 6 or 12, slim and 8 or PROGRESS
   local rows, ids, stop = {}, {}, false
   expire_all()
   C('ZADD', T .. 'wk', 'XX', now, worker)
+  if drained then -- the word that woke it is for others
+    for _ = 1, queues do
+      local q = arg()
+      if C('LLEN', T .. 'wake:' .. q) == 0 and C('EXISTS', T .. 'ready:' .. q) == 1 then wakes[q] = 1 end
+    end
+    flush()
+    return {BUSY, next_time()}
+  end
   local rests = C('EXISTS', T .. 'suspended') == 1
   for i = 1, queues do
     local q = arg()

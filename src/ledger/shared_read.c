@@ -77,6 +77,10 @@ tt_rc tt_shared_ask_claim(tt_shared *s, const tt_str *queues, size_t queue_count
         tt_shared_str(s, queues[i]);
     TT_TRY(tt_shared_end(s, ret, &code, err));
     *ret_next_ms = tt_reply_int(*ret, 1);
+    if (code == TT_BUSY) {
+        tt_reply_free(ret);
+        return tt_fail(err, TT_BUSY, "the worker `%.*s` is drained: it gets nothing", TT_STR_ARG(worker));
+    }
     if ((*ret)->elements >= TT_SHARED_CLAIM_ROWS)
         return TT_OK;
     tt_reply_free(ret);

@@ -264,6 +264,7 @@ static void add_areas(tt_house *h)
     tt_server_add_private_health(h->server, tt_items_broken_health, &h->items_area);
     tt_server_add_routes(h->server, tt_task_routes, &h->task_area);
     tt_server_add_routes(h->server, tt_worker_routes, &h->task_area);
+    tt_server_add_routes(h->server, tt_worker_list_routes, &h->task_area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->task_area);
     tt_server_add_health(h->server, tt_task_health, &h->task_area);
     tt_server_add_routes(h->server, tt_execution_routes, &h->execution_area);

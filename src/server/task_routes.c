@@ -113,26 +113,7 @@ void tt_task_on_pool(tt_req *req, void (*fn)(tt_req *req))
     tt_pool_run(tt_task_area_of(req)->pool, run_pool_call, call);
 }
 
-/* ---- workers and queues ---- */
-
-static void add_worker(void *list, const tt_worker_info *w)
-{
-    json_t *o = json_pack("{s:s%,s:I,s:o,s:I,s:b,s:I,s:I}", "worker", w->name.ptr, w->name.len, "pid", (json_int_t)w->pid, "since", tt_task_time(w->since_ms),
-                          "seen_ago_ms", (json_int_t)w->seen_ago_ms, "consuming", w->consuming, "done", (json_int_t)w->done, "failed", (json_int_t)w->failed);
-    json_object_set_new(o, "claimed_ago_ms", w->claimed_ago_ms < 0 ? json_null() : json_integer(w->claimed_ago_ms));
-    json_object_set_new(o, "in_hand", json_integer((json_int_t)w->in_hand));
-    json_object_set_new(o, "task", w->task ? json_integer((json_int_t)w->task) : json_null());
-    json_object_set_new(o, "kind", w->task ? json_stringn(w->kind.ptr, w->kind.len) : json_null());
-    json_array_append_new(list, o);
-}
-
-static void list_workers(tt_req *req)
-{
-    json_t *list = json_array();
-    tt_tasks_each_worker(tt_task_tasks_of(req), add_worker, list);
-    tt_req_answer_json(req, 200, json_pack("{s:i,s:o}", "schema", 1, "workers", list));
-}
-
+/* ---- queues ---- */
 
 static void list_queues(tt_req *req)
 {
@@ -706,9 +687,6 @@ static const tt_param probe_params[] = {{"timeout", TT_PARAM_DURATION, false, "1
 #define A_TASK "{\"id\":7,\"state\":\"finished\",\"queue\":\"default\",\"kind\":\"probe\",\"attempts\":1,\"worker\":\"sanjer1\",\"progress\":null,\"reason\":\"\"}"
 
 const tt_route tt_task_routes[] = {
-    R("GET", "/v1/workers", TT_ACCESS_READ, TT_BODY_NONE, no_params, list_workers, "Attached workers, and whether they consume.",
-      "{\"schema\":1,\"workers\":[{\"worker\":\"sanjer1\",\"pid\":4711,\"since\":\"2026-01-31T12:00:00.000Z\",\"seen_ago_ms\":12,\"consuming\":true,\"done\":3,\"failed\":0,"
-      "\"claimed_ago_ms\":12,\"in_hand\":0,\"task\":null,\"kind\":null}]}"),
     R("GET", "/v1/queues", TT_ACCESS_READ, TT_BODY_NONE, no_params, queues_on_pool, "Queues with tasks that have not ended.",
       "{\"schema\":1,\"queues\":[{\"queue\":\"default\",\"oldest_queued_ms\":0,\"deferred\":0,\"scheduled\":0,\"queued\":0,\"started\":1}]}"),
     R("GET", "/v1/limits", TT_ACCESS_READ, TT_BODY_NONE, no_params, limits_on_pool, "Limits that tasks share by a key.",

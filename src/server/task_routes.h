@@ -1,4 +1,4 @@
-/* Routes of tasks and workers: what worker processes call (worker_routes.c), what people and programs call (task_routes.c), and what follows a task
+/* Routes of tasks and workers: what worker processes call (worker_routes.c), what people and programs call (task_routes.c, worker_list.c), and what follows a task
  * as it goes on (task_events.c). The context is a tt_task_area. */
 #ifndef TT_SERVER_TASK_ROUTES_H
 #define TT_SERVER_TASK_ROUTES_H
@@ -25,7 +25,7 @@ typedef struct {
     bool sweeps;
 } tt_task_area;
 
-extern const tt_route tt_task_routes[], tt_worker_routes[];
+extern const tt_route tt_task_routes[], tt_worker_routes[], tt_worker_list_routes[];
 /* Old logs are looked for from time to time, from now on. */
 void tt_task_area_start(tt_task_area *area);
 /* Ends all who follow, and the sweep. After the server, before pool, tasks, timers and watches end. */

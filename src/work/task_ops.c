@@ -1,5 +1,6 @@
 /* Operations on tasks: one, several in one change, those that wait (holds, probes), and looking. */
 #include "base/clock.h"
+#include "ledger/records.h"
 #include "work/tasks_inner.h"
 
 #define op_of(c) ((tt_task_op *)((char *)(c) - offsetof(tt_task_op, change)))
@@ -366,6 +367,28 @@ tt_rc tt_tasks_put_limit(tt_tasks *t, const tt_limit *limit, tt_err *err)
 }
 
 tt_rc tt_tasks_delete_limit(tt_tasks *t, tt_str key, tt_err *err) { return after_limit(t, tt_ledger_run(t->env.ledger, apply_delete, &key, err)); }
+
+/* ---- drains ---- */
+
+static tt_rc apply_drain(void *arg, tt_txn *txn, tt_err *err) { return tt_record_put(txn, TT_TASK_DRAIN_RECORD, *(const tt_str *)arg, TT_ANY_VERSION, TT_STR("1"), NULL, err); }
+
+static tt_rc apply_resume(void *arg, tt_txn *txn, tt_err *err)
+{
+    const tt_str *worker = arg;
+    return tt_str_is(*worker, "*") ? tt_record_delete_kind(txn, TT_TASK_DRAIN_RECORD, err) : tt_record_delete(txn, TT_TASK_DRAIN_RECORD, *worker, err);
+}
+
+tt_rc tt_tasks_drain_worker(tt_tasks *t, tt_str worker, tt_err *err) { return tt_ledger_run(t->env.ledger, apply_drain, &worker, err); }
+
+tt_rc tt_tasks_resume_worker(tt_tasks *t, tt_str worker, tt_err *err)
+{
+    bool is_all = tt_str_is(worker, "*");
+    if (!is_all && tt_record_get(t->env.ledger, TT_TASK_DRAIN_RECORD, TT_STR("*"), NULL, NULL, NULL) == TT_OK)
+        return tt_fail(err, TT_CONFLICT, "all workers are drained: resume them all");
+    TT_TRY(tt_ledger_run(t->env.ledger, apply_resume, &worker, err));
+    tt_tasks_wake(t);
+    return TT_OK;
+}
 
 /* ---- probes ---- */
 

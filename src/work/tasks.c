@@ -179,7 +179,9 @@ static tt_rc apply_pump(tt_change *change, tt_txn *txn, tt_err *err)
         if (empty && same_queues(c, empty))
             continue;
         decide(t, c, 1, txn);
-        if (c->rc == TT_NOT_FOUND) {
+        if (c->rc == TT_BUSY) { /* it is drained: it waits on, and others may get something */
+            c->rc = TT_OK;
+        } else if (c->rc == TT_NOT_FOUND) {
             c->rc = TT_OK;
             empty = c;
         }

@@ -89,6 +89,14 @@ void tt_tasks_claim(tt_tasks *t, tt_task_claim *c);
  * On a shared ledger it holds for a minute: say it again while it lasts. */
 void tt_tasks_suspend(tt_tasks *t, char *const *queues, size_t count);
 
+/* ---- drains ---- */
+
+#define TT_TASK_DRAIN_RECORD TT_STR("drain") /* kind of the records of workers that are drained, by name; `*`: all */
+/* A drained worker gets no task from then on, whatever waits and whoever starts again; what it has it ends. worker `*`: all there are and will be. It stays so until it
+ * is resumed. TT_CONFLICT: one is resumed while all are drained. Waits for the disk. */
+tt_rc tt_tasks_drain_worker(tt_tasks *t, tt_str worker, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_tasks_resume_worker(tt_tasks *t, tt_str worker, tt_err *err) TT_MUST_CHECK;
+
 /* ---- one task ---- */
 
 typedef enum {

@@ -10,6 +10,7 @@
 enum {
     TIMEOUT_MS = 10000,    /* of Redis */
     PAUSE_MS = 5000,       /* of one wait at a list: shorter than the above; a worker that died between a wake-up and its claim costs others so much */
+    REST_MS = 1000,        /* between two looks of one that is drained */
     MAX_QUEUES = 16,
     NOT_HERE_MS = 1000,    /* before the next worker may look at a task that one could not run */
     LOG_ATTEMPTS = 4, LOG_END_BYTES = 192 * 1024, /* kept of one task's log: so many attempts, each with its end */
@@ -76,13 +77,26 @@ static tt_rc read_tasks(const tt_reply *reply, size_t most, tt_arena *arena, tt_
 
 static int64_t shorter(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Drained: not at the lists that wake others, and asks again before long. */
+static tt_rc rest(tt_worker_shared *w, int64_t until_ms, size_t *ret_count, tt_err *err)
+{
+    static const tt_str nobodys = TT_STR("tutti:drained");
+    int64_t left_ms = shorter(until_ms - tt_mono_ms(), REST_MS);
+    bool woken;
+    *ret_count = 0;
+    return left_ms > 0 ? tt_shared_pop(w->claims, &nobodys, 1, left_ms, &woken, err) : TT_OK;
+}
+
 static tt_rc claim_or_wait(tt_worker_shared *w, int64_t wait_ms, int64_t lease_ms, size_t most, tt_arena *arena, tt_worker_task *ret, size_t *ret_count, tt_err *err)
 {
     for (int64_t until_ms = tt_mono_ms() + wait_ms;;) {
         TT_REPLY_AUTO tt_reply *reply = NULL;
         int64_t next_ms;
         bool woken;
-        TT_TRY(tt_shared_ask_claim(w->claims, w->queues, w->queue_count, tt_str_of(w->spec.name), lease_ms, most, true, &reply, &next_ms, err));
+        tt_rc rc = tt_shared_ask_claim(w->claims, w->queues, w->queue_count, tt_str_of(w->spec.name), lease_ms, most, true, &reply, &next_ms, err);
+        if (rc == TT_BUSY)
+            return rest(w, until_ms, ret_count, err);
+        TT_TRY(rc);
         if (tt_shared_changes(w->claims) != w->changes)
             return tt_fail(err, TT_NOT_FOUND, "%s holds another ledger than before", tt_shared_shown(w->claims));
         TT_TRY(read_tasks(reply, most, arena, ret, ret_count, err));

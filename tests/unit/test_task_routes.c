@@ -63,6 +63,7 @@ static void open_house(house *h)
     cr_assert_eq(tt_server_new(&(tt_server_options){.listen_fds = &fd, .listen_count = 1, .threads = 1, .spool_dir = h->dir}, &h->server, &err), TT_OK);
     tt_server_add_routes(h->server, tt_task_routes, &h->area);
     tt_server_add_routes(h->server, tt_worker_routes, &h->area);
+    tt_server_add_routes(h->server, tt_worker_list_routes, &h->area);
     tt_server_add_health(h->server, tt_task_health, &h->area);
     tt_server_add_metrics(h->server, tt_task_write_metrics, &h->area);
     cr_assert_eq(tt_server_start(h->server, &err), TT_OK, "%s", err.text);
