@@ -154,7 +154,8 @@ def test_cancel_kills_what_runs(pipes):
     pipes.post("/v1/runs/%d/cancel" % run, reason="enough")
     shown = pipes.end(run, "canceled")
     assert shown["reason"] == "enough" and pipes.states(run) == ["canceled", "canceled"]
-    until(lambda: not any(w["task"] for w in pipes.t.get("/v1/workers").json["workers"]), "the worker let go")
+    task = pipes.t.get("/v1/runs/%d/tasks" % run).json["tasks"][0]["task"]
+    until(lambda: ";" in pipes.t.get("/v1/tasks/%d" % task).json["reason"], "the worker says that it has stopped it")
     flag.unlink()
     assert "end a" not in pipes.lines()
     pipes.post("/v1/runs/%d/cancel" % run, status=409)

@@ -218,14 +218,14 @@ def test_two_servers_and_their_database_are_killed(tutti, postgres, seed, is_lon
     until(lambda: ask(houses[0], "PUT", "/v1/pipelines/clock", {**clock, "active": False}), "the schedule ends", limit_s=LIMIT_S)
     while True:
         assert time.monotonic() < deadline, "stuck: %s" % [shown_runs(t) for t in houses]
-        shown = [shown_runs(t) for t in houses]
-        if None not in shown and not any(open_of(runs) for runs in shown) and len(dues(shown[0] + shown[1])) == len(due_events(config)):
+        events, shown = due_events(config), [shown_runs(t) for t in houses]
+        if None not in shown and not any(open_of(runs) for runs in shown) and len(dues(shown[0] + shown[1])) == len(events):
             break
         time.sleep(0.1)
     runs = shown[0] + shown[1]
     found = dues(runs)
     assert len(found) == len(set(found)) and len({run["id"] for run in runs}) == len(runs)
-    assert found == due_events(config) == list(range(found[0], found[-1] + 1))
+    assert found == events == list(range(found[0], found[-1] + 1))
     for t, its in zip(houses, shown):
         for run in its:
             check_run(t, folder, run)
