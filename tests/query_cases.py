@@ -32,6 +32,10 @@ def holds(row, one):
         return value in cell
     if op == "in":
         return cell in value
+    if op in ("containsAny", "containsAll"):
+        return (any if op == "containsAny" else all)(one in cell for one in value)
+    if op.startswith("size "):
+        return OPERATORS[op[len("size "):]](len(cell), value)
     return OPERATORS[op](cell, value)
 
 

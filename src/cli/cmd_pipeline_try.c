@@ -1,5 +1,4 @@
-/* `tutti pipeline try` and `tutti worker run`: one task by itself, as a run of its own through the queue, or by hand in this process. */
-#include "base/clock.h"
+/* `tutti pipeline try`: one task by itself, as a run of its own through the queue. */
 #include "cli/actor.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
@@ -7,10 +6,6 @@
 #include "cli/output.h"
 #include "cli/pipeline.h"
 #include "cli/run.h"
-#include "data/parquet/moment.h"
-#include "pipeline/dag.h"
-#include "pipeline/definition_file.h"
-#include "pipeline/run.h"
 
 static tt_rc ask(tt_cli *cli, const char *method, const tt_buf *target, tt_str body, json_t **ret, tt_err *err)
 {
@@ -89,70 +84,3 @@ static tt_rc pipeline_try(tt_cli *cli, tt_err *err)
     return tt_str_is(state, "finished") ? TT_OK : tt_fail(err, TT_FAILED, "run %lld %.*s: %.*s", (long long)run, TT_STR_ARG(state), TT_STR_ARG(tt_json_member_str(ended, "reason")));
 }
 TT_CLI_COMMAND(tt_cmd_pipeline_try, pipeline_try)
-
-/* ---- by hand ---- */
-
-static tt_rc check_secrets(const json_t *settings, tt_err *err)
-{
-    const char *name;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)settings, name, value)
-        if (json_is_string(value) && tt_vault_is_reference((tt_str){json_string_value(value), json_string_length(value)}, TT_REFER_SECRETS))
-            return tt_fail(err, TT_UNSUPPORTED, "the variable `%s` refers to a secret, which only a worker is given: retry the task with tutti pipeline retry --only", name);
-    return TT_OK;
-}
-
-static const tt_dag_node *find_node(const tt_dag *dag, int64_t transformation)
-{
-    for (size_t i = 1; i <= dag->task_count; i++)
-        if (dag->nodes[i].transformation->id == transformation)
-            return &dag->nodes[i];
-    return NULL;
-}
-
-/* The same times as the run's own tasks are told. */
-static tt_rc times_of(tt_cli *cli, uint64_t run, int64_t *ret_began_ms, int64_t *ret_due_ms, tt_err *err)
-{
-    TT_BUF_AUTO tt_buf target = {0};
-    TT_JSON_AUTO json_t *root = NULL;
-    bool has_zone;
-    int64_t us;
-    tt_buf_printf(&target, "/v1/runs/%llu", (unsigned long long)run);
-    TT_TRY(ask(cli, "GET", &target, (tt_str){0}, &root, err));
-    *ret_began_ms = tt_pq_parse_moment(tt_json_member_str(root, "created"), &us, &has_zone) ? us / 1000 : tt_wall_ms();
-    *ret_due_ms = tt_pq_parse_moment(tt_json_member_str(root, "due"), &us, &has_zone) ? us / 1000 : 0;
-    return TT_OK;
-}
-
-static tt_rc run_node(tt_cli *cli, const tt_pipeline *p, const tt_dag_node *node, uint64_t run, tt_err *err)
-{
-    int64_t began_ms, due_ms;
-    TT_TRY(times_of(cli, run, &began_ms, &due_ms, err));
-    TT_JSON_AUTO json_t *settings = NULL, *context = tt_pipeline_context(p, node, run, began_ms, due_ms);
-    TT_TRY(tt_pipeline_variables(p, node->transformation, &settings, err));
-    TT_TRY(check_secrets(settings, err));
-    char *text = context ? json_dumps(context, JSON_COMPACT) : NULL;
-    tt_rc rc = text ? tt_cli_run_here(cli, node->transformation->template_name, settings, text, err) : tt_fail(err, TT_NOMEM, "out of memory");
-    free(text);
-    return rc;
-}
-
-static tt_rc worker_run(tt_cli *cli, tt_err *err)
-{
-    TT_BUF_AUTO tt_buf target = {0};
-    TT_JSON_AUTO json_t *root = NULL;
-    TT_PIPELINE_AUTO tt_pipeline *p = NULL;
-    TT_DAG_AUTO tt_dag dag = {0};
-    int64_t transformation, run;
-    if (tt_parse_i64(tt_cli_operand(cli, 0), &transformation, NULL) != TT_OK || tt_parse_i64(tt_cli_operand(cli, 1), &run, NULL) != TT_OK || run <= 0)
-        return tt_fail(err, TT_USAGE, "two whole numbers are wanted: the transformation's and the run's");
-    tt_buf_printf(&target, "/v1/runs/%lld/definition", (long long)run);
-    TT_TRY(ask(cli, "GET", &target, (tt_str){0}, &root, err));
-    TT_TRY(tt_pipeline_of(json_object_get(root, "definition"), &p, err));
-    TT_TRY(tt_dag_build(p, &dag, err));
-    const tt_dag_node *node = find_node(&dag, transformation);
-    if (!node)
-        return tt_fail(err, TT_NOT_FOUND, "run %lld of the pipeline `%.*s` has no transformation %lld", (long long)run, TT_STR_ARG(p->name), (long long)transformation);
-    return run_node(cli, p, node, (uint64_t)run, err);
-}
-TT_CLI_COMMAND(tt_cmd_worker_run, worker_run)

@@ -38,7 +38,7 @@ tt_rc tt_cli_read_settings(tt_cli *cli, json_t **ret, tt_err *err)
 typedef struct { tt_cli *cli; json_t *shown; } watcher;
 
 /* What is new or has changed since it was last shown. */
-static void show_changes(tt_cli *cli, const json_t *progress, json_t *shown)
+void tt_cli_show_changes(tt_cli *cli, const json_t *progress, json_t *shown)
 {
     const char *name;
     json_t *message;
@@ -53,7 +53,7 @@ static void show_changes(tt_cli *cli, const json_t *progress, json_t *shown)
 static void show_progress(void *arg, const tt_program_report *r)
 {
     const watcher *w = arg;
-    show_changes(w->cli, r->progress, w->shown);
+    tt_cli_show_changes(w->cli, r->progress, w->shown);
 }
 
 static tt_rc say_result(tt_cli *cli, const tt_program_report *r, tt_err *err)
@@ -68,14 +68,15 @@ static tt_rc say_result(tt_cli *cli, const tt_program_report *r, tt_err *err)
     return rc;
 }
 
-static tt_rc print_log(void *arg, uint64_t id, uint64_t lease, tt_str bytes, tt_err *err)
+tt_rc tt_cli_print_log(tt_cli *cli, tt_str bytes, tt_err *err)
 {
-    tt_cli *cli = arg;
     if (!tt_cli_json(cli))
         return tt_out(cli, bytes, err);
     fwrite(bytes.ptr, 1, bytes.len, stderr); /* standard output is for the result */
     return TT_OK;
 }
+
+static tt_rc print_log(void *arg, uint64_t id, uint64_t lease, tt_str bytes, tt_err *err) { return tt_cli_print_log(arg, bytes, err); }
 
 /* Records have no storage here: they are shown, a line each. */
 static tt_rc print_rows(void *arg, const json_t *rows, tt_err *err)
@@ -94,11 +95,11 @@ static tt_rc print_rows(void *arg, const json_t *rows, tt_err *err)
 
 static tt_rc drop_progress(void *arg, uint64_t id, uint64_t lease, tt_str json, tt_err *err) { return TT_OK; }
 
-static tt_rc run_attempt(tt_cli *cli, const tt_program_env *env, const tt_program *p, tt_str settings, const char *context, tt_attempt *a, tt_err *err)
+static tt_rc run_attempt(tt_cli *cli, const tt_program_env *env, const tt_program *p, tt_str settings, tt_attempt *a, tt_err *err)
 {
     tt_program_report report = {.on_rows = print_rows, .arg = cli};
     watcher w = {cli, json_object()};
-    tt_program_job job = {.env = env, .file = &p->file, .settings = settings, .id = "here", .context = context, .on_report = show_progress, .arg = &w};
+    tt_program_job job = {.env = env, .file = &p->file, .settings = settings, .id = "here", .on_report = show_progress, .arg = &w};
     tt_rc rc = tt_program_run(&job, a, &report, err);
     tt_program_run_finish();
     tt_attempt_end(a);
@@ -109,7 +110,7 @@ static tt_rc run_attempt(tt_cli *cli, const tt_program_env *env, const tt_progra
     return rc;
 }
 
-static tt_rc run_checked(tt_cli *cli, const tt_program_env *env, const tt_program *p, const json_t *settings, const char *context, tt_err *err)
+static tt_rc run_checked(tt_cli *cli, const tt_program_env *env, const tt_program *p, const json_t *settings, tt_err *err)
 {
     tt_attempt *a = NULL;
     tt_attempt_spec spec = {.id = 1, .lease = 1, .timeout_ms = p->timeout_ms, .memory_bytes = p->memory_bytes, .log_bytes = UINT32_MAX,
@@ -118,13 +119,13 @@ static tt_rc run_checked(tt_cli *cli, const tt_program_env *env, const tt_progra
     tt_runner_adopt();
     tt_rc rc = text ? tt_attempt_new(&spec, &a, err) : tt_fail(err, TT_NOMEM, "out of memory");
     if (rc == TT_OK)
-        rc = run_attempt(cli, env, p, tt_str_of(text), context, a, err);
+        rc = run_attempt(cli, env, p, tt_str_of(text), a, err);
     tt_attempt_free(a);
     free(text);
     return rc;
 }
 
-static tt_rc find_program(const tt_program_env *env, tt_str name, tt_program **ret, tt_err *err)
+tt_rc tt_cli_find_program(const tt_program_env *env, tt_str name, tt_program **ret, tt_err *err)
 {
     tt_program_file *file = TT_NEW(tt_program_file);
     tt_rc rc = memchr(name.ptr, '/', name.len) ? tt_program_open(name, file, err) : tt_program_locate(env, name, file, err);
@@ -137,7 +138,7 @@ static tt_rc find_program(const tt_program_env *env, tt_str name, tt_program **r
     return rc;
 }
 
-tt_rc tt_cli_run_here(tt_cli *cli, tt_str name, const json_t *given, const char *context, tt_err *err)
+static tt_rc run_here(tt_cli *cli, tt_str name, const json_t *given, tt_err *err)
 {
     tt_options *options;
     tt_program_env *env = NULL;
@@ -145,11 +146,11 @@ tt_rc tt_cli_run_here(tt_cli *cli, tt_str name, const json_t *given, const char 
     TT_JSON_AUTO json_t *settings = NULL;
     TT_TRY(tt_cli_options(cli, &options, err));
     TT_TRY(tt_program_env_new(options, &env, err));
-    tt_rc rc = find_program(env, name, &p, err);
+    tt_rc rc = tt_cli_find_program(env, name, &p, err);
     if (rc == TT_OK)
         rc = tt_settings_check(&p->settings, given, &settings, err);
     if (rc == TT_OK)
-        rc = run_checked(cli, env, p, settings, context, err);
+        rc = run_checked(cli, env, p, settings, err);
     tt_program_unref(p);
     tt_program_env_free(env);
     return rc;
@@ -210,7 +211,7 @@ static tt_rc print_new_log(tt_cli *cli, int64_t task, uint64_t *offset, tt_err *
         if (piece.len == 0)
             return TT_OK;
         *offset += piece.len;
-        TT_TRY(print_log(cli, 0, 0, tt_buf_view(&piece), err));
+        TT_TRY(tt_cli_print_log(cli, tt_buf_view(&piece), err));
     }
 }
 
@@ -227,7 +228,7 @@ static tt_rc await_end(tt_cli *cli, const char *id, bool follows, tt_buf *answer
         TT_TRY(tt_json_answer(tt_buf_view(answer), ret, err));
         if (follows) {
             TT_TRY(print_new_log(cli, tt_json_member_int(*ret, "task"), &offset, err));
-            show_changes(cli, json_object_get(*ret, "progress"), shown);
+            tt_cli_show_changes(cli, json_object_get(*ret, "progress"), shown);
         }
         if (json_is_string(json_object_get(*ret, "ended")))
             return TT_OK;
@@ -271,6 +272,6 @@ static tt_rc run(tt_cli *cli, tt_err *err)
 {
     TT_JSON_AUTO json_t *given = NULL;
     TT_TRY(tt_cli_read_settings(cli, &given, err));
-    return tt_cli_has(cli, "--here") ? tt_cli_run_here(cli, tt_cli_operand(cli, 0), given, NULL, err) : run_queued(cli, given, err);
+    return tt_cli_has(cli, "--here") ? run_here(cli, tt_cli_operand(cli, 0), given, err) : run_queued(cli, given, err);
 }
 TT_CLI_COMMAND(tt_cmd_run, run)

@@ -13,7 +13,7 @@ static const tt_flag register_flags[] = {
     {"--validation", NULL, "MODE", .help = "which files are looked through: single, first_last or sample; default: sample"},
     {"--skip-uniques", .help = "do not check that no group lies in two of these files"},
     {"--prepare", .help = "make prepared parts at once, for queries at the speed of memory"},
-    {"--column", NULL, "NAME=TYPE", NULL, true, "category, string, int, float, bool, list, datetime; datetime[ms] (s, us, ns) of whole numbers"},
+    {"--column", NULL, "NAME=TYPE", NULL, true, "category, string, int, float, bool, list, datetime; list[;] of text that is cut there, datetime[ms] (s, us, ns) of whole numbers"},
     {NULL},
 };
 static const tt_operand repartition_paths[] = {{"INPUT", "a directory of Parquet files, one file, or a dataset", "file"}, {"OUTPUT", "a new directory", "dir"}, {NULL}};

@@ -117,7 +117,7 @@ const tt_command tt_table_work[] = {
 
     {"worker", "list", "List worker processes.", .fn = tt_cmd_worker_list, .needs_server = true},
     {"worker", "run", "Run one task of a run by hand, in the foreground.", .operands = task_by_numbers, .options = program_settings, .fn = tt_cmd_worker_run,
-     .details = "With the variables of the run's definition. The run itself is left as it is. Called as `corebot`, the program takes `corebot run TRANSFORMATION RUN`.",
+     .details = "As a worker does it: with the variables of the run's definition, their secrets and its environment. The run itself is left as it is. Called as `corebot`, the program takes `corebot run TRANSFORMATION RUN`.",
      .example = "tutti worker run 41 17"},
     {"worker", "show", "Show one worker process.", .operands = one_worker, .fn = tt_cmd_worker_show, .needs_server = true},
 

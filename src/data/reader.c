@@ -4,6 +4,7 @@
 #include "data/extension.h"
 #include "data/json.h"
 #include "data/reader_impl.h"
+#include "io/recode.h"
 
 /* To add a reader: write reader_x.c with a row like theirs, declare the row in reader_impl.h, and add it here. */
 static const tt_reader_row *const rows[] = {&tt_reader_jsonl, &tt_reader_csv, &tt_reader_parquet};
@@ -52,6 +53,29 @@ static tt_rc apply_word(tt_reader_options *o, const char *member, const json_t *
     return tt_fail(err, TT_INVALID, "the reader option `%s` cannot be `%.60s`", member, word ? word : "something that is not a text");
 }
 
+static tt_rc parse_skip(const json_t *value, tt_reader_options *ret, tt_err *err)
+{
+    enum { MOST = 1000000 };
+    if (!value || json_is_null(value))
+        return TT_OK;
+    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > MOST)
+        return tt_fail(err, TT_INVALID, "the reader option `skip_rows` is a number of lines, at most %d", MOST);
+    ret->skip_rows = (uint32_t)json_integer_value(value);
+    return TT_OK;
+}
+
+static tt_rc parse_encoding(const json_t *value, tt_reader_options *ret, tt_err *err)
+{
+    const char *name = NULL;
+    if (!value || json_is_null(value))
+        return TT_OK;
+    if (!json_is_string(value) || json_string_length(value) >= sizeof ret->encoding)
+        return tt_fail(err, TT_INVALID, "the reader option `encoding` is the name of one");
+    TT_TRY(tt_recode_find(json_string_value(value), &name, err));
+    snprintf(ret->encoding, sizeof ret->encoding, "%s", name ? name : "");
+    return TT_OK;
+}
+
 static tt_rc parse_options(tt_str text, tt_reader_options *ret, tt_err *err)
 {
     if (text.len == 0)
@@ -68,6 +92,10 @@ static tt_rc parse_options(tt_str text, tt_reader_options *ret, tt_err *err)
     }
     if (rc == TT_OK && separator && !json_is_null(separator))
         rc = tt_csv_separator(json_string_value(separator), &ret->separator, err);
+    if (rc == TT_OK)
+        rc = parse_skip(json_object_get(root, "skip_rows"), ret, err);
+    if (rc == TT_OK)
+        rc = parse_encoding(json_object_get(root, "encoding"), ret, err);
     json_decref(root);
     return rc;
 }
@@ -78,7 +106,7 @@ static tt_rc open_files(tt_reader *r, const tt_reader_spec *spec, tt_err *err)
     if (!r->files)
         return tt_fail(err, TT_NOMEM, "out of memory for %zu input files", spec->path_count);
     for (size_t i = 0; i < spec->path_count; i++, r->file_count++) {
-        TT_TRY(tt_source_open(spec->roots, tt_str_of(spec->paths[i]), spec->spool_dir, &r->files[i], err));
+        TT_TRY(tt_source_open_in(spec->roots, tt_str_of(spec->paths[i]), spec->spool_dir, r->options.encoding[0] ? r->options.encoding : NULL, &r->files[i], err));
         if (spec->state.len == 0) /* the plan is going to read it all */
             tt_source_hash_reads(r->files[i]);
     }
@@ -112,6 +140,8 @@ tt_rc tt_reader_open(const tt_reader_spec *spec, tt_reader **ret, tt_err *err)
         r->max_item_bytes = max_item_bytes;
     tt_marks_init(&r->marks);
     tt_rc rc = parse_options(spec->options, &r->options, err);
+    if (rc == TT_OK && row != &tt_reader_csv && r->options.skip_rows)
+        rc = tt_fail(err, TT_INVALID, "`%s` is no CSV: `skip_rows` are lines before a header", spec->paths[0]);
     if (rc == TT_OK)
         rc = open_files(r, spec, err);
     if (rc == TT_OK)

@@ -1,6 +1,6 @@
 /* CSV and TSV. The first line of every file is the header, the same in all of them; an item is the array of a row's cells; ids count
  * the data rows from 0 over all files, blank lines are no rows. Options: "separator" (else the one that the header line uses most),
- * "types": "infer" (one type per column, found by the planning pass over the whole input) or "text", and "na":
+ * "skip_rows": lines before the header that are not read, "types": "infer" (one type per column, found by the planning pass over the whole input) or "text", and "na":
  *   absent   an empty cell is null; `""` is null in columns of numbers and bools, and an empty text in others
  *   "null"   the words that pandas takes for missing are null as well, and `""` is
  *   "keep"   an empty cell of a text column is an empty text */
@@ -66,7 +66,9 @@ static tt_rc to_start(tt_reader *r, uint32_t file_no, tt_err *err)
     TT_TRY(tt_window_fill(w, 65536, err));
     if (tt_window_left(w) >= 3 && memcmp(tt_window_start(w), "\xEF\xBB\xBF", 3) == 0)
         w->pos += 3;
-    return TT_OK;
+    for (uint32_t i = 0; i < r->options.skip_rows; i++)
+        TT_TRY(tt_window_to_next_line(w, 65536, err));
+    return tt_window_fill(w, 65536, err);
 }
 
 static tt_rc pick_separator(tt_reader *r, const json_t *state, tt_err *err)
@@ -91,7 +93,7 @@ static tt_rc find_header(tt_reader *r, uint32_t file_no, data_start *ret, tt_err
     tt_window *w = &r->window;
     const char *path = tt_source_path(r->files[file_no]), *past, *ignored;
     TT_TRY(to_start(r, file_no, err));
-    for (uint64_t line = 1;;) {
+    for (uint64_t line = 1 + r->options.skip_rows;;) {
         tt_csv_result result = TT_CSV_MORE;
         if (tt_window_left(w))
             result = tt_csv_next(&c->csv, tt_window_start(w), tt_window_end(w), w->eof, &c->row, &past);

@@ -18,6 +18,8 @@ typedef struct {
     bool types_text;   /* "types":"text"; default "infer" */
     tt_na na;          /* "na":"null|keep" */
     char separator;    /* '\0': found out */
+    uint32_t skip_rows; /* CSV: lines before the header, of each file */
+    char encoding[64]; /* as iconv has it; empty: UTF-8 */
 } tt_reader_options;
 
 typedef struct {

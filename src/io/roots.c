@@ -327,3 +327,24 @@ tt_rc tt_roots_open_parent(const tt_roots *roots, tt_str path, int *ret_dirfd, t
     *ret_name = name;
     return TT_OK;
 }
+
+/* ---- as the settings have them ---- */
+
+tt_rc tt_roots_of_options(const tt_options *o, tt_roots **ret, tt_err *err)
+{
+    const tt_str *list;
+    char here[4096];
+    size_t count = tt_option_list(o, "server.roots", &list);
+    tt_str usual[2] = {{0}, tt_option_str(o, "data")};
+    tt_roots *roots = NULL;
+    if (count == 0 && !getcwd(here, sizeof here))
+        return tt_fail_errno(err, errno, "cannot tell the current directory: name the job directories with --root");
+    usual[0] = tt_str_of(here);
+    TT_TRY(tt_roots_new(count ? list : usual, count ? count : TT_COUNT(usual), &roots, err));
+    tt_rc rc = tt_roots_keep_out(roots, usual[1], tt_roots_own_names, err);
+    if (rc == TT_OK)
+        *ret = roots;
+    else
+        tt_roots_free(roots);
+    return rc;
+}

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include "base/option.h"
 #include "base/str.h"
 #include "base/vec.h"
 
@@ -21,6 +22,8 @@ void tt_roots_free(tt_roots *roots);
 tt_rc tt_roots_keep_out(tt_roots *roots, tt_str dir, const char *const *names, tt_err *err) TT_MUST_CHECK;
 /* What tutti keeps in its data directory: the names for tt_roots_keep_out. */
 extern const char *const tt_roots_own_names[];
+/* The directories of server.roots, else the current one and the data directory; without what is tutti's own in them. The caller frees them. */
+tt_rc tt_roots_of_options(const tt_options *o, tt_roots **ret, tt_err *err) TT_MUST_CHECK;
 /* The path of the i-th root, absolute; NULL: no more. The roots own it. */
 const char *tt_roots_dir(const tt_roots *roots, size_t i);
 /* Absolute paths of the roots, for messages: "/a, /b". The roots own the text. */

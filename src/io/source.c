@@ -12,6 +12,7 @@
 #include "io/fingerprint.h"
 #include "io/handle.h"
 #include "io/passing_hash.h"
+#include "io/recode.h"
 #include "io/unpack.h"
 
 enum { IN_BYTES = 128 << 10, OUT_BYTES = 256 << 10 };
@@ -19,7 +20,6 @@ enum { IN_BYTES = 128 << 10, OUT_BYTES = 256 << 10 };
 /* The unpacking of one file. Only the thread that has set source.busy touches it, and without the mutex, so that
  * readers of what is unpacked already never wait for the unpacker. */
 typedef struct {
-    const tt_unpacker *row;
     void *state;
     unsigned char *in, *out;
     tt_unpack_io io;       /* io.in lies within in, io.out within out */
@@ -33,7 +33,8 @@ struct tt_source {
     tt_handle handle;      /* first; of the descriptors, and of all that follows from what was unpacked */
     char *path;
     char *spool_dir;
-    const tt_unpacker *row;/* NULL: a plain file */
+    const tt_unpacker *row;/* NULL: its bytes are not packed */
+    char *encoding;        /* of which UTF-8 is made; NULL: none */
     dev_t dev;
     ino_t ino;
     int fd;
@@ -52,6 +53,9 @@ struct tt_source {
     tt_err failure;        /* nothing can follow what is in the spool; TT_OK: none */
 };
 
+/* What is read is not what lies there. */
+static bool is_made(const tt_source *s) { return s->row || s->encoding; }
+
 static tt_rc start_unpacking(tt_source *s, tt_err *err)
 {
     do
@@ -60,20 +64,20 @@ static tt_rc start_unpacking(tt_source *s, tt_err *err)
     if (s->spool_fd < 0)
         return tt_fail_errno(err, errno, "cannot unpack '%.256s': no spool file in '%.256s'", s->path, s->spool_dir);
     unpacking *u = &s->u;
-    u->row = s->row;
     u->in = tt_malloc(IN_BYTES);
     u->out = tt_malloc(OUT_BYTES);
-    u->state = s->row->start();
+    u->state = s->encoding ? tt_recode_start(s->encoding, s->row) : s->row->start();
     if (!u->in || !u->out || !u->state)
         return tt_fail(err, TT_NOMEM, "no memory to unpack '%.256s'", s->path);
     u->io = (tt_unpack_io){.in = u->in, .out = u->out, .out_len = OUT_BYTES};
     return TT_OK;
 }
 
-static void stop_unpacking(unpacking *u)
+static void stop_unpacking(tt_source *s)
 {
+    unpacking *u = &s->u;
     if (u->state)
-        u->row->stop(u->state);
+        (s->encoding ? tt_recode_stop : s->row->stop)(u->state);
     u->state = NULL;
     free(u->in);
     free(u->out);
@@ -84,7 +88,7 @@ static void stop_unpacking(unpacking *u)
 static void close_files(tt_handle *h)
 {
     tt_source *s = (tt_source *)h;
-    stop_unpacking(&s->u);
+    stop_unpacking(s);
     s->u = (unpacking){0};
     s->unpacked = 0;
     s->done = false;
@@ -93,7 +97,7 @@ static void close_files(tt_handle *h)
     tt_fd_close(&s->fd);
 }
 
-static void lend(tt_source *s) { tt_handle_opened(&s->handle, s->row ? 2 : 1); }
+static void lend(tt_source *s) { tt_handle_opened(&s->handle, is_made(s) ? 2 : 1); }
 
 static tt_rc look_at(tt_source *s, tt_err *err)
 {
@@ -108,10 +112,10 @@ static tt_rc look_at(tt_source *s, tt_err *err)
     s->row = tt_unpacker_find(head, len);
     s->dev = st.st_dev;
     s->ino = st.st_ino;
-    return s->row ? start_unpacking(s, err) : TT_OK;
+    return is_made(s) ? start_unpacking(s, err) : TT_OK;
 }
 
-tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, tt_source **ret, tt_err *err)
+tt_rc tt_source_open_in(const tt_roots *roots, tt_str path, const char *spool_dir, const char *encoding, tt_source **ret, tt_err *err)
 {
     TT_FD_AUTO int fd = -1;
     char *real = NULL;
@@ -124,6 +128,7 @@ tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, 
     tt_passing_hash_init(&s->hash);
     s->path = real;
     s->spool_dir = tt_dup_cstr(spool_dir ? spool_dir : "");
+    s->encoding = encoding ? tt_dup_cstr(encoding) : NULL;
     s->fd = tt_fd_take(&fd);
     s->spool_fd = -1;
     tt_rc rc = look_at(s, err);
@@ -136,6 +141,11 @@ tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, 
     return rc;
 }
 
+tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, tt_source **ret, tt_err *err)
+{
+    return tt_source_open_in(roots, path, spool_dir, NULL, ret, err);
+}
+
 void tt_source_close(tt_source *s)
 {
     if (!s)
@@ -145,13 +155,14 @@ void tt_source_close(tt_source *s)
     pthread_cond_destroy(&s->moved);
     pthread_mutex_destroy(&s->mutex);
     pthread_mutex_destroy(&s->opening);
+    free(s->encoding);
     free(s->spool_dir);
     free(s->path);
     free(s);
 }
 
 const char *tt_source_path(const tt_source *s) { return s->path; }
-bool tt_source_is_packed(const tt_source *s) { return s->row != NULL; }
+bool tt_source_is_packed(const tt_source *s) { return is_made(s); }
 
 /* ---- using it: the descriptors may have been given up meanwhile ---- */
 
@@ -169,7 +180,7 @@ static tt_rc open_again(tt_source *s, tt_err *err)
         return tt_fail(err, TT_CONFLICT, "the input '%.256s' was %s while it was read: put the old file back and start the job once more, or start a new job", s->path,
                        fd < 0 ? "moved or deleted" : "replaced");
     s->fd = tt_fd_take(&fd);
-    tt_rc rc = s->row ? start_unpacking(s, err) : TT_OK;
+    tt_rc rc = is_made(s) ? start_unpacking(s, err) : TT_OK;
     if (rc == TT_OK)
         lend(s);
     else
@@ -214,7 +225,7 @@ static tt_rc damaged(tt_source *s, tt_rc code, const char *why, tt_err *err)
     uint64_t at = s->u.in_at - s->u.io.in_len;
     uint64_t good = s->unpacked + (size_t)(s->u.io.out - s->u.out);
     return tt_fail(err, code, "'%.256s' cannot be unpacked (%s) at byte %ju, behind %ju unpacked bytes: %s",
-        s->path, s->u.row->name, (uintmax_t)at, (uintmax_t)good, why);
+        s->path, s->encoding ? s->encoding : s->row->name, (uintmax_t)at, (uintmax_t)good, why);
 }
 
 /* Unpacks until out is full, the file ends, or its data turn out to be damaged (kept in u->failure; what came before is good). */
@@ -229,7 +240,7 @@ static tt_rc fill_out(tt_source *s, tt_err *err)
             break;
         }
         size_t in_before = u->io.in_len, out_before = u->io.out_len;
-        tt_rc rc = u->row->step(u->state, &u->io);
+        tt_rc rc = (s->encoding ? tt_recode_step : s->row->step)(u->state, &u->io);
         bool stuck = in_before == u->io.in_len && out_before == u->io.out_len && !u->io.complete;
         if (rc != TT_OK)
             (void)damaged(s, rc, u->io.why, &u->failure);
@@ -270,7 +281,7 @@ static tt_rc unpack_more(tt_source *s, tt_err *err)
         s->size_bytes = s->unpacked;
         s->failure = s->u.failure;
         if (s->done || s->failure.code != TT_OK)
-            stop_unpacking(&s->u);
+            stop_unpacking(s);
     }
     pthread_cond_broadcast(&s->moved);
     return rc;

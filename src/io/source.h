@@ -21,6 +21,8 @@ typedef struct tt_source tt_source;
 
 /* spool_dir: where unpacked bytes may go. path as in tt_roots_open. */
 tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, tt_source **ret, tt_err *err) TT_MUST_CHECK;
+/* The same, of text in another encoding, whose bytes are then UTF-8. encoding: what tt_recode_find says; NULL: they are taken as they are. */
+tt_rc tt_source_open_in(const tt_roots *roots, tt_str path, const char *spool_dir, const char *encoding, tt_source **ret, tt_err *err) TT_MUST_CHECK;
 void tt_source_close(tt_source *s);
 const char *tt_source_path(const tt_source *s); /* absolute, links resolved */
 bool tt_source_is_packed(const tt_source *s);

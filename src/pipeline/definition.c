@@ -4,6 +4,7 @@
 
 #include "base/civil.h"
 #include "base/map.h"
+#include "pipeline/inputs.h"
 #include "vault/vault.h"
 
 /* ---- the struct ---- */
@@ -429,5 +430,6 @@ tt_rc tt_pipeline_check_at(const tt_pipeline *d, ptrdiff_t *ret_state, ptrdiff_t
                        TT_PIPELINE_MOST_STATES, TT_PIPELINE_MOST_TRANSFORMATIONS);
     for (size_t i = 0; i < d->template_count; i++)
         TT_TRY(check_template(&d->templates[i], &templates, err));
-    return check_states(d, ret_state, ret_transformation, err);
+    TT_TRY(check_states(d, ret_state, ret_transformation, err));
+    return tt_inputs_check(d, ret_state, ret_transformation, err);
 }

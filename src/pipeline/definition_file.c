@@ -194,9 +194,12 @@ static tt_rc read_env(const spot *s, const char *key, const json_t *value, void 
     json_t *one;
     TT_TRY(need_type(s, key, 0, value, JSON_OBJECT));
     spot in = below(s, key, 0, value);
-    json_object_foreach((json_t *)(uintptr_t)value, name, one)
+    json_object_foreach((json_t *)(uintptr_t)value, name, one) {
         if (!json_is_string(one) || !*name || strchr(name, '='))
             return wrong(&in, name, 0, "must be a text, and its name a name of an environment variable");
+        if (strncmp(name, "TUTTI_", 6) == 0)
+            return wrong(&in, name, 0, "is set by tutti itself: give it another name");
+    }
     TT_TRY(read_variables(s, key, value, &list));
     needs->env = list.list;
     needs->env_count = list.count;

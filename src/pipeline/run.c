@@ -13,7 +13,7 @@ static tt_str first_text(tt_str a, tt_str b, tt_str c) { return a.len ? a : b.le
 static int64_t first_above(int64_t than, int64_t a, int64_t b, int64_t c) { return a > than ? a : b > than ? b : c > than ? c : than; }
 
 /* What is said nearest to it wins. */
-static tt_needs needs_of(const tt_pipeline *p, const tt_transformation *t)
+tt_needs tt_pipeline_needs(const tt_pipeline *p, const tt_transformation *t)
 {
     static const tt_needs nothing = {.retries = -1, .retry_delay_s = -1};
     const tt_template *tpl = tt_pipeline_template(p, t->template_name);
@@ -37,7 +37,7 @@ static tt_rc check_needs(const tt_transformation *t, const tt_needs *n, tt_err *
 }
 
 /* Transformation, template, pipeline: the names of one hide those of the next. A new reference, NULL: none. */
-static json_t *env_of(const tt_pipeline *p, const tt_transformation *t)
+json_t *tt_pipeline_env(const tt_pipeline *p, const tt_transformation *t)
 {
     const tt_template *tpl = tt_pipeline_template(p, t->template_name);
     const tt_needs *levels[] = {&p->needs, tpl ? &tpl->needs : NULL, &t->needs};
@@ -108,7 +108,7 @@ static tt_rc prepare_task(start *s, size_t i, tt_err *err)
 {
     const tt_dag_node *node = &s->dag.nodes[1 + i];
     const tt_transformation *t = node->transformation;
-    tt_needs n = needs_of(s->wish->pipeline, t);
+    tt_needs n = tt_pipeline_needs(s->wish->pipeline, t);
     tt_err why = {0};
     TT_TRY(check_needs(t, &n, err));
     tt_rc rc = find_program(s, t->template_name, &s->program[i], &why);
@@ -186,7 +186,7 @@ static tt_rc make_payload(start *s, size_t i, tt_err *err)
     TT_BUF_AUTO tt_buf payload = {0};
     char id[64];
     const tt_dag_node *node = &s->dag.nodes[1 + i];
-    json_t *context = tt_pipeline_context(s->wish->pipeline, node, s->id, s->began_ms, s->wish->due_ms), *env = env_of(s->wish->pipeline, node->transformation);
+    json_t *context = tt_pipeline_context(s->wish->pipeline, node, s->id, s->began_ms, s->wish->due_ms), *env = tt_pipeline_env(s->wish->pipeline, node->transformation);
     snprintf(id, sizeof id, "run-%llu-%zu", (unsigned long long)s->id, i);
     tt_rc rc = tt_execution_payload(s->env->vault, s->program[i], &(tt_execution_order){.id = id, .settings = s->settings[i], .context = context, .env = env}, &payload, err);
     json_decref(context);

@@ -40,6 +40,11 @@ tt_rc tt_pipeline_run(const tt_runs_env *env, const tt_run_wish *wish, uint64_t 
 /* What the task of a transformation is told about itself and its run: an object; `branch` is empty where the pipeline names none. due_ms 0: none. A new reference; NULL: out of memory. */
 json_t *tt_pipeline_context(const tt_pipeline *p, const tt_dag_node *task, uint64_t run, int64_t began_ms, int64_t due_ms);
 
+/* How a transformation is to run: as it says, else its template, else the pipeline. Variables of its environment: the names of one hide those of the next; a new
+ * reference, NULL: none. */
+tt_needs tt_pipeline_needs(const tt_pipeline *p, const tt_transformation *t);
+json_t *tt_pipeline_env(const tt_pipeline *p, const tt_transformation *t);
+
 /* The other changes of runs, as tt_run_* of the ledger, from any thread that may wait for the disk. */
 tt_rc tt_pipeline_run_cancel(const tt_runs_env *env, uint64_t run, tt_str reason, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_pipeline_run_skip(const tt_runs_env *env, uint64_t run, uint32_t task, tt_str reason, tt_err *err) TT_MUST_CHECK;

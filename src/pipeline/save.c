@@ -1,6 +1,7 @@
 #include "pipeline/save.h"
 
 #include "pipeline/definition_file.h"
+#include "pipeline/inputs.h"
 #include "pipeline/row.h"
 
 typedef struct {
@@ -437,6 +438,7 @@ static tt_rc check(saving *s, tt_pipeline_saved *ret)
     TT_TRY(tt_pipeline_load(s->db, s->p->name, &now, s->err));
     TT_TRY(tt_pipeline_check(now, s->err));
     TT_TRY(check_others(s));
+    TT_TRY(tt_inputs_check_rows(s->db, s->id, s->old, s->err));
     ret->was = s->old ? tt_pipeline_plain_tree(s->old) : NULL;
     ret->is = tt_pipeline_plain_tree(now);
     return ret->is ? TT_OK : no_memory(s);
@@ -516,7 +518,8 @@ static tt_rc drop(saving *s, tt_str name)
     s->old = old;
     s->p = &nothing;
     TT_TRY(drop_rest(s));
-    return tt_row_delete(s->db, "pipelines", "id", old->id, s->err);
+    TT_TRY(tt_row_delete(s->db, "pipelines", "id", old->id, s->err));
+    return tt_inputs_check_rows(s->db, 0, old, s->err);
 }
 
 tt_rc tt_pipeline_delete(tt_config_db *db, tt_str name, tt_str actor, tt_err *err)

@@ -1,6 +1,7 @@
 #include "query/aggregate.h"
 
 #include "query/filter.h"
+#include "query/pieces.h"
 #include "query/values.h"
 
 typedef struct {
@@ -112,10 +113,8 @@ static void add_other(const tt_aggregator *a, const tt_rows *rows, const tt_row_
     c->summed++;
 }
 
-static tt_rc add_slot(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *batch, uint32_t row, uint32_t slot, uint32_t level, tt_err *err)
+static tt_rc add_value(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *batch, uint32_t row, uint32_t value, uint32_t level, tt_err *err)
 {
-    uint32_t value;
-    TT_TRY(tt_values_number(&a->values, tt_rows_file_column(rows, a->what->column), batch->columns[a->what->column], slot, &value, err));
     TT_TRY(make_room(a, value, err));
     if (value == TT_DENSE_NONE)
         return TT_OK;
@@ -128,6 +127,30 @@ static tt_rc add_slot(tt_aggregator *a, const tt_rows *rows, const tt_row_batch 
         return count_group(a, batch->groups[row], value, c, err);
     if (sums(a))
         add_other(a, rows, batch, row, c);
+    return TT_OK;
+}
+
+static tt_rc add_slot(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *batch, uint32_t row, uint32_t slot, uint32_t level, tt_err *err)
+{
+    uint32_t value;
+    TT_TRY(tt_values_number(&a->values, tt_rows_file_column(rows, a->what->column), batch->columns[a->what->column], slot, &value, err));
+    return add_value(a, rows, batch, row, value, level, err);
+}
+
+/* The pieces of a text that is a list. */
+static tt_rc add_pieces(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *batch, uint32_t row, uint32_t level, tt_err *err)
+{
+    const tt_pq_batch *b = batch->columns[a->what->column];
+    bool codes = b->form == TT_PQ_FORM_CODES;
+    if (!tt_pq_is_valid(b->validity, row))
+        return TT_OK;
+    tt_str text = tt_pq_text_at(tt_rows_file_column(rows, a->what->column), codes ? &b->dictionary->values : &b->values, codes ? tt_pq_code(b, row) : row);
+    a->row++;
+    for (tt_str piece; tt_pieces_next(&text, column_of(a)->separator, &piece);) {
+        uint32_t value;
+        TT_TRY(tt_values_piece(&a->values, piece, &value, err));
+        TT_TRY(add_value(a, rows, batch, row, value, level, err));
+    }
     return TT_OK;
 }
 
@@ -153,6 +176,8 @@ static tt_rc add_row(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *
         a->counts[level] += has_cell(a, c, b, row);
         return TT_OK;
     }
+    if (column_of(a)->separator.len)
+        return add_pieces(a, rows, batch, row, level, err);
     if (c->shape != TT_PQ_LIST)
         return add_slot(a, rows, batch, row, row, level, err);
     a->row++;
@@ -222,7 +247,8 @@ tt_rc tt_aggregator_add(tt_aggregator *a, const tt_rows *rows, const tt_row_batc
 {
     const tt_pq_batch *b = batch->columns[a->what->column];
     TT_TRY(tt_values_begin(&a->values, b, tt_rows_restarted(rows), err));
-    if (b->form == TT_PQ_FORM_CODES && tt_rows_file_column(rows, a->what->column)->shape == TT_PQ_FLAT && a->what->type != TT_AGG_COUNT && b->dictionary->count)
+    if (b->form == TT_PQ_FORM_CODES && tt_rows_file_column(rows, a->what->column)->shape == TT_PQ_FLAT && a->what->type != TT_AGG_COUNT && b->dictionary->count &&
+        !column_of(a)->separator.len)
         return add_codes(a, rows, batch, levels_of, err);
     for (uint32_t i = 0; i < batch->count; i++) {
         uint32_t group = batch->groups[i];

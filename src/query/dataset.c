@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "query/pieces.h"
+
 static const char *const modes[] = {[TT_VALIDATE_SINGLE] = "SINGLE", [TT_VALIDATE_FIRST_LAST] = "FIRST_LAST", [TT_VALIDATE_SAMPLE] = "SAMPLE"};
 
 const char *tt_validation_mode_name(tt_validation_mode mode) { return modes[mode]; }
@@ -51,20 +53,33 @@ json_t *tt_query_columns_pack(const tt_query_columns *c)
     json_t *list = json_array();
     for (size_t i = 0; i < c->count; i++) {
         const tt_query_column *one = &c->columns[i];
-        json_array_append_new(list, json_pack("[s%,s,s,I]", one->name.ptr, one->name.len, tt_col_type_name(one->type), tt_col_type_name(one->element),
-                                              (json_int_t)one->unit_ns));
+        json_t *row = json_pack("[s%,s,s,I]", one->name.ptr, one->name.len, tt_col_type_name(one->type), tt_col_type_name(one->element), (json_int_t)one->unit_ns);
+        if (one->separator.len)
+            json_array_append_new(row, json_stringn(one->separator.ptr, one->separator.len));
+        json_array_append_new(list, row);
     }
     return list;
+}
+
+/* The fifth member is there of lists that are text. */
+static bool unpack_separator(const json_t *row, tt_arena *arena, tt_query_column *ret)
+{
+    tt_str separator = text_of(json_array_get(row, 4));
+    if (json_array_size(row) == 4)
+        return true;
+    char *copy = tt_arena_dup(arena, separator);
+    ret->separator = (tt_str){copy, separator.len};
+    return json_array_size(row) == 5 && copy && separator.len && separator.len <= TT_SEPARATOR_MAX && ret->type == TT_COL_LIST && ret->element == TT_COL_STRING;
 }
 
 static bool unpack_column(const json_t *row, tt_arena *arena, tt_query_column *ret)
 {
     tt_str name = text_of(json_array_get(row, 0));
     char *copy = tt_arena_dup(arena, name);
-    ret->name = (tt_str){copy, name.len};
-    ret->unit_ns = json_integer_value(json_array_get(row, 3));
-    return copy && json_array_size(row) == 4 && name.ptr && tt_col_type_find(text_of(json_array_get(row, 1)), &ret->type) &&
-           tt_col_type_find(text_of(json_array_get(row, 2)), &ret->element) && json_is_integer(json_array_get(row, 3)) && ret->unit_ns >= 0;
+    *ret = (tt_query_column){.name = {copy, name.len}, .unit_ns = json_integer_value(json_array_get(row, 3))};
+    return copy && name.ptr && tt_col_type_find(text_of(json_array_get(row, 1)), &ret->type) &&
+           tt_col_type_find(text_of(json_array_get(row, 2)), &ret->element) && json_is_integer(json_array_get(row, 3)) && ret->unit_ns >= 0 &&
+           unpack_separator(row, arena, ret);
 }
 
 tt_rc tt_query_columns_unpack(const json_t *packed, tt_arena *arena, tt_query_columns *ret, tt_err *err)

@@ -39,7 +39,7 @@ void tt_dataset_free(tt_dataset *d);
 
 /* `file://X` is X; TT_UNSUPPORTED of another protocol. */
 tt_rc tt_dataset_dir(tt_str basepath, tt_str *ret, tt_err *err) TT_MUST_CHECK;
-/* The columns as they stand in records and in tasks: [[name, type, type of elements, ns of a unit], ...], and back (names in the arena). */
+/* The columns as they stand in records and in tasks: [[name, type, type of elements, ns of a unit, and of a list that is text its separator], ...], and back (names in the arena). */
 json_t *tt_query_columns_pack(const tt_query_columns *c);
 tt_rc tt_query_columns_unpack(const json_t *packed, tt_arena *arena, tt_query_columns *ret, tt_err *err) TT_MUST_CHECK;
 

@@ -20,8 +20,8 @@ static bool type_of(const tt_pq_column *c, tt_col_type *ret)
     case TT_PQ_UUID: *ret = TT_COL_STRING; return c->kind == TT_PQ_BYTES;
     case TT_PQ_DECIMAL:
     case TT_PQ_INTERVAL:
-    case TT_PQ_BSON:
-    case TT_PQ_NULL: return false;
+    case TT_PQ_BSON: return false;
+    case TT_PQ_NULL: *ret = TT_COL_STRING; return true; /* never a value; other parts may have texts there */
     default: break;
     }
     static const struct { tt_pq_kind kind; tt_col_type type; } rows[] = {
@@ -52,6 +52,7 @@ static tt_rc read_columns(const tt_pq_file *file, tt_arena *arena, tt_query_colu
         if (c->shape == TT_PQ_NESTED || !type_of(c, &q->type) || tt_query_column_find(ret, c->name) >= 0)
             continue;
         q->name = (tt_str){name, c->name.len};
+        q->separator = (tt_str){0};
         q->element = q->type;
         q->unit_ns = q->type == TT_COL_DATETIME ? unit_ns(c) : 0;
         q->type = c->shape == TT_PQ_LIST ? TT_COL_LIST : q->type;

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "data/parquet/cell.h"
+#include "query/pieces.h"
 
 /* ---- values ---- */
 
@@ -219,11 +220,6 @@ static bool holds_as(const tt_ready_filter *f, tt_col_type type, const tt_pq_col
     return int_holds(f, tt_pq_int_at(c, values, i));
 }
 
-bool tt_ready_filter_holds(const tt_ready_filter *f, const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
-{
-    return holds_as(f, f->column->type, c, values, i);
-}
-
 /* ---- lists ---- */
 
 static bool size_holds(tt_query_op op, int64_t size, int64_t than)
@@ -260,6 +256,33 @@ static bool has_value(const tt_ready_filter *f, const tt_pq_column *c, const tt_
             return true;
     }
     return false;
+}
+
+/* Does any piece of the text equal value number k? */
+static bool has_piece(const tt_ready_filter *f, tt_str text, size_t k)
+{
+    bool found = false;
+    for (tt_str piece; !found && tt_pieces_next(&text, f->column->separator, &piece);)
+        found = tt_str_eq(piece, f->filter->values[k].text);
+    return found;
+}
+
+static bool pieces_hold(const tt_ready_filter *f, tt_str text)
+{
+    const tt_filter *x = f->filter;
+    if (x->op >= TT_OP_SIZE_EQ)
+        return size_holds(x->op, (int64_t)tt_pieces_count(text, f->column->separator), x->values[0].i);
+    bool all = x->op == TT_OP_CONTAINS_ALL, found = all;
+    for (size_t k = 0; k < x->value_count && found == all; k++)
+        found = has_piece(f, text, k);
+    return found != f->negated;
+}
+
+bool tt_ready_filter_holds(const tt_ready_filter *f, const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
+{
+    if (f->column->separator.len)
+        return pieces_hold(f, tt_pq_text_at(c, values, i));
+    return holds_as(f, f->column->type, c, values, i);
 }
 
 bool tt_ready_filter_holds_list(const tt_ready_filter *f, const tt_pq_column *c, const tt_pq_batch *b, uint32_t row)

@@ -27,7 +27,7 @@ tt_rc tt_ready_filter_init(tt_ready_filter *f, const tt_plan *plan, const tt_fil
 void tt_ready_filter_deinit(tt_ready_filter *f);
 /* TT_UNPROCESSABLE: a regular expression was given up, and what it said since then is worth nothing. */
 tt_rc tt_ready_filter_check(const tt_ready_filter *f, tt_err *err) TT_MUST_CHECK;
-/* Value i of a flat column, which is not null. */
+/* Value i of a flat column, which is not null; of a list that is text: its pieces. */
 bool tt_ready_filter_holds(const tt_ready_filter *f, const tt_pq_column *c, const tt_pq_values *values, uint32_t i);
 /* Row i of a list column's batch. */
 bool tt_ready_filter_holds_list(const tt_ready_filter *f, const tt_pq_column *c, const tt_pq_batch *b, uint32_t i);

@@ -144,7 +144,7 @@ static tt_rc write_columns(maker *m, tt_err *err)
     const tt_query_columns *all = &m->plan->columns;
     const tt_prepare_places places = {m->file, m->group_of, m->source_rows, m->row_count};
     for (uint32_t i = 0; i < all->count; i++) {
-        if (all->columns[i].type == TT_COL_LIST)
+        if (all->columns[i].type == TT_COL_LIST && !all->columns[i].separator.len)
             continue;
         uint32_t at = (uint32_t)tt_pq_column_find(m->file, all->columns[i].name), to = m->header.column_count++;
         const tt_pq_column *f = tt_pq_column_at(m->file, at);

@@ -34,11 +34,12 @@ static bool is_section(const tt_prepared *p, const tt_prepared_section *s, uint6
 
 static bool is_absent(const tt_prepared_section *s) { return s->at == 0 && s->bytes == 0; }
 
+/* What a column does not use is not there: all sections that are get read. */
 static bool is_dictionary(const tt_prepared *p, const tt_prepared_column *c)
 {
     if (c->width)
-        return is_section(p, &c->fixed, (uint64_t)c->entry_count * c->width);
-    return is_section(p, &c->start, c->entry_count * 4ull) && is_section(p, &c->length, c->entry_count * 4ull) && is_section(p, &c->heap, c->heap.bytes);
+        return is_section(p, &c->fixed, (uint64_t)c->entry_count * c->width) && is_absent(&c->start) && is_absent(&c->length) && is_absent(&c->heap);
+    return is_absent(&c->fixed) && is_section(p, &c->start, c->entry_count * 4ull) && is_section(p, &c->length, c->entry_count * 4ull) && is_section(p, &c->heap, c->heap.bytes);
 }
 
 static bool is_column(const tt_prepared *p, uint32_t i, const tt_pq_file *source)
@@ -54,11 +55,11 @@ static bool is_column(const tt_prepared *p, uint32_t i, const tt_pq_file *source
     if (c->code_width != 0 && c->code_width != 1 && c->code_width != 2 && c->code_width != 4)
         return false;
     if (is_group)
-        return c->code_width == 4 && c->null_rows == 0 && c->entry_count == p->header.group_count && is_absent(&c->data) && is_dictionary(p, c);
+        return c->code_width == 4 && c->null_rows == 0 && c->entry_count == p->header.group_count && is_absent(&c->data) && is_absent(&c->validity) && is_dictionary(p, c);
     if (c->null_rows > rows || (c->null_rows ? !is_section(p, &c->validity, tt_prepared_words(rows) * 8) : !is_absent(&c->validity)))
         return false;
     if (c->code_width == 0)
-        return c->width && is_section(p, &c->data, rows * c->width);
+        return c->width && is_section(p, &c->data, rows * c->width) && is_absent(&c->fixed) && is_absent(&c->start) && is_absent(&c->length) && is_absent(&c->heap);
     return is_section(p, &c->data, rows * c->code_width) && is_dictionary(p, c);
 }
 
@@ -189,16 +190,28 @@ static uint32_t highest(const void *codes, uint32_t width, uint64_t count)
     return width == 1 ? highest_8(codes, count) : width == 2 ? highest_16(codes, count) : highest_32(codes, count);
 }
 
+/* As many rows are null as it says. */
+static bool is_null_count(const tt_prepared *p, const tt_prepared_column *c)
+{
+    const uint64_t *validity = section(p, &c->validity);
+    uint64_t rows = p->header.row_count, valid = 0;
+    for (uint64_t w = 0; w < rows / 64; w++)
+        valid += (uint64_t)__builtin_popcountll(validity[w]);
+    if (rows % 64)
+        valid += (uint64_t)__builtin_popcountll(validity[rows / 64] & ((UINT64_C(1) << rows % 64) - 1));
+    return valid + c->null_rows == rows;
+}
+
 /* Codes are in the dictionary, whose entries are in the heap. Where every row is null, the dictionary may be empty. */
 static tt_rc check_codes(const tt_prepared *p, const tt_prepared_column *c, tt_err *err)
 {
     const uint32_t *start = section(p, &c->start), *length = section(p, &c->length);
-    bool ok = true, all_null = c->entry_count == 0 && c->null_rows == p->header.row_count;
+    bool ok = c->null_rows == 0 || is_null_count(p, c), all_null = c->entry_count == 0 && c->null_rows == p->header.row_count;
     if (c->code_width && c->data.at && p->header.row_count && !all_null)
-        ok = highest(section(p, &c->data), c->code_width, p->header.row_count) < c->entry_count;
+        ok &= highest(section(p, &c->data), c->code_width, p->header.row_count) < c->entry_count;
     for (uint32_t i = 0; c->width == 0 && i < c->entry_count; i++)
         ok &= (uint64_t)start[i] + length[i] <= c->heap.bytes;
-    return ok ? TT_OK : bad(p->path, "a code or a text lies outside of its column", err);
+    return ok ? TT_OK : bad(p->path, "a code or a text lies outside of its column, or its nulls are not those that it says", err);
 }
 
 tt_rc tt_prepared_use(tt_prepared *p, uint32_t file_column, tt_err *err)

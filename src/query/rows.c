@@ -65,12 +65,12 @@ static bool fits(const tt_query_column *column, const tt_pq_column *c)
 {
     bool whole = c->kind == TT_PQ_BOOL || c->kind == TT_PQ_INT32 || c->kind == TT_PQ_INT64 || c->kind == TT_PQ_UINT32 || c->kind == TT_PQ_UINT64;
     tt_col_type type = column->type == TT_COL_LIST ? column->element : column->type;
-    if ((column->type == TT_COL_LIST) != (c->shape == TT_PQ_LIST))
+    if ((column->type == TT_COL_LIST && !column->separator.len) != (c->shape == TT_PQ_LIST))
         return false;
     if (type == TT_COL_STRING)
-        return c->kind == TT_PQ_BYTES || (c->kind == TT_PQ_FIXED && c->meaning == TT_PQ_UUID);
+        return c->kind == TT_PQ_BYTES || (c->kind == TT_PQ_FIXED && c->meaning == TT_PQ_UUID) || c->meaning == TT_PQ_NULL;
     if (type == TT_COL_BOOL)
-        return c->kind == TT_PQ_BOOL;
+        return c->kind == TT_PQ_BOOL || (c->meaning == TT_PQ_NULL && whole);
     if (type == TT_COL_FLOAT)
         return whole || c->kind == TT_PQ_FLOAT || c->kind == TT_PQ_DOUBLE || c->meaning == TT_PQ_FLOAT16;
     return whole && c->kind != TT_PQ_BOOL;

@@ -6,6 +6,7 @@
 #include "query/dataset.h"
 #include "query/file_columns.h"
 #include "query/filter.h"
+#include "query/pieces.h"
 #include "query/rows.h"
 #include "query/values.h"
 #include "query/walk.h"
@@ -37,7 +38,7 @@ static const struct given_type {
     {"int", TT_COL_INT, 1u << TT_COL_INT | 1u << TT_COL_DATETIME, 0, -1},
     {"float", TT_COL_FLOAT, 1u << TT_COL_FLOAT | 1u << TT_COL_INT, 0, -1},
     {"bool", TT_COL_BOOL, 1u << TT_COL_BOOL, 0, -1},
-    {"list", TT_COL_LIST, 1u << TT_COL_LIST, 0, -1},
+    {"list", TT_COL_LIST, 1u << TT_COL_LIST | 1u << TT_COL_STRING, 0, -1},
     {"datetime", TT_COL_DATETIME, 1u << TT_COL_DATETIME, 0, -1},
     {"datetime[s]", TT_COL_DATETIME, 1u << TT_COL_INT, 1000000000, -1},
     {"datetime[ms]", TT_COL_DATETIME, 1u << TT_COL_INT, 1000000, -1},
@@ -45,20 +46,48 @@ static const struct given_type {
     {"datetime[ns]", TT_COL_DATETIME, 1u << TT_COL_INT, 1, -1},
 };
 
-static const struct given_type *find_given(tt_str word)
+static const struct given_type text_list = {"list[...]", TT_COL_LIST, 1u << TT_COL_STRING, 0, -1};
+
+/* `list[;]`: text that is cut at semicolons. ret_separator->len 0: the word says none. */
+static const struct given_type *find_given(tt_str word, tt_str *ret_separator)
 {
+    static const tt_str list = TT_STR("list[");
+    *ret_separator = (tt_str){0};
+    if (tt_str_starts(word, list) && tt_str_ends(word, TT_STR("]")) && word.len > list.len + 1 && word.len <= list.len + 1 + TT_SEPARATOR_MAX) {
+        *ret_separator = tt_str_slice(word, list.len, word.len - 1);
+        return &text_list;
+    }
     for (size_t i = 0; i < TT_COUNT(given_types); i++)
         if (tt_str_is(word, given_types[i].word))
             return &given_types[i];
     return NULL;
 }
 
-bool tt_survey_check_type(tt_str type) { return find_given(type) != NULL; }
+bool tt_survey_check_type(tt_str type)
+{
+    tt_str separator;
+    return find_given(type, &separator) != NULL;
+}
 
 static const struct given_type *given_to(const survey *s, tt_str name)
 {
     const json_t *word = s->spec->given ? json_object_getn(s->spec->given, name.ptr, name.len) : NULL;
-    return word ? find_given((tt_str){json_string_value(word), json_string_length(word)}) : NULL;
+    tt_str separator;
+    return word ? find_given((tt_str){json_string_value(word), json_string_length(word)}, &separator) : NULL;
+}
+
+/* `list` of a text is cut at commas. */
+static tt_rc make_list(survey *s, ptrdiff_t at, tt_str separator, tt_query_column *c, tt_err *err)
+{
+    if ((uint32_t)at == s->columns.group || (uint32_t)at == s->columns.time)
+        return tt_fail(err, TT_UNPROCESSABLE, "column %.*s cannot be a list: it is the group's or the time's, which have one value in each row", TT_STR_ARG(c->name));
+    if (c->type == TT_COL_LIST)
+        return TT_OK;
+    separator = separator.len ? separator : TT_STR(",");
+    char *copy = tt_arena_dup(&s->arena, separator);
+    c->separator = (tt_str){copy, separator.len};
+    c->element = TT_COL_STRING;
+    return copy ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for a separator");
 }
 
 static tt_rc apply_given(survey *s, tt_err *err)
@@ -67,7 +96,8 @@ static tt_rc apply_given(survey *s, tt_err *err)
     json_t *word;
     json_object_foreach((json_t *)(uintptr_t)s->spec->given, name, word) {
         ptrdiff_t at = tt_query_column_find(&s->columns, tt_str_of(name));
-        const struct given_type *g = find_given(tt_str_of(json_string_value(word)));
+        tt_str separator;
+        const struct given_type *g = find_given(tt_str_of(json_string_value(word)), &separator);
         if (at < 0)
             return tt_fail(err, TT_UNPROCESSABLE, "Column %s not found in file, or of a type that queries do not know", name);
         tt_query_column *c = (tt_query_column *)(uintptr_t)&s->columns.columns[at]; /* ours: they lie in the arena */
@@ -75,6 +105,8 @@ static tt_rc apply_given(survey *s, tt_err *err)
             return tt_fail(err, TT_UNPROCESSABLE, "column %s cannot be given the type %s: it is of type %s in the file", name,
                            json_string_value(word), tt_col_type_name(c->type));
         c->unit_ns = g->type == TT_COL_DATETIME && c->type == TT_COL_INT ? g->unit_ns : g->type == TT_COL_DATETIME || g->type == TT_COL_LIST ? c->unit_ns : 0;
+        if (g->type == TT_COL_LIST)
+            TT_TRY(make_list(s, at, separator, c, err));
         c->type = g->type;
         c->element = g->type == TT_COL_LIST ? c->element : g->type;
     }
@@ -317,6 +349,8 @@ static void put_dtype(const tt_pq_column *c, tt_buf *out)
     bool is_whole = c->kind >= TT_PQ_INT32 && c->kind <= TT_PQ_UINT64;
     if (c->is_category)
         tt_buf_cstr_put(out, "category");
+    else if (c->meaning == TT_PQ_NULL)
+        tt_buf_cstr_put(out, "object");
     else if (c->shape != TT_PQ_FLAT || c->meaning == TT_PQ_DECIMAL || c->kind >= TT_PQ_BYTES)
         tt_buf_cstr_put(out, "object");
     else if (c->meaning == TT_PQ_TIMESTAMP)

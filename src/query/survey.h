@@ -18,7 +18,8 @@ typedef struct {
     void *arg;
 } tt_survey_spec;
 
-/* A type that can be given to a column: "category", "string", "int", "float", "bool", "list", "datetime" (also "datetime[ms]": what whole numbers in it count). */
+/* A type that can be given to a column: "category", "string", "int", "float", "bool", "list" (also "list[;]": text that is cut there), "datetime" (also
+ * "datetime[ms]": what whole numbers in it count). */
 bool tt_survey_check_type(tt_str type);
 /* {"rows", "columns": packed (dataset.h), "schema": {name: {name, dtypeName, coltype, colattrs}}, "unsupported": {name: dtype}, "minTime", "maxTime",
  * "rowGroups", "plainText": text columns that are no dictionaries all through, "nested": columns of lists in lists}; the texts of failures are the older service's. */

@@ -77,6 +77,13 @@ tt_rc tt_values_number(tt_values *v, const tt_pq_column *c, const tt_pq_batch *b
     return TT_OK;
 }
 
+tt_rc tt_values_piece(tt_values *v, tt_str piece, uint32_t *ret, tt_err *err)
+{
+    tt_assert(v->type == TT_COL_STRING);
+    *ret = tt_dense_bytes(&v->dense, piece.ptr, (uint32_t)piece.len);
+    return *ret == TT_DENSE_NONE ? no_memory(err) : TT_OK;
+}
+
 void tt_values_text(const tt_values *v, uint32_t number, tt_buf *out)
 {
     if (v->type == TT_COL_STRING)

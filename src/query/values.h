@@ -22,6 +22,8 @@ void tt_values_deinit(tt_values *v);
 tt_rc tt_values_begin(tt_values *v, const tt_pq_batch *b, bool restarted, tt_err *err) TT_MUST_CHECK;
 /* The number of the value in a slot of the batch; TT_DENSE_NONE: there is none (a null, NaN). */
 tt_rc tt_values_number(tt_values *v, const tt_pq_column *c, const tt_pq_batch *b, uint32_t slot, uint32_t *ret, tt_err *err) TT_MUST_CHECK;
+/* The number of a text that is a piece of another; for columns of texts. */
+tt_rc tt_values_piece(tt_values *v, tt_str piece, uint32_t *ret, tt_err *err) TT_MUST_CHECK;
 /* As the keys of results show it: True, 5, 2.5, 2026-01-31. */
 void tt_values_text(const tt_values *v, uint32_t number, tt_buf *out);
 /* < 0: value a is less than b, texts by their bytes. */

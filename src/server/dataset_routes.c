@@ -156,8 +156,8 @@ static tt_rc read_columns(const json_t *given, tt_register_wish *ret, tt_err *er
         return fail_type(given, "dict", err);
     json_object_foreach((json_t *)(uintptr_t)given, name, type)
         if (!json_is_string(type) || !tt_survey_check_type(tt_str_of(json_string_value(type))))
-            return tt_fail(err, TT_INVALID, "column %s cannot have that type: give category, string, int, float, bool, list, datetime, or datetime[ms] (also s, us, ns) "
-                           "of whole numbers", name);
+            return tt_fail(err, TT_INVALID, "column %s cannot have that type: give category, string, int, float, bool, list, datetime; list[;] of texts that are cut "
+                           "at semicolons (or what else stands there), datetime[ms] (also s, us, ns) of whole numbers", name);
     ret->given = given;
     return TT_OK;
 }

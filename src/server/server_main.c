@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/signals.h"
+#include "io/roots.h"
 #include "query/kinds.h"
 #include "server/alive.h"
 #include "server/config_area.h"
@@ -77,29 +78,10 @@ static tt_rc make_dir(const char *path, tt_err *err)
     return TT_OK;
 }
 
-tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err)
-{
-    const tt_str *list;
-    char here[4096];
-    size_t count = tt_option_list(o, "server.roots", &list);
-    tt_str usual[2] = {{0}, tt_option_str(o, "data")};
-    tt_roots *roots = NULL;
-    if (count == 0 && !getcwd(here, sizeof here))
-        return tt_fail_errno(err, errno, "cannot tell the current directory: name the job directories with --root");
-    usual[0] = tt_str_of(here);
-    TT_TRY(tt_roots_new(count ? list : usual, count ? count : TT_COUNT(usual), &roots, err));
-    tt_rc rc = tt_roots_keep_out(roots, usual[1], tt_roots_own_names, err);
-    if (rc == TT_OK)
-        *ret = roots;
-    else
-        tt_roots_free(roots);
-    return rc;
-}
-
 static tt_rc open_roots(tt_house *h, const tt_options *o, tt_err *err)
 {
     tt_roots *roots = NULL;
-    TT_TRY(tt_house_roots(o, &roots, err));
+    TT_TRY(tt_roots_of_options(o, &roots, err));
     if (tt_vec_push(&h->roots, roots))
         return TT_OK;
     tt_roots_free(roots);

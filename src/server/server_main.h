@@ -4,7 +4,6 @@
 #define TT_SERVER_SERVER_MAIN_H
 
 #include "base/option.h"
-#include "io/roots.h"
 #include "server/server.h"
 
 /* Runs until a signal ends it; the exit code. Logs its own errors. */
@@ -12,8 +11,6 @@ int tt_server_main(tt_options *options);
 
 /* Everything that a server has, in this process: opened, with its routes; sockets only with a handover. */
 typedef struct tt_house tt_house;
-/* The directories of server.roots, without what is tutti's own in them. For the supervisor: can they be used? */
-tt_rc tt_house_roots(const tt_options *o, tt_roots **ret, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_house_open(const tt_options *options, tt_house **ret, tt_err *err) TT_MUST_CHECK;
 /* The same for a command: takes the data directory's lock (TT_LOCKED when a server has it). */
 tt_rc tt_house_open_alone(const tt_options *options, tt_house **ret, tt_err *err) TT_MUST_CHECK;

@@ -15,6 +15,7 @@
 #include "base/notify.h"
 #include "base/signals.h"
 #include "base/vec.h"
+#include "io/roots.h"
 #include "server/handover.h"
 #include "server/inside.h"
 #include "server/pulse.h"
@@ -310,7 +311,7 @@ static tt_rc check_trust(void *arg, const tt_options *o, tt_err *err)
 static tt_rc check_roots(void *arg, const tt_options *o, tt_err *err)
 {
     tt_roots *roots = NULL;
-    TT_TRY(tt_house_roots(o, &roots, err));
+    TT_TRY(tt_roots_of_options(o, &roots, err));
     tt_roots_free(roots);
     return TT_OK;
 }

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "io/http.h"
+#include "io/roots.h"
 #include "query/kinds.h"
 #include "server/server_main.h"
 #include "server/reload.h"
@@ -407,7 +408,7 @@ static tt_rc run(worker_house *h, tt_options *o, const tt_worker_args *args, tt_
     prctl(PR_SET_NAME, "tutti-worker");
     if (sodium_init() < 0)
         return tt_fail(err, TT_FAILED, "cannot set up libsodium");
-    TT_TRY(tt_house_roots(o, &h->roots, err));
+    TT_TRY(tt_roots_of_options(o, &h->roots, err));
     TT_TRY(choose_transport(h, o, args, &table, &secrets, err));
     TT_TRY(tt_execution_register(o, &secrets, h->roots, err));
     const char *temp_dir = getenv("TMPDIR");

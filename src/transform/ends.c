@@ -208,6 +208,12 @@ tt_rc tt_ends_intake(const tutti_host *t, tt_arena *arena, tt_frame_intake *ret,
         tt_buf_cstr_put(&options, ",\"separator\":");
         tt_buf_json_str(&options, tt_str_of(separator));
     }
+    if (t->integer(t, "skip_rows"))
+        tt_buf_printf(&options, ",\"skip_rows\":%lld", (long long)t->integer(t, "skip_rows"));
+    if (t->text(t, "encoding")[0]) {
+        tt_buf_cstr_put(&options, ",\"encoding\":");
+        tt_buf_json_str(&options, tt_str_of(t->text(t, "encoding")));
+    }
     tt_buf_char(&options, '}');
     TT_TRY(tt_buf_check(&options, err));
     *ret = (tt_frame_intake){.form = tt_str_of(t->text(t, "input_format")), .reader_options = tt_str_of(tt_arena_dup(arena, tt_buf_view(&options))), .columns = tt_str_of(t->text(t, "types"))};

@@ -13,6 +13,18 @@
 
 #define TT_LAKE_PREFIX "lake:"
 
+/* Rows of a table of settings. */
+#define TT_INPUT_SETTINGS                                                                                                                                        \
+    {"input", TUTTI_STR, .description = "a file, a pattern, or lake:CONTRACT"},                                                                                  \
+    {"input_run", TUTTI_STR, "", "of the lake: only this run, `this` (the own one) or `latest`"},                                                                \
+    {"input_format", TUTTI_STR, "", "csv, jsonl or parquet, whatever the input is named"}, {"input_separator", TUTTI_STR, "", "of delimited text: what stands between cells"}, \
+    {"as_text", TUTTI_BOOL, "false", "of delimited text: all columns are text"}, {"types", TUTTI_DICT, "{}", "types of columns of text, {\"day\": \"date\"}"}
+#define TT_RUN_SETTING {"run_id", TUTTI_STR, "", "of the lake: the run that is made (else the own one, or TUTTI_RUN_ID)"}
+#define TT_OUTPUT_SETTINGS                                                                                                                                       \
+    {"output", TUTTI_STR, .description = "a file (.parquet, .csv, .jsonl), or lake:CONTRACT"}, TT_RUN_SETTING,                                                   \
+    {"partitions", TUTTI_LIST, "[]", "of an output in the lake: a directory for each value of these columns"},                                                   \
+    {"separator", TUTTI_STR, "", "of a .csv output: what stands between cells"}
+
 /* `lake:` and what stands behind it; NULL: it is a file. */
 const char *tt_ends_contract_of(const char *end);
 /* The lake of this machine; the caller closes it. */

@@ -2,23 +2,18 @@
 #ifndef TT_TRANSFORM_SETTINGS_H
 #define TT_TRANSFORM_SETTINGS_H
 
-#include "tutti/program.h"
+#include "transform/ends.h"
 
-#define SAID(text) .description = text
 /* What all of them have. */
-#define ENDS_OF_A_TABLE                                                                                                                                          \
-    {"input", TUTTI_STR, SAID("a file, a pattern, or lake:CONTRACT")}, {"output", TUTTI_STR, SAID("a file (.parquet, .csv, .jsonl), or lake:CONTRACT")},         \
-    {"rejects", TUTTI_STR, "", "where rejected rows go, as output; they are counted in any case"},                                                               \
-    {"input_run", TUTTI_STR, "", "of the lake: only this run, `this` (the own one) or `latest`"}, {"run_id", TUTTI_STR, "", "of an output in the lake: the run (else the own one, or TUTTI_RUN_ID)"},   \
-    {"partitions", TUTTI_LIST, "[]", "of an output in the lake: a directory for each value of these columns"},                                                   \
-    {"input_format", TUTTI_STR, "", "csv, jsonl or parquet, whatever the input is named"}, {"input_separator", TUTTI_STR, "", "of delimited text: what stands between cells"}, \
-    {"as_text", TUTTI_BOOL, "false", "of delimited text: all columns are text"}, {"types", TUTTI_DICT, "{}", "types of columns of text, {\"day\": \"date\"}"},      \
-    {"separator", TUTTI_STR, "", "of a .csv output: what stands between cells"}
+#define ENDS_OF_A_TABLE TT_INPUT_SETTINGS, TT_OUTPUT_SETTINGS, {"rejects", TUTTI_STR, "", "where rejected rows go, as output; they are counted in any case"}
+#define SAID(text) .description = text
 
 #define COLUMNS {"columns", TUTTI_LIST, SAID("the columns")}
 #define WHAT_IF_NOT {"bad", TUTTI_ENUM, "fail", "what becomes of a row with another text: the program fails, the value is null, or the row is rejected", "fail|null|reject"}
 
-static const tutti_setting tt_settings_read_delimited[] = {ENDS_OF_A_TABLE, {0}};
+static const tutti_setting tt_settings_read_delimited[] = {
+    ENDS_OF_A_TABLE, {"skip_rows", TUTTI_INT, "0", "lines before the header that are not read, of each file"},
+    {"encoding", TUTTI_STR, "", "of the text: latin-1, cp1252, utf-16, ...; empty: UTF-8"}, {0}};
 static const tutti_setting tt_settings_write_delimited[] = {ENDS_OF_A_TABLE, {"metadata", TUTTI_BOOL, "false", "with the five columns of publishing"}, {0}};
 static const tutti_setting tt_settings_map_columns[] = {
     ENDS_OF_A_TABLE, {"columns", TUTTI_DICT, SAID("{\"new name\": \"name in the input\"}; an empty name makes a column of nulls")},

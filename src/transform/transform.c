@@ -4,6 +4,8 @@
 #include <xxhash.h>
 
 #include "lake/hive.h"
+#include "transform/ask.h"
+#include "transform/deliver.h"
 #include "transform/ends.h"
 #include "transform/mirror.h"
 #include "transform/settings.h"
@@ -273,7 +275,8 @@ TRANSFORM(pick_row, "PickRow", "Of each group one row stays: the first or the la
 #define ROW(name_) {#name_, &program_##name_}
 
 const tt_native_row tt_transforms[] = {
-    ROW(case_when), ROW(cast_numbers), ROW(clean_text), ROW(dedupe), ROW(fill_null), ROW(filter), ROW(keep_in_domain), ROW(lookup_map), ROW(map_columns), ROW(parse_dates),
-    ROW(pick_row), ROW(read_delimited), ROW(replace_values),
+    ROW(case_when), ROW(cast_numbers), ROW(clean_text), ROW(dedupe), ROW(fill_null), ROW(filter),
+    {"funnel_query", &tt_program_funnel_query}, ROW(keep_in_domain), ROW(lookup_map), ROW(map_columns), ROW(parse_dates),
+    ROW(pick_row), {"publish", &tt_program_publish}, ROW(read_delimited), ROW(replace_values),
     {"sftp_mirror", &tt_program_sftp_mirror}, ROW(write_delimited), {NULL, NULL},
 };

@@ -405,6 +405,15 @@ static tt_rc run_program(tt_kind_call *call, const json_t *payload, json_t *open
 
 /* ---- a task ---- */
 
+/* What is opened gets its secrets. payload: what stands in clear. */
+static tt_rc run_opened(tt_kind_call *call, const json_t *payload, json_t *opened, const tt_program_file *file, tt_attempt *a, tt_err *err)
+{
+    TT_TRY(unveil(json_object_get(opened, "settings"), json_object_get(payload, "secret"), a, err));
+    TT_TRY(unveil(json_object_get(opened, "storage"), NULL, a, err));
+    TT_TRY(probe_storage(opened, err));
+    return run_program(call, payload, opened, file, a, err);
+}
+
 static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_file *file, tt_attempt *a, tt_err *err)
 {
     json_t *opened = NULL;
@@ -412,13 +421,21 @@ static tt_rc run_in(tt_kind_call *call, const json_t *payload, const tt_program_
     if (!id)
         return tt_fail(err, TT_INVALID, "this task has no id");
     TT_TRY(open_payload(payload, id, &opened, err));
-    tt_rc rc = unveil(json_object_get(opened, "settings"), json_object_get(payload, "secret"), a, err);
-    if (rc == TT_OK)
-        rc = unveil(json_object_get(opened, "storage"), NULL, a, err);
-    if (rc == TT_OK)
-        rc = probe_storage(opened, err);
-    if (rc == TT_OK)
-        rc = run_program(call, payload, opened, file, a, err);
+    tt_rc rc = run_opened(call, payload, opened, file, a, err);
+    json_decref(opened);
+    return rc;
+}
+
+tt_rc tt_execution_run(const tt_program *p, const tt_execution_order *o, tt_attempt *a, tt_buf *ret_result, tt_err *err)
+{
+    tt_kind_call call = {.at = a, .result = ret_result};
+    json_t *payload = json_pack("{s:s,s:o,s:O*}", "id", o->id, "secret", secret_names(&p->settings), "context", o->context);
+    json_t *opened = json_pack("{s:o,s:O*,s:O*}", "settings", json_deep_copy(o->settings), "storage", o->storage, "env", o->env);
+    tt_rc rc = payload && opened ? run_opened(&call, payload, opened, &p->file, a, err) : tt_fail(err, TT_NOMEM, "out of memory");
+    if (rc != TT_OK && err)
+        hide_in_error(err);
+    forget_secrets();
+    json_decref(payload);
     json_decref(opened);
     return rc;
 }

@@ -7,6 +7,7 @@
 #include "io/roots.h"
 #include "ledger/queue.h"
 #include "vault/vault.h"
+#include "work/attempt.h"
 #include "work/program.h"
 
 /* For a worker process: register the kind. secrets: where those that settings refer to are found; files: below which files may be stored. Both must stay alive. */
@@ -38,5 +39,8 @@ typedef struct {
 } tt_execution_order;
 /* The payload: JSON with program, hash, id and context in clear, settings, storage and environment sealed. */
 tt_rc tt_execution_payload(tt_vault *v, const tt_program *p, const tt_execution_order *order, tt_buf *out, tt_err *err) TT_MUST_CHECK;
+/* By hand what a worker does with a task of such an order, without a queue: secrets are resolved and kept out of what the attempt and *ret_result show. Behind
+ * tt_execution_register. */
+tt_rc tt_execution_run(const tt_program *p, const tt_execution_order *order, tt_attempt *a, tt_buf *ret_result, tt_err *err) TT_MUST_CHECK;
 
 #endif

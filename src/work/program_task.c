@@ -42,14 +42,26 @@ static tt_rc say_task(const tt_program_job *job, tt_program_said *said, tt_err *
     return TT_OK;
 }
 
+/* Ours are not the pipeline's business: some say where built-in programs may read and write. */
+static tt_rc add_given(const json_t *given, json_t *vars, tt_err *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)given, name, value) {
+        if (strncmp(name, "TUTTI_", strlen("TUTTI_")) == 0)
+            return tt_fail(err, TT_INVALID, "the pipeline's `env` names `%s`, which is set by tutti itself", name);
+        json_object_set(vars, name, value);
+    }
+    return TT_OK;
+}
+
 tt_rc tt_program_say_about(const tt_program_job *job, tt_arena *arena, tt_program_said *ret, tt_err *err)
 {
     const char *state_file = tt_arena_printf(arena, "%s/%s.json", tt_program_state_dir(job->env), job->file->name);
     ret->vars = json_object();
     if (!ret->vars || !state_file)
         return tt_fail(err, TT_NOMEM, "out of memory");
-    if (job->more_env)
-        json_object_update(ret->vars, (json_t *)(uintptr_t)job->more_env);
+    TT_TRY(add_given(job->more_env, ret->vars, err));
     json_object_set_new(ret->vars, "TUTTI_EXECUTION", json_string(job->id));
     json_object_set_new(ret->vars, "TUTTI_STATE_FILE", json_string(state_file));
     return job->context ? say_task(job, ret, err) : TT_OK;

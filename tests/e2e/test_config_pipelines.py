@@ -161,6 +161,26 @@ def test_a_template_that_others_use(ready):
     assert "variable `day` of the transformation `extract`" in apply(ready, wrong, code=2)
 
 
+def chain(pipeline: str, brand: str, **inputs: str) -> Dict[str, Any]:
+    """Each takes its input from the template that is named; "": from none."""
+    return {"pipeline": pipeline, "company": "acme", "brand": brand, "states": [{"state": "s%d" % i, "transformations": [
+        {"template": name, "variables": {"input_transform": source} if source else {}}]} for i, (name, source) in enumerate(inputs.items())]}
+
+
+def test_inputs_that_nothing_makes_are_refused(ready):
+    said = apply(ready, chain("sales", "shop", fetch="", clean="fetsh"), code=2)
+    assert "`clean`" in said and "`input_transform`" in said and "`fetsh`" in said and ready.json("pipeline", "list")["pipelines"] == []
+    assert "`a`, which takes it from `b`" in apply(ready, chain("sales", "shop", a="b", b="a"), code=2).replace("`b`, which takes it from `a`", "`a`, which takes it from `b`")
+    apply(ready, chain("sales", "shop", fetch="", clean="fetch"))
+    apply(ready, chain("more", "shop", sums="clean"))  # of another pipeline of the brand
+    apply(ready, chain("other", "other", sums="clean"), code=2)
+    said = apply(ready, chain("sales", "shop", fetch=""), code=5)
+    assert "`more`" in said and "`sums`" in said and "`clean`" in said
+    assert "`more`" in ready.run("pipeline", "delete", "sales", "--yes", code=5)
+    ready.run("pipeline", "delete", "more", "--yes")
+    apply(ready, chain("sales", "shop", fetch=""))
+
+
 def test_rows_of_others_are_told_what_is_wrong(config):
     """Rows that nobody checked: of the demonstration only one transformation has all of its variables; a name may be missing."""
     config.run("db", "demo")

@@ -127,6 +127,8 @@ states:
     ("template: clean", "template: a/b", ["line 20", "a/b", "letters, digits"]),
     ("template: clean", "name: x\n        template: fetch_orders", ["line 20", "is for `raw`"]),
     ("- state: ingest", "- state: ingest\n    order: 0", ["line 18", "`ingest`", "another state has"]),
+    ("order: 2", "order: 2\n        variables: {input_transform: clean}", ["line 20", "`clean`", "`input_transform`", "none of them could be the first"]),
+    ("order: 2", "order: 2\n        variables: {old_input_transform: x}\n      - {template: x, variables: {input_transform: clean}}", ["from `clean`, which takes it from `x`"]),
     ("pipeline: sales", "pipeline: ..", ["`..`"]),
     ("pipeline: sales", "pipeline: a b", ["letters, digits"]),
     ("pipeline: sales\n", "", ["`pipeline` is missing"]),

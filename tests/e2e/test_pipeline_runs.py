@@ -280,6 +280,38 @@ def test_one_task_by_itself(pipes, tmp_path: Path):
     command("worker", "run", "41", "12345", code=4)
 
 
+REVEAL = """#include <stdio.h>
+#include <stdlib.h>
+#include <tutti/program.h>
+static const tutti_setting settings[] = {{"word", TUTTI_STR}, {"file", TUTTI_STR}, {0}};
+static int run(const tutti_host *t)
+{
+    FILE *f = fopen(t->text(t, "file"), "a");
+    fprintf(f, "%s %s %s %s\\n", t->text(t, "word"), t->secret(t, "shop/key"), getenv("MORE"), getenv("TUTTI_RUN_ID"));
+    t->log(t, "the word is %s", t->text(t, "word"));
+    t->update(t, "step", t->text(t, "word"));
+    return fclose(f) + t->result(t, "7");
+}
+TUTTI_PROGRAM(.settings = settings, .run = run);
+"""
+
+
+def test_a_task_by_hand_has_what_a_worker_gives_it(pipes):
+    pipes.t.request("PUT", "/v1/secrets/shop%2Fkey", {"value": "open sesame"})
+    (pipes.t.data / "programs" / "reveal.c").write_text(REVEAL)
+    seen = pipes.t.cwd / "seen"
+    run = pipes.start([{"name": "a", "template": "reveal", "id": 5, "variables": {"word": "secret:shop/key", "file": str(seen)}, "env": {"MORE": "b"}}])
+    pipes.end(run, "finished")
+    done = subprocess.run([binary(), "worker", "run", "5", str(run), "--data", str(pipes.t.data)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "the word is ***\n7\n" and "step: ***" in done.stderr and "sesame" not in done.stderr
+    first, second = seen.read_text().splitlines()
+    assert first == second == "open sesame open sesame b %d" % run
+    refused = pipes.t.request("POST", "/v1/runs", {"definition": {"pipeline": "p", "states": [{"state": "s", "transformations": [
+        {"name": "a", "template": "reveal", "variables": {"word": "x", "file": "y"}, "env": {"TUTTI_PROGRAM_ROOTS": "/"}}]}]}})
+    assert refused.status == 400 and "TUTTI_PROGRAM_ROOTS" in refused.json["detail"], refused.body
+
+
 def test_a_python_program_knows_its_task(pipes):
     (pipes.t.data / "programs" / "snake.py").write_text(
         "import tutti\n\nclass Snake:\n    def __init__(self, day: 'datetime', names: list, most: int = 3):\n        self.day = day\n\n    def _run(self):\n        t = tutti.task()\n"

@@ -1,6 +1,7 @@
 """The built-in transforms, each against pandas."""
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -62,6 +63,22 @@ def test_read_delimited(place: Place) -> None:
     place.file("p-1.csv", "id\n1\n")
     place.file("p-2.csv", "id,more\n2,x\n")
     same(place.program("read_delimited", "p-*.csv"), pandas.DataFrame({"id": [1, 2], "more": [None, "x"]}))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig", "utf-16", "shift_jis"])
+def test_read_delimited_of_another_encoding(place: Place, encoding: str) -> None:
+    word = {"shift_jis": "\u5927\u304d\u3055", "cp1252": "5 \u20ac"}.get(encoding, "Gr\u00f6\u00dfe")
+    text = "A list,\r\n\r\nof \"today\r\nname;%s\r\n" % word + "".join("%d;%s%d\r\n" % (i, word, i) for i in range(20_000))
+    for name, data in (("a.csv", text.encode(encoding)), ("a.csv.gz", gzip.compress(text.encode(encoding)))):
+        (place.place / name).write_bytes(data)
+        same(place.program("read_delimited", name, encoding=encoding, skip_rows=3), pandas.read_csv(place.place / name, encoding=encoding, skiprows=3, sep=";", quoting=3))
+
+
+def test_read_delimited_refuses_another_encoding(place: Place) -> None:
+    (place.place / "in.csv").write_bytes("a\n\u00f6".encode("latin-1"))
+    assert "is not UTF-8" in place.refuses("read_delimited", input="in.csv") and "there is no encoding `nope`" in place.refuses("read_delimited", input="in.csv", encoding="nope")
+    assert "cannot be unpacked (UTF-16) at byte 3" in place.refuses("read_delimited", input="in.csv", encoding="UTF-16")
+    assert "skip_rows" in place.refuses("read_delimited", input="in.csv", skip_rows=-1) and "is empty" in place.refuses("read_delimited", input="in.csv", skip_rows=9)
 
 
 def test_write_delimited(place: Place) -> None:
@@ -235,3 +252,52 @@ def test_sftp_mirror(place: Place, sshd: Sshd) -> None:
     assert "has no file `*.zip`" in mirror(place, sshd, "*.zip") and "`most_mb` allows" in mirror(place, sshd, most_mb="0", output="lake:acme/other/raw")
     (sshd.files / "a b.csv").write_text("x")
     assert "leave it out with `pattern`" in mirror(place, sshd)
+
+
+def test_publish(place: Place, sshd: Sshd) -> None:
+    place.frame(a=["x;y", None], n=[1, 2], __metadata_app_version=["1", "1"])
+
+    def publish(**settings: Any) -> str:
+        done = place.start_program("publish", {"input": "in.parquet", "url": sshd.url(), "key": sshd.key.read_text(), "host_key": sshd.fingerprint, **settings})
+        return done.stdout + done.stderr
+
+    assert '"files":1' in publish(name="out.csv", separator=";") and (sshd.files / "out.csv").read_text() == 'a;n\n"x;y";1\n;2\n'
+    assert '"unchanged":1' in publish(name="out.csv", separator=";") and "was left as it is" in publish(name="out.csv")
+    assert '"files":1' in publish(name="all.parquet", metadata=True) and list(pandas.read_parquet(sshd.files / "all.parquet")) == ["a", "n", "__metadata_app_version"]
+    assert "{run_id} is known in the run of a pipeline only" in publish(name="o_{run_id}.csv") and "there is no {day}" in publish(name="o_{day}.csv")
+    assert "is no name of a file" in publish(name="a/b.csv") and "cannot tell the form" in publish(name="b.dat") and "one character" in publish(name="b.csv", separator="ab")
+    assert sorted(path.name for path in sshd.files.iterdir()) == ["all.parquet", "out.csv"] and not list((place.place / "lake" / ".staging").iterdir())
+
+
+def test_funnel_query(place: Place) -> None:
+    """Against the command that asks the same of the file, and against rows that runs of the lake have split."""
+    frame = place.frame(user=["u%d" % (i % 50) for i in range(400)], at=pandas.to_datetime([10**9 * (i * 7919 % 100_000) for i in range(400)]), event=["abc"[i * i % 3] for i in range(400)],
+                        place=["x" if i % 50 < 20 else "y" for i in range(400)], price=[i % 13 for i in range(400)])
+    query = {"query": {"aggregations": [{"column": "place", "type": "sumPerValue", "otherColumn": "price"}]},
+             "funnel": {"sequence": [{"filter": ["event", "==", "a"]}, {"filter": ["event", "==", "b"]}], "timeToConvert": True, "breakdown": {"column": "place"}},
+             "retention": {"period": "day", "periods": 1, "first": {"filter": ["event", "==", "a"]}, "again": {"filter": ["event", "==", "b"]}}}
+    asked = json.loads(subprocess.run([str(binary()), "query", "in.parquet", "--group", "user", "--time", "at", "--string", json.dumps(query), "--json"], cwd=place.place, check=True,
+                                      capture_output=True, text=True, timeout=LIMIT_S).stdout)
+    got = place.program("funnel_query", group="user", time="at", query=query)
+    got = got.astype(object).where(got.notna(), None)
+
+    def of(part: str, measure: str, step: Any = None) -> Dict[Any, float]:
+        rows = got[(got.part == part) & (got.measure == measure) & (got.step.isna() if step is None else got.step == step)]
+        return {value: number for value, number in zip(rows.value, rows.number)}
+
+    assert of("query", "groups") == {None: asked["query"]["matchingGroups"]}
+    summed = {key: value for one in asked["query"]["aggregations"] if one["type"] == "sumPerValue" for key, value in one["value"].items()}
+    assert of("query", "sumPerValue") == summed == frame.groupby("place").price.sum().to_dict()
+    for i, step in enumerate(asked["funnel"]["sequence"], 1):
+        assert of("step", "groups", i) == {None: step["matchingGroups"]} and of("step", "rows", i) == {None: step["matchingGroupRows"]}
+    times = asked["funnel"]["sequence"][1]["timeToConvert"]
+    assert of("step", "timeToConvert", 2)["median"] == pytest.approx(times["median"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3}[times["unit"]])
+    assert of("breakdown", "groups", 2) == {one["value"]: one["sequence"][1]["matchingGroups"] for one in asked["funnel"]["breakdown"]["values"]}
+    assert of("cohort", "returned", 0) == {one["from"]: one["returned"][0] for one in asked["retention"]["cohorts"]}
+    for run, rows in (("1", frame[::2]), ("2", frame[1::2])):
+        rows.to_parquet(place.place / "half.parquet", index=False)
+        place.start_program("read_delimited", {"input": "half.parquet", "output": "lake:acme/widget/enrich/events", "run_id": run, "partitions": ["event"]})
+    same(place.program("funnel_query", "lake:acme/widget/enrich/events", group="user", time="at", query=query), got)
+    assert "setting `group`: the input has no column `nobody`" in place.refuses("funnel_query", group="nobody", time="at", query=query)
+    refused = place.refuses("funnel_query", group="user", time="at", query={"funnel": {"sequence": [{"filter": ["nope", "==", 1]}]}})
+    assert "setting `query`: " in refused and "nope" in refused and "/proc" not in refused

@@ -16,8 +16,8 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tu
 from c_source import Function, bare, calls, functions, includes
 
 # A folder of src includes only from lower floors (docs/architecture.md draws them); src/main.c stands on top.
-FLOORS = {"base": 0, "io": 1, "ledger": 2, "data": 2, "vault": 2, "work": 3, "lake": 3, "items": 4, "query": 4, "pipeline": 4, "transform": 4,
-          "server": 5, "cli": 5}
+FLOORS = {"base": 0, "io": 1, "ledger": 2, "data": 2, "vault": 2, "work": 3, "lake": 3, "items": 4, "query": 4, "pipeline": 4,
+          "transform": 5, "server": 5, "cli": 5}
 TOP_FLOOR = 6
 
 FUNCTION_LINES = 70
