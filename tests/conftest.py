@@ -13,7 +13,21 @@ from config_database import Config
 import mail_server as mail
 from shared_house import House
 import sql_servers
-from tutti_process import ROOT, Tutti, binary
+from tutti_process import ROOT, Tutti, binary, is_sanitized
+
+# What a build with sanitizers is not asked again: these run other programs, or the same ways of ours as another file does that it is asked. Whatever reads
+# strange bytes, keeps the ledger, answers queries or is meant to be killed is not here.
+RELEASE_ONLY = {
+    "e2e/test_aarch64.py": "runs an emulator, and not the program",
+    "e2e/test_client_handout.py": "is about the Python client; the server's part is in test_items_handout.py",
+    "e2e/test_demo.py": "is about script/demo",
+    "e2e/test_docs.py": "is about texts, and the areas' own files have what they say",
+    "e2e/test_example_retail.py": "is about script/example-retail",
+    "e2e/test_install.py": "is about where files lie",
+    "e2e/test_mail.py": "is about programs in Python, which test_executions.py and test_programs.py have too",
+    "lint/test_lint.py": "does not run the program",
+    "peers/test_planchet_client.py": "is about the older service's client; its routes are in test_items_spec.py",
+}
 
 SERVERS: pytest.StashKey[List[Tutti]] = pytest.StashKey()
 SHOWN_LINES = 15
@@ -50,6 +64,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="only with script/test --long"))
+            reason = RELEASE_ONLY.get(item.path.relative_to(ROOT / "tests").as_posix())
+            if reason and is_sanitized():
+                item.add_marker(pytest.mark.skip(reason="only on a build without sanitizers: " + reason))
 
 
 def pytest_make_parametrize_id(val: Any) -> Optional[str]:

@@ -156,7 +156,7 @@ def test_a_second_signal_stops_at_once_and_nothing_is_lost(tutti):
     time.sleep(0.3)
     assert t.running, "it waits for the body"
     os.kill(pid, signal.SIGTERM)
-    t.wait(limit_s=5)
+    t.wait(limit_s=30)  # half of the grace
     slow.close()
     assert not any(alive(child) for child in family)
     t.start()
@@ -167,7 +167,7 @@ def test_a_second_signal_stops_at_once_and_nothing_is_lost(tutti):
 def test_two_on_one_directory(server, wire):
     wire.create("j", "in.jsonl", "out.jsonl")
     second = subprocess.run([binary(), "up", "--data", server.data, "--listen", "127.0.0.1:0", "--workers", "0"], cwd=server.cwd,
-                            capture_output=True, text=True, timeout=10)
+                            capture_output=True, text=True, timeout=60)
     assert second.returncode == 5 and "is in use" in second.stderr, second
     assert len(ids(wire.claim("j", 100))) == RECORDS, "the first one goes on"
 
@@ -183,7 +183,7 @@ def test_after_a_killed_supervisor_nothing_is_left_and_the_next_works_at_once(tu
     t.start()
     wire = Wire(t.url)
     assert wire.drain("j") == list(range(RECORDS))
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 30  # not a lease, of ten minutes
     assert len(read_jsonl(t.cwd / "out.jsonl")) == RECORDS
 
 
