@@ -1,6 +1,8 @@
 """A Redis under test, a raw RESP client to look at it, and a proxy that slows and cuts the way to it. Standard library only.
 
-`Redis(folder)` starts a redis-server on a free port, with its data in `folder`; it is stopped, killed and started again on the same port."""
+`Redis(folder)` starts a redis-server on a free port, with its data in `folder`; it is stopped, killed and started again on the same port.
+TUTTI_TEST_REDIS names another server to start, an older Redis or a Valkey: `TUTTI_TEST_REDIS=/opt/valkey/bin/valkey-server script/test test_shared`."""
+import os
 import re
 import shutil
 import signal
@@ -14,6 +16,7 @@ import pytest
 from tutti_process import until
 
 READY_S = 60
+SERVER = os.environ.get("TUTTI_TEST_REDIS", "redis-server")
 
 
 def free_port():
@@ -63,8 +66,8 @@ class Resp:
 
 class Redis:
     def __init__(self, folder, *options, appendonly=True):
-        if not shutil.which("redis-server"):
-            pytest.skip("redis-server is not installed: see script/setup")
+        if not shutil.which(SERVER):
+            pytest.skip(SERVER + " is not installed: see script/setup")
         self.folder, self.options, self.process, self.port = folder, options, None, free_port()
         self.appendonly = "yes" if appendonly else "no"
         folder.mkdir(exist_ok=True)
@@ -76,7 +79,7 @@ class Redis:
 
     def start(self):
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen(["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder), "--save", "",
+            self.process = subprocess.Popen([SERVER, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder), "--save", "",
                                              "--appendonly", self.appendonly, *self.options], stdout=log, stderr=log)
         until(self._answers, "redis-server answers", READY_S)
 
@@ -94,6 +97,11 @@ class Redis:
             return False
         finally:
             conn.close()
+
+    def lose_all(self):
+        """Of one that is killed: what it kept on disk is gone. A directory since Redis 7, a file before."""
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+        (self.folder / "appendonly.aof").unlink(missing_ok=True)
 
     def kill(self):
         if self.process:

@@ -47,6 +47,46 @@ tt_rc tt_row_insert(tt_config_db *db, tt_row *r, tt_str actor, int64_t *ret_id, 
                   : tt_sql_exec(tt_config_db_sql(db), tt_buf_view(&text), r->cells, r->count, NULL, err);
 }
 
+/* ---- many at once ---- */
+
+void tt_row_batch_deinit(tt_row_batch *b) { tt_vec_deinit(&b->cells); }
+
+bool tt_row_batch_add(tt_row_batch *b, const tt_sql_cell *cells, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!tt_vec_push(&b->cells, cells[i]))
+            return false;
+    return true;
+}
+
+/* $1 is the actor. SQLite numbers parameters as they come: so each is first named in its turn. */
+static tt_rc write_some(tt_config_db *db, const tt_row_batch *b, size_t from, size_t count, size_t column_count, tt_sql_cell *params, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf text = {0};
+    tt_buf_printf(&text, "INSERT INTO %s (last_actor, %s) VALUES ", b->table, b->columns);
+    for (size_t row = 0; row < count; row++) {
+        tt_buf_cstr_put(&text, row ? ", ($1" : "($1");
+        for (size_t i = 0; i < column_count; i++)
+            tt_buf_printf(&text, ", $%zu", 2 + row * column_count + i);
+        tt_buf_char(&text, ')');
+    }
+    TT_TRY(tt_buf_check(&text, err));
+    memcpy(params + 1, b->cells.ptr + from, count * column_count * sizeof *params);
+    return tt_sql_exec(tt_config_db_sql(db), tt_buf_view(&text), params, 1 + count * column_count, NULL, err);
+}
+
+tt_rc tt_row_batch_write(tt_config_db *db, tt_row_batch *b, size_t column_count, tt_str actor, tt_err *err)
+{
+    enum { MOST_PARAMS = 3000 };
+    tt_sql_cell params[1 + MOST_PARAMS] = {actor.len ? tt_sql_text(actor) : (tt_sql_cell){TT_SQL_NULL, {0}}};
+    size_t rows = b->cells.len / column_count, most = MOST_PARAMS / column_count;
+    tt_rc rc = TT_OK;
+    for (size_t at = 0; at < rows && rc == TT_OK; at += most)
+        rc = write_some(db, b, at * column_count, rows - at < most ? rows - at : most, column_count, params, err);
+    tt_vec_clear(&b->cells);
+    return rc;
+}
+
 /* ---- comparing ---- */
 
 static bool same_cell(const tt_sql_cell *a, const tt_sql_cell *b)

@@ -3,6 +3,7 @@
 #ifndef TT_PIPELINE_ROW_H
 #define TT_PIPELINE_ROW_H
 
+#include "base/vec.h"
 #include "pipeline/config_db.h"
 
 enum { TT_ROW_COLUMNS = 24 };
@@ -23,6 +24,17 @@ void tt_row_bool(tt_row *r, const char *column, bool value);
 void tt_row_cell(tt_row *r, const char *column, tt_sql_cell cell);
 
 tt_rc tt_row_insert(tt_config_db *db, tt_row *r, tt_str actor, int64_t *ret_id, tt_err *err) TT_MUST_CHECK;
+/* Many rows of one table at once, whose cells must live until they are written. Zeroed but for the first two members. */
+typedef struct {
+    const char *table;
+    const char *columns; /* with commas; last_actor is added */
+    TT_VEC(tt_sql_cell) cells;
+} tt_row_batch;
+bool tt_row_batch_add(tt_row_batch *b, const tt_sql_cell *cells, size_t count) TT_MUST_CHECK;
+/* column_count: of columns. As few statements as may be; the batch is empty behind it, also when it fails. */
+tt_rc tt_row_batch_write(tt_config_db *db, tt_row_batch *b, size_t column_count, tt_str actor, tt_err *err) TT_MUST_CHECK;
+void tt_row_batch_deinit(tt_row_batch *b);
+
 /* *ret_changed: it differed and was written. */
 tt_rc tt_row_update(tt_config_db *db, tt_row *r, int64_t id, tt_str actor, bool *ret_changed, tt_err *err) TT_MUST_CHECK;
 /* The id of the row with these values in its first key_count columns; it is made when it is missing. */

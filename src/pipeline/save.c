@@ -14,6 +14,7 @@ typedef struct {
     size_t template_count;
     int64_t *changed;           /* ids of templates that were written */
     size_t changed_count;
+    tt_row_batch variables;     /* new ones: written together, behind all transformations */
     tt_err *err;
 } saving;
 
@@ -305,28 +306,45 @@ static const tt_variable_rule *rule_of(const tt_template *t, tt_str name)
     return NULL;
 }
 
+static tt_rc update_variable(const saving *s, int64_t transformation, tt_str name, tt_str value)
+{
+    tt_sql_digits digits;
+    tt_sql_cell params[] = {{TT_SQL_TEXT, value.ptr ? value : TT_STR("")}, tt_sql_text(s->options->actor), tt_sql_int(transformation, &digits), tt_sql_text(name)};
+    return tt_config_db_exec(s->db, "UPDATE transformation_variables SET value = $1, last_actor = $2 WHERE transformation_id = $3 AND name = $4 AND value <> $1", params, 4, s->err);
+}
+
+enum { VARIABLE_COLUMNS = 3 };
+
+static tt_rc add_variable(saving *s, int64_t transformation, tt_str name, tt_str value)
+{
+    char *kept = tt_arena_dup(&s->arena, value);
+    tt_sql_digits *digits = tt_arena_alloc(&s->arena, sizeof *digits);
+    if (!kept || !digits)
+        return no_memory(s);
+    const tt_sql_cell cells[VARIABLE_COLUMNS] = {tt_sql_int(transformation, digits), tt_sql_text(name), {TT_SQL_TEXT, {kept, value.len}}};
+    return tt_row_batch_add(&s->variables, cells, VARIABLE_COLUMNS) ? TT_OK : no_memory(s);
+}
+
+static tt_rc write_variables(saving *s)
+{
+    s->variables.table = "transformation_variables";
+    s->variables.columns = "transformation_id, name, value";
+    return tt_row_batch_write(s->db, &s->variables, VARIABLE_COLUMNS, s->options->actor, s->err);
+}
+
 /* In the form that its type gives it; what cannot be converted is kept for the check, which names it. */
 static tt_rc save_variable(saving *s, const tt_template *tpl, int64_t transformation, const tt_variable *v, const tt_variable *was)
 {
     TT_BUF_AUTO tt_buf text = {0};
     const tt_variable_rule *rule = rule_of(tpl, v->name);
     tt_str json = v->json;
-    tt_row r = {.table = "transformation_variables"};
     if (rule && tt_variable_convert(rule, v->json, &s->arena, &json, NULL) != TT_OK)
         json = v->json;
     if (was && tt_str_eq(was->json, json))
         return TT_OK;
     tt_value_put_text(rule, json, &text);
     TT_TRY(tt_buf_check(&text, s->err));
-    tt_row_text_always(&r, "value", tt_buf_view(&text));
-    if (was) {
-        tt_sql_digits digits;
-        tt_sql_cell params[] = {r.cells[0], tt_sql_text(s->options->actor), tt_sql_int(transformation, &digits), tt_sql_text(v->name)};
-        return tt_config_db_exec(s->db, "UPDATE transformation_variables SET value = $1, last_actor = $2 WHERE transformation_id = $3 AND name = $4 AND value <> $1", params, 4, s->err);
-    }
-    tt_row_int(&r, "transformation_id", transformation);
-    tt_row_text(&r, "name", v->name);
-    return insert(s, &r, NULL);
+    return was ? update_variable(s, transformation, v->name, tt_buf_view(&text)) : add_variable(s, transformation, v->name, tt_buf_view(&text));
 }
 
 static tt_rc drop_variable(const saving *s, int64_t transformation, tt_str name)
@@ -404,6 +422,7 @@ static tt_rc save_states(saving *s)
         for (size_t k = 0; k < state->count; k++)
             TT_TRY(save_transformation(s, id, &state->transformations[k]));
     }
+    TT_TRY(write_variables(s));
     return drop_rest(s);
 }
 
@@ -478,6 +497,7 @@ tt_rc tt_pipeline_save(tt_config_db *db, const tt_pipeline *p, const tt_pipeline
     if (rc == TT_OK && !options->dry_run)
         rc = tt_config_db_commit(db, err);
     tt_config_db_rollback(db);
+    tt_row_batch_deinit(&s.variables);
     tt_arena_deinit(&s.arena);
     if (rc != TT_OK) {
         json_decref(ret->was);

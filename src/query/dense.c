@@ -233,7 +233,8 @@ tt_str tt_dense_text(const tt_dense *d, uint32_t number)
 
 /* ---- many at once ---- */
 
-/* So many rows are under way at once: their slots, values and bytes stay in the nearest cache until they are looked at. */
+/* So many rows are under way at once, and as many are prepared meanwhile: their slots, values and bytes come into the nearest cache while those
+ * before them are looked up, and stay there until they are looked at. */
 enum { UNDER_WAY = 64 };
 
 /* Runs of equal values: files are often clustered, and then each run costs one look-up. */
@@ -245,15 +246,23 @@ typedef struct {
 } runs;
 
 /* What the first slot says is mostly right. */
-static void fetch(const tt_dense *d, const runs *r)
+static void fetch_slots(const tt_dense *d, const runs *r)
 {
     for (uint32_t k = 0; k < r->count; k++)
         __builtin_prefetch(&d->slots[slot_of(d, r->hash[k])]);
+}
+
+static void fetch_values(const tt_dense *d, const runs *r)
+{
     for (uint32_t k = 0; k < r->count; k++) {
         uint32_t s = d->slots[slot_of(d, r->hash[k])];
         if (s)
             __builtin_prefetch(d->is_bytes ? (const void *)&d->texts.ptr[number_in(d, s)] : (const void *)&d->ints.ptr[number_in(d, s)]);
     }
+}
+
+static void fetch_bytes(const tt_dense *d, const runs *r)
+{
     for (uint32_t k = 0; d->heap_len && k < r->count; k++) {
         uint32_t s = d->slots[slot_of(d, r->hash[k])];
         const tt_dense_text_entry *e = s ? &d->texts.ptr[number_in(d, s)] : NULL;
@@ -292,28 +301,30 @@ static bool find_directs(tt_dense *d, const int64_t *values, uint32_t count, uin
     return ok;
 }
 
-/* At most UNDER_WAY of them, for which there is room. */
-static bool some_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t *numbers)
+/* Of at most UNDER_WAY values. */
+static void hash_ints(const int64_t *values, uint32_t count, const uint32_t *numbers, runs *r)
 {
-    runs r;
-    bool ok = true;
     int64_t last = 0;
-    r.count = 0;
+    r->count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (numbers[i] == TT_DENSE_NONE || (r.count && values[i] == last))
+        if (numbers[i] == TT_DENSE_NONE || (r->count && values[i] == last))
             continue;
         last = values[i];
-        r.first[r.count] = i;
-        r.hash[r.count++] = hash_int(last);
+        r->first[r->count] = i;
+        r->hash[r->count++] = hash_int(last);
     }
-    fetch(d, &r);
-    for (uint32_t k = 0; k < r.count; k++) {
-        int64_t value = values[r.first[k]];
-        uint32_t number = is_direct(d, value) ? find_direct(d, value) : find_int(d, value, r.hash[k]);
-        numbers[r.first[k]] = number;
+}
+
+static bool find_ints(tt_dense *d, const runs *r, const int64_t *values, uint32_t count, uint32_t *numbers)
+{
+    bool ok = true;
+    for (uint32_t k = 0; k < r->count; k++) {
+        int64_t value = values[r->first[k]];
+        uint32_t number = is_direct(d, value) ? find_direct(d, value) : find_int(d, value, r->hash[k]);
+        numbers[r->first[k]] = number;
         ok = ok && number != TT_DENSE_NONE;
     }
-    spread(&r, count, numbers);
+    spread(r, count, numbers);
     return ok;
 }
 
@@ -327,47 +338,69 @@ bool tt_dense_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t 
         return ok;
     if (!reserve(d, count))
         return false;
-    for (uint32_t i = 0; i < count; i += UNDER_WAY)
-        ok &= some_ints(d, values + i, least(count - i, UNDER_WAY), numbers + i);
+    runs r[2];
+    for (uint32_t i = 0, turn = 0; i < count + UNDER_WAY; i += UNDER_WAY, turn ^= 1) {
+        if (i < count) {
+            hash_ints(values + i, least(count - i, UNDER_WAY), numbers + i, &r[turn]);
+            fetch_slots(d, &r[turn]);
+        }
+        if (i)
+            ok &= find_ints(d, &r[turn ^ 1], values + i - UNDER_WAY, least(count - i + UNDER_WAY, UNDER_WAY), numbers + i - UNDER_WAY);
+        if (i < count)
+            fetch_values(d, &r[turn]);
+    }
     return ok;
 }
 
-static bool some_texts(tt_dense *d, const char *base, const uint32_t *start, const uint32_t *length, uint32_t count, uint32_t *numbers)
+/* Of at most UNDER_WAY texts. */
+static void hash_texts(const char *base, const uint32_t *start, const uint32_t *length, uint32_t count, const uint32_t *numbers, runs *r)
 {
-    runs r;
-    bool ok = true;
     uint32_t last = 0; /* row of the run before */
-    r.count = 0;
+    r->count = 0;
     for (uint32_t i = 0; i < count; i++) {
         const char *ptr = length[i] ? base + start[i] : "";
         if (numbers[i] == TT_DENSE_NONE)
             continue;
-        tt_dense_text_entry key = entry_of(ptr, length[i]), *before = r.count ? &r.keys[r.count - 1] : NULL;
+        tt_dense_text_entry key = entry_of(ptr, length[i]), *before = r->count ? &r->keys[r->count - 1] : NULL;
         bool is_same = before && before->words[0] == key.words[0] && before->words[1] == key.words[1];
         if (is_same && (!is_long(&key) || memcmp(ptr, base + start[last], length[i]) == 0))
             continue;
         last = i;
-        r.first[r.count] = i;
-        r.keys[r.count] = key;
-        r.hash[r.count++] = hash_entry(&key);
+        r->first[r->count] = i;
+        r->keys[r->count] = key;
+        r->hash[r->count++] = hash_entry(&key);
     }
-    fetch(d, &r);
-    for (uint32_t k = 0; k < r.count; k++) {
-        uint32_t i = r.first[k];
-        numbers[i] = find_text(d, &r.keys[k], base + start[i], r.hash[k]);
+}
+
+static bool find_texts(tt_dense *d, const runs *r, const char *base, const uint32_t *start, uint32_t count, uint32_t *numbers)
+{
+    bool ok = true;
+    fetch_bytes(d, r);
+    for (uint32_t k = 0; k < r->count; k++) {
+        uint32_t i = r->first[k];
+        numbers[i] = find_text(d, &r->keys[k], base + start[i], r->hash[k]);
         ok = ok && numbers[i] != TT_DENSE_NONE;
     }
-    spread(&r, count, numbers);
+    spread(r, count, numbers);
     return ok;
 }
 
 bool tt_dense_texts(tt_dense *d, const char *base, const uint32_t *start, const uint32_t *length, uint32_t count, uint32_t *numbers)
 {
     bool ok = true;
+    runs r[2];
     tt_assert(count <= TT_DENSE_BATCH);
     if (!reserve(d, count))
         return false;
-    for (uint32_t i = 0; i < count; i += UNDER_WAY)
-        ok &= some_texts(d, base, start + i, length + i, least(count - i, UNDER_WAY), numbers + i);
+    for (uint32_t i = 0, turn = 0; i < count + UNDER_WAY; i += UNDER_WAY, turn ^= 1) {
+        if (i < count) {
+            hash_texts(base, start + i, length + i, least(count - i, UNDER_WAY), numbers + i, &r[turn]);
+            fetch_slots(d, &r[turn]);
+        }
+        if (i)
+            ok &= find_texts(d, &r[turn ^ 1], base, start + i - UNDER_WAY, least(count - i + UNDER_WAY, UNDER_WAY), numbers + i - UNDER_WAY);
+        if (i < count)
+            fetch_values(d, &r[turn]);
+    }
     return ok;
 }

@@ -99,7 +99,8 @@ static void clear_groups(engine *e)
 
 /* ---- the first pass ---- */
 
-static void count_rows(engine *e, const tt_row_batch *b)
+/* As long as the rows of each group follow one another, which the sequences profit from. */
+static void count_clustered_rows(engine *e, const tt_row_batch *b)
 {
     uint32_t last = e->last_group;
     for (uint32_t i = 0; i < b->count; i++) {
@@ -113,6 +114,19 @@ static void count_rows(engine *e, const tt_row_batch *b)
         e->scanned_rows++;
     }
     e->last_group = last;
+}
+
+static void count_rows(engine *e, const tt_row_batch *b)
+{
+    uint32_t *counts = e->row_counts, none = 0;
+    const uint32_t *groups = b->groups;
+    for (uint32_t i = 0; i < b->count; i++) {
+        if (groups[i] == TT_DENSE_NONE)
+            none++;
+        else
+            counts[groups[i]]++;
+    }
+    e->scanned_rows += b->count - none;
 }
 
 static int64_t saturated(int64_t a, int64_t b)
@@ -155,7 +169,7 @@ static void count_condition(engine *e, size_t number, const tt_row_batch *b)
 static tt_rc take_batch(engine *e, const tt_row_batch *b, bool *ret_in_order, tt_err *err)
 {
     TT_TRY(reserve_groups(e, err));
-    count_rows(e, b);
+    (e->is_clustered ? count_clustered_rows : count_rows)(e, b);
     for (size_t i = 0; i < e->plan->condition_count; i++)
         if (e->tallies[i].counts)
             count_condition(e, i, b);

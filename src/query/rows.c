@@ -331,52 +331,59 @@ static bool number_values(tt_rows *r, const tt_pq_column *c, const tt_pq_values 
     return tt_dense_texts(r->spec.groups, c->kind == TT_PQ_BYTES ? values->base : values->fixed, start, length, count, numbers);
 }
 
-/* Codes that were not met yet get the groups of their values; a code that waits is marked, so that it stands in the list once. */
-static tt_rc learn_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
-{
-    enum { WAITS = UINT32_MAX };
-    uint32_t codes[TT_ROW_BATCH], numbers[TT_ROW_BATCH], count = 0;
-    for (uint32_t i = 0; i < b->row_count; i++) {
-        uint32_t code = tt_pq_code(b, i);
-        if (r->remap[code] || r->groups[i] == TT_DENSE_NONE)
-            continue;
-        r->remap[code] = WAITS;
-        codes[count++] = code;
-    }
-    if (count == 0)
-        return TT_OK;
-    memset(numbers, 0, count * sizeof *numbers);
-    if (!number_values(r, c, &b->dictionary->values, codes, count, numbers))
-        return no_memory(err);
-    for (uint32_t i = 0; i < count; i++)
-        r->remap[codes[i]] = numbers[i] + 1;
-    return TT_OK;
-}
-
-/* All codes of rows that are there are known. */
-#define NUMBER_CODES(bits)                                                                                            \
-    static void number_codes_##bits(const uint##bits##_t *codes, const uint32_t *remap, uint32_t count, uint32_t *groups) \
-    {                                                                                                                 \
-        for (uint32_t i = 0; i < count; i++)                                                                          \
-            groups[i] = groups[i] == TT_DENSE_NONE ? TT_DENSE_NONE : remap[codes[i]] - 1;                             \
+/* The groups of all rows whose codes were met before; the other rows that have a group stand in `rows` afterwards. Gives how many these are. */
+#define NUMBER_CODES(bits)                                                                                                                    \
+    static uint32_t number_codes_##bits(const uint##bits##_t *codes, const uint32_t *remap, uint32_t count, uint32_t *groups, uint32_t *rows) \
+    {                                                                                                                                         \
+        uint32_t unknown = 0;                                                                                                                 \
+        for (uint32_t i = 0; i < count; i++) {                                                                                                \
+            uint32_t known = remap[codes[i]];                                                                                                 \
+            if (groups[i] == TT_DENSE_NONE)                                                                                                   \
+                continue;                                                                                                                     \
+            groups[i] = known - 1;                                                                                                            \
+            if (!known)                                                                                                                       \
+                rows[unknown++] = i;                                                                                                          \
+        }                                                                                                                                     \
+        return unknown;                                                                                                                       \
     }
 NUMBER_CODES(8)
 NUMBER_CODES(16)
 NUMBER_CODES(32)
 
+/* Codes that were not met yet get the groups of their values; a code that waits is marked, so that it stands in the list once. */
+static tt_rc learn_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, const uint32_t *rows, uint32_t row_count, tt_err *err)
+{
+    enum { WAITS = UINT32_MAX };
+    uint32_t codes[TT_ROW_BATCH], numbers[TT_ROW_BATCH] = {0}, count = 0;
+    for (uint32_t k = 0; k < row_count; k++) {
+        uint32_t code = tt_pq_code(b, rows[k]);
+        if (r->remap[code])
+            continue;
+        r->remap[code] = WAITS;
+        codes[count++] = code;
+    }
+    if (!number_values(r, c, &b->dictionary->values, codes, count, numbers))
+        return no_memory(err);
+    for (uint32_t i = 0; i < count; i++)
+        r->remap[codes[i]] = numbers[i] + 1;
+    for (uint32_t k = 0; k < row_count; k++)
+        r->groups[rows[k]] = r->remap[tt_pq_code(b, rows[k])] - 1;
+    return TT_OK;
+}
+
 static tt_rc number_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
 {
+    uint32_t rows[TT_ROW_BATCH], unknown;
     TT_TRY(make_remap(r, b->dictionary->count, err));
     if (b->dictionary->count == 0) /* then every row is null */
         return TT_OK;
-    TT_TRY(learn_codes(r, c, b, err));
     if (b->code_width == 1)
-        number_codes_8(b->codes, r->remap, b->row_count, r->groups);
+        unknown = number_codes_8(b->codes, r->remap, b->row_count, r->groups, rows);
     else if (b->code_width == 2)
-        number_codes_16(b->codes, r->remap, b->row_count, r->groups);
+        unknown = number_codes_16(b->codes, r->remap, b->row_count, r->groups, rows);
     else
-        number_codes_32(b->codes, r->remap, b->row_count, r->groups);
-    return TT_OK;
+        unknown = number_codes_32(b->codes, r->remap, b->row_count, r->groups, rows);
+    return unknown ? learn_codes(r, c, b, rows, unknown, err) : TT_OK;
 }
 
 static tt_rc number_groups(tt_rows *r, uint32_t n, tt_err *err)

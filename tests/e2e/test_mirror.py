@@ -181,9 +181,7 @@ def test_what_is_missing_after_a_flush_or_a_restart_of_redis_is_filled_again(pai
     in_step(server)
     assert {key: value for key, value in store.all().items() if not key.startswith("tutti:")} == shown
     store.kill()
-    for path in (store.folder / "appendonlydir").iterdir():
-        path.unlink()
-    (store.folder / "appendonlydir").rmdir()
+    store.lose_all()
     store.start()
     until(lambda: server.get("/health").json["redis"]["refills"] > before + 1, "the loss is seen")
     assert in_step(server)["redis"]["deletions_honoured"] == 0

@@ -69,8 +69,7 @@ class Nemesis:
     def lose(self):
         """The same, and its files are gone."""
         self.store.kill()
-        for path in (self.store.folder / "appendonlydir").glob("*"):
-            path.unlink()
+        self.store.lose_all()
         self.store.start()
 
     def flush(self):

@@ -58,9 +58,7 @@ def test_a_redis_that_was_emptied_begins_anew(house):
     assert until_state(t, done, "finished")["attempts"] == 1
     until(lambda: [w for w in t.get("/v1/workers").json["workers"] if w["done"] >= 1], "the worker has come again", LIMIT_S)
     house.redis.kill()
-    for path in (house.redis.folder / "appendonlydir").iterdir():
-        path.unlink()
-    (house.redis.folder / "appendonlydir").rmdir()
+    house.redis.lose_all()
     t.stop()
     house.redis.start()
     t.start()
