@@ -47,11 +47,12 @@ class Size:
     executables: int = 2_000
     transformations: int = 10_000
     pipelines: int = 1_000
+    beside_airflow: int = 200
 
 
 QUICK = Size(items=300_000, items_small=100_000, planchet=3_000, planchet_many=0, beanstalkd=2_000,
              beanstalkd_relaxed=20_000, redis=50_000, real=20_000, real_planchet=2_000, memory_small=100_000,
-             memory_large=1_000_000, resume=2_000_000, large=2_000_000, jobs=1_000, tasks=100_000, shared=20_000, rq=300, celery=3_000, starts=200, executables=500, transformations=1_000, pipelines=100,
+             memory_large=1_000_000, resume=2_000_000, large=2_000_000, jobs=1_000, tasks=100_000, shared=20_000, rq=300, celery=3_000, starts=200, executables=500, transformations=1_000, pipelines=100, beside_airflow=40,
              parquet_rows=1_000_000, query_rows=1_000_000, query_files=2)
 
 
@@ -65,6 +66,7 @@ class Context:
         self.tutti = options.tutti or ROOT_DIR / "build" / "tutti"
         self.python = ROOT_DIR / ".venv-bench" / "bin" / "python"
         self.work_python = ROOT_DIR / ".venv-bench-work" / "bin" / "python"
+        self.airflow_python = ROOT_DIR / ".venv-bench-airflow" / "bin" / "python"
         self.figures = {}  # the machine's own, of this run
         self.directory = directory
         self.size = QUICK if options.quick else Size()

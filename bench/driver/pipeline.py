@@ -1,12 +1,15 @@
 """The rows of area `pipeline`: a run of many no-op C transformations in groups, how soon a group follows the one before it, and what schedules cost at rest."""
+import json
 import statistics
+import subprocess
 import time
 from datetime import datetime
 
 from .tools import BenchError, tree_cpu_s
-from .work import Tutti, call, stop
+from .work import Tutti, call, middle, repeat, stop
 
 NOOP = "#include <tutti/program.h>\nstatic int run(const tutti_host *t) { (void)t; return 0; }\nTUTTI_PROGRAM(.run = run);\n"
+PYTHON_NOOP = "class Noop:\n    def __init__(self):\n        pass\n\n    def _run(self):\n        pass\n"
 RUN_TARGET_S, LATENCY_TARGET_MS, IDLE_TARGET = 5.0, 5.0, 0.01
 CHAIN = 200
 IDLE_S = 20
@@ -16,10 +19,11 @@ def write_program(service):
     folder = service.directory / "data" / "programs"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "noop.c").write_text(NOOP)
+    (folder / "noop_python.py").write_text(PYTHON_NOOP)
 
 
-def definition(name, groups, width, **more):
-    tasks = [{"name": f"t{group}-{number}", "template": "noop", "order": group} for group in range(groups) for number in range(width)]
+def definition(name, groups, width, template="noop", **more):
+    tasks = [{"name": f"t{group}-{number}", "template": template, "order": group} for group in range(groups) for number in range(width)]
     return {"pipeline": name, "company": "acme", "brand": "shop", **more, "states": [{"state": "raw", "transformations": tasks}]}
 
 
@@ -40,10 +44,10 @@ def await_end(connection, run, limit_s=300):
     return shown
 
 
-def measure_run(service, connection, groups, width):
+def measure_run(service, connection, groups, width, template="noop"):
     """From the call that starts it to its end, as the caller sees it; the server's processor time per task."""
     before_s, begun = tree_cpu_s(service.pids[0]), time.monotonic()
-    run = call(connection, "POST", "/v1/runs", {"definition": definition("wide", groups, width)})["id"]
+    run = call(connection, "POST", "/v1/runs", {"definition": definition("wide", groups, width, template)})["id"]
     started_s = time.monotonic() - begun
     await_end(connection, run)
     return {"seconds": time.monotonic() - begun, "start_s": started_s, "server_cpu_us_per_task": (tree_cpu_s(service.pids[0]) - before_s) * 1e6 / (groups * width), "run": run}
@@ -107,4 +111,41 @@ def schedules_at_rest(context):
     return [line(f"{context.size.pipelines} scheduled pipelines at rest: the server's share of a core", "%", 100 * share, f"< {100 * IDLE_TARGET:g} % for 1,000", share < IDLE_TARGET)]
 
 
-ROWS = [wide_run, schedules_at_rest]
+def ours_beside_airflow(context, groups, width, template):
+    with Tutti(context, context.placements[0]) as service:
+        write_program(service)
+        connection = service.open()
+        workers = service.start_workers(2)
+        try:
+            measure_run(service, connection, 2, 2, template)
+            return measure_run(service, connection, groups, width, template)
+        finally:
+            stop(workers)
+
+
+def airflow_run(context, groups, width):
+    directory = context.directory / "airflow"
+    directory.mkdir(exist_ok=True)
+    done = subprocess.run([str(context.airflow_python), str(context.bench_dir / "airflow_peer.py"), str(directory), str(groups), str(width)], capture_output=True, text=True, timeout=900)
+    if done.returncode:
+        raise BenchError(f"Airflow: exit {done.returncode}: {done.stderr.strip()[-300:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def beside_airflow(context):
+    """The same DAG of tasks that do nothing, run by tutti (in C, and in Python) and by Airflow's dag.test()."""
+    from .rows import divide
+    groups, width = 10, context.size.beside_airflow // 10
+    ours = {"C": "noop", "Python": "noop_python"}
+    results = {language: repeat(context, f"pipeline beside Airflow, {language}", lambda name=name: ours_beside_airflow(context, groups, width, name)) for language, name in ours.items()}
+    peer = []
+    if context.airflow_python.exists():
+        peer = repeat(context, "Airflow", lambda: airflow_run(context, groups, width))
+    else:
+        context.note("Airflow left out: no .venv-bench-airflow (script/bench makes it)")
+    seconds, version = middle(peer, "seconds"), peer[0]["version"] if peer else None
+    return [{**line(f"{groups * width} no-op {language} transformations in {groups} groups", "s", middle(found, "seconds"), "", None, results=found, peer_results=peer),
+             "peer": seconds, "peer_name": f"Airflow {version}, dag.test()" if peer else "", "ratio": divide(seconds, middle(found, "seconds"))} for language, found in results.items()]
+
+
+ROWS = [wide_run, schedules_at_rest, beside_airflow]

@@ -171,6 +171,17 @@ static const struct {
      "    return 0;\n"
      "}\n"
      "TUTTI_PROGRAM(.description = \"Greets somebody.\", .settings = settings, .run = run);\n"},
+    {"notebook", ".ipynb", 0644,
+     "{\n"
+     " \"cells\": [\n"
+     "  {\"cell_type\": \"markdown\", \"metadata\": {}, \"source\": [\"# Greets somebody.\"]},\n"
+     "  {\"cell_type\": \"code\", \"execution_count\": null, \"metadata\": {\"tags\": [\"parameters\"]}, \"outputs\": [], \"source\": [\"name: str\\n\", \"times: int = 1\"]},\n"
+     "  {\"cell_type\": \"code\", \"execution_count\": null, \"metadata\": {}, \"outputs\": [], \"source\": [\"for _ in range(times):\\n\", \"    print(\\\"hello\\\", name)\"]}\n"
+     " ],\n"
+     " \"metadata\": {\"kernelspec\": {\"display_name\": \"Python 3\", \"language\": \"python\", \"name\": \"python3\"}},\n"
+     " \"nbformat\": 4,\n"
+     " \"nbformat_minor\": 4\n"
+     "}\n"},
     {"executable", "", 0755,
      "#!/bin/sh\n"
      "# Greets somebody. Settings come as JSON on standard input, reports go to descriptor 3.\n"
@@ -207,6 +218,6 @@ static tt_rc program_new(tt_cli *cli, tt_err *err)
     for (size_t i = 0; i < TT_COUNT(templates); i++)
         if (tt_str_is(kind, templates[i].kind))
             return write_new(cli, i, name, err);
-    return tt_fail(err, TT_USAGE, "there is no kind `%.*s`: c, python and executable are", TT_STR_ARG(kind));
+    return tt_fail(err, TT_USAGE, "there is no kind `%.*s`: c, python, notebook and executable are", TT_STR_ARG(kind));
 }
 TT_CLI_COMMAND(tt_cmd_program_new, program_new)

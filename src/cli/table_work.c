@@ -10,7 +10,7 @@ static const tt_operand some_program[] = {{"PROGRAM", "the program's name; with 
 static const tt_operand program_file[] = {{"FILE", "the program", "file"}, {NULL}};
 static const tt_operand new_program[] = {{"NAME", "its name: letters, digits, - and _"}, {NULL}};
 static const tt_flag new_program_flags[] = {
-    {"--kind", NULL, "KIND", "python", .help = "c, python or executable"},
+    {"--kind", NULL, "KIND", "python", .help = "c, python, notebook or executable"},
     {"--dir", NULL, "DIR", ".", .help = "the directory that it is written to"},
     {NULL},
 };

@@ -133,7 +133,7 @@ static tt_rc open_it(tt_publication *p, tt_store *s, tt_err *err)
 {
     const char *data;
     if (p->spec.contract->form != TT_CONTRACT_DATASET)
-        return tt_fail(err, TT_INVALID, "rows are published to a dataset: the contract names a %s", tt_contract_form_name(p->spec.contract->form));
+        return tt_fail(err, TT_INVALID, "rows are published to a dataset: the contract names %s: write STATE/DATASET, of another state than raw", p->spec.contract->form == TT_CONTRACT_STATE ? "a state" : "files of the state raw");
     if (p->spec.run_id < 0)
         return tt_fail(err, TT_INVALID, "run %lld: it is 0 or more", (long long)p->spec.run_id);
     TT_TRY(find_partitions(p, err));

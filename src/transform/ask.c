@@ -157,14 +157,19 @@ static tt_rc gather(const tutti_host *t, int fd, uint64_t *ret_count, tt_err *er
     tt_frame_intake intake;
     tt_pq_writer_options options = {.codec = TT_PQ_C_LZ4_RAW};
     const char *needed[] = {"group", "time"};
+    const tt_pq_field *fields = NULL;
+    uint32_t count = 0;
     tt_rc rc = tt_ends_intake(t, &arena, &intake, err);
     if (rc == TT_OK)
         rc = tt_ends_open_input(t, "input", &intake, &frame, err);
+    if (rc == TT_OK)
+        count = tt_frame_fields(frame, &fields);
     for (size_t i = 0; i < TT_COUNT(needed) && rc == TT_OK; i++)
         if (tt_frame_find(frame, tt_str_of(t->text(t, needed[i]))) < 0)
-            rc = tt_fail(err, TT_NOT_FOUND, "setting `%s`: the input has no column `%.200s`", needed[i], t->text(t, needed[i]));
+            rc = tt_ends_no_column(needed[i], tt_str_of(t->text(t, needed[i])), "the input", fields, count, err);
     if (rc == TT_OK) {
-        options.field_count = tt_frame_fields(frame, &options.fields);
+        options.fields = fields;
+        options.field_count = count;
         rc = tt_pq_writer_new(fd, "the rows that are asked", &options, &w, err);
     }
     if (rc == TT_OK)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/nearest.h"
 #include "data/frame_out.h"
 #include "data/parquet/moment.h"
 #include "io/fd.h"
@@ -15,6 +16,32 @@
 #include "work/native.h"
 
 static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memory"); }
+
+/* ---- mistakes ---- */
+
+tt_rc tt_ends_no_column(const char *setting, tt_str name, const char *of, const tt_pq_field *fields, uint32_t count, tt_err *err)
+{
+    enum { MOST_BYTES = 300 };
+    char hint[160];
+    TT_BUF_AUTO tt_buf names = {0};
+    tt_nearest near = tt_nearest_start(name);
+    for (uint32_t i = 0; i < count; i++) {
+        tt_nearest_offer(&near, fields[i].name);
+        if (names.len < MOST_BYTES && !tt_lake_is_metadata(fields[i].name))
+            tt_buf_printf(&names, "%s%.*s", names.len ? ", " : "", TT_STR_ARG(fields[i].name));
+        else if (names.len && names.len < MOST_BYTES + 1000 && !tt_lake_is_metadata(fields[i].name)) {
+            tt_buf_cstr_put(&names, ", ...");
+            break;
+        }
+    }
+    return tt_fail(err, TT_NOT_FOUND, "setting `%s`: %s has no column `%.*s`%s (it has %s)", setting, of, TT_STR_ARG(tt_str_slice(name, 0, 200)), tt_nearest_hint(&near, hint, sizeof hint),
+                   names.len ? tt_buf_cstr(&names) : "none");
+}
+
+tt_rc tt_ends_blame(const char *setting, tt_rc rc, const tt_err *why, tt_err *err)
+{
+    return rc == TT_OK ? TT_OK : tt_fail(err, rc, "setting `%s`: %s", setting, why->text);
+}
 
 /* ---- contracts and runs ---- */
 
@@ -60,6 +87,8 @@ tt_rc tt_ends_path(const char *path, tt_arena *arena, const char **ret, tt_err *
     char *real = NULL;
     TT_TRY(tt_native_roots(&roots, err));
     tt_rc rc = tt_roots_open_parent(roots, tt_str_of(path), &dir, &name, &real, err);
+    if (rc == TT_NOT_FOUND)
+        rc = tt_fail(err, rc, "there is no directory for `%.200s` (%s): make it", path, tt_roots_dir(roots, 0));
     if (rc == TT_OK) {
         *ret = tt_arena_printf(arena, "%s/%.*s", real, TT_STR_ARG(name));
         rc = *ret ? TT_OK : no_memory(err);
@@ -177,8 +206,27 @@ static tt_rc add_files(const char *pattern, const tt_frame_intake *intake, tt_fr
     tt_rc rc = tt_roots_glob(roots, tt_str_of(pattern), &paths, err);
     for (size_t i = 0; i < paths.len && rc == TT_OK; i++)
         rc = tt_frame_add_file(frame, tt_str_of(paths.ptr[i]), &as, err);
+    if (rc == TT_NOT_FOUND)
+        rc = tt_fail(err, rc, "there is no file `%.200s` (paths begin at %s)", pattern, tt_roots_dir(roots, 0));
     tt_paths_deinit(&paths);
     tt_roots_free(roots);
+    return rc;
+}
+
+/* Settings that say nothing about this input are mistakes. */
+static tt_rc check_input(const tutti_host *t, const tt_frame *frame, const tt_frame_intake *intake, bool is_file, tt_err *err)
+{
+    const tt_pq_field *fields;
+    const char *name;
+    json_t *type, *types = json_loadb(intake->columns.ptr ? intake->columns.ptr : "", intake->columns.len, 0, NULL);
+    uint32_t count = tt_frame_fields(frame, &fields);
+    tt_rc rc = TT_OK;
+    if (is_file && t->text(t, "input_run")[0])
+        rc = tt_fail(err, TT_INVALID, "setting `input_run`: the input is no contract of the lake, and has no runs");
+    json_object_foreach (types, name, type)
+        if (rc == TT_OK && tt_frame_find(frame, tt_str_of(name)) < 0)
+            rc = tt_ends_no_column("types", tt_str_of(name), "the input", fields, count, err);
+    json_decref(types);
     return rc;
 }
 
@@ -192,11 +240,16 @@ tt_rc tt_ends_open_input(const tutti_host *t, const char *setting, const tt_fram
     tt_rc rc = contract ? add_contract(t, contract, intake, *ret, &why) : add_files(input, intake, *ret, &why);
     if (rc == TT_OK)
         rc = tt_frame_settle(*ret, NULL, 0, &why);
+    if (rc == TT_OK && strcmp(setting, "input") == 0 && (rc = check_input(t, *ret, intake, !contract, err)) != TT_OK) {
+        tt_frame_free(*ret);
+        *ret = NULL;
+        return rc;
+    }
     if (rc == TT_OK)
         return TT_OK;
     tt_frame_free(*ret);
     *ret = NULL;
-    return tt_fail(err, rc, "setting `%s`: %s", setting, why.text);
+    return tt_ends_blame(setting, rc, &why, err);
 }
 
 tt_rc tt_ends_intake(const tutti_host *t, tt_arena *arena, tt_frame_intake *ret, tt_err *err)
@@ -269,6 +322,10 @@ static tt_rc open_file(tt_outlet *o, const char *path, const tt_outlet_spec *end
     const char *separator = o->t->text(o->t, "separator");
     if (separator[0] && separator[1])
         return tt_fail(err, TT_INVALID, "is to be separated by `%.20s`: setting `separator` takes one character", separator);
+    if (separator[0] && !tt_str_ends(tt_str_of(path), TT_STR(".csv")))
+        return tt_fail(err, TT_INVALID, "`%.200s` is no .csv: the setting `separator` is of those", path);
+    if (end->has_partitions && strcmp(o->t->text(o->t, "partitions"), "[]") != 0)
+        return tt_fail(err, TT_INVALID, "`%.200s` is a file: the setting `partitions` is of contracts of the lake", path);
     TT_TRY(tt_ends_path(path, &o->arena, &spec.path, err));
     spec.separator = separator[0];
     return tt_frame_out_create(&spec, &o->file, err);
@@ -286,7 +343,7 @@ tt_rc tt_outlet_open(const tutti_host *t, const tt_outlet_spec *spec, tt_outlet 
         return TT_OK;
     }
     tt_outlet_free(o);
-    return tt_fail(err, rc, "setting `%s`: %s", spec->setting, why.text);
+    return tt_ends_blame(spec->setting, rc, &why, err);
 }
 
 tt_rc tt_outlet_put(tt_outlet *o, const tt_rows *rows, uint32_t r, tt_err *err)

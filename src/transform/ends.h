@@ -36,6 +36,11 @@ tt_rc tt_ends_run(const tutti_host *t, int64_t *ret, tt_err *err) TT_MUST_CHECK;
 /* A path below the roots, absolute; in the arena. */
 tt_rc tt_ends_path(const char *path, tt_arena *arena, const char **ret, tt_err *err) TT_MUST_CHECK;
 
+/* TT_NOT_FOUND, with the columns that there are. of: "the input". */
+tt_rc tt_ends_no_column(const char *setting, tt_str name, const char *of, const tt_pq_field *fields, uint32_t count, tt_err *err) TT_MUST_CHECK;
+/* The same failure, with the setting that it is of in front. */
+tt_rc tt_ends_blame(const char *setting, tt_rc rc, const tt_err *why, tt_err *err) TT_MUST_CHECK;
+
 /* All rows of an input, settled; setting: which one it is, for messages. */
 tt_rc tt_ends_open_input(const tutti_host *t, const char *setting, const tt_frame_intake *intake, tt_frame **ret, tt_err *err) TT_MUST_CHECK;
 /* How the settings say that text is to be read. Texts in the arena. */

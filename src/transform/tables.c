@@ -31,8 +31,8 @@ static tt_rc check_required(const tt_transform *x, const json_t *mapping, tt_err
     tt_rc rc = TT_OK;
     json_array_foreach (required, i, name) {
         const char *source = json_string_value(json_object_get(mapping, json_is_string(name) ? json_string_value(name) : ""));
-        if (rc == TT_OK && (!source || !source[0] || tt_transform_find(x, tt_str_of(source), &at, NULL) != TT_OK))
-            rc = tt_fail(err, TT_NOT_FOUND, "required column `%.200s`: the input has no column for it", json_is_string(name) ? json_string_value(name) : "?");
+        if (rc == TT_OK && (!source || !source[0] || !tt_transform_has(x, tt_str_of(source), &at)))
+            rc = tt_fail(err, TT_NOT_FOUND, "setting `required`: required column `%.200s`: the input has no column for it", json_is_string(name) ? json_string_value(name) : "?");
     }
     json_decref(required);
     return rc;
@@ -41,7 +41,7 @@ static tt_rc check_required(const tt_transform *x, const json_t *mapping, tt_err
 static tt_rc map_one(tt_transform *x, const char *target, const char *source, tt_err *err)
 {
     uint32_t from = 0, at;
-    bool is_there = source[0] && tt_transform_find(x, tt_str_of(source), &from, NULL) == TT_OK;
+    bool is_there = source[0] && tt_transform_has(x, tt_str_of(source), &from);
     tt_pq_field field = is_there ? x->in[from] : (tt_pq_field){.kind = TT_PQ_BYTES, .meaning = TT_PQ_STRING};
     field.name = tt_str_of(target);
     return tt_transform_column(x, &field, is_there ? (int32_t)from : -1, &at, err);
@@ -66,9 +66,8 @@ const tt_transform_row tt_transform_map_columns = {"map_columns", plan_map, NULL
 static tt_rc plan_filter(tt_transform *x, tt_err *err)
 {
     tt_filter *f = NULL;
-    TT_TRY(tt_filter_parse(tt_str_of(x->t->text(x->t, "where")), &f, err));
+    TT_TRY(tt_transform_read_filter(x, "where", x->t->text(x->t, "where"), &f, err));
     x->own = f;
-    TT_TRY(tt_filter_bind(f, x->in, x->in_count, false, err));
     return tt_transform_keep_columns(x, err);
 }
 
@@ -103,7 +102,7 @@ static tt_rc case_value(tt_transform *x, const cases *c, const char *text, tt_da
 {
     *ret = (tt_datum){.kind = TT_DATUM_NULL};
     if (text && !tt_datum_parse(&x->out[c->column], tt_str_of(text), &x->arena, ret))
-        return tt_fail(err, TT_INVALID, "column `%.*s` cannot hold `%.80s`: name its type with `type`", TT_STR_ARG(x->out[c->column].name), text);
+        return tt_fail(err, TT_INVALID, "setting `cases`: column `%.*s` cannot hold `%.80s`: another type may be said with `type`", TT_STR_ARG(x->out[c->column].name), text);
     return TT_OK;
 }
 
@@ -113,7 +112,7 @@ static tt_rc case_column(tt_transform *x, cases *c, tt_err *err)
     tt_str name = tt_str_of(x->t->text(x->t, "column"));
     tt_pq_field field;
     uint32_t from = 0;
-    bool is_there = tt_transform_find(x, name, &from, NULL) == TT_OK;
+    bool is_there = tt_transform_has(x, name, &from);
     TT_TRY(tt_transform_keep_columns(x, err));
     if (is_there && !type[0])
         field = x->in[from];
@@ -141,9 +140,7 @@ static tt_rc plan_cases(tt_transform *x, tt_err *err)
         if (rc == TT_OK && (!when || !json_object_get(one, "then")))
             rc = tt_fail(err, TT_INVALID, "setting `cases`: number %zu has no `when` and `then`", i + 1);
         if (rc == TT_OK)
-            rc = tt_filter_parse(tt_str_of(when), &c->cases[c->count++].when, err);
-        if (rc == TT_OK)
-            rc = tt_filter_bind(c->cases[i].when, x->in, x->in_count, false, err);
+            rc = tt_transform_read_filter(x, "cases", when, &c->cases[c->count++].when, err);
         if (rc == TT_OK)
             rc = tt_transform_text(x, json_object_get(one, "then"), &text, err);
         if (rc == TT_OK)
@@ -278,18 +275,18 @@ static tt_rc fill_value(tt_transform *x, filling *f, tt_err *err)
     f->constants = tt_arena_alloc(&x->arena, ((size_t)f->count + 1) * sizeof *f->constants);
     for (uint32_t i = 0; f->constants && i < f->count; i++)
         if (!tt_datum_parse(&x->in[f->columns[i]], tt_str_of(text), &x->arena, &f->constants[i]))
-            return tt_fail(err, TT_INVALID, "column `%.*s` cannot hold `%.80s`: it is of another type", TT_STR_ARG(x->in[f->columns[i]].name), text);
+            return tt_fail(err, TT_INVALID, "setting `value`: column `%.*s` cannot hold `%.80s`: it is of another type", TT_STR_ARG(x->in[f->columns[i]].name), text);
     return f->constants ? TT_OK : no_memory(err);
 }
 
 static tt_rc fill_column(tt_transform *x, filling *f, tt_err *err)
 {
-    TT_TRY(tt_transform_find(x, tt_str_of(x->t->text(x->t, "column")), &f->other, err));
+    TT_TRY(tt_transform_find(x, "column", tt_str_of(x->t->text(x->t, "column")), &f->other, err));
     const tt_pq_field *from = &x->in[f->other];
     for (uint32_t i = 0; i < f->count; i++) {
         const tt_pq_field *to = &x->in[f->columns[i]];
         if (to->kind != from->kind || to->meaning != from->meaning || to->unit != from->unit || to->scale != from->scale || to->is_list != from->is_list)
-            return tt_fail(err, TT_INVALID, "columns `%.*s` and `%.*s` are of different types", TT_STR_ARG(to->name), TT_STR_ARG(from->name));
+            return tt_fail(err, TT_INVALID, "setting `column`: columns `%.*s` and `%.*s` are of different types", TT_STR_ARG(to->name), TT_STR_ARG(from->name));
     }
     return TT_OK;
 }
@@ -437,14 +434,14 @@ static tt_rc lookup_columns(tt_transform *x, lookup *l, const tt_pq_field *field
     json_object_foreach ((json_t *)(uintptr_t)on, name, other) {
         int32_t at = json_is_string(other) ? index_of(fields, count, json_string_value(other)) : -1;
         if (at < 0)
-            return tt_fail(err, TT_NOT_FOUND, "setting `on`: the map has no column for `%.200s`", name);
-        TT_TRY(tt_transform_find(x, tt_str_of(name), &l->keys[l->key_count], err));
+            return tt_ends_no_column("on", tt_str_of(json_is_string(other) ? json_string_value(other) : "?"), "the map", fields, count, err);
+        TT_TRY(tt_transform_find(x, "on", tt_str_of(name), &l->keys[l->key_count], err));
         keys[l->key_count++] = (uint32_t)at;
     }
     json_object_foreach ((json_t *)(uintptr_t)take, name, other) {
         int32_t at = json_is_string(other) ? index_of(fields, count, json_string_value(other)) : -1, own = index_of(x->in, x->in_count, name);
         if (at < 0)
-            return tt_fail(err, TT_NOT_FOUND, "setting `take`: the map has no column for `%.200s`", name);
+            return tt_ends_no_column("take", tt_str_of(json_is_string(other) ? json_string_value(other) : "?"), "the map", fields, count, err);
         tt_pq_field field = fields[at];
         field.name = tt_str_of(name);
         if (own >= 0 && (x->in[own].kind != field.kind || x->in[own].meaning != field.meaning || x->in[own].unit != field.unit))

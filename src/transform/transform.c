@@ -46,12 +46,32 @@ tt_rc tt_transform_keep_columns(tt_transform *x, tt_err *err)
     return TT_OK;
 }
 
-tt_rc tt_transform_find(const tt_transform *x, tt_str name, uint32_t *ret, tt_err *err)
+bool tt_transform_has(const tt_transform *x, tt_str name, uint32_t *ret)
 {
     for (*ret = 0; *ret < x->in_count; ++*ret)
         if (tt_str_eq(x->in[*ret].name, name))
-            return TT_OK;
-    return tt_fail(err, TT_NOT_FOUND, "the input has no column `%.*s`", TT_STR_ARG(tt_str_slice(name, 0, 200)));
+            return true;
+    return false;
+}
+
+tt_rc tt_transform_find(const tt_transform *x, const char *setting, tt_str name, uint32_t *ret, tt_err *err)
+{
+    return tt_transform_has(x, name, ret) ? TT_OK : tt_ends_no_column(setting, name, "the input", x->in, x->in_count, err);
+}
+
+tt_rc tt_transform_read_filter(const tt_transform *x, const char *setting, const char *text, tt_filter **ret, tt_err *err)
+{
+    tt_filter *f = NULL;
+    tt_err why = {0};
+    tt_rc rc = tt_filter_parse(tt_str_of(text), &f, &why);
+    if (rc == TT_OK)
+        rc = tt_filter_bind(f, x->in, x->in_count, false, &why);
+    if (rc == TT_OK) {
+        *ret = f;
+        return TT_OK;
+    }
+    tt_filter_free(f);
+    return tt_ends_blame(setting, rc, &why, err);
 }
 
 tt_rc tt_transform_json(const tt_transform *x, const char *setting, json_t **ret, tt_err *err)
@@ -73,7 +93,7 @@ tt_rc tt_transform_columns_of(tt_transform *x, const char *setting, uint32_t **r
         rc = no_memory(err);
     json_array_foreach (list, i, name)
         if (rc == TT_OK)
-            rc = tt_transform_find(x, tt_str_of(json_is_string(name) ? json_string_value(name) : "?"), &(*ret)[(*ret_count)++], err);
+            rc = tt_transform_find(x, setting, tt_str_of(json_is_string(name) ? json_string_value(name) : "?"), &(*ret)[(*ret_count)++], err);
     json_decref(list);
     return rc;
 }
@@ -93,7 +113,7 @@ tt_rc tt_transform_text(tt_transform *x, const json_t *value, const char **ret, 
 tt_rc tt_transform_type(const char *word, tt_str name, tt_pq_field *ret, tt_err *err)
 {
     if (!tt_hive_field_of(tt_str_of(word), ret))
-        return tt_fail(err, TT_INVALID, "no type `%.40s`: there are string, int, float, bool, date and datetime", word);
+        return tt_fail(err, TT_INVALID, "setting `type`: there is no type `%.40s`: there are string, int, float, bool, date and datetime", word);
     ret->name = name;
     return TT_OK;
 }

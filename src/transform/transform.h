@@ -51,8 +51,12 @@ struct tt_transform {
 tt_rc tt_transform_keep_columns(tt_transform *x, tt_err *err) TT_MUST_CHECK;
 /* One more column (or a changed one of this name): its index. */
 tt_rc tt_transform_column(tt_transform *x, const tt_pq_field *field, int32_t from, uint32_t *ret, tt_err *err) TT_MUST_CHECK;
-/* A column of the input; TT_NOT_FOUND. */
-tt_rc tt_transform_find(const tt_transform *x, tt_str name, uint32_t *ret, tt_err *err) TT_MUST_CHECK;
+/* A column of the input; false: there is none. */
+bool tt_transform_has(const tt_transform *x, tt_str name, uint32_t *ret);
+/* The same, which a setting names; TT_NOT_FOUND. */
+tt_rc tt_transform_find(const tt_transform *x, const char *setting, tt_str name, uint32_t *ret, tt_err *err) TT_MUST_CHECK;
+/* The setting (or a part of it) as a filter of the input's rows; the caller frees it. */
+tt_rc tt_transform_read_filter(const tt_transform *x, const char *setting, const char *text, tt_filter **ret, tt_err *err) TT_MUST_CHECK;
 /* The setting as a list of names, each of a column of the input. */
 tt_rc tt_transform_columns_of(tt_transform *x, const char *setting, uint32_t **ret, uint32_t *ret_count, tt_err *err) TT_MUST_CHECK;
 /* A list or an object; the caller gives it back. */

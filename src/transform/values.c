@@ -46,7 +46,7 @@ static tt_rc bad_text(tt_transform *x, const values *v, uint32_t i, tt_str text,
         return TT_OK;
     x->reason = tt_arena_printf(v->bad[0] == 'r' ? x->batch : &x->arena, "column `%.*s`: `%.*s` is no %s", TT_STR_ARG(x->out[i].name), TT_STR_ARG(tt_str_slice(text, 0, 80)), what);
     *verdict = TT_REJECT;
-    return !x->reason ? no_memory(err) : v->bad[0] == 'r' ? TT_OK : tt_fail(err, TT_INVALID, "row %llu, %s", (unsigned long long)x->row_number + 1, x->reason);
+    return !x->reason ? no_memory(err) : v->bad[0] == 'r' ? TT_OK : tt_fail(err, TT_INVALID, "row %llu, %s: mend it, or let the setting `bad` be null or reject", (unsigned long long)x->row_number + 1, x->reason);
 }
 
 /* ---- cast_numbers ---- */
@@ -126,7 +126,7 @@ static tt_rc plan_dates(tt_transform *x, tt_err *err)
     for (uint32_t i = 0; i < v->count; i++) {
         tt_pq_field *f = &x->out[v->columns[i]];
         if (!is_text(&x->in[v->columns[i]]) && x->in[v->columns[i]].meaning != TT_PQ_DATE && x->in[v->columns[i]].meaning != TT_PQ_TIMESTAMP && x->in[v->columns[i]].kind != TT_PQ_INT64)
-            return tt_fail(err, TT_INVALID, "column `%.*s` is neither text nor a date", TT_STR_ARG(f->name));
+            return tt_fail(err, TT_INVALID, "setting `columns`: column `%.*s` is neither text nor a date", TT_STR_ARG(f->name));
         *f = to_date ? (tt_pq_field){.name = f->name, .kind = TT_PQ_INT32, .meaning = TT_PQ_DATE, .is_nullable = true}
                      : (tt_pq_field){.name = f->name, .kind = TT_PQ_INT64, .meaning = TT_PQ_TIMESTAMP, .unit = TT_PQ_MICROS, .is_nullable = true};
     }
@@ -168,7 +168,7 @@ static tt_rc row_dates(tt_transform *x, const tt_rows *rows, uint32_t r, tt_verd
         if (!word)
             return no_memory(err);
         if (!moment_of(is_text(&x->in[i]) || x->in[i].meaning == TT_PQ_PLAIN ? v->format : "", word, &micros))
-            TT_TRY(bad_text(x, v, i, trimmed, "date", verdict, err));
+            TT_TRY(bad_text(x, v, i, trimmed, v->format[0] ? "date as `format` has them" : "date as ISO 8601 has them (another way is said by `format`)", verdict, err));
         else if (micros >= end)
             *x->cells[i] = (tt_datum){.kind = TT_DATUM_NULL};
         else
@@ -274,7 +274,7 @@ static tt_rc row_replace(tt_transform *x, const tt_rows *rows, uint32_t r, tt_ve
         if (to == null_mark)
             *x->cells[i] = (tt_datum){.kind = TT_DATUM_NULL};
         else if (to && !tt_datum_parse(&x->out[i], tt_str_of(to), x->batch, x->cells[i]))
-            return tt_fail(err, TT_INVALID, "column `%.*s` cannot hold `%.80s`: it is of another type", TT_STR_ARG(x->out[i].name), to);
+            return tt_fail(err, TT_INVALID, "setting `values`: column `%.*s` cannot hold `%.80s`: it is of another type", TT_STR_ARG(x->out[i].name), to);
     }
     return TT_OK;
 }
@@ -289,7 +289,7 @@ static tt_rc plan_domain(tt_transform *x, tt_err *err)
     v->columns = tt_arena_alloc(&x->arena, sizeof *v->columns);
     if (!v->columns)
         return no_memory(err);
-    TT_TRY(tt_transform_find(x, tt_str_of(x->t->text(x->t, "column")), &v->columns[0], err));
+    TT_TRY(tt_transform_find(x, "column", tt_str_of(x->t->text(x->t, "column")), &v->columns[0], err));
     v->flags[0] = x->t->flag(x->t, "nulls");
     return put_words(x, "values", &v->values, err);
 }

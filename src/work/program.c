@@ -183,6 +183,7 @@ void tt_program_env_free(tt_program_env *env)
 
 static const tt_program_kind kinds[] = {
     {"python", ".py", false, tt_program_prepare_python},
+    {"notebook", ".ipynb", false, tt_program_prepare_notebook},
     {"c", ".c", true, tt_program_prepare_c},
     {"sql", ".sql", true, tt_program_prepare_native},
     {"executable", NULL, false, tt_program_prepare_executable},
@@ -422,11 +423,12 @@ tt_rc tt_program_prepare_native(const tt_program_env *env, const tt_program_file
     return TT_OK;
 }
 
-tt_rc tt_program_prepare_python(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err)
+/* host_name: of the Python package, what runs such files. */
+static tt_rc prepare_with_python(const tt_program_env *env, const tt_program_file *file, const char *host_name, tt_arena *arena, const char *const **ret_argv, tt_err *err)
 {
     const char *chosen = tt_program_override(env, file->name, "python");
     const char **argv = tt_arena_alloc(arena, 6 * sizeof *argv);
-    const char *host = tt_arena_printf(arena, "%s/tutti/_program_host.py", env->python_dir);
+    const char *host = tt_arena_printf(arena, "%s/tutti/%s", env->python_dir, host_name);
     if (!argv || !host)
         return tt_fail(err, TT_NOMEM, "out of memory");
     argv[0] = tt_program_find_command(arena, chosen ? chosen : env->python);
@@ -436,6 +438,16 @@ tt_rc tt_program_prepare_python(const tt_program_env *env, const tt_program_file
         return tt_fail(err, TT_UNSUPPORTED, "`%s` needs Python, and there is no `%s`: install it, or set programs.python", file->name, chosen ? chosen : env->python);
     *ret_argv = argv;
     return TT_OK;
+}
+
+tt_rc tt_program_prepare_python(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err)
+{
+    return prepare_with_python(env, file, "_program_host.py", arena, ret_argv, err);
+}
+
+tt_rc tt_program_prepare_notebook(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err)
+{
+    return prepare_with_python(env, file, "_notebook_host.py", arena, ret_argv, err);
 }
 
 /* ---- environment ---- */

@@ -1,6 +1,6 @@
 /* Programs: single files in the programs folders, each of which does one kind of work with typed settings. The name is the
  * file's, without its ending; names that begin with `_`, `.` or `base_` and names with other characters than letters, digits, - and _ are no programs. Where two
- * folders hold the same name the first folder wins. The kind follows from the ending: `.py`, `.c`, `.sql`, anything else that may be executed.
+ * folders hold the same name the first folder wins. The kind follows from the ending: `.py`, `.ipynb`, `.c`, `.sql`, anything else that may be executed.
  *
  * An env is made once from the settings of tutti and is immutable; any thread. A described program is immutable and reference counted. */
 #ifndef TT_WORK_PROGRAM_H

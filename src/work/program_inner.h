@@ -7,6 +7,7 @@
 /* prepare functions of the table of kinds (program.c). */
 tt_rc tt_program_prepare_executable(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_program_prepare_native(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_program_prepare_notebook(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_program_prepare_python(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err) TT_MUST_CHECK;
 
 /* The directory, and those above it that are missing. */

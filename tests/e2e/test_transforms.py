@@ -301,3 +301,27 @@ def test_funnel_query(place: Place) -> None:
     assert "setting `group`: the input has no column `nobody`" in place.refuses("funnel_query", group="nobody", time="at", query=query)
     refused = place.refuses("funnel_query", group="user", time="at", query={"funnel": {"sequence": [{"filter": ["nope", "==", 1]}]}})
     assert "setting `query`: " in refused and "nope" in refused and "/proc" not in refused
+
+
+def test_mistakes_name_the_setting_and_what_to_do(place: Place) -> None:
+    place.file("in.csv", "id,status,amount,day\n1,a,x,01/31/2026\n")
+    for name, told, settings in (
+            ("read_delimited", "setting `input`: there is no file `none.csv` (paths begin at ", {"input": "none.csv"}),
+            ("read_delimited", "setting `input`: there is no file `n*.csv` (paths begin at ", {"input": "n*.csv"}),
+            ("read_delimited", "setting `output`: there is no directory for `none/o.csv`", {"output": "none/o.csv"}),
+            ("read_delimited", "setting `output`: `o.jsonl` is no .csv: the setting `separator` is of those", {"output": "o.jsonl", "separator": ";"}),
+            ("read_delimited", "setting `separator` takes one character", {"output": "o.csv", "separator": "ab"}),
+            ("read_delimited", "the setting `partitions` is of contracts of the lake", {"partitions": ["id"]}),
+            ("read_delimited", "setting `input_run`: the input is no contract of the lake", {"input_run": "latest"}),
+            ("read_delimited", "setting `types`: the input has no column `amounts`: did you mean 'amount'?", {"types": {"amounts": "int"}}),
+            ("cast_numbers", "setting `columns`: the input has no column `amonut`: did you mean 'amount'? (it has id, status, amount, day)", {"columns": ["amonut"]}),
+            ("cast_numbers", "`x` is no number: mend it, or let the setting `bad` be null or reject", {"columns": ["amount"]}),
+            ("parse_dates", "is no date as ISO 8601 has them (another way is said by `format`)", {"columns": ["day"]}),
+            ("keep_in_domain", "setting `column`: the input has no column `stat`", {"column": "stat", "values": ["a"]}),
+            ("lookup_map", "setting `map`: there is no file `none.csv`", {"map": "none.csv", "on": {"id": "id"}, "take": {"x": "y"}}),
+            ("lookup_map", "setting `on`: the map has no column `key`", {"map": "in.csv", "on": {"id": "key"}, "take": {"x": "day"}}),
+            ("lookup_map", "setting `take`: the map has no column `y`", {"map": "in.csv", "on": {"id": "id"}, "take": {"x": "y"}}),
+            ("filter", "setting `where`: filter: there is no column `nope`", {"where": "nope = 1"}),
+            ("case_when", "setting `cases`: filter: there is no column `idd`", {"column": "c", "cases": [{"when": "idd = 1", "then": 1}]}),
+            ("case_when", "setting `type`: there is no type `money`", {"column": "c", "type": "money", "cases": [{"when": "id = 1", "then": 1}]})):
+        assert told in place.refuses(name, **{"input": "in.csv", **settings}), (name, settings)

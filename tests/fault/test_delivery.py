@@ -48,8 +48,8 @@ def work(t, rng, output, order):
         rng.shuffle(batch["items"])
         if not ask(t, "POST", "/v1/jobs/j/results", [[i, {"id": i}] for i, _ in batch["items"]]):
             return False
-    deadline = time.monotonic() + 3
-    while time.monotonic() < deadline and t.log().count(DEATH) < 2:
+    deadline, deaths = time.monotonic() + 3, t.log().count(DEATH)
+    while time.monotonic() < deadline and t.log().count(DEATH) < deaths + 2:
         report = ask(t, "GET", "/v1/jobs/j")
         if not report or report["status"] == "COMPLETE":
             return bool(report)

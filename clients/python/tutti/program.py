@@ -179,9 +179,17 @@ class Task:
 _variables: Dict[str, Any] = {}  # of the program that runs in this process
 
 
+def _of_environment() -> Dict[str, Any]:
+    """In a notebook's kernel, which another process started: the variables, and their types."""
+    said = json.loads(os.environ.get("TUTTI_VARIABLES") or "{}")
+    kinds: Dict[str, Callable[[str], Any]] = {"datetime": datetime.fromisoformat, "secret": SecretText}
+    types = said.get("types", {})
+    return {name: kinds[types[name]](value) if types.get(name) in kinds and isinstance(value, str) else value for name, value in said.get("values", {}).items()}
+
+
 def task() -> Task:
     """The task that this process runs; LookupError outside of a pipeline's run."""
     said = os.environ.get("TUTTI_TASK")
     if not said:
         raise LookupError("this is no task of a pipeline's run: $TUTTI_TASK is not set")
-    return Task(json.loads(said), _variables)
+    return Task(json.loads(said), _variables or _of_environment())
