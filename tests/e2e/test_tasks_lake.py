@@ -83,7 +83,7 @@ class House:
 
 @pytest.fixture
 def house(tutti) -> House:
-    t = tutti(start=False, workers=1, env={"TUTTI_BRANCH_NAME": "mine"})
+    t = tutti(start=False, workers=1, env={"TUTTI_BRANCH_NAME": "mine", "TUTTI_PROGRAMS_MEMORY": "0"})  # sanitizers reserve more than any limit
     made = House(t)
     made.add("shell", SHELL % {"place": t.cwd})
     made.add("sevens", RAW % {"place": t.cwd})
