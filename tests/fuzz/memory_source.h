@@ -9,9 +9,9 @@ struct tt_source {
     tt_str bytes;
 };
 
-static tt_str memory_file; /* what tt_source_open opens */
+static tt_str memory_file; /* what is opened */
 
-tt_rc tt_source_open(const tt_roots *roots, tt_str path, const char *spool_dir, tt_source **ret, tt_err *err)
+tt_rc tt_source_open_in(const tt_roots *roots, tt_str path, const char *spool_dir, const char *encoding, tt_source **ret, tt_err *err)
 {
     *ret = TT_NEW(tt_source);
     (*ret)->bytes = memory_file;
