@@ -31,6 +31,8 @@ static json_t *parse(tt_str text) { return json_loadb(text.ptr ? text.ptr : "", 
 
 tt_rc tt_value_of_text(const tt_variable_rule *rule, tt_str text, tt_arena *arena, tt_str *ret_json, tt_err *err)
 {
+    if (text.len && memchr(text.ptr, 0, text.len))
+        return tt_fail(err, TT_INVALID, "a value has a zero byte in it");
     json_t *value = rule && is_textual(rule->type) ? NULL : parse(text);
     if (!value)
         value = json_stringn(text.ptr ? text.ptr : "", text.len);
