@@ -41,6 +41,7 @@ typedef struct {
     unsigned crew;       /* of a worker: row of crews */
     unsigned number;     /* in it, from 1 */
     bool is_wanted;      /* else it is on its way out, or gone: its setting was lowered */
+    bool is_leaving;     /* its process was asked to leave, and may be wanted again before it has */
     char name[24];
     pid_t pid;           /* 0: not running */
     bool is_ready;       /* a server that said so */
@@ -262,8 +263,10 @@ static tt_rc set_crew(supervisor *s, unsigned crew, unsigned wanted, tt_err *err
             continue;
         count++;
         c->is_wanted = c->number <= wanted;
-        if (!c->is_wanted && c->pid)
+        if (!c->is_wanted && c->pid) {
+            c->is_leaving = true;
             kill(c->pid, SIGTERM);
+        }
     }
     while (count < wanted) {
         child *c = add_child(s);
@@ -444,8 +447,13 @@ static void on_death(supervisor *s, child *c, int status)
     pid_t pid = c->pid;
     c->pid = 0;
     tt_child_status_text(status, c->last_end);
-    plan_restart(c, life_ms);
-    if (s->phase > SERVING || !c->is_wanted) {
+    bool was_asked = c->is_leaving;
+    c->is_leaving = false;
+    if (was_asked)
+        c->start_at_ms = tt_mono_ms();
+    else
+        plan_restart(c, life_ms);
+    if (s->phase > SERVING || was_asked || !c->is_wanted) {
         tt_log_debug("ended", TT_F_CSTR("name", c->name), TT_F_CSTR("how", tt_child_status_text(status, text)));
         return;
     }
