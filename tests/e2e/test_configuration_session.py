@@ -116,7 +116,7 @@ session.close()
 
 
 def test_a_task_has_a_session(tutti: Any) -> None:
-    t = tutti(start=False, workers=1)
+    t = tutti(start=False, workers=1, env={"TUTTI_PROGRAMS_MEMORY": "0"})  # sanitizers reserve more than any limit
     (t.data / "programs").mkdir(parents=True)
     (t.data / "programs" / "tags.py").write_text("""
 import tutti

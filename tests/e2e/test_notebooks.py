@@ -106,7 +106,7 @@ def run(t: Tutti, template: str, variables: Dict[str, Any], state: str = "ingest
 
 
 def test_in_a_run(tutti: Any) -> None:
-    t = tutti(start=False, workers=1, env={"TUTTI_PROGRAMS_PYTHON": sys.executable, "TUTTI_BRANCH_NAME": "mine"})
+    t = tutti(start=False, workers=1, env={"TUTTI_PROGRAMS_PYTHON": sys.executable, "TUTTI_BRANCH_NAME": "mine", "TUTTI_PROGRAMS_MEMORY": "0"})
     (t.data / "programs").mkdir(parents=True)
     cells = ["import tutti\ntask = tutti.task()\nprint('login is', login)\nprint(type(task.variables.day).__name__, task.variables.words, repr(task.variables.login), day.year)",
              "task.contract.publish([{'word': w} for w in words])", "print('before', flush=True)\nif most > 3: raise ValueError('no luck with %d' % most)", "print('behind')"]
