@@ -47,10 +47,12 @@ typedef struct {
     int optional;
 } tutti_setting;
 
-/* What tutti does for a running program. Texts that it gives live until run() returns. One thread at a time. */
+/* What tutti does for a running program. Texts that it gives live until run() returns. One thread at a time.
+ * Members keep their places for ever, and later versions add some at the end: a program that runs with an older tutti as well asks TUTTI_HAS(t, publish) first. */
 typedef struct tutti_host tutti_host;
+#define TUTTI_HAS(t, member) (offsetof(tutti_host, member) < (t)->size)
 struct tutti_host {
-    uint32_t size; /* of this struct: later versions add members at the end */
+    uint32_t size; /* of this struct */
     /* Settings: as text (JSON for lists and dicts; "" when there is none), and as numbers (0 when it is none). */
     const char *(*text)(const tutti_host *t, const char *name);
     int64_t (*integer)(const tutti_host *t, const char *name);
@@ -71,8 +73,18 @@ struct tutti_host {
     int (*result)(const tutti_host *t, const char *json);
     /* A secret, or a field of one: "shop/login#password". It is kept out of the log, the progress and the result. NULL when there is none; the log says why. */
     const char *(*secret)(const tutti_host *t, const char *name);
-    /* About the task of a pipeline's run that this is: "run_id", "id", "name", "transformation", "state", "company", "brand", "branch", "pipeline". "" when it is none. */
+    /* About the task of a pipeline's run that this is: "run_id", "run_timestamp", "id", "name", "transformation", "state", "company", "brand", "branch", "environment", "pipeline",
+     * "contract". "" when it is none. */
     const char *(*task)(const tutti_host *t, const char *name);
+    /* The data lake. contract: as `tutti lake` takes it, "acme/shop/ingest/orders", in a task "ingest/orders"; "" or NULL: the task's own. What fails is said in the log.
+     * publish: rows, a JSON list of objects, become one run of a data set, all or nothing: the task's run, else a new one; a run that is there is replaced. 0, or -1.
+     * publish_file: likewise the rows of a file (.parquet, .csv, .jsonl); a contract of the state raw takes the file as it is. 0, or -1. */
+    int (*publish)(const tutti_host *t, const char *contract, const char *rows);
+    int (*publish_file)(const tutti_host *t, const char *contract, const char *path);
+    /* The rows for which where is true ("amount > 5 and __metadata_run_id = 42"; "" or NULL: all), as a JSON list of at most 256 MiB; NULL when it failed. */
+    const char *(*fetch)(const tutti_host *t, const char *contract, const char *where);
+    /* Likewise into a file, of any size, whose ending says what it is; of the state raw the file itself, without where. 0, or -1. */
+    int (*fetch_file)(const tutti_host *t, const char *contract, const char *where, const char *path);
 };
 
 /* A program. run gives 0 when all went well; any other value is a failure. */

@@ -1,7 +1,4 @@
 /* `tutti lake`: data in the lake, by contract. Works on the lake's files alone: no server. */
-#include <sys/random.h>
-
-#include "base/clock.h"
 #include "cli/cmds.h"
 #include "cli/lake.h"
 #include "cli/output.h"
@@ -54,25 +51,16 @@ static tt_rc flag_list(tt_cli_lake *l, const char *flag, tt_str **ret, size_t *r
 static tt_rc run_of(tt_cli_lake *l, int64_t *ret, tt_err *err)
 {
     tt_str text = tt_cli_flag(l->cli, "--run");
-    uint32_t random;
-    if (!text.ptr)
-        text = tt_str_of(getenv("TUTTI_RUN_ID"));
-    if (text.ptr)
-        return tt_parse_i64(text, ret, err);
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        return tt_fail(err, TT_IO, "no random numbers");
-    *ret = 100000 + random % 900000;
-    return TT_OK;
+    return text.ptr ? tt_parse_i64(text, ret, err) : tt_lake_own_run(ret, err);
 }
 
 static tt_rc run_time_of(tt_cli_lake *l, int64_t *ret, tt_err *err)
 {
     tt_str text = tt_cli_flag(l->cli, "--run-time");
     bool has_zone;
-    *ret = tt_wall_ms() * 1000;
     if (!text.ptr)
-        text = tt_str_of(getenv("TUTTI_RUN_TIMESTAMP"));
-    return !text.ptr || tt_pq_parse_moment(text, ret, &has_zone) ? TT_OK : tt_fail(err, TT_USAGE, "--run-time %.*s: write 2026-01-31T10:30:00, in UTC", TT_STR_ARG(text));
+        return tt_lake_own_time(ret, err);
+    return tt_pq_parse_moment(text, ret, &has_zone) ? TT_OK : tt_fail(err, TT_USAGE, "--run-time %.*s: write 2026-01-31T10:30:00, in UTC", TT_STR_ARG(text));
 }
 
 /* {"name": "type"} of --column NAME=TYPE. */
@@ -139,7 +127,6 @@ static tt_rc publish_rows(tt_cli_lake *l, const tt_contract *c, tt_err *err)
     TT_PUBLICATION_AUTO tt_publication *p = NULL;
     tt_publish_spec spec = {.contract = c, .app_version = tt_option_str(l->options, "app_version")};
     tt_published done;
-    tt_rows *rows;
     tt_str *partitions;
     TT_TRY(run_of(l, &spec.run_id, err));
     TT_TRY(run_time_of(l, &spec.run_time_us, err));
@@ -149,11 +136,7 @@ static tt_rc publish_rows(tt_cli_lake *l, const tt_contract *c, tt_err *err)
     TT_TRY(add_inputs(l, frame, err));
     spec.field_count = tt_frame_fields(frame, &spec.fields);
     TT_TRY(tt_publication_open(l->store, &spec, &p, err));
-    do {
-        TT_TRY(tt_frame_next(frame, &rows, err));
-        for (uint32_t r = 0; r < rows->count; r++)
-            TT_TRY(tt_publication_put(p, rows, r, err));
-    } while (rows->count);
+    TT_TRY(tt_publication_put_all(p, frame, err));
     TT_TRY(tt_publication_commit(p, &done, err));
     return say_published(l, c, spec.run_id, &done, err);
 }
@@ -218,21 +201,6 @@ static tt_rc print_rows(tt_cli_lake *l, tt_frame *frame, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc write_rows(tt_cli_lake *l, tt_frame *frame, const char *path, tt_err *err)
-{
-    TT_FRAME_OUT_AUTO tt_frame_out *out = NULL;
-    tt_frame_out_spec spec = {.path = path};
-    tt_rows *rows;
-    spec.field_count = tt_frame_fields(frame, &spec.fields);
-    TT_TRY(tt_frame_out_create(&spec, &out, err));
-    do {
-        TT_TRY(tt_frame_next(frame, &rows, err));
-        for (uint32_t r = 0; r < rows->count; r++)
-            TT_TRY(tt_frame_out_put(out, rows, r, err));
-    } while (rows->count);
-    return tt_frame_out_finish(out, err);
-}
-
 /* --where may be given several times: all of them hold. */
 static tt_rc where_of(tt_cli_lake *l, tt_buf *out, tt_err *err)
 {
@@ -260,7 +228,7 @@ static tt_rc fetch_rows(tt_cli_lake *l, const tt_contract *c, tt_err *err)
     if (spec.has_run)
         TT_TRY(tt_parse_i64(run, &spec.run_id, err));
     TT_TRY(tt_fetch_open(l->store, &spec, &f, err));
-    TT_TRY(output.ptr ? write_rows(l, tt_fetch_frame(f), output.ptr, err) : print_rows(l, tt_fetch_frame(f), err));
+    TT_TRY(output.ptr ? tt_frame_out_all(tt_fetch_frame(f), output.ptr, err) : print_rows(l, tt_fetch_frame(f), err));
     tt_fetch_work work = tt_fetch_work_of(f);
     if (spec.where.len)
         tt_say(l->cli, "%llu of %llu files and %llu of their %llu row groups were read", (unsigned long long)work.files_read, (unsigned long long)work.files,

@@ -160,3 +160,18 @@ tt_rc tt_frame_out_put(tt_frame_out *o, const tt_rows *rows, uint32_t r, tt_err 
 uint64_t tt_frame_out_bytes(const tt_frame_out *o) { return o->writer ? tt_pq_writer_bytes(o->writer) : o->bytes; }
 
 tt_rc tt_frame_out_finish(tt_frame_out *o, tt_err *err) { return o->file ? tt_whole_file_finish(o->file, err) : tt_pq_writer_finish(o->writer, err); }
+
+tt_rc tt_frame_out_all(tt_frame *frame, const char *path, tt_err *err)
+{
+    TT_FRAME_OUT_AUTO tt_frame_out *out = NULL;
+    tt_frame_out_spec spec = {.path = path};
+    tt_rows *rows;
+    spec.field_count = tt_frame_fields(frame, &spec.fields);
+    TT_TRY(tt_frame_out_create(&spec, &out, err));
+    do {
+        TT_TRY(tt_frame_next(frame, &rows, err));
+        for (uint32_t r = 0; r < rows->count; r++)
+            TT_TRY(tt_frame_out_put(out, rows, r, err));
+    } while (rows->count);
+    return tt_frame_out_finish(out, err);
+}

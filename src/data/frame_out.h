@@ -29,5 +29,7 @@ static inline void tt_frame_out_cleanup(tt_frame_out **o) { tt_frame_out_free(*o
 tt_rc tt_frame_out_put(tt_frame_out *o, const tt_rows *rows, uint32_t r, tt_err *err) TT_MUST_CHECK;
 uint64_t tt_frame_out_bytes(const tt_frame_out *o); /* written so far, about */
 tt_rc tt_frame_out_finish(tt_frame_out *o, tt_err *err) TT_MUST_CHECK;
+/* All rows of a settled frame, as the file that the ending of path says. */
+tt_rc tt_frame_out_all(tt_frame *frame, const char *path, tt_err *err) TT_MUST_CHECK;
 
 #endif

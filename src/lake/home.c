@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/sys.h"
+#include "data/parquet/moment.h"
 #include "io/fd.h"
 
 enum { HEAD_BYTES = 1024 };
@@ -64,4 +67,24 @@ tt_rc tt_contract_home_find(tt_str env, tt_str branch, tt_arena *arena, tt_contr
     ret->parent = tt_str_of(getenv("TUTTI_PARENT"));
     ret->child = tt_str_of(getenv("TUTTI_CHILD"));
     return TT_OK;
+}
+
+tt_rc tt_lake_own_run(int64_t *ret_run, tt_err *err)
+{
+    const char *run = getenv("TUTTI_RUN_ID");
+    uint32_t random;
+    if (run && *run)
+        return tt_parse_i64(tt_str_of(run), ret_run, err);
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return tt_fail(err, TT_IO, "no random numbers");
+    *ret_run = 100000 + random % 900000;
+    return TT_OK;
+}
+
+tt_rc tt_lake_own_time(int64_t *ret_us, tt_err *err)
+{
+    const char *began = getenv("TUTTI_RUN_TIMESTAMP");
+    bool has_zone;
+    *ret_us = tt_wall_ms() * 1000;
+    return !began || !*began || tt_pq_parse_moment(tt_str_of(began), ret_us, &has_zone) ? TT_OK : tt_fail(err, TT_INVALID, "TUTTI_RUN_TIMESTAMP `%.40s` is no time", began);
 }

@@ -273,6 +273,17 @@ tt_rc tt_publication_put(tt_publication *p, const tt_rows *rows, uint32_t r, tt_
     return tt_pq_writer_bytes(p->last->writer) > FILE_BYTES ? end_file(p, p->last, err) : TT_OK;
 }
 
+tt_rc tt_publication_put_all(tt_publication *p, tt_frame *frame, tt_err *err)
+{
+    tt_rows *rows;
+    do {
+        TT_TRY(tt_frame_next(frame, &rows, err));
+        for (uint32_t r = 0; r < rows->count; r++)
+            TT_TRY(tt_publication_put(p, rows, r, err));
+    } while (rows->count);
+    return TT_OK;
+}
+
 tt_rc tt_publication_commit(tt_publication *p, tt_published *ret, tt_err *err)
 {
     if (p->places.len == 0) { /* no row: the columns are told all the same */

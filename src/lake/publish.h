@@ -32,6 +32,8 @@ void tt_publication_free(tt_publication *p); /* what is not committed was never 
 #define TT_PUBLICATION_AUTO __attribute__((cleanup(tt_publication_cleanup)))
 static inline void tt_publication_cleanup(tt_publication **p) { tt_publication_free(*p); }
 tt_rc tt_publication_put(tt_publication *p, const tt_rows *rows, uint32_t r, tt_err *err) TT_MUST_CHECK;
+/* All rows of a frame. */
+tt_rc tt_publication_put_all(tt_publication *p, tt_frame *frame, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_publication_commit(tt_publication *p, tt_published *ret, tt_err *err) TT_MUST_CHECK;
 
 /* A file of this machine becomes a file of the raw state, as it is, with its time; one of that name gives way. */

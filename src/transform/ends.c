@@ -4,10 +4,8 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/nearest.h"
 #include "data/frame_out.h"
-#include "data/parquet/moment.h"
 #include "io/fd.h"
 #include "io/wildcard.h"
 #include "lake/fetch.h"
@@ -301,12 +299,10 @@ static tt_rc read_partitions(tt_outlet *o, tt_err *err)
 
 static tt_rc open_publication(tt_outlet *o, const char *contract, const tt_outlet_spec *end, tt_err *err)
 {
-    const char *version = getenv("TUTTI_APP_VERSION"), *began = getenv("TUTTI_RUN_TIMESTAMP");
-    bool has_zone;
-    tt_publish_spec spec = {.contract = &o->contract, .run_time_us = tt_wall_ms() * 1000, .app_version = tt_str_of(version && *version ? version : TT_VERSION),
+    const char *version = getenv("TUTTI_APP_VERSION");
+    tt_publish_spec spec = {.contract = &o->contract, .app_version = tt_str_of(version && *version ? version : TT_VERSION),
                             .fields = end->fields, .field_count = end->field_count};
-    if (began && !tt_pq_parse_moment(tt_str_of(began), &spec.run_time_us, &has_zone))
-        return tt_fail(err, TT_INVALID, "TUTTI_RUN_TIMESTAMP `%.40s` is no time", began);
+    TT_TRY(tt_lake_own_time(&spec.run_time_us, err));
     TT_TRY(tt_ends_run(o->t, &spec.run_id, err));
     TT_TRY(tt_ends_lake(o->t, contract, &o->arena, &o->store, &o->contract, err));
     if (end->has_partitions)

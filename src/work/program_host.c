@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "base/map.h"
+#include "io/fd.h"
 #include "tutti/program.h"
 #include "work/native.h"
 #include "work/program_c.h"
+#include "work/program_task.h"
 #include "work/sql_program.h"
 
 enum { REPORT_FD = 3, COMMAND_BYTES = 256 * 1024 * 1024 };
@@ -141,9 +143,87 @@ static const char *host_secret(const tutti_host *t, const char *name)
     return kept;
 }
 
+/* ---- the lake ---- */
+
+static int lake_end(const tutti_host *t, tt_rc rc, const tt_err *err)
+{
+    if (rc != TT_OK)
+        host_log(t, "%s", err->text);
+    return rc == TT_OK ? 0 : -1;
+}
+
+static const char *or_empty(const char *text) { return text ? text : ""; }
+
+static int host_publish_file(const tutti_host *t, const char *contract, const char *path)
+{
+    tt_err err = {0};
+    return lake_end(t, tt_program_lake_table()->publish(t, or_empty(contract), or_empty(path), NULL, &err), &err);
+}
+
+/* The rows as lines of a file of our own; the caller removes it, unless path is empty. */
+static tt_rc write_lines(const char *rows, char path[4096], tt_err *err)
+{
+    json_error_t where;
+    json_t *list = json_loads(or_empty(rows), 0, &where), *row;
+    size_t i;
+    TT_BUF_AUTO tt_buf lines = {0};
+    json_array_foreach(list, i, row) {
+        char *text = json_is_object(row) ? json_dumps(row, JSON_COMPACT) : NULL;
+        if (text)
+            tt_buf_printf(&lines, "%s\n", text);
+        lines.failed |= !text;
+        free(text);
+    }
+    bool is_list = json_is_array(list);
+    json_decref(list);
+    if (!is_list || lines.failed)
+        return tt_fail(err, TT_INVALID, "publish takes a JSON list of objects%s%s", is_list ? "" : ": ", is_list ? "" : where.text);
+    const char *temp = getenv("TMPDIR");
+    snprintf(path, 4096, "%s/tutti-rows-XXXXXX", temp && *temp ? temp : "/tmp");
+    TT_FD_AUTO int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0) {
+        path[0] = '\0';
+        return tt_fail_errno(err, errno, "cannot hold the rows in %s", temp && *temp ? temp : "/tmp");
+    }
+    int errnum = tt_fd_write_at(fd, 0, lines.ptr, lines.len);
+    return errnum ? tt_fail_errno(err, errnum, "cannot hold the rows") : TT_OK;
+}
+
+static int host_publish(const tutti_host *t, const char *contract, const char *rows)
+{
+    char path[4096] = "";
+    tt_err err = {0};
+    tt_rc rc = write_lines(rows, path, &err);
+    if (rc == TT_OK)
+        rc = tt_program_lake_table()->publish(t, or_empty(contract), path, "jsonl", &err);
+    if (path[0])
+        unlink(path);
+    return lake_end(t, rc, &err);
+}
+
+static const char *host_fetch(const tutti_host *t, const char *contract, const char *where)
+{
+    enum { MOST_BYTES = 256 * 1024 * 1024 };
+    TT_BUF_AUTO tt_buf out = {.limit_bytes = MOST_BYTES};
+    tt_err err = {0};
+    tt_rc rc = tt_program_lake_table()->fetch(t, or_empty(contract), or_empty(where), NULL, &out, &err);
+    const char *kept = rc == TT_OK ? tt_arena_dup(&session_of(t)->arena, tt_buf_view(&out)) : NULL;
+    if (rc == TT_OK && !kept)
+        rc = tt_fail(&err, TT_NOMEM, "out of memory for fetched rows");
+    lake_end(t, rc, &err);
+    return kept;
+}
+
+static int host_fetch_file(const tutti_host *t, const char *contract, const char *where, const char *path)
+{
+    tt_err err = {0};
+    return lake_end(t, tt_program_lake_table()->fetch(t, or_empty(contract), or_empty(where), or_empty(path), NULL, &err), &err);
+}
+
 static const tutti_host functions = {
     .size = sizeof(tutti_host), .text = host_text, .integer = host_integer, .number = host_number, .flag = host_flag, .id = host_id,
     .update = host_update, .count = host_count, .log = host_log, .fail = host_fail, .store = host_store, .result = host_result, .secret = host_secret, .task = host_task,
+    .publish = host_publish, .publish_file = host_publish_file, .fetch = host_fetch, .fetch_file = host_fetch_file,
 };
 
 /* ---- loading ---- */

@@ -3,6 +3,7 @@
 static const tt_program_lake *lake; /* of the room above; NULL: none */
 
 void tt_program_lake_add(const tt_program_lake *table) { lake = table; }
+const tt_program_lake *tt_program_lake_table(void) { return lake; }
 
 void tt_program_said_deinit(tt_program_said *said)
 {

@@ -9,13 +9,19 @@
 #ifndef TT_WORK_PROGRAM_TASK_H
 #define TT_WORK_PROGRAM_TASK_H
 
+#include "tutti/program.h"
 #include "work/program_run.h"
 
 typedef struct {
     /* Completes what a task is told: `environment`, `branch` (where it is empty), `parent`, `child`, `dataset`, `contract`. environment, branch: the settings. */
     tt_rc (*settle)(json_t *task, tt_str environment, tt_str branch, tt_err *err);
+    /* For C programs, in their process, as tutti/program.h says it; contract, where: never NULL. form: of the file, NULL: by its name. */
+    tt_rc (*publish)(const tutti_host *t, const char *contract, const char *path, const char *form, tt_err *err);
+    /* path NULL: a JSON list into out. */
+    tt_rc (*fetch)(const tutti_host *t, const char *contract, const char *where, const char *path, tt_buf *out, tt_err *err);
 } tt_program_lake;
 void tt_program_lake_add(const tt_program_lake *table);
+const tt_program_lake *tt_program_lake_table(void); /* NULL: there is none */
 
 typedef struct {
     json_t *vars; /* names and texts */

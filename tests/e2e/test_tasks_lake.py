@@ -131,3 +131,54 @@ def test_without_a_company_there_is_no_contract(house: House) -> None:
     house.add("asks.py", "import tutti\nclass Asks:\n    def _run(self):\n        tutti.task().contract\n")
     tasks = house.end(house.run({"name": "a", "template": "asks"}, company="", brand=""), "failed")
     assert "names no company and brand" in tasks[0]["reason"]
+
+
+LAKE_C = r"""#include <string.h>
+#include <tutti/program.h>
+static const tutti_setting settings[] = {{"contract", TUTTI_STR, ""}, {"place", TUTTI_STR}, {0}};
+static int run(const tutti_host *t)
+{
+    char path[4096];
+    const char *contract = t->text(t, "contract"), *rows;
+    if (!TUTTI_HAS(t, fetch_file) || t->publish(t, contract, "[{\"id\":1,\"word\":\"a,b\"},{\"id\":2,\"word\":null},{\"id\":3,\"word\":\"\u00e4\"}]") != 0)
+        return 1;
+    rows = t->fetch(t, contract, "id >= 2");
+    t->log(t, "fetched %s", rows ? rows : "nothing");
+    snprintf(path, sizeof path, "%s/out.csv", t->text(t, "place"));
+    if (t->fetch_file(t, contract, "id < 3", path) != 0 || t->publish_file(t, t->task(t, "run_id")[0] ? "master/copies" : "acme/shop/master/copies", path) != 0)
+        return 2;
+    if (t->publish_file(t, "acme/shop/raw", path) != 0 || t->fetch_file(t, "acme/shop/raw/out.csv", NULL, strcat(path, ".back")) != 0)
+        return 3;
+    t->log(t, "%d %d %d %d", t->publish(t, "acme/shop/raw", "[]"), t->publish(t, contract, "{}"), t->publish(t, contract, "[1]"), t->publish_file(t, contract, "/nowhere.csv"));
+    t->log(t, "%s", t->fetch(t, "acme/shop/enrich/none", NULL) ? "there" : "none");
+    return t->fetch(t, contract, "no such filter") ? 4 : 0;
+}
+TUTTI_PROGRAM(.settings = settings, .run = run);
+"""
+LAKE_LOG = ["-1 -1 -1 -1", "none", "the state raw has files and no rows", "publish takes a JSON list of objects", "there is nothing of it"]
+
+
+def test_c_programs_publish_and_fetch(house: House) -> None:
+    house.add("writer.c", LAKE_C)
+    run = house.run({"name": "a", "template": "writer", "variables": {"place": str(house.t.cwd)}})
+    log = house.log(house.end(run)[0])
+    fetched = json.loads(log[log.index("fetched ") + 8:log.index("]", log.index("fetched ")) + 1])
+    assert [(row["id"], row["word"], row["__metadata_run_id"]) for row in fetched] == [(2, None, run), (3, "ä", run)]
+    assert all(said in log for said in LAKE_LOG), log
+    for dataset, ids in (("acme/shop/ingest/writer", [1, 2, 3]), ("acme/shop/master/copies", [1, 2])):
+        parts = house.parts(dataset)
+        assert len(parts) == 1 and "__metadata_run_id=%d" % run in str(parts[0])
+        assert pq.read_table(parts[0], partitioning=None).column("id").to_pylist() == ids
+    assert (house.t.cwd / "out.csv.back").read_bytes() == (house.t.cwd / "out.csv").read_bytes()
+
+
+def test_c_programs_publish_outside_of_a_run(house: House) -> None:
+    house.add("writer.c", LAKE_C)
+    settings = {"place": str(house.t.cwd), "contract": "dev/mine/acme/shop/ingest/plain"}
+    answer = house.t.request("POST", "/v1/executions", {"program": "writer", "settings": settings})
+    shown = house.t.get("/v1/executions/%d" % answer.json["task"], params={"wait": "60s"}).json
+    assert shown["state"] == "finished", shown
+    assert len(house.parts("acme/shop/ingest/plain")) == 1
+    refused = house.t.request("POST", "/v1/executions", {"program": "writer", "settings": {"place": "/"}})
+    shown = house.t.get("/v1/executions/%d" % refused.json["task"], params={"wait": "60s"}).json
+    assert shown["state"] == "failed" and "`lake:` alone is the data set of a task" in shown["reason"], shown
