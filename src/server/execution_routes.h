@@ -8,6 +8,7 @@
 #include "base/pool.h"
 #include "server/alive.h"
 #include "server/server.h"
+#include "server/waiters.h"
 #include "vault/vault.h"
 #include "work/program_catalog.h"
 #include "work/tasks.h"
@@ -19,9 +20,7 @@ typedef struct {
     tt_ledger *ledger;
     tt_watches *watches;
     tt_timers *timers;
-    pthread_mutex_t waiters_lock;
-    struct tt_execution_waiter *waiters; /* execution_wait.c */
-    atomic_bool draining;
+    tt_waiters waiters;
     _Atomic int64_t swept_ms; /* execution_sweep.c; 0: never */
     tt_alive_env alive;
     tt_pool *pool; /* what describes programs may take its time */

@@ -46,7 +46,7 @@ static void sweep(void *arg)
 {
     tt_execution_area *area = arg;
     char after[TT_EXECUTION_ID_BYTES + 1] = "";
-    for (bool more = true; more && !area->draining;) {
+    for (bool more = true; more && !area->waiters.draining;) {
         page p = {0};
         more = tt_record_each_after(area->ledger, TT_EXECUTION_RECORD, tt_str_of(after), take, &p, NULL) == TT_OK && p.list.len == AT_ONCE;
         if (p.list.len)

@@ -1,27 +1,6 @@
 /* GET /v1/executions/{id}: one execution, at once or as soon as it has changed or ended. */
-#include <stdatomic.h>
-
 #include "base/clock.h"
 #include "server/execution_calls.h"
-
-enum { MOST_WAIT_MS = 10 * 60 * 1000 };
-
-/* One request that waits. It belongs to its watch, its timer and whoever set them up; the last one lets go. */
-typedef struct tt_execution_waiter {
-    struct tt_execution_waiter *prev, *next; /* in area->waiters until it is woken; under its lock */
-    tt_watch watch;
-    tt_timer timer;
-    tt_execution_area *area;
-    tt_req *req;
-    atomic_int refs;
-    atomic_bool woken;
-} waiter;
-
-static void let_go(waiter *w, int n)
-{
-    if (atomic_fetch_sub(&w->refs, n) == n)
-        free(w);
-}
 
 /* ---- what is shown ---- */
 
@@ -66,94 +45,32 @@ static void answer(tt_req *req)
 
 /* ---- waiting ---- */
 
-static void answer_on_pool(void *arg)
-{
-    waiter *w = arg;
-    answer(w->req);
-    let_go(w, 1);
-}
-
-/* Whole: whoever finds it in the list may wake it. */
-static void put_in(waiter *w, tt_str topic, int64_t wait_ms)
-{
-    pthread_mutex_lock(&w->area->waiters_lock);
-    tt_watch_add(w->area->watches, topic, &w->watch);
-    tt_timer_set(w->area->timers, &w->timer, tt_mono_ms() + wait_ms);
-    w->next = w->area->waiters;
-    if (w->next)
-        w->next->prev = w;
-    w->area->waiters = w;
-    pthread_mutex_unlock(&w->area->waiters_lock);
-}
-
-static void take_out(waiter *w)
-{
-    pthread_mutex_lock(&w->area->waiters_lock);
-    *(w->prev ? &w->prev->next : &w->area->waiters) = w->next;
-    if (w->next)
-        w->next->prev = w->prev;
-    pthread_mutex_unlock(&w->area->waiters_lock);
-}
-
-/* By the watch, the timer, or because it had ended before it was watched: the first one answers. */
-static void wake(waiter *w)
-{
-    if (!atomic_exchange(&w->woken, true)) {
-        atomic_fetch_add(&w->refs, 1);
-        take_out(w);
-        tt_pool_run(w->area->pool, answer_on_pool, w);
-        if (tt_watch_cancel(w->area->watches, &w->watch))
-            let_go(w, 1);
-        if (tt_timer_cancel(w->area->timers, &w->timer))
-            let_go(w, 1);
-    }
-    let_go(w, 1);
-}
-
-static void on_change(tt_watch *watch) { wake((waiter *)((char *)watch - offsetof(waiter, watch))); }
-static void on_time(void *arg) { wake(arg); }
+static void answer_again(tt_req *req, uint64_t task) { answer(req); }
 
 static bool has_ended(const tt_task *t) { return t->state >= TT_TASK_FINISHED; }
 
-static void wait_for(tt_req *req, uint64_t task, int64_t wait_ms)
+static bool is_news(tt_req *req, uint64_t task, int64_t version)
 {
     tt_task t;
-    char topic[40];
-    waiter *w = TT_NEW(waiter);
-    w->area = tt_req_context(req);
-    w->req = req;
-    w->refs = 3;
-    w->watch.fn = on_change;
-    w->timer = (tt_timer){.fn = on_time, .arg = w};
-    snprintf(topic, sizeof topic, "task/%llu", (unsigned long long)task);
-    put_in(w, tt_str_of(topic), wait_ms);
-    /* It may have ended just before it was watched. */
-    if (tt_queue_get(w->area->ledger, task, tt_req_arena(req), &t, NULL) != TT_OK || has_ended(&t) || w->area->draining)
-        wake(w);
-    else
-        let_go(w, 1);
+    const tt_execution_area *area = tt_req_context(req);
+    return tt_queue_get(area->ledger, task, tt_req_arena(req), &t, NULL) != TT_OK || has_ended(&t);
 }
 
-void tt_execution_drain(tt_execution_area *area)
+static void wait_for(tt_req *req, uint64_t task, int64_t wait_ms)
 {
-    area->draining = true;
-    for (;;) {
-        pthread_mutex_lock(&area->waiters_lock);
-        waiter *w = area->waiters;
-        if (w)
-            atomic_fetch_add(&w->refs, 1);
-        pthread_mutex_unlock(&area->waiters_lock);
-        if (!w)
-            return;
-        wake(w);
-    }
+    char topic[40];
+    tt_execution_area *area = tt_req_context(req);
+    snprintf(topic, sizeof topic, "task/%llu", (unsigned long long)task);
+    tt_waiters_add(&area->waiters, req, &(tt_wait){.topic = tt_str_of(topic), .wait_ms = wait_ms, .id = task, .is_news = is_news, .answer = answer_again});
 }
+
+void tt_execution_drain(tt_execution_area *area) { tt_waiters_drain(&area->waiters); }
 
 void tt_execution_show(tt_req *req)
 {
     tt_task t;
     int64_t wait_ms = tt_req_int(req, "wait");
-    if (wait_ms < 0 || wait_ms > MOST_WAIT_MS)
+    if (wait_ms < 0 || wait_ms > TT_WAIT_MOST_MS)
         tt_req_errorf(req, TT_INVALID, "wait= may be 0 to 10m");
     else if (wait_ms > 0 && tt_execution_find(req, tt_req_str(req, "id"), &t, NULL) == TT_OK && !has_ended(&t))
         wait_for(req, t.id, wait_ms);

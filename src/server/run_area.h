@@ -3,13 +3,11 @@
 #ifndef TT_SERVER_RUN_AREA_H
 #define TT_SERVER_RUN_AREA_H
 
-#include <pthread.h>
-#include <stdatomic.h>
-
 #include "base/pool.h"
 #include "base/timer.h"
 #include "pipeline/event.h"
 #include "server/server.h"
+#include "server/waiters.h"
 
 typedef struct {
     tt_runs_env env;
@@ -21,9 +19,7 @@ typedef struct {
     tt_pool *pool;
     tt_watches *watches;       /* "run/ID" is notified when a run has changed */
     tt_timers *timers;
-    pthread_mutex_t waiters_lock;
-    struct tt_run_waiter *waiters; /* run_wait.c */
-    atomic_bool draining;
+    tt_waiters waiters;
 } tt_run_area;
 
 /* From now on topics of runs are notified; follows: schedules are followed. */

@@ -182,7 +182,7 @@ static tt_rc open_programs(tt_house *h, tt_err *err)
     TT_TRY(tt_program_env_new(h->options, &env, err));
     h->catalog = tt_catalog_new(env);
     h->execution_area = (tt_execution_area){.catalog = h->catalog, .vault = h->vault, .tasks = h->tasks, .ledger = h->work, .watches = h->watches, .timers = h->timers, .pool = h->calls,
-                                             .waiters_lock = PTHREAD_MUTEX_INITIALIZER};
+                                             .waiters = {.watches = h->watches, .timers = h->timers, .pool = h->calls, .lock = PTHREAD_MUTEX_INITIALIZER}};
     tt_alive_init(&h->execution_area.alive, h->options, h->declared, h->ledger, h->tasks);
     return h->handover.count ? tt_catalog_watch(h->catalog, err) : TT_OK;
 }
@@ -247,7 +247,7 @@ static tt_rc open_runs(tt_house *h, tt_err *err)
     h->run_area = (tt_run_area){
         .env = {.ledger = h->work, .vault = h->vault, .catalog = h->catalog, .tasks = h->tasks, .write_event = tt_event_write, .event_arg = &h->run_area.events},
         .events = {.configs = h->config_area.configs, .ledger = h->work}, .default_file = h->config_file, .ledger = h->work, .pool = h->calls, .watches = h->watches,
-        .timers = h->timers, .keep_ms = tt_option_int(h->options, "pipeline.keep"), .waiters_lock = PTHREAD_MUTEX_INITIALIZER,
+        .timers = h->timers, .keep_ms = tt_option_int(h->options, "pipeline.keep"), .waiters = {.watches = h->watches, .timers = h->timers, .pool = h->calls, .lock = PTHREAD_MUTEX_INITIALIZER},
     };
     return tt_run_area_start(&h->run_area, h->handover.count > 0, err);
 }
