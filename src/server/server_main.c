@@ -214,7 +214,7 @@ static tt_rc open_datasets(tt_house *h, tt_err *err)
     h->query_metrics = tt_query_metrics_new();
     h->dataset_area = (tt_dataset_area){
         .datasets = {
-            .ledger = h->ledger, .gang = {.tasks = h->tasks, .watches = h->watches, .is_inside = is_alone}, .roots = is_alone ? h->anywhere : roots_of(h),
+            .ledger = h->work, .gang = {.tasks = h->tasks, .watches = h->watches, .is_inside = is_alone}, .roots = is_alone ? h->anywhere : roots_of(h),
             .most_parts = (size_t)tt_option_int(o, "dataset.max_parts"), .timeout_ms = tt_option_int(o, "query.timeout"),
             .prepare_timeout_ms = tt_option_int(o, "query.prepare_timeout"),
             .max_attempts = (uint32_t)tt_option_int(o, "query.max_attempts"), .sample_ratio = 0.1, .sample_most = (size_t)tt_option_int(o, "dataset.sample_max"),
