@@ -280,7 +280,9 @@ static bool holds_rejects(tt_job *old, const tt_definition *d)
         return false;
     pthread_mutex_lock(&old->lock);
     bool was_named = old->def.output && tt_sink_is_named(tt_str_of(old->def.output));
-    bool holds = old->rejects_mark.length_bytes && (!old->def.output_real || (was_named && tt_sink_is_named(tt_str_of(d->output))));
+    /* What waits for its commit may have opened the file already, though nothing of it is marked yet. */
+    bool has_rejects = old->rejects_mark.length_bytes || old->reject_lines.len || old->group_reject_lines.len || old->flushing_lines.len;
+    bool holds = has_rejects && (!old->def.output_real || (was_named && tt_sink_is_named(tt_str_of(d->output))));
     pthread_mutex_unlock(&old->lock);
     return holds;
 }

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/sys.h"
+#include "io/dirs.h"
 #include "io/fd.h"
 
 enum { STALE_S = 3600 };
@@ -104,7 +105,7 @@ bool tt_part_cache_wants(const tt_part_cache *c, const char *path, const tt_quer
     uint64_t key[2];
     struct stat st;
     tt_err ignored = {0};
-    if (c->prepare_after == 0 || (mkdir(c->dir, 0700) != 0 && errno != EEXIST) || name_file(c, path, columns, USES_END, key, &name, &ignored) != TT_OK)
+    if (c->prepare_after == 0 || tt_dirs_make(c->dir, &ignored) != TT_OK || name_file(c, path, columns, USES_END, key, &name, &ignored) != TT_OK)
         return false;
     TT_FD_AUTO int fd = tt_sys.open(tt_buf_cstr(&name), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     return fd >= 0 && tt_sys.write(fd, ".", 1) == 1 && fstat(fd, &st) == 0 && st.st_size >= (off_t)c->prepare_after;
@@ -211,8 +212,7 @@ tt_rc tt_part_cache_make(const tt_part_cache *c, const char *path, const tt_pq_f
     tt_prepared *there = NULL;
     struct stat st;
     uint64_t key[2], random = 0;
-    if (mkdir(c->dir, 0700) != 0 && errno != EEXIST)
-        return tt_fail_errno(err, errno, "%s: cannot make the directory of prepared parts", c->dir);
+    TT_TRY(tt_dirs_make(c->dir, err));
     TT_TRY(tt_part_cache_find(c, path, file, columns, &there, err));
     TT_TRY(name_file(c, path, columns, USES_END, key, &uses, err));
     TT_TRY(name_file(c, path, columns, PART_END, key, &name, err));

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "base/child.h"
+#include "io/dirs.h"
 #include "work/program_capture.h"
 #include "work/program_inner.h"
 
@@ -69,19 +70,6 @@ static void make_key(const tt_program_env *env, const tt_program_file *file, cha
     snprintf(out, KEY_TEXT, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
 }
 
-tt_rc tt_program_make_dirs(const char *path, tt_err *err)
-{
-    TT_BUF_AUTO tt_buf parent = {0};
-    const char *slash = strrchr(path, '/');
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
-        return TT_OK;
-    if (errno != ENOENT || !slash || slash == path)
-        return tt_fail_errno(err, errno, "cannot make the directory `%s`", path);
-    tt_buf_put(&parent, path, (size_t)(slash - path));
-    TT_TRY(tt_program_make_dirs(tt_buf_cstr(&parent), err));
-    return mkdir(path, 0700) == 0 || errno == EEXIST ? TT_OK : tt_fail_errno(err, errno, "cannot make the directory `%s`", path);
-}
-
 /* What earlier contents of this program left. */
 static void drop_older(const tt_program_env *env, const tt_program_file *file, const char *kept)
 {
@@ -116,7 +104,7 @@ static tt_rc compile(const tt_program_env *env, const tt_program_file *file, tt_
     command c = {0};
     static atomic_uint number; /* threads compile beside each other */
     const char *made = tt_arena_printf(arena, "%s.%d.%u", object, (int)getpid(), ++number), *name = strrchr(object, '/');
-    TT_TRY(tt_program_make_dirs(tt_program_cache_dir(env), err));
+    TT_TRY(tt_dirs_make(tt_program_cache_dir(env), err));
     TT_TRY(make_command(env, file, arena, made, &c, err));
     TT_TRY(tt_capture(&(tt_capture_spec){.argv = c.args, .timeout_ms = COMPILE_TIMEOUT_MS, .max_out_bytes = 1024 * 1024}, &out, &errors, &status, err));
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {

@@ -10,8 +10,6 @@ tt_rc tt_program_prepare_native(const tt_program_env *env, const tt_program_file
 tt_rc tt_program_prepare_notebook(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_program_prepare_python(const tt_program_env *env, const tt_program_file *file, tt_arena *arena, const char *const **ret_argv, tt_err *err) TT_MUST_CHECK;
 
-/* The directory, and those above it that are missing. */
-tt_rc tt_program_make_dirs(const char *path, tt_err *err) TT_MUST_CHECK;
 /* An executable by its name in $PATH, or a path as it is; NULL: there is none. In the arena. */
 const char *tt_program_find_command(tt_arena *arena, const char *name);
 /* The directory of this program's own file, in the arena. */

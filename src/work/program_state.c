@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/sys.h"
+#include "io/dirs.h"
 #include "io/fd.h"
 #include "work/program_inner.h"
 
@@ -57,7 +58,7 @@ static tt_rc replace(const char *path, const json_t *all, tt_err *err)
 /* Open and locked: calls for one directory come after each other. */
 static tt_rc lock_dir(const char *dir, int *ret_fd, tt_err *err)
 {
-    TT_TRY(tt_program_make_dirs(dir, err));
+    TT_TRY(tt_dirs_make(dir, err));
     TT_FD_AUTO int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || flock(fd, LOCK_EX) != 0)
         return tt_fail_errno(err, errno, "cannot lock the directory `%s`", dir);
