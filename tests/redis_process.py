@@ -145,7 +145,7 @@ class Redis:
 
 
 class Proxy:
-    """A TCP proxy to a Redis: .delay_s holds up each piece on its way there, cut() ends all connections, .refuses takes no new ones."""
+    """A TCP proxy to a port of this machine: .delay_s holds up each piece on its way there, cut() ends all connections, .refuses takes no new ones."""
 
     def __init__(self, port):
         self.target, self.delay_s, self.refuses, self.is_open = port, 0.0, False, True
