@@ -19,12 +19,13 @@ FILLED_S = (0.05, 0.6)  # leases are half a second
 
 
 @contextmanager
-def no_space(t):
-    """No file of the server grows any more: what a full disk is to it, without privileges. A server that is started meanwhile does not know of it."""
+def no_space(t, rng):
+    """What a full disk is to the server, without privileges: none of its files grows beyond the longest that is there, or no file takes anything.
+    A server that is started meanwhile does not know of it."""
     pid = t.server_pid
-    longest = max(path.stat().st_size for path in t.cwd.rglob("*") if path.is_file())
+    most = rng.choice((512, max(path.stat().st_size for path in t.data.rglob("*") if path.is_file())))
     try:
-        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (longest, resource.RLIM_INFINITY))
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
         yield
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
     except ProcessLookupError:
@@ -47,7 +48,7 @@ def attack(crew, t, proxy, rng):
         time.sleep(rng.uniform(0.05, 0.8))
         proxy.refuses = False
     elif what == "fill":
-        with no_space(t):
+        with no_space(t, rng):
             time.sleep(rng.uniform(*FILLED_S))
     elif what != "nothing":
         victims = [c.pid for c in crew.clients if c and c.poll() is None] if what == "stop client" else [t.server_pid]
