@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import chromium
 from redis_process import Redis, free_port
 from tutti_process import alive, until
 
@@ -382,6 +383,89 @@ def test_without_a_redis_the_option_is_refused(tutti):
     with pytest.raises(AssertionError, match="does not listen"):
         t.start()
     assert "rq.queues" in t.log() and "--redis" in t.log()
+
+
+# ---- as a person sees it ----
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if chromium.missing():
+        pytest.skip(chromium.missing())
+    one = chromium.Chromium(tmp_path_factory.mktemp("browser"))
+    yield one
+    one.close()
+
+
+class Pages:
+    """The dashboard's pages in the browser. Each is loaded anew until it shows what is awaited: the dashboard looks only every 2.5 s."""
+
+    def __init__(self, board, browser):
+        self.at, self.browser = "http://127.0.0.1:%d" % board.port, browser
+
+    def show(self, page, rows, wanted):
+        """The texts of these rows, as soon as they are what is wanted."""
+        self.browser.open(self.at + page)
+
+        def found():
+            texts = self.browser.texts(rows)
+            return texts if wanted(texts) else None
+        try:
+            return until(found, "%s shows it" % page, 10)
+        except AssertionError:
+            self.browser.open(self.at + page)
+            return until(found, "%s shows it, loaded anew: %s" % (page, self.browser.texts("body")), LIMIT_S)
+
+    def press(self, button):
+        """A button, and Yes where it asks."""
+        self.browser.click(button)
+        if "requeue-job-btn" not in button:
+            self.browser.click("#confirmation-modal-yes")
+
+
+HOSTILE = "<img src=/nothing onerror=document.title='hurt'>"
+
+
+def test_the_dashboard_in_a_browser(t, board, browser):
+    done, failed = push(t, PROBE, {**FAIL, "payload": HOSTILE, "program": HOSTILE})
+    reaches(t, failed, "failed")
+    reaches(t, done, "finished")
+    busy = block(t)
+    queued = push(t, {**PROBE, "program": "report"}, {**PROBE, "program": HOSTILE}, PROBE)
+    shown(board, {"queued": 3, "started": 1, "finished": 1, "failed": 1})
+    pages = Pages(board, browser)
+    browser.complaints()
+    cells = pages.show("/", "#queues tr[data-role=queue] td", lambda texts: len(texts) >= 8)
+    assert cells[:8] == ["default", "3", "0", "0", "1", "1", "1", "0"], cells
+    worker, job, queues = pages.show("/0/view/workers", "#workers tr[data-role=worker] td", lambda texts: len(texts) == 3)
+    assert worker.startswith("sanjer1") and job == "sleep()" and queues == "default", (worker, job, queues)
+    rows = pages.show("/0/view/jobs/default/queued/8/asc/1", "#jobs tr[data-role=job]", lambda texts: len(texts) == 3)
+    assert all(id in row and "Delete" in row and "Requeue" not in row for id, row in zip(queued, rows)) and "report" in rows[0], rows
+    [text] = pages.show("/0/view/job/" + failed, "#job-data", lambda texts: "Status" in texts[0])
+    assert re.search(r"Status:\s+failed", text) and "onerror" in text and "is not a duration" in text, text
+    assert browser.texts("#requeue-job-btn") == ["Requeue"]
+
+    [row] = pages.show("/0/view/jobs/default/failed/8/asc/1", "#jobs tr[data-role=job]", len)
+    assert failed in row and "Failed" in row and "Requeue" in row, row
+    pages.press("[data-role=requeue-job-btn]")
+    reaches(t, failed, "queued")
+    pages.show("/0/view/job/" + busy, "#job-data", lambda texts: re.search(r"Status:\s+started", texts[0]))
+    pages.press("#delete-job-btn")
+    reaches(t, busy, "canceled")
+    for id in queued:  # its worker goes on
+        reaches(t, id, "finished")
+    reaches(t, failed, "failed")
+    block(t)
+    more = push(t, PROBE, PROBE)
+    pages.show("/0/view/jobs/default/queued/8/asc/1", "#jobs tr[data-role=job]", lambda texts: len(texts) == 2)
+    pages.press("#empty-btn")
+    for id in more:
+        reaches(t, id, "canceled")
+    pages.show("/0/view/jobs/default/queued/8/asc/1", "#jobs tbody tr", lambda texts: texts == ["No jobs."])
+    pages.show("/0/view/jobs/default/failed/8/asc/1", "#jobs tr[data-role=job]", len)
+    pages.press("#requeue-all-btn")
+    reaches(t, failed, "queued")
+    assert browser.run("return document.title") == "RQ dashboard" and not browser.complaints()
 
 
 @pytest.mark.long
