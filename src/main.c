@@ -69,7 +69,7 @@ static int worker(tt_cli *cli)
 /* The routes inside this process, for a command that finds no server: opened by the first call, closed at the end of main. */
 static tt_house *house;
 
-static tt_rc call_inside(tt_cli *cli, const char *method, const char *target, tt_str body, int *ret_status, tt_buf *ret_body, tt_err *err)
+static tt_rc call_inside(tt_cli *cli, const char *method, const char *target, tt_str body, int *ret_status, tt_buf *ret_body, int *ret_file, tt_err *err)
 {
     tt_options *options;
     TT_TRY(tt_cli_options(cli, &options, err));
@@ -77,7 +77,7 @@ static tt_rc call_inside(tt_cli *cli, const char *method, const char *target, tt
         tt_log_set_level(TT_LOG_ERROR);
         TT_TRY(tt_house_open_alone(options, &house, err));
     }
-    return tt_server_local_call(tt_house_server(house), method, target, body, ret_status, ret_body, err);
+    return tt_server_local_call(tt_house_server(house), method, target, body, ret_status, ret_body, ret_file, err);
 }
 
 /* ---- the commands that are processes ---- */

@@ -145,11 +145,11 @@ class Redis:
 
 
 class Proxy:
-    """A TCP proxy to a Redis: .delay_s holds up each piece on its way there, cut() ends all connections, .refuses takes no new ones."""
+    """A TCP proxy to a port of this machine: .delay_s holds up each piece on its way there, cut() ends all connections, .refuses takes no new ones."""
 
     def __init__(self, port):
         self.target, self.delay_s, self.refuses, self.is_open = port, 0.0, False, True
-        self.pairs, self.lock = [], threading.Lock()
+        self.pairs, self.ended, self.lock = [], set(), threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -185,11 +185,18 @@ class Proxy:
                 sink.sendall(data)
         except OSError:
             pass
-        for one in (source, sink):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        with self.lock:
+            for one in (source, sink):
+                if one in self.ended:  # both ways are over
+                    self.ended.discard(one)
+                    self.pairs = [kept for kept in self.pairs if kept is not one]
+                    one.close()
+                    continue
+                self.ended.add(one)
+                try:
+                    one.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
 
     def cut(self):
         with self.lock:

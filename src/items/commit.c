@@ -95,13 +95,16 @@ static void job_committed(tt_participant *p)
 {
     tt_job *j = job_of(p);
     tt_claim *done = NULL;
-    if (j->output) {
+    if (j->output)
         tt_append_commit(j->output);
-        tt_redo_committed(j);
-    }
-    j->output_known = j->output != NULL;
     if (j->rejects)
         tt_append_commit(j->rejects);
+    pthread_mutex_lock(&j->lock); /* from here on others are told of it */
+    if (j->output)
+        tt_redo_committed(j);
+    j->rejects_mark = j->rejects_flushed;
+    pthread_mutex_unlock(&j->lock);
+    j->output_known = j->output != NULL;
     if (j->removing)
         remove_output(j);
     else
@@ -172,6 +175,7 @@ static void job_rolled_back(tt_participant *p)
         cut = false;
     pthread_mutex_lock(&j->lock);
     tt_redo_rolled_back(j);
+    j->rejects_flushed = j->rejects_mark;
     tt_group_undo(j);
     tt_job_rebuild_lanes(j);
     if (j->blocks.answers)

@@ -311,14 +311,16 @@ static tt_rc record_rejects(tt_job *j, tt_append_mode mode, tt_err *err)
     tt_job_rejects_path(j, &path);
     tt_rc rc = tt_roots_open(rejects_roots(j), tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, err);
     if (rc == TT_NOT_FOUND) {
-        j->rejects_mark = (tt_append_mark){0};
+        j->rejects_mark = j->rejects_flushed = (tt_append_mark){0};
         return TT_OK;
     }
     TT_TRY(rc);
     TT_TRY(tt_append_create(rejects_roots(j), tt_buf_view(&path), mode, &j->rejects, err));
     if (j->fresh && tt_append_length(j->rejects))
         TT_TRY(put_aside(j->rejects, err));
-    return tt_append_flush(j->rejects, true, &j->rejects_mark, err);
+    TT_TRY(tt_append_flush(j->rejects, true, &j->rejects_mark, err));
+    j->rejects_flushed = j->rejects_mark;
+    return TT_OK;
 }
 
 static tt_rc create_output(tt_job *j, bool overwrite, tt_err *err)
@@ -373,9 +375,9 @@ static tt_rc read_head(tt_job *j, tt_str blob, tt_err *err)
         j->duplicates = (uint64_t)duplicates;
         j->output_mark = (tt_append_mark){(uint64_t)output_len, strtoull(output_hash, NULL, 16)};
         j->redo.synced = (tt_append_mark){(uint64_t)synced_len, strtoull(synced_hash, NULL, 16)};
-        j->redo.recorded = j->output_mark;
+        j->redo.flushed = j->output_mark;
         tt_delivery_from_json(j, json_object_get(root, "delivery"));
-        j->rejects_mark = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
+        j->rejects_mark = j->rejects_flushed = (tt_append_mark){(uint64_t)rejects_len, strtoull(rejects_hash, NULL, 16)};
         j->redone = (uint64_t)json_integer_value(json_object_get(root, "redone"));
         j->gate.paused = json_is_true(json_object_get(root, "paused"));
         free(j->writer_state);
@@ -495,9 +497,22 @@ tt_rc tt_job_open_rejects(tt_job *j, tt_err *err)
     return tt_append_resume(rejects_roots(j), tt_buf_view(&path), &j->rejects_mark, &j->rejects, err);
 }
 
+/* Lines of a first group that was never committed, and nobody else's file. */
+static bool has_stray_rejects(const tt_job *j)
+{
+    static const char BEGINNING[] = "{\"id\":";
+    TT_BUF_AUTO tt_buf path = {0};
+    TT_FD_AUTO int fd = -1;
+    char first[sizeof BEGINNING - 1];
+    size_t got = 0;
+    tt_job_rejects_path(j, &path);
+    return tt_roots_open(rejects_roots(j), tt_buf_view(&path), O_RDONLY, 0, &fd, NULL, NULL) == TT_OK && tt_fd_read_at(fd, 0, first, sizeof first, &got) == 0
+        && got == sizeof first && memcmp(first, BEGINNING, got) == 0;
+}
+
 static tt_rc resume_rejects(tt_job *j, tt_err *err)
 {
-    if (!tt_job_has_writer(j) || j->rejects_mark.length_bytes == 0) /* made when there is one */
+    if (!tt_job_has_writer(j) || (j->rejects_mark.length_bytes == 0 && !has_stray_rejects(j))) /* made when there is one */
         return TT_OK;
     return tt_job_open_rejects(j, err);
 }

@@ -79,7 +79,7 @@ struct tt_job {
     tt_blocks blocks;
     tt_plan_state plan;
     uint64_t duplicates, redone;
-    tt_append_mark output_mark, rejects_mark;
+    tt_append_mark output_mark, rejects_mark; /* of the last commit */
     tt_redo redo;
     tt_delivery delivery;  /* partly */
     uint32_t generation;   /* of the output: clean starts so far */
@@ -123,6 +123,7 @@ struct tt_job {
     bool storing_planned;     /* the plan was done when they were taken: no row is missing */
     tt_notes notes, group_notes, storing_notes;
     tt_buf reject_lines, group_reject_lines, flushing_lines;
+    tt_append_mark rejects_flushed; /* the mark as it will be with this group; else rejects_mark */
     /* Lines are collected by whoever loads a block, at any time; a page must not say more than the file of rejects that is committed with it. */
     uint32_t reject_batch;   /* being collected, from 1 */
     uint32_t flushed_batch;  /* in the file with this group */

@@ -10,12 +10,12 @@ void tt_redo_deinit(tt_redo *r) { tt_buf_deinit(&r->bytes); }
 
 bool tt_redo_is_unsynced(const tt_redo *r) { return r->committed_len > 0; }
 
-const tt_append_mark *tt_redo_synced_after(const tt_job *j) { return j->redo.syncs ? &j->output_mark : &j->redo.synced; }
+const tt_append_mark *tt_redo_synced_after(const tt_job *j) { return j->redo.syncs ? &j->redo.flushed : &j->redo.synced; }
 
 void tt_redo_start_at(tt_job *j, const tt_append_mark *mark)
 {
     tt_buf_deinit(&j->redo.bytes);
-    j->redo = (tt_redo){.synced = *mark, .recorded = *mark};
+    j->redo = (tt_redo){.synced = *mark, .flushed = *mark};
 }
 
 /* ---- flushing ---- */
@@ -29,7 +29,7 @@ static tt_rc rewrite(tt_job *j, tt_err *err)
     TT_TRY(tt_append_resume(tt_job_output_roots(j), tt_job_output_path(j), &j->redo.synced, &j->output, err));
     tt_append_put(j->output, j->redo.bytes.ptr, j->redo.committed_len);
     TT_TRY(tt_append_flush(j->output, true, &mark, err));
-    if (mark.length_bytes != j->redo.recorded.length_bytes || mark.tail_hash != j->redo.recorded.tail_hash)
+    if (mark.length_bytes != j->output_mark.length_bytes || mark.tail_hash != j->output_mark.tail_hash)
         return tt_fail(err, TT_CORRUPT, "job `%s`: the last bytes of `%s` cannot be made again from the ledger: put the file back as it "
                        "was, or start the job anew", j->def.name, j->def.output);
     tt_append_commit(j->output);
@@ -62,9 +62,7 @@ tt_rc tt_redo_flush(tt_job *j, bool sync, bool last, tt_err *err)
     tt_rc rc = tt_append_flush(j->output, sync && r->syncs, &now, err);
     r->stale = rc != TT_OK && r->syncs && tt_redo_is_unsynced(r);
     TT_TRY(rc);
-    pthread_mutex_lock(&j->lock); /* reports read it */
-    j->output_mark = now;
-    pthread_mutex_unlock(&j->lock);
+    r->flushed = now;
     return TT_OK;
 }
 
@@ -84,6 +82,7 @@ tt_rc tt_redo_store(tt_job *j, tt_txn *txn, tt_err *err)
 void tt_redo_committed(tt_job *j)
 {
     tt_redo *r = &j->redo;
+    j->output_mark = r->flushed;
     if (r->syncs) {
         tt_redo_start_at(j, &j->output_mark);
         return;
@@ -92,14 +91,13 @@ void tt_redo_committed(tt_job *j)
         r->committed_len = r->bytes.len;
         r->slots++;
     }
-    r->recorded = j->output_mark;
     r->rides = false;
 }
 
 void tt_redo_rolled_back(tt_job *j)
 {
     tt_redo *r = &j->redo;
-    j->output_mark = r->recorded;
+    r->flushed = j->output_mark;
     r->bytes.len = r->committed_len;
     r->bytes.failed = false;
     r->rides = r->syncs = false;

@@ -3,8 +3,8 @@
  * the job is idle, complete or closed, the output is synced; until then a power cut may take the end of the file, and resume writes it
  * again from these pages.
  *
- *   synced mark <= recorded mark: the bytes between the two lie in the redo pages 0 .. slots-1, in order, without gaps.
- *   group small enough  -> rides:  recorded mark moves, one more page
+ *   synced mark <= output mark (of the last commit, which is what anybody else is told): the bytes between the two lie in the redo pages 0 .. slots-1, in order, without gaps.
+ *   group small enough  -> rides:  the output mark moves, one more page
  *   group not small, or limits reached, or a sync is due, or descriptors are scarce (an unsynced output keeps its own) -> synced: both marks move, pages count as empty (their numbers are used again)
  *   a sync fails -> stale: what the kernel kept of the unsynced bytes is unknown; before the next group the file is opened
  *                   again at the synced mark and the bytes are written anew from memory
@@ -24,7 +24,7 @@ enum { TT_REDO_SLOTS = 64, TT_REDO_BYTES = 1 << 20, TT_REDO_GROUP_BYTES = 96 << 
 
 typedef struct {
     tt_append_mark synced;  /* persisted in the head */
-    tt_append_mark recorded;/* of the last commit */
+    tt_append_mark flushed; /* the output mark as it will be when the group under way is committed; else the output mark */
     tt_buf bytes;           /* behind the synced mark, of committed groups; then those of the group under way */
     size_t committed_len;   /* of bytes */
     unsigned slots;         /* pages in use */
@@ -43,9 +43,9 @@ const tt_append_mark *tt_redo_synced_after(const struct tt_job *j);
 tt_rc tt_redo_flush(struct tt_job *j, bool sync, bool last, tt_err *err) TT_MUST_CHECK;
 /* Put the group's page, if it rides. */
 tt_rc tt_redo_store(struct tt_job *j, tt_txn *txn, tt_err *err) TT_MUST_CHECK;
-void tt_redo_committed(struct tt_job *j);
+void tt_redo_committed(struct tt_job *j);   /* with the job's lock held */
 void tt_redo_rolled_back(struct tt_job *j); /* with the job's lock held */
-/* Resume: pages in order, then the output opened at the synced mark and brought up to the recorded one. */
+/* Resume: pages in order, then the output opened at the synced mark and brought up to the output mark. */
 tt_rc tt_redo_take_page(struct tt_job *j, int64_t number, tt_str blob, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_redo_resume(struct tt_job *j, tt_err *err) TT_MUST_CHECK;
 /* The output was made anew or deleted: nothing is behind mark. */

@@ -39,16 +39,6 @@ void tt_reject_value(tt_job *j, uint64_t id, tt_str value, tt_str worker, const 
     put_reject(&j->group_reject_lines, id, NULL, &bad);
 }
 
-static tt_rc flush_file(tt_job *j, tt_append *file, bool sync, tt_append_mark *mark, tt_err *err)
-{
-    tt_append_mark now;
-    TT_TRY(tt_append_flush(file, sync, &now, err));
-    pthread_mutex_lock(&j->lock); /* reports read it */
-    *mark = now;
-    pthread_mutex_unlock(&j->lock);
-    return TT_OK;
-}
-
 tt_rc tt_rejects_flush(tt_job *j, bool sync, tt_err *err)
 {
     pthread_mutex_lock(&j->lock);
@@ -56,10 +46,10 @@ tt_rc tt_rejects_flush(tt_job *j, bool sync, tt_err *err)
     j->flushing_lines = tt_buf_take(&j->reject_lines);
     j->flushed_batch = j->reject_batch++;
     pthread_mutex_unlock(&j->lock);
-    if (j->flushing_lines.len + j->group_reject_lines.len == 0)
+    if (j->flushing_lines.len + j->group_reject_lines.len == 0 && !j->rejects) /* one that is open may have to be cut */
         return TT_OK;
     TT_TRY(tt_job_open_rejects(j, err));
     tt_append_put(j->rejects, j->flushing_lines.ptr, j->flushing_lines.len);
     tt_append_put(j->rejects, j->group_reject_lines.ptr, j->group_reject_lines.len);
-    return flush_file(j, j->rejects, sync, &j->rejects_mark, err);
+    return tt_append_flush(j->rejects, sync, &j->rejects_flushed, err);
 }

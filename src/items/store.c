@@ -113,13 +113,13 @@ static tt_rc store_head(tt_job *j, tt_txn *txn, tt_err *err)
     pthread_mutex_lock(&j->lock);
     char *delivery = delivery_text(j);
     bool ends = j->removing || j->delivery.dropping;
-    tt_append_mark none = {0}, output = ends ? none : j->output_mark, safe = ends ? none : *tt_redo_synced_after(j);
+    tt_append_mark none = {0}, output = ends ? none : j->redo.flushed, safe = ends ? none : *tt_redo_synced_after(j);
     tt_buf_printf(&j->scratch,
                   "{\"v\":1,\"planned\":%s,\"fresh\":%s,\"generation\":%u,\"duplicates\":%" PRIu64 ",\"output_len\":%" PRIu64
                   ",\"output_hash\":\"%016" PRIx64 "\",\"synced_len\":%" PRIu64
                   ",\"synced_hash\":\"%016" PRIx64 "\",\"rejects_len\":%" PRIu64 ",\"rejects_hash\":\"%016" PRIx64 "\",\"delivery\":%s,\"writer\":",
                   j->storing_planned ? "true" : "false", j->fresh ? "true" : "false", j->generation, j->duplicates, output.length_bytes,
-                  output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_mark.length_bytes, j->rejects_mark.tail_hash, delivery);
+                  output.tail_hash, safe.length_bytes, safe.tail_hash, j->rejects_flushed.length_bytes, j->rejects_flushed.tail_hash, delivery);
     const char *paused = j->gate.paused ? "true" : "false";
     uint64_t redone = j->redone;
     pthread_mutex_unlock(&j->lock);

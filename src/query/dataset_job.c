@@ -27,6 +27,17 @@ json_t *tt_dataset_job_payload(tt_str dir, tt_str group, tt_str time)
     return json_pack("{s:s%,s:s%,s:s%}", "dir", dir.ptr, dir.len, "group", group.ptr, group.len, "time", time.ptr, time.len);
 }
 
+json_t *tt_dataset_job_question(const tt_dataset *d, const json_t *query)
+{
+    json_t *p = tt_dataset_job_payload(d->dir, d->group, d->time);
+    json_object_set(p, "columns", json_object_get(d->record, "columns"));
+    json_object_set(p, "minTimestamp", json_object_get(d->record, "minTimestamp"));
+    json_object_set(p, "maxTimestamp", json_object_get(d->record, "maxTimestamp"));
+    json_object_set(p, "query", (json_t *)(uintptr_t)query);
+    json_object_set_new(p, "parts", json_array());
+    return p;
+}
+
 json_t *tt_dataset_job_part(size_t part, const tt_dataset_file *file)
 {
     return json_pack("[I,s%,I,I]", (json_int_t)part, file->name.ptr, file->name.len, (json_int_t)file->size_bytes, (json_int_t)file->changed_ns);

@@ -221,7 +221,7 @@ static tt_rc open_datasets(tt_house *h, tt_err *err)
             .categorical_ratio = 0.1, .top_count = (size_t)tt_option_int(o, "dataset.top_values"), .top_share = 0.01,
             .safety_ms = tt_option_int(o, "query.safety_interval"), .metrics = h->query_metrics,
         },
-        .pool = h->queries, .legacy_status = tt_option_bool(o, "query.legacy_status"), .is_pretty = tt_option_bool(o, "query.pretty"),
+        .pool = h->queries, .spool_dir = h->spool_dir, .legacy_status = tt_option_bool(o, "query.legacy_status"), .is_pretty = tt_option_bool(o, "query.pretty"),
         .error_details = tt_option_bool(o, "query.error_details"), .admin_actions = tt_option_bool(o, "query.admin_actions"),
     };
     return TT_OK;

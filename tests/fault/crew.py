@@ -68,8 +68,10 @@ KINDS = {"plain": (plain, "jsonl"), "packed": (packed, "jsonl.gz"), "spoilt": (s
 
 
 class Crew:
-    def __init__(self, t, seed, kinds, *, clients=4, lease="2s", max_attempts=15, is_kept=True):
-        """kinds: {kind: how many records}; a job each, made anew under another name when it is complete. is_kept: ended ones and their events stay."""
+    def __init__(self, t, seed, kinds, *, clients=4, lease="2s", max_attempts=15, is_kept=True, url=None):
+        """kinds: {kind: how many records}; a job each, made anew under another name when it is complete. is_kept: ended ones and their events stay.
+        url: where the clients find the server."""
+        self.url = url or t.url
         self.t, self.rng, self.is_ending, self.is_kept = t, random.Random(seed), False, is_kept
         self.folder = t.cwd / "histories"
         self.folder.mkdir()
@@ -99,7 +101,7 @@ class Crew:
         style = "older" if place % 2 else "token"
         names = list(self.jobs)
         self.rng.shuffle(names)
-        self.clients[place] = subprocess.Popen([sys.executable, CLIENT, self.t.url, style, str(self.rng.randrange(10**9)),
+        self.clients[place] = subprocess.Popen([sys.executable, CLIENT, self.url, style, str(self.rng.randrange(10**9)),
                                                 self.folder / ("%d.history" % self.count), *names])
 
     def keep_busy(self):

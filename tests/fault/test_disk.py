@@ -12,6 +12,7 @@ import pytest
 
 import points
 from checker import Job
+from tutti_process import until
 
 RECORDS = 30
 BAD = {7, 22}
@@ -240,6 +241,24 @@ def test_a_limit_of_file_size_does_not_end_the_server(tutti):
     resource.prlimit(server, resource.RLIMIT_FSIZE, before)
     t.post("/v1/jobs/j/clean", params={"output": "false"})
     visitor.finish()
+
+
+def test_rejects_whose_commit_failed_are_not_counted_on(tutti):
+    """The file of rejects had its line, the ledger had no space: the next commit, which rejects nothing, must not say that the line is there."""
+    t = tutti()
+    (t.cwd / "in.jsonl").write_text('{"n":0}\n{"n":1}\n')
+    assert t.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "out.csv"}).status == 201
+    assert len(t.post("/v1/jobs/j/claim", params={"n": 9}).json["items"]) == 2
+    before = resource.prlimit(t.server_pid, resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
+    assert t.post("/v1/jobs/j/results", [[0, "no row"]]).status in (500, 507)
+    resource.prlimit(t.server_pid, resource.RLIMIT_FSIZE, before)
+    assert t.post("/v1/jobs/j/results", [[1, ["one"]]]).json["accepted"] == 1
+    t.kill_server()
+    until(lambda: t.get("/v1/jobs/j").json["status"] == "IN_PROGRESS", "the job is there again")
+    assert t.post("/v1/jobs/j/results", [[0, ["none"]]]).json["accepted"] == 1
+    assert (t.cwd / "out.csv").read_text() == "one\nnone\n"
+    rejects = t.cwd / "out.csv.rejects.jsonl"
+    assert not rejects.exists() or rejects.read_text() == ""
 
 
 def test_a_read_only_directory_is_refused_with_a_reason(tutti, small_disk):
