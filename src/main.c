@@ -21,7 +21,7 @@ static tt_rc prepare(tt_cli *cli, tt_options **ret, tt_err *err)
 {
     tt_str env;
     TT_TRY(tt_cli_options(cli, ret, err));
-    TT_TRY(tt_contract_env(tt_str_of(tt_option_str(*ret, "environment")), &env, err));
+    TT_TRY(tt_contract_env(tt_option_str(*ret, "environment"), &env, err));
     return tt_reload_log(NULL, *ret, err);
 }
 
