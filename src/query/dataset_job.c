@@ -143,7 +143,7 @@ tt_rc tt_dataset_job_run(tt_dataset_job *job, const tt_dataset_gang *gang, json_
         return tt_fail(err, TT_NOMEM, "out of memory for the tasks of this work");
     *ret_results = results;
     TT_TRY(dump_payloads(job, gang, works, err));
-    tt_gang_spec spec = {.queue = TT_STR("query"), .kind = gang->kind, .about = gang->about, .works = works, .count = n, .timeout_ms = gang->timeout_ms ? gang->timeout_ms : job->ds->timeout_ms,
+    tt_gang_spec spec = {.queue = TT_QUERY_QUEUE, .kind = gang->kind, .about = gang->about, .works = works, .count = n, .timeout_ms = gang->timeout_ms ? gang->timeout_ms : job->ds->timeout_ms,
                          .max_attempts = job->ds->max_attempts, .is_unwanted = is_unwanted, .progress = gang->is_counted ? on_progress : NULL, .arg = job};
     int64_t start_us = tt_mono_us();
     tt_rc rc = tt_gang_run(&job->ds->gang, &spec, &job->arena, ends, err);

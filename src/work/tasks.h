@@ -59,8 +59,10 @@ typedef struct {
 } tt_worker_info;
 /* In no order; fn must not call tasks. */
 void tt_tasks_each_worker(tt_tasks *t, void (*fn)(void *arg, const tt_worker_info *info), void *arg);
-/* For health: how many are attached, and how many of them consume. */
+/* For health: how many are attached, and how many of them consume. Those that serve nothing but TT_QUERY_QUEUE are not counted here, but by the other one. */
 void tt_tasks_count_workers(tt_tasks *t, unsigned *ret_attached, unsigned *ret_consuming);
+void tt_tasks_count_query_workers(tt_tasks *t, unsigned *ret_attached, unsigned *ret_consuming);
+#define TT_QUERY_QUEUE TT_STR("query") /* of parts of queries: ordinary workers do not serve it */
 /* Since any worker last got a task (ms); -1: none has since the server started. */
 int64_t tt_tasks_last_claim_ago(tt_tasks *t);
 

@@ -122,8 +122,8 @@ def test_reload_changes_the_number_of_workers(tutti: Callable[..., Tutti]) -> No
         count = tasks + queries
         reload(one, "workers = %d\n[query]\nworkers = %d\n" % (tasks, queries))
         until(lambda: len(workers(one)) == count, "%d workers" % count, 60)
-        until(lambda: one.get("/health").json["workers"]["expected"] == count, "%d expected" % count, 60)
-        until(lambda: one.get("/health").json["workers"]["attached"] == count, "%d attached" % count, 60)
+        for name, expected in (("workers", tasks), ("query_workers", queries)):
+            until(lambda: [one.get("/health").json[name][which] for which in ("expected", "attached")] == [expected] * 2, "%d %s" % (expected, name), 60)
     assert "msg=died" not in one.log()
 
 
