@@ -21,7 +21,7 @@ struct tt_program_env {
     TT_VEC(tt_str) dirs;
     TT_VEC(override_row) overrides;
     const char *data_dir, *own_dir, *maps_dir, *state_dir, *spool_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
-    const char *lake_env[7]; /* NAME=value; NULL behind the last */
+    const char *lake_env[8]; /* NAME=value; NULL behind the last */
     const char *environment, *branch;
     int64_t timeout_ms;
     uint64_t memory_bytes;
@@ -111,7 +111,7 @@ static tt_rc fill_lake(tt_program_env *env, const tt_options *o, tt_err *err)
 {
     static const struct {
         const char *name, *key;
-    } rows[] = {{"TUTTI_DATA", "data"}, {"TUTTI_LAKE", "lake"}, {"TUTTI_ENVIRONMENT", "environment"}, {"TUTTI_APP_VERSION", "app_version"}, {"TUTTI_BRANCH_NAME", "branch_name"}};
+    } rows[] = {{"TUTTI_DATA", "data"}, {"TUTTI_LAKE", "lake"}, {"TUTTI_ENVIRONMENT", "environment"}, {"TUTTI_APP_VERSION", "app_version"}, {"TUTTI_BRANCH_NAME", "branch_name"}, {"TUTTI_CONFIG_URL", "config.url"}};
     char self[4096];
     ssize_t len = readlink("/proc/self/exe", self, sizeof self);
     size_t n = 0;
