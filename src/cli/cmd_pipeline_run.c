@@ -330,6 +330,69 @@ TT_CLI_COMMAND(tt_cmd_pipeline_pause, pipeline_pause)
 static tt_rc pipeline_resume(tt_cli *cli, tt_err *err) { return pause_or_resume(cli, "resume", "goes on", err); }
 TT_CLI_COMMAND(tt_cmd_pipeline_resume, pipeline_resume)
 
+/* ---- drain ---- */
+
+/* Tasks of it are queued or run: it has begun, and is not held yet. */
+static bool is_busy(const json_t *run) { return tt_str_is(tt_json_member_str(run, "state"), "running") && !json_is_true(json_object_get(run, "held")); }
+
+static tt_rc add_busy(tt_cli *cli, json_int_t *before, json_t *busy, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf target = {0}, answer = {0};
+    TT_JSON_AUTO json_t *page = NULL;
+    size_t i;
+    json_t *run;
+    tt_buf_cstr_put(&target, "/v1/runs?limit=1000");
+    tt_buf_query(&target, "pipeline", tt_cli_operand(cli, 0));
+    tt_buf_printf(&target, "&before=%lld", (long long)*before);
+    TT_TRY(ask(cli, "GET", &target, (tt_str){0}, &answer, &page, err));
+    json_array_foreach(json_object_get(page, "runs"), i, run)
+        if (is_busy(run))
+            json_array_append(busy, json_object_get(run, "id"));
+    *before = json_integer_value(json_object_get(page, "next"));
+    return TT_OK;
+}
+
+/* Until its last task has ended. One that goes on with another group is paused no longer. */
+static tt_rc wait_for_run(tt_cli *cli, json_int_t id, tt_err *err)
+{
+    TT_JSON_AUTO json_t *now = NULL;
+    char number[24];
+    int n = snprintf(number, sizeof number, "%lld", (long long)id);
+    int64_t version = -1, group = -1;
+    tt_transport_allow_ms(cli, 20000);
+    do {
+        TT_TRY(next_version(cli, (tt_str){number, (size_t)n}, version, &now, err));
+        if (tt_json_member_int(now, "version") != version)
+            say_progress(cli, now);
+        if (version >= 0 && tt_json_member_int(now, "at_group") != group)
+            return tt_fail(err, TT_CONFLICT, "%.*s was resumed meanwhile, and run %s goes on", TT_STR_ARG(tt_cli_operand(cli, 0)), number);
+        version = tt_json_member_int(now, "version");
+        group = tt_json_member_int(now, "at_group");
+    } while (is_busy(now));
+    return TT_OK;
+}
+
+static tt_rc pipeline_drain(tt_cli *cli, tt_err *err)
+{
+    TT_JSON_AUTO json_t *busy = json_array();
+    size_t i;
+    json_t *id;
+    json_int_t before = 0;
+    TT_TRY(pause_or_resume(cli, "pause", "is paused: nothing of it begins", err));
+    do
+        TT_TRY(add_busy(cli, &before, busy, err));
+    while (before);
+    if (tt_cli_has(cli, "--wait"))
+        json_array_foreach(busy, i, id)
+            TT_TRY(wait_for_run(cli, json_integer_value(id), err));
+    else if (json_array_size(busy))
+        tt_say(cli, "tasks of %zu of its runs still run: --wait waits for them", json_array_size(busy));
+    if (tt_cli_has(cli, "--wait") || !json_array_size(busy))
+        tt_say(cli, "nothing of %.*s runs any more; `tutti pipeline resume %.*s` goes on", TT_STR_ARG(tt_cli_operand(cli, 0)), TT_STR_ARG(tt_cli_operand(cli, 0)));
+    return TT_OK;
+}
+TT_CLI_COMMAND(tt_cmd_pipeline_drain, pipeline_drain)
+
 /* ---- times ---- */
 
 static tt_rc pipeline_backfill(tt_cli *cli, tt_err *err)

@@ -10,11 +10,12 @@
 #include "cli/parts.h"
 #include "cli/progress.h"
 #include "cli/query_draw.h"
+#include "cli/transport.h"
 #include "io/fd.h"
 #include "query/answer.h"
 #include "query/files.h"
 
-enum { MAX_QUERY_BYTES = 1 << 20, PREPARE_AFTER = 3 /* queries */ };
+enum { MAX_QUERY_BYTES = 1 << 20, PREPARE_AFTER = 3 /* queries */, EXPORT_MS = 3600 * 1000 };
 
 /* ---- the question ---- */
 
@@ -103,19 +104,19 @@ static tt_rc print_answer(tt_cli *cli, const tt_query_result *r, tt_err *err)
 }
 
 /* --export FILE, with --export-step N or --export-dropped N. */
-static tt_rc read_export(tt_cli *cli, tt_query_files *q, tt_err *err)
+static tt_rc read_export(tt_cli *cli, const char **ret_path, tt_ids_wanted *ret, tt_err *err)
 {
     tt_str step = tt_cli_flag(cli, "--export-step"), dropped = tt_cli_flag(cli, "--export-dropped");
     uint64_t number = 0;
-    q->export_path = tt_cli_flag(cli, "--export").ptr; /* flags are NUL-ended */
+    *ret_path = tt_cli_flag(cli, "--export").ptr; /* flags are NUL-ended */
     if (!step.ptr && !dropped.ptr)
         return TT_OK;
-    if (!q->export_path || (step.ptr && dropped.ptr))
+    if (!*ret_path || (step.ptr && dropped.ptr))
         return tt_fail(err, TT_USAGE, "--export-step and --export-dropped say whose ids --export writes: give --export FILE and one of them");
     TT_TRY(tt_parse_u64(step.ptr ? step : dropped, &number, err));
     if (number < 1 || number > UINT8_MAX)
         return tt_fail(err, TT_USAGE, "--export-%s: steps are counted from 1", step.ptr ? "step" : "dropped");
-    q->export_ids = (tt_ids_wanted){(uint32_t)number, dropped.ptr != NULL};
+    *ret = (tt_ids_wanted){(uint32_t)number, dropped.ptr != NULL};
     return TT_OK;
 }
 
@@ -155,7 +156,7 @@ static tt_rc query_files(tt_cli *cli, tt_err *err)
         q.cache.prepare_after = PREPARE_AFTER;
         TT_TRY(tt_cli_parts(cli, &q.cache, err));
     }
-    TT_TRY(read_export(cli, &q, err));
+    TT_TRY(read_export(cli, &q.export_path, &q.export_ids, err));
     TT_TRY(read_query(cli, (tt_str){0}, &text, err));
     q.query = tt_buf_view(&text);
     q.temp_dir = temp_dir && *temp_dir ? temp_dir : "/tmp";
@@ -172,26 +173,49 @@ static tt_rc query_files(tt_cli *cli, tt_err *err)
 /* What is for files alone. */
 static tt_rc check_flags(tt_cli *cli, tt_err *err)
 {
-    static const char *const flags[] = {"--group", "--time", "--threads", "--prepared", "--cache", "--export", "--export-step", "--export-dropped"};
+    static const char *const flags[] = {"--group", "--time", "--threads", "--prepared", "--cache"};
     for (size_t i = 0; i < TT_COUNT(flags); i++)
         if (tt_cli_has(cli, flags[i]))
             return tt_fail(err, TT_USAGE, "%s is for queries of files: those need --group COLUMN and --time COLUMN; a dataset has its own", flags[i]);
     return TT_OK;
 }
 
+static tt_rc export_target(tt_cli *cli, const char *path, const tt_ids_wanted *wanted, tt_buf *out, tt_err *err)
+{
+    char number[12];
+    bool is_csv;
+    TT_TRY(tt_id_file_form(path, &is_csv, err));
+    snprintf(number, sizeof number, "%u", wanted->step);
+    tt_buf_cstr_put(out, "/v1");
+    tt_dataset_target(out, tt_cli_operand(cli, 0));
+    tt_buf_printf(out, "/ids?format=%s", is_csv ? "csv" : "parquet");
+    if (wanted->step)
+        tt_buf_query(out, wanted->dropped ? "dropped" : "step", tt_str_of(number));
+    return tt_buf_check(out, err);
+}
+
 static tt_rc query_dataset(tt_cli *cli, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf target = {0}, text = {0};
+    TT_BUF_AUTO tt_buf target = {0}, text = {0}, ids = {0};
     TT_JSON_AUTO json_t *answer = NULL;
+    const char *path = NULL;
+    tt_ids_wanted wanted = {0};
     size_t count = tt_cli_operand_count(cli);
     TT_TRY(check_flags(cli, err));
     if (count > 2)
         return tt_fail(err, TT_USAGE, "one dataset at a time: tutti query DATASET '{...}'; queries of files need --group and --time");
     TT_TRY(read_query(cli, count == 2 ? tt_cli_operand(cli, 1) : (tt_str){0}, &text, err));
+    TT_TRY(read_export(cli, &path, &wanted, err));
+    if (path) {
+        TT_TRY(export_target(cli, path, &wanted, &ids, err));
+        tt_transport_allow_ms(cli, EXPORT_MS);
+    }
     tt_dataset_target(&target, tt_cli_operand(cli, 0));
     tt_buf_cstr_put(&target, tt_cli_has(cli, "--explain") ? "/query?explain=true" : "/query");
     TT_TRY(tt_buf_check(&target, err));
     TT_TRY(tt_dataset_job(cli, tt_buf_cstr(&target), tt_buf_view(&text), &answer, err));
+    if (path)
+        TT_TRY(tt_transport_fetch(cli, tt_buf_cstr(&ids), tt_buf_view(&text), path, err));
     if (tt_cli_json(cli))
         return tt_dataset_print(cli, answer, err);
     json_t *stats = json_object_get(answer, "stats");

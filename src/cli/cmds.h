@@ -55,6 +55,7 @@ int tt_cmd_pipeline_retry(tt_cli *cli);
 int tt_cmd_pipeline_skip(tt_cli *cli);
 int tt_cmd_pipeline_pause(tt_cli *cli);
 int tt_cmd_pipeline_resume(tt_cli *cli);
+int tt_cmd_pipeline_drain(tt_cli *cli);
 int tt_cmd_pipeline_backfill(tt_cli *cli);
 int tt_cmd_pipeline_try(tt_cli *cli);  /* cmd_pipeline_try.c */
 int tt_cmd_worker_run(tt_cli *cli);

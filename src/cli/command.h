@@ -41,7 +41,7 @@ typedef struct tt_command {
 } tt_command;
 
 /* Finds the command, checks its flags, runs it; the exit code. local: how to run a route inside this process (floors: the server's room is handed in by main). */
-typedef tt_rc tt_local_call_fn(tt_cli *cli, const char *method, const char *target, tt_str body, int *ret_status, tt_buf *ret_body, tt_err *err);
+typedef tt_rc tt_local_call_fn(tt_cli *cli, const char *method, const char *target, tt_str body, int *ret_status, tt_buf *ret_body, int *ret_file, tt_err *err);
 int tt_cli_main(const tt_command *commands, tt_local_call_fn *local, int argc, char **argv);
 
 /* For commands. */

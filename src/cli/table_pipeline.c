@@ -10,6 +10,7 @@ static const tt_flag pipeline_show_flags[] = {
     {"--svg", .help = "as a picture"},
     {NULL},
 };
+static const tt_flag pipeline_drain_flags[] = {{"--wait", "-w", .help = "return when its last task has ended"}, {0}};
 static const tt_flag pipeline_run_flags[] = {
     {"--file", "-f", "FILE", .help = "the file of the pipeline"},
     {"--wait", "-w", .help = "follow the run until it has ended"},
@@ -137,6 +138,9 @@ const tt_command tt_table_pipeline[] = {
      .needs_server = true, .example = "tutti pipeline backfill sales --from '10 days back'"},
     {"pipeline", "schedule", "Show when a pipeline runs next, and what became of the last time.", .operands = one_pipeline, .fn = tt_cmd_pipeline_schedule},
     {"pipeline", "pause", "Begin no run of a pipeline, and no further group of those that run.", .operands = one_pipeline, .fn = tt_cmd_pipeline_pause},
+    {"pipeline", "drain", "Pause a pipeline, and see that nothing of it runs.", .flags = pipeline_drain_flags, .operands = one_pipeline, .fn = tt_cmd_pipeline_drain,
+     .details = "No run begins and no further group; tasks that are queued or run come to their end. With --wait, returns when they have. `pipeline resume` goes on.",
+     .example = "tutti pipeline drain sales --wait"},
     {"pipeline", "resume", "Go on with a paused pipeline.", .operands = one_pipeline, .fn = tt_cmd_pipeline_resume},
     {"pipeline", "export", "Print pipelines of the configuration as YAML.", .flags = export_flags, .operands = some_pipelines, .fn = tt_cmd_pipeline_export,
      .example = "tutti pipeline export --dir pipelines"},

@@ -10,7 +10,9 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "io/fd.h"
 #include "io/http.h"
+#include "io/whole_file.h"
 
 enum { TOKEN_MAX_BYTES = 4096 };
 
@@ -223,7 +225,7 @@ tt_rc tt_transport_call(tt_cli *cli, const char *method, const char *target, tt_
     if (t->http)
         TT_TRY(tt_http_call(t->http, method, target, body, NULL, &status, ret_body, err));
     else
-        TT_TRY(cli->local(cli, method, target, body, &status, ret_body, err));
+        TT_TRY(cli->local(cli, method, target, body, &status, ret_body, NULL, err));
     show_call(cli, method, target, status, tt_mono_ms() - start, tt_buf_view(ret_body));
     *ret_status = status;
     return TT_OK;
@@ -234,7 +236,11 @@ tt_rc tt_transport_stream(tt_cli *cli, const char *target, bool (*on_bytes)(void
 {
     TT_TRY(choose(cli, err));
     tt_transport *t = get(cli);
-    tt_assert(t->http);
+    const char *path;
+    if (!t->http) { /* inside this process nothing would ever come */
+        TT_TRY(tt_cli_socket_path(cli, &path, err));
+        return no_server(cli, path, err);
+    }
     return tt_http_stream(t->http, "GET", target, (tt_str){0}, on_bytes, arg, ret_status, err);
 }
 
@@ -246,9 +252,69 @@ tt_rc tt_transport_post_stream(tt_cli *cli, const char *target, tt_str body, boo
     tt_transport *t = get(cli);
     if (t->http)
         return tt_http_stream(t->http, "POST", target, body, on_bytes, arg, ret_status, err);
-    TT_TRY(cli->local(cli, "POST", target, body, ret_status, &answer, err));
+    TT_TRY(cli->local(cli, "POST", target, body, ret_status, &answer, NULL, err));
     on_bytes(arg, tt_buf_view(&answer));
     return TT_OK;
+}
+
+/* ---- answers that are files ---- */
+
+enum { PROBLEM_BYTES = 64 << 10 };
+
+typedef struct {
+    tt_whole_file *file;
+    tt_buf *problem;
+    tt_rc rc;
+    tt_err *err;
+} fetching;
+
+static bool on_piece(void *arg, tt_str bytes)
+{
+    fetching *f = arg;
+    if (f->problem->len < PROBLEM_BYTES)
+        tt_buf_str(f->problem, tt_str_slice(bytes, 0, PROBLEM_BYTES - f->problem->len));
+    tt_buf_str(tt_whole_file_out(f->file), bytes);
+    f->rc = tt_whole_file_flush(f->file, f->err);
+    return f->rc == TT_OK;
+}
+
+static tt_rc copy_file(int fd, fetching *f, tt_err *err)
+{
+    char piece[16 << 10];
+    for (uint64_t at = 0;;) {
+        size_t got = 0;
+        int why = tt_fd_read_at(fd, at, piece, sizeof piece, &got);
+        if (why)
+            return tt_fail_errno(err, why, "cannot read what was made");
+        if (got && !on_piece(f, (tt_str){piece, got}))
+            return f->rc;
+        at += got;
+        if (got < sizeof piece)
+            return TT_OK;
+    }
+}
+
+static tt_rc fetch_here(tt_cli *cli, const char *target, tt_str body, fetching *f, int *ret_status, tt_err *err)
+{
+    TT_FD_AUTO int fd = -1;
+    TT_TRY(cli->local(cli, "POST", target, body, ret_status, f->problem, &fd, err));
+    return fd < 0 ? TT_OK : copy_file(fd, f, err);
+}
+
+tt_rc tt_transport_fetch(tt_cli *cli, const char *target, tt_str body, const char *path, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf problem = {0};
+    TT_WHOLE_FILE_AUTO tt_whole_file *file = NULL;
+    int status = 0;
+    TT_TRY(choose(cli, err));
+    TT_TRY(tt_whole_file_create(path, &file, err));
+    tt_transport *t = get(cli);
+    fetching f = {.file = file, .problem = &problem, .err = err};
+    tt_rc rc = t->http ? tt_http_stream(t->http, "POST", target, body, on_piece, &f, &status, err) : fetch_here(cli, target, body, &f, &status, err);
+    TT_TRY(f.rc);
+    TT_TRY(rc);
+    TT_TRY(tt_cli_check_status(cli, status, tt_buf_view(&problem), err));
+    return tt_whole_file_finish(file, err);
 }
 
 /* ---- answers that are errors ---- */

@@ -19,6 +19,8 @@ tt_rc tt_transport_stream(tt_cli *cli, const char *target, bool (*on_bytes)(void
 /* The same of a POST with a body; in this process the bytes come all at once. */
 tt_rc tt_transport_post_stream(tt_cli *cli, const char *target, tt_str body, bool (*on_bytes)(void *arg, tt_str bytes), void *arg,
                                int *ret_status, tt_err *err) TT_MUST_CHECK;
+/* POST: the answer becomes the file at path, when all of it is there and its status is no error; that becomes ours. */
+tt_rc tt_transport_fetch(tt_cli *cli, const char *target, tt_str body, const char *path, tt_err *err) TT_MUST_CHECK;
 /* Chooses now; "unix:/path", "http://..." or "in this process". */
 tt_rc tt_transport_where(tt_cli *cli, const char **ret, tt_err *err) TT_MUST_CHECK;
 /* Whether the other side shares our files, so that relative paths may be made absolute here. */

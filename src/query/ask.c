@@ -10,24 +10,13 @@
 /* Small parts ride together: a task takes a while to hand out. The results of each stay apart, so that sums do not depend on it. */
 enum { TASK_BYTES = 8 << 20, MOST_TASKS = 256, MOST_RIDERS = 64 };
 
-static json_t *new_payload(const tt_dataset *d, const json_t *query)
-{
-    json_t *p = tt_dataset_job_payload(d->dir, d->group, d->time);
-    json_object_set(p, "columns", json_object_get(d->record, "columns"));
-    json_object_set(p, "minTimestamp", json_object_get(d->record, "minTimestamp"));
-    json_object_set(p, "maxTimestamp", json_object_get(d->record, "maxTimestamp"));
-    json_object_set(p, "query", (json_t *)(uintptr_t)query);
-    json_object_set_new(p, "parts", json_array());
-    return p;
-}
-
 static size_t make_payloads(const tt_dataset *d, const json_t *query, json_t **ret)
 {
     uint64_t most = d->size_bytes / MOST_TASKS > TASK_BYTES ? d->size_bytes / MOST_TASKS : TASK_BYTES, bytes = 0;
     size_t count = 0, riders = 0;
     for (size_t i = 0; i < d->file_count; i++) {
         if (count == 0 || bytes + d->files[i].size_bytes > most || riders == MOST_RIDERS) {
-            ret[count++] = new_payload(d, query);
+            ret[count++] = tt_dataset_job_question(d, query);
             bytes = riders = 0;
         }
         bytes += d->files[i].size_bytes;
@@ -123,8 +112,7 @@ static void free_note(tt_change *c, tt_rc rc, const tt_err *err)
     free(c);
 }
 
-/* Nobody waits for it. */
-static void note_use(const tt_datasets *ds, const tt_dataset *d)
+void tt_dataset_note_use(const tt_datasets *ds, const tt_dataset *d)
 {
     used_note *n = TT_NEW(used_note);
     *n = (used_note){.change = {.apply = put_used, .done = free_note, .lazy = true}, .name = tt_dup_cstr(d->name.ptr)};
@@ -138,7 +126,7 @@ tt_rc tt_datasets_ask(const tt_datasets *ds, const tt_dataset *d, const json_t *
 {
     tt_dataset_job job;
     tt_query_result *sum = NULL;
-    note_use(ds, d);
+    tt_dataset_note_use(ds, d);
     tt_dataset_job_begin(&job, ds, asker, true);
     job.stats.parts = d->file_count;
     job.stats.size_bytes = d->size_bytes;

@@ -27,6 +27,17 @@ json_t *tt_dataset_job_payload(tt_str dir, tt_str group, tt_str time)
     return json_pack("{s:s%,s:s%,s:s%}", "dir", dir.ptr, dir.len, "group", group.ptr, group.len, "time", time.ptr, time.len);
 }
 
+json_t *tt_dataset_job_question(const tt_dataset *d, const json_t *query)
+{
+    json_t *p = tt_dataset_job_payload(d->dir, d->group, d->time);
+    json_object_set(p, "columns", json_object_get(d->record, "columns"));
+    json_object_set(p, "minTimestamp", json_object_get(d->record, "minTimestamp"));
+    json_object_set(p, "maxTimestamp", json_object_get(d->record, "maxTimestamp"));
+    json_object_set(p, "query", (json_t *)(uintptr_t)query);
+    json_object_set_new(p, "parts", json_array());
+    return p;
+}
+
 json_t *tt_dataset_job_part(size_t part, const tt_dataset_file *file)
 {
     return json_pack("[I,s%,I,I]", (json_int_t)part, file->name.ptr, file->name.len, (json_int_t)file->size_bytes, (json_int_t)file->changed_ns);
@@ -132,7 +143,7 @@ tt_rc tt_dataset_job_run(tt_dataset_job *job, const tt_dataset_gang *gang, json_
         return tt_fail(err, TT_NOMEM, "out of memory for the tasks of this work");
     *ret_results = results;
     TT_TRY(dump_payloads(job, gang, works, err));
-    tt_gang_spec spec = {.queue = TT_STR("query"), .kind = gang->kind, .about = gang->about, .works = works, .count = n, .timeout_ms = gang->timeout_ms ? gang->timeout_ms : job->ds->timeout_ms,
+    tt_gang_spec spec = {.queue = TT_QUERY_QUEUE, .kind = gang->kind, .about = gang->about, .works = works, .count = n, .timeout_ms = gang->timeout_ms ? gang->timeout_ms : job->ds->timeout_ms,
                          .max_attempts = job->ds->max_attempts, .is_unwanted = is_unwanted, .progress = gang->is_counted ? on_progress : NULL, .arg = job};
     int64_t start_us = tt_mono_us();
     tt_rc rc = tt_gang_run(&job->ds->gang, &spec, &job->arena, ends, err);

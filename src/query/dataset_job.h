@@ -20,6 +20,10 @@ void tt_dataset_job_deinit(tt_dataset_job *job);
 
 /* {"dir", "group", "time"}: where a payload begins. */
 json_t *tt_dataset_job_payload(tt_str dir, tt_str group, tt_str time);
+/* The payload of a query over no parts yet. */
+json_t *tt_dataset_job_question(const tt_dataset *d, const json_t *query);
+/* It was queried now. Nobody waits for that to be written. */
+void tt_dataset_note_use(const tt_datasets *ds, const tt_dataset *d);
 /* [part, name, size, time of change] */
 json_t *tt_dataset_job_part(size_t part, const tt_dataset_file *file);
 

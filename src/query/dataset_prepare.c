@@ -81,7 +81,7 @@ static void push_one(const tt_datasets *ds, const tt_dataset *d, size_t part)
     p->key = tt_str_dup(tt_buf_view(&key));
     p->about = tt_str_dup(d->name);
     json_decref(payload);
-    p->spec = (tt_task_spec){.queue = TT_STR("query"), .kind = TT_KIND_DATASET_PREPARE, .payload = tt_str_of(p->payload), .unique_key = tt_str_of(p->key), .priority = -1,
+    p->spec = (tt_task_spec){.queue = TT_QUERY_QUEUE, .kind = TT_KIND_DATASET_PREPARE, .payload = tt_str_of(p->payload), .unique_key = tt_str_of(p->key), .priority = -1,
                              .max_attempts = 1, .timeout_ms = ds->prepare_timeout_ms, .keep_ms = KEEP_MS, .program = tt_str_of(p->about)};
     p->op = (tt_task_op){.verb = TT_TASK_DO_PUSH, .spec = &p->spec, .done = free_push};
     if (p->payload && p->key && p->about)

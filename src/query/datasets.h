@@ -6,6 +6,7 @@
 #include "io/roots.h"
 #include "query/dataset.h"
 #include "query/gang.h"
+#include "query/ids.h"
 #include "query/metrics.h"
 #include "query/plan.h"
 
@@ -52,6 +53,16 @@ tt_rc tt_datasets_unregister(const tt_datasets *ds, tt_str name, bool force, jso
 /* The query was checked already (tt_plan_make); plan is its own. explain: stats.engine says what was read, and where the time went. */
 tt_rc tt_datasets_ask(const tt_datasets *ds, const tt_dataset *d, const json_t *query, const tt_plan *plan, const tt_dataset_asker *asker, bool explain,
                       json_t **ret, tt_err *err) TT_MUST_CHECK;
+/* The ids of the groups that match, or passed a step, go into fd (a new file) as CSV or Parquet, each once, in no order. is_unwanted of the asker is asked. Memory: some
+ * parts' ids at a time, however many there are. TT_UNPROCESSABLE: the funnel has no such step. */
+typedef struct {
+    const json_t *query;     /* was checked already; plan is its own */
+    const tt_plan *plan;
+    tt_ids_wanted wanted;
+    bool is_csv;
+    int fd;
+} tt_dataset_export;
+tt_rc tt_datasets_export(const tt_datasets *ds, const tt_dataset *d, const tt_dataset_export *wish, const tt_dataset_asker *asker, tt_err *err) TT_MUST_CHECK;
 /* "advice": [{"level": "fault" or "advice", "about", "text"}]. */
 tt_rc tt_datasets_check(const tt_datasets *ds, const tt_dataset *d, const tt_dataset_asker *asker, json_t **ret, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_datasets_prepare(const tt_datasets *ds, const tt_dataset *d, const tt_dataset_asker *asker, json_t **ret, tt_err *err) TT_MUST_CHECK;

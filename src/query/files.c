@@ -145,7 +145,7 @@ static tt_rc open_ids(crew *c, tt_err *err)
     if (!q->export_path)
         return TT_OK;
     if (q->export_ids.step > steps)
-        return tt_fail(err, TT_USAGE, "ids of step %u cannot be written: the query has a funnel of %zu steps", q->export_ids.step, steps);
+        return tt_fail(err, TT_USAGE, TT_NO_SUCH_STEP, q->export_ids.step, steps);
     TT_TRY(check_export(q, err));
     return tt_id_file_create(q->export_path, c->files, q->count, q->group, &c->ids, err);
 }

@@ -25,6 +25,7 @@ typedef struct gang {
     tt_gang_end *ends;
     tt_arena *arena;
     int64_t until_ms;      /* monotonic */
+    int64_t turn;          /* of its first task, less one */
     pthread_mutex_t lock;  /* guards all below */
     pthread_cond_t cond;
     member *members;
@@ -35,6 +36,43 @@ typedef struct gang {
     size_t next;           /* inside: the work that is taken next */
     bool stopped;          /* inside: nobody takes another one */
 } gang;
+
+/* ---- whose turn it is ---- */
+
+/* Gangs take turns: the n-th task of one has the number n behind where all others stood when it came, and lower numbers go first (as larger priorities). So a gang of
+ * few tasks is through soon, and a large one is never overtaken for good. */
+static struct {
+    pthread_mutex_t lock;
+    size_t gangs;
+    int64_t now;             /* the highest number that was begun; 0 when there are no gangs */
+} turns = {.lock = PTHREAD_MUTEX_INITIALIZER};
+enum { FIRST_TURN = 1 << 30 }; /* below it, and over those for which nobody waits */
+
+static int64_t join_turns(void)
+{
+    pthread_mutex_lock(&turns.lock);
+    turns.gangs++;
+    int64_t now = turns.now;
+    pthread_mutex_unlock(&turns.lock);
+    return now;
+}
+
+static void leave_turns(void)
+{
+    pthread_mutex_lock(&turns.lock);
+    if (--turns.gangs == 0)
+        turns.now = 0;
+    pthread_mutex_unlock(&turns.lock);
+}
+
+static void note_turn(int64_t number)
+{
+    pthread_mutex_lock(&turns.lock);
+    turns.now = number > turns.now ? number : turns.now;
+    pthread_mutex_unlock(&turns.lock);
+}
+
+static int32_t priority_of(int64_t number) { return (int32_t)(FIRST_TURN - (number < FIRST_TURN ? number : FIRST_TURN)); }
 
 /* ---- waiting ---- */
 
@@ -121,7 +159,7 @@ static tt_rc push_all(gang *g, tt_err *err)
         return tt_fail(err, TT_NOMEM, "out of memory for %zu tasks", n);
     for (size_t i = 0; i < n; i++) {
         specs[i] = (tt_task_spec){.queue = g->spec->queue, .kind = g->spec->kind, .payload = g->spec->works[i].payload, .max_attempts = g->spec->max_attempts,
-                                  .backoff_ms = 100, .timeout_ms = g->spec->timeout_ms, .keep_ms = KEEP_MS, .program = g->spec->about};
+                                  .backoff_ms = 100, .timeout_ms = g->spec->timeout_ms, .keep_ms = KEEP_MS, .program = g->spec->about, .priority = priority_of(g->turn + (int64_t)i + 1)};
         ops[i] = (tt_task_op){.verb = TT_TASK_DO_PUSH, .spec = &specs[i]};
     }
     TT_TRY(run_batch(g, ops, rcs, n, err));
@@ -232,6 +270,8 @@ static tt_rc look(gang *g, size_t i, tt_err *err)
     tt_rc rc = tt_tasks_get(g->env->tasks, m->id, &arena, &t, err);
     if (rc == TT_OK || rc == TT_NOT_FOUND) {
         m->state = t.state;
+        if (m->state > TT_TASK_QUEUED)
+            note_turn(g->turn + (int64_t)i + 1);
         rc = t.state < TT_TASK_FINISHED || keep_end(g, i, &t) ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for the result of a part");
     }
     tt_arena_deinit(&arena);
@@ -282,12 +322,14 @@ static tt_rc attend(gang *g, tt_err *err)
 
 static tt_rc run_with_workers(gang *g, tt_err *err)
 {
+    g->turn = join_turns();
     tt_rc rc = push_all(g, err);
     if (rc == TT_OK)
         rc = attend(g, err);
     if (rc != TT_OK)
         cancel_rest(g);
     stop_listening(g);
+    leave_turns();
     return rc;
 }
 

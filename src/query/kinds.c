@@ -81,13 +81,13 @@ static void close_opened(opened *o)
 }
 
 /* One that cannot be used is none. */
-static tt_rc find_prepared(opened *o, const tt_plan *plan, tt_err *err)
+static tt_rc find_prepared(opened *o, const tt_plan *plan, bool wants_ids, tt_err *err)
 {
     tt_err why = {0};
     if (!env.cache.dir)
         return TT_OK;
     TT_TRY(tt_part_cache_find(&env.cache, o->path, o->file, &plan->columns, &o->prepared, err));
-    tt_rc rc = o->prepared ? tt_engine_use(plan, o->file, o->prepared, false, &why) : TT_OK;
+    tt_rc rc = o->prepared ? tt_engine_use(plan, o->file, o->prepared, wants_ids, &why) : TT_OK;
     if (rc == TT_OK)
         return TT_OK;
     tt_prepared_close(o->prepared);
@@ -97,14 +97,39 @@ static tt_rc find_prepared(opened *o, const tt_plan *plan, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc run_engine(tt_kind_call *call, const opened *o, const tt_plan *plan, json_t **ret, tt_err *err)
+/* "ids" of a payload: [step, whether those that dropped there, share, shares]. Else their number is of no query. */
+static tt_rc read_wanted(const json_t *payload, tt_ids_wanted *ret, tt_err *err)
+{
+    const json_t *ids = json_object_get(payload, "ids");
+    json_int_t step = json_integer_value(json_array_get(ids, 0));
+    *ret = (tt_ids_wanted){(uint32_t)step, json_is_true(json_array_get(ids, 1))};
+    return !ids || (step >= 0 && step <= UINT8_MAX && json_integer_value(json_array_get(ids, 3)) > 0) ? TT_OK : tt_fail(err, TT_INVALID, "this task's wish for ids is damaged");
+}
+
+static tt_rc pack_ids(const json_t *payload, const opened *o, const tt_query_result *r, json_t **ret, tt_err *err)
+{
+    const json_t *ids = json_object_get(payload, "ids");
+    ptrdiff_t group = tt_pq_column_find(o->file, member(payload, "group"));
+    if (group < 0)
+        return tt_fail(err, TT_INVALID, "this task's dataset lacks its group");
+    return tt_id_list_pack(&r->ids, tt_id_type(tt_pq_column_at(o->file, (uint32_t)group)), (uint64_t)json_integer_value(json_array_get(ids, 2)),
+                           (uint64_t)json_integer_value(json_array_get(ids, 3)), TT_IDS_OF_TASK_BYTES, ret, err);
+}
+
+static tt_rc run_engine(tt_kind_call *call, const opened *o, const json_t *payload, const tt_plan *plan, json_t **ret, tt_err *err)
 {
     tt_query_result *r = NULL;
+    tt_ids_wanted wanted;
+    bool wants_ids = json_object_get(payload, "ids") != NULL;
+    TT_TRY(read_wanted(payload, &wanted, err));
     const tt_engine_options options = {.temp_dir = env.temp_dir, .prepared = o->prepared, .group_count = o->prepared ? tt_prepared_group_count(o->prepared) : 0,
-                                       .is_stopped = is_stopped, .arg = call->at};
+                                       .ids = wants_ids ? &wanted : NULL, .is_stopped = is_stopped, .arg = call->at};
     TT_TRY(tt_engine_run(plan, o->file, &options, &r, err));
-    *ret = tt_query_result_pack(r);
+    tt_rc rc = wants_ids ? pack_ids(payload, o, r, ret, err) : TT_OK;
+    if (!wants_ids)
+        *ret = tt_query_result_pack(r);
     tt_query_result_free(r);
+    TT_TRY(rc);
     return *ret ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for the result of a part");
 }
 
@@ -114,9 +139,9 @@ static tt_rc ask_part(tt_kind_call *call, const json_t *payload, const json_t *p
     json_t *packed = NULL;
     int64_t start_us = tt_mono_us();
     TT_TRY(open_part(payload, part, &o.file, &o.path, err));
-    TT_TRY(find_prepared(&o, plan, err));
+    TT_TRY(find_prepared(&o, plan, json_object_get(payload, "ids") != NULL, err));
     int64_t loaded_us = tt_mono_us();
-    TT_TRY(run_engine(call, &o, plan, &packed, err));
+    TT_TRY(run_engine(call, &o, payload, plan, &packed, err));
     bool wants = env.cache.dir && !o.prepared && tt_part_cache_wants(&env.cache, o.path, &plan->columns);
     *ret = json_pack("{s:O,s:f,s:f,s:o,s:b,s:b}", "part", json_array_get(part, 0), "loadTime", (double)(loaded_us - start_us) / 1e6, "runTime",
                      (double)(tt_mono_us() - loaded_us) / 1e6, "result", packed, "prepared", o.prepared != NULL, "wantsPrepared", wants);

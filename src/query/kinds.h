@@ -18,6 +18,8 @@ typedef struct {
     tt_part_cache cache;     /* of prepared parts; dir NULL: none */
 } tt_query_kinds_env;
 
+enum { TT_IDS_OF_TASK_BYTES = 4 << 20 }; /* ids that one task gives at most */
+
 #define TT_KIND_QUERY_PART TT_STR("query_part")
 #define TT_KIND_DATASET_PART TT_STR("dataset_part")
 #define TT_KIND_DATASET_UNIQUES TT_STR("dataset_uniques")

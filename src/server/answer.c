@@ -127,6 +127,21 @@ void tt_req_answer_iov(tt_req *req, int status, const char *content_type, const 
     tt_req_publish(req);
 }
 
+void tt_req_answer_file(tt_req *req, int status, const char *content_type, int fd_taken, uint64_t size_bytes)
+{
+    req->answer_bytes = size_bytes;
+    if (req->local) {
+        req->local->status = status;
+        req->local->file = fd_taken;
+    } else {
+        struct MHD_Response *response = MHD_create_response_from_fd64(size_bytes, fd_taken);
+        if (!response)
+            close(fd_taken);
+        tt_req_set_response(req, status, content_type, response);
+    }
+    tt_req_publish(req);
+}
+
 void tt_req_add_header(tt_req *req, const char *name, const char *value)
 {
     tt_out_header *h = tt_arena_alloc(&req->arena, sizeof *h);

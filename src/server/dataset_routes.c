@@ -1,5 +1,9 @@
 #include "server/dataset_routes.h"
 
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "io/fd.h"
 #include "query/repr.h"
 #include "query/survey.h"
 #include "query/wire.h"
@@ -371,6 +375,66 @@ static void prepare(tt_req *req)
 static void check_on_pool(tt_req *req) { work_on_all(req, tt_datasets_check); }
 static void check(tt_req *req) { on_pool(req, check_on_pool); }
 
+/* "step" or "dropped", counted from 1. */
+static tt_rc read_wanted(const tt_req *req, tt_ids_wanted *ret, tt_err *err)
+{
+    bool dropped = tt_req_has(req, "dropped");
+    int64_t number = tt_req_has(req, dropped ? "dropped" : "step") ? tt_req_int(req, dropped ? "dropped" : "step") : 0;
+    *ret = (tt_ids_wanted){(uint32_t)number, dropped};
+    if (dropped && tt_req_has(req, "step"))
+        return tt_fail(err, TT_INVALID, "give `step` or `dropped`, not both");
+    if ((dropped || tt_req_has(req, "step")) && (number < 1 || number > UINT8_MAX))
+        return tt_fail(err, TT_INVALID, "`%s`: steps are counted from 1", dropped ? "dropped" : "step");
+    return TT_OK;
+}
+
+static tt_rc read_format(const tt_req *req, bool *ret_is_csv, tt_err *err)
+{
+    tt_str format = tt_req_str(req, "format");
+    *ret_is_csv = tt_str_is(format, "csv");
+    return *ret_is_csv || tt_str_is(format, "parquet") ? TT_OK : tt_fail(err, TT_INVALID, "`format` is csv or parquet");
+}
+
+/* Made whole before it is answered, so that the status says what became of it. */
+static tt_rc make_ids(tt_req *req, const json_t *query, const tt_dataset *d, tt_dataset_export *wish, tt_err *err)
+{
+    tt_plan *plan = NULL;
+    listener l = {.req = req, .area = area_of(req)};
+    tt_dataset_asker asker = asker_of(&l);
+    TT_TRY(read_wanted(req, &wish->wanted, err));
+    TT_TRY(read_format(req, &wish->is_csv, err));
+    TT_TRY(tt_plan_make_json(query, &d->columns, &plan, err));
+    wish->plan = plan;
+    wish->query = query;
+    wish->fd = tt_fd_open_unlinked(l.area->spool_dir);
+    tt_rc rc = wish->fd < 0 ? tt_fail_errno(err, errno, "cannot keep ids in %s", l.area->spool_dir) : tt_datasets_export(&l.area->datasets, d, wish, &asker, err);
+    tt_plan_free(plan);
+    return rc;
+}
+
+static void ids_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    json_t *query = NULL;
+    struct stat st;
+    tt_dataset_export wish = {.fd = -1};
+    tt_rc rc = read_body(req, &query, &err);
+    tt_dataset *d = rc == TT_OK ? find(req) : NULL;
+    if (d)
+        rc = make_ids(req, query, d, &wish, &err);
+    if (d && rc == TT_OK && fstat(wish.fd, &st) != 0)
+        rc = tt_fail_errno(&err, errno, "cannot keep ids");
+    if (rc != TT_OK)
+        answer_error(req, rc, &err);
+    else if (d)
+        tt_req_answer_file(req, 200, wish.is_csv ? "text/csv; charset=utf-8" : "application/vnd.apache.parquet", tt_fd_take(&wish.fd), (uint64_t)st.st_size);
+    tt_fd_close(&wish.fd);
+    tt_dataset_free(d);
+    json_decref(query);
+}
+
+static void ids(tt_req *req) { on_pool(req, ids_on_pool); }
+
 void tt_dataset_drain(tt_dataset_area *area) { area->draining = true; }
 
 /* ---- the table ---- */
@@ -383,6 +447,9 @@ static const tt_param no_params[] = {TOKEN, {0}};
 static const tt_param stream_params[] = {STREAM, TOKEN, {0}};
 static const tt_param name_params[] = {NAME, TOKEN, {0}};
 static const tt_param query_params[] = {NAME, STREAM, {"explain", TT_PARAM_STR, false, NULL, "`true`: `stats.engine` says what was read, and where the time went"}, TOKEN, {0}};
+static const tt_param ids_params[] = {NAME, {"format", TT_PARAM_STR, false, "csv", "`csv` or `parquet`"},
+                                      {"step", TT_PARAM_INT, false, NULL, "Instead of the groups that match: those that passed this step of the funnel"},
+                                      {"dropped", TT_PARAM_INT, false, NULL, "Those that passed the step before this one, but not this one"}, TOKEN, {0}};
 static const tt_param work_params[] = {NAME, STREAM, TOKEN, {0}};
 static const tt_param schema_params[] = {NAME, {"full", TT_PARAM_STR, false, NULL, "`true`: with bounds, categories and their commonest values"}, TOKEN, {0}};
 static const tt_param unregister_params[] = {NAME, {"force", TT_PARAM_STR, false, NULL, "`true`: also when it was queried just now"}, TOKEN, {0}};
@@ -407,6 +474,8 @@ const tt_route tt_dataset_routes[] = {
     R("POST", "/datasets/{name}/query", TT_ACCESS_READ, TT_BODY_BYTES, query_params, query, "Ask a query (docs/queries.md) of a dataset.", .body_limit_bytes = QUERY_BYTES,
       .response_example = "{\"success\":true,\"requestId\":\"1617106320-6a1e53e9\",\"query\":{\"matchingGroups\":200,\"matchingGroupRows\":1000}}"),
     R("GET", "/datasets/{name}/empty-query", TT_ACCESS_READ, TT_BODY_NONE, query_params, empty_query, "The query {}: how many groups and rows there are."),
+    {.method = "POST", .path = "/v1/datasets/{name}/ids", .dialect = TT_DIALECT_V1, .access = TT_ACCESS_READ, .body = TT_BODY_BYTES, .params = ids_params,
+     .handler = ids, .summary = "The ids of the groups that a query finds, as a file of one column: CSV or Parquet. The body is the query.", .body_limit_bytes = QUERY_BYTES},
     {.method = "POST", .path = "/v1/datasets/{name}/check", .dialect = TT_DIALECT_V1, .access = TT_ACCESS_OPERATOR, .body = TT_BODY_IGNORED, .params = work_params,
      .handler = check, .summary = "What would make queries of a dataset faster, and what makes them wrong.",
      .response_example = "{\"success\":true,\"requestId\":\"1617106320-6a1e53e9\",\"rows\":4000,\"advice\":[]}"},

@@ -11,6 +11,7 @@
 typedef struct {
     tt_datasets datasets;
     tt_pool *pool;           /* one thread for each query that is under way: they wait */
+    const char *spool_dir;   /* for answers that are files */
     bool legacy_status;      /* failures are all 500 */
     bool is_pretty;
     bool error_details;      /* failures of what was begun say why */

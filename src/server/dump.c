@@ -68,6 +68,8 @@ static void dump_tasks(tt_tasks *tasks, tt_ledger *ledger)
     tt_err err = {0};
     tt_tasks_count_workers(tasks, &attached, &consuming);
     SAY("state: workers", TT_F_INT("attached", attached), TT_F_INT("consuming", consuming));
+    tt_tasks_count_query_workers(tasks, &attached, &consuming);
+    SAY("state: query workers", TT_F_INT("attached", attached), TT_F_INT("consuming", consuming));
     if (tt_queue_count(ledger, (tt_str){0}, &counts, &err) != TT_OK) {
         SAY("state: queue", TT_F_CSTR("why", err.text));
         return;

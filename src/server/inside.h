@@ -145,6 +145,7 @@ typedef struct {
     bool done;
     int status;
     tt_buf *body;
+    int file;                /* of an answer that is one, else -1; the caller's */
 } tt_local;
 
 struct tt_req {

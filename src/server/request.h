@@ -63,6 +63,8 @@ void tt_req_answer_static(tt_req *req, int status, const char *content_type, tt_
 void tt_req_answer_json(tt_req *req, int status, json_t *root);
 /* Zero-copy: the vectors' bytes stay valid until release(arg) is called (once, from any thread). At most 64 vectors. */
 void tt_req_answer_iov(tt_req *req, int status, const char *content_type, const struct iovec *iov, unsigned iov_count, void (*release)(void *arg), void *arg);
+/* All of a file, whose descriptor is taken; its offset does not matter. */
+void tt_req_answer_file(tt_req *req, int status, const char *content_type, int fd_taken, uint64_t size_bytes);
 /* In the shape of the route's dialect; status from the code. */
 void tt_req_error(tt_req *req, tt_rc rc, const tt_err *err);
 void tt_req_errorf(tt_req *req, tt_rc rc, const char *fmt, ...) TT_PRINTF(3, 4);

@@ -37,7 +37,7 @@ void tt_server_drain(tt_server *s, int64_t grace_ms);
 void tt_server_free(tt_server *s);
 
 /* Call a route inside this process (no sockets): same checks, scope admin. Blocks until the answer; the body's bytes are appended to body. Streams are gathered to their end. */
-tt_rc tt_server_local_call(tt_server *s, const char *method, const char *target, tt_str body, int *ret_status, tt_buf *ret_body, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_server_local_call(tt_server *s, const char *method, const char *target, tt_str body, int *ret_status, tt_buf *ret_body, int *ret_file, tt_err *err) TT_MUST_CHECK;
 
 /* A metric family that an area adds to /metrics: writes its lines in the OpenMetrics text format. */
 void tt_server_add_metrics(tt_server *s, void (*write)(void *arg, tt_buf *out), void *arg);

@@ -131,7 +131,7 @@ static tt_rc open_items(tt_house *h, tt_err *err)
 }
 
 /* Of a house without sockets nobody expects any. */
-static int64_t expected_workers(const tt_house *h, const tt_options *o) { return h->handover.count ? tt_option_int(o, "workers") + tt_option_int(o, "query.workers") : 0; }
+static int64_t expected_workers(const tt_house *h, const tt_options *o, const char *option) { return h->handover.count ? tt_option_int(o, option) : 0; }
 
 static tt_rc open_tasks(tt_house *h, tt_err *err)
 {
@@ -149,7 +149,8 @@ static tt_rc open_tasks(tt_house *h, tt_err *err)
                         .keep = {tt_option_int(o, "work.keep"), tt_option_int(o, "work.keep_failed"), (uint64_t)tt_option_int(o, "work.keep_count")}};
     TT_TRY(tt_tasks_open(&env, &h->tasks, err));
     h->task_area = (tt_task_area){
-        .tasks = h->tasks, .ledger = h->work, .expected_workers = expected_workers(h, o), .logs = h->logs,
+        .tasks = h->tasks, .ledger = h->work, .expected_workers = expected_workers(h, o, "workers"),
+        .expected_query_workers = expected_workers(h, o, "query.workers"), .logs = h->logs,
         .keep_logs_ms = tt_option_int(o, "work.keep_logs"), .pool = h->calls, .watches = h->watches, .timers = h->timers,
         .followers_lock = PTHREAD_MUTEX_INITIALIZER,
     };
@@ -221,7 +222,7 @@ static tt_rc open_datasets(tt_house *h, tt_err *err)
             .categorical_ratio = 0.1, .top_count = (size_t)tt_option_int(o, "dataset.top_values"), .top_share = 0.01,
             .safety_ms = tt_option_int(o, "query.safety_interval"), .metrics = h->query_metrics,
         },
-        .pool = h->queries, .legacy_status = tt_option_bool(o, "query.legacy_status"), .is_pretty = tt_option_bool(o, "query.pretty"),
+        .pool = h->queries, .spool_dir = h->spool_dir, .legacy_status = tt_option_bool(o, "query.legacy_status"), .is_pretty = tt_option_bool(o, "query.pretty"),
         .error_details = tt_option_bool(o, "query.error_details"), .admin_actions = tt_option_bool(o, "query.admin_actions"),
     };
     return TT_OK;
@@ -491,7 +492,8 @@ static tt_rc reload_roots(void *arg, const tt_options *o, tt_err *err)
 static tt_rc reload_workers(void *arg, const tt_options *o, tt_err *err)
 {
     tt_house *h = arg;
-    h->task_area.expected_workers = expected_workers(h, o);
+    h->task_area.expected_workers = expected_workers(h, o, "workers");
+    h->task_area.expected_query_workers = expected_workers(h, o, "query.workers");
     return TT_OK;
 }
 

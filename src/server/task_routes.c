@@ -334,6 +334,7 @@ static tt_rc spec_of(tt_req *req, const json_t *task, tt_task_spec *spec, tt_err
     TT_TRY(check_kind(spec->kind, err));
     TT_TRY(whole_of(task, "priority", -1000000, 1000000, &priority, err));
     TT_TRY(whole_of(task, "max_attempts", 1, 1000, &attempts, err));
+    TT_TRY(tt_task_check_wish(spec->queue, priority, attempts, err));
     TT_TRY(size_of(task, "memory", &spec->memory_bytes, err));
     TT_TRY(run_at_of(task, &spec->run_at_ms, err));
     TT_TRY(waits_of(req, task, spec, err));
@@ -620,32 +621,71 @@ void tt_task_area_start(tt_task_area *area)
 
 /* ---- health and metrics ---- */
 
+typedef struct {
+    unsigned attached, consuming;
+} crew_count;
+
+static void count_crews(const tt_task_area *area, crew_count *ret_tasks, crew_count *ret_queries)
+{
+    tt_tasks_count_workers(area->tasks, &ret_tasks->attached, &ret_tasks->consuming);
+    tt_tasks_count_query_workers(area->tasks, &ret_queries->attached, &ret_queries->consuming);
+}
+
+/* Whether something waits whose workers are none. Only asked when some are none: it looks at all that waits. */
+static bool is_unserved(const tt_task_area *area, const crew_count *tasks, const crew_count *queries)
+{
+    tt_arena arena = {0};
+    tt_queue_info *list = NULL;
+    size_t count = 0;
+    bool found = false;
+    if ((tasks->attached && queries->attached) || tt_queue_each(area->ledger, &arena, &list, &count, NULL) != TT_OK)
+        count = 0;
+    for (size_t i = 0; i < count; i++)
+        found |= list[i].counts.by_state[TT_TASK_QUEUED] && !(tt_str_eq(list[i].name, TT_QUERY_QUEUE) ? queries : tasks)->attached;
+    tt_arena_deinit(&arena);
+    return found;
+}
+
+static json_t *json_of_crew(const crew_count *c, int64_t expected)
+{
+    return json_pack("{s:i,s:i,s:I}", "attached", (int)c->attached, "consuming", (int)c->consuming, "expected", (json_int_t)expected);
+}
+
 bool tt_task_health(void *arg, json_t *object)
 {
     const tt_task_area *area = arg;
-    unsigned attached, consuming;
-    tt_tasks_count_workers(area->tasks, &attached, &consuming);
+    crew_count tasks, queries;
+    count_crews(area, &tasks, &queries);
     int64_t oldest_ms = 0, ago_ms = tt_tasks_last_claim_ago(area->tasks);
     bool known = tt_queue_oldest(area->ledger, &oldest_ms, NULL) == TT_OK;
-    json_object_set_new(object, "workers", json_pack("{s:i,s:i,s:I,s:o}", "attached", (int)attached, "consuming", (int)consuming, "expected",
-                                                     (json_int_t)area->expected_workers, "last_claim_ago_ms", ago_ms < 0 ? json_null() : json_integer(ago_ms)));
+    json_t *workers = json_of_crew(&tasks, area->expected_workers);
+    json_object_set_new(workers, "last_claim_ago_ms", ago_ms < 0 ? json_null() : json_integer(ago_ms));
+    json_object_set_new(object, "workers", workers);
+    json_object_set_new(object, "query_workers", json_of_crew(&queries, area->expected_query_workers));
     json_object_set_new(object, "queue", json_pack("{s:o,s:b}", "oldest_queued_ms", known ? json_integer(oldest_ms) : json_null(),
-                                                   "no_workers", oldest_ms > 0 && attached == 0));
-    return area->expected_workers == 0 || consuming > 0;
+                                                   "no_workers", oldest_ms > 0 && is_unserved(area, &tasks, &queries)));
+    return (area->expected_workers == 0 || tasks.consuming > 0) && (area->expected_query_workers == 0 || queries.consuming > 0);
+}
+
+static void put_gauge(tt_buf *out, const char *name, const char *help, unsigned value)
+{
+    tt_buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n%s %u\n", name, help, name, name, value);
 }
 
 void tt_task_write_metrics(void *arg, tt_buf *out)
 {
     const tt_task_area *area = arg;
-    unsigned attached, consuming;
+    crew_count tasks, queries;
     tt_queue_counts counts = {0};
-    tt_tasks_count_workers(area->tasks, &attached, &consuming);
-    tt_buf_printf(out, "# HELP tutti_workers Workers attached to this server.\n# TYPE tutti_workers gauge\ntutti_workers %u\n", attached);
+    count_crews(area, &tasks, &queries);
+    put_gauge(out, "tutti_workers", "Workers attached to this server, but for those of queries.", tasks.attached);
+    put_gauge(out, "tutti_workers_consuming", "Those of them that wait for work or have some.", tasks.consuming);
+    put_gauge(out, "tutti_query_workers", "Query workers attached to this server.", queries.attached);
+    put_gauge(out, "tutti_query_workers_consuming", "Those of them that wait for work or have some.", queries.consuming);
     int64_t ago_ms = tt_tasks_last_claim_ago(area->tasks);
     if (ago_ms >= 0)
         tt_buf_printf(out, "# HELP tutti_tasks_last_claim_age_seconds Since a worker last got a task.\n# TYPE tutti_tasks_last_claim_age_seconds gauge\n"
                            "tutti_tasks_last_claim_age_seconds %.3f\n", (double)ago_ms / 1000);
-    tt_buf_printf(out, "# HELP tutti_workers_consuming Workers that wait for work or have some.\n# TYPE tutti_workers_consuming gauge\ntutti_workers_consuming %u\n", consuming);
     if (tt_queue_count(area->ledger, (tt_str){0}, &counts, NULL) != TT_OK)
         return;
     tt_buf_cstr_put(out, "# HELP tutti_tasks Tasks in the ledger by state.\n# TYPE tutti_tasks gauge\n");

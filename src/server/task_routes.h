@@ -12,7 +12,7 @@
 typedef struct {
     tt_tasks *tasks;
     tt_ledger *ledger;
-    int64_t expected_workers; /* the setting `workers`: with none expected, none is missed */
+    int64_t expected_workers, expected_query_workers; /* the settings `workers` and `query.workers`: with none expected, none is missed */
     tt_logs *logs;
     int64_t keep_logs_ms;
     tt_pool *pool;            /* for what waits for the disk */
@@ -31,8 +31,8 @@ void tt_task_area_start(tt_task_area *area);
 /* Ends all who follow, and the sweep. After the server, before pool, tasks, timers and watches end. */
 void tt_task_area_close(tt_task_area *area);
 
-/* /metrics and /health parts; arg is the area. Health adds "workers": {"attached","consuming","expected","last_claim_ago_ms"}, "queue": {"queued",
- * "oldest_queued_ms","no_workers"}, and is ready as long as no more workers are missed than all, and nothing waits that nobody takes. */
+/* /metrics and /health parts; arg is the area. Health adds "workers": {"attached","consuming","expected","last_claim_ago_ms"}, "query_workers" (the
+ * first three), "queue": {"oldest_queued_ms","no_workers"}, and is ready as long as some of those that are expected consume, of either sort. */
 void tt_task_write_metrics(void *area, tt_buf *out);
 bool tt_task_health(void *area, json_t *object);
 

@@ -546,20 +546,30 @@ void tt_tasks_each_worker(tt_tasks *t, void (*fn)(void *arg, const tt_worker_inf
     tt_tasks_each_elsewhere(t, fn, arg);
 }
 
+typedef struct {
+    bool of_queries;       /* whom to count */
+    unsigned attached, consuming;
+} worker_count;
+
 static void count_worker(void *arg, const tt_worker_info *info)
 {
-    unsigned *counts = arg;
-    counts[0]++;
-    counts[1] += info->consuming;
+    worker_count *c = arg;
+    if (tt_str_eq(info->queues, TT_QUERY_QUEUE) != c->of_queries)
+        return;
+    c->attached++;
+    c->consuming += info->consuming;
 }
 
-void tt_tasks_count_workers(tt_tasks *t, unsigned *ret_attached, unsigned *ret_consuming)
+static void count_workers(tt_tasks *t, bool of_queries, unsigned *ret_attached, unsigned *ret_consuming)
 {
-    unsigned counts[2] = {0};
-    tt_tasks_each_worker(t, count_worker, counts);
-    *ret_attached = counts[0];
-    *ret_consuming = counts[1];
+    worker_count c = {.of_queries = of_queries};
+    tt_tasks_each_worker(t, count_worker, &c);
+    *ret_attached = c.attached;
+    *ret_consuming = c.consuming;
 }
+
+void tt_tasks_count_workers(tt_tasks *t, unsigned *ret_attached, unsigned *ret_consuming) { count_workers(t, false, ret_attached, ret_consuming); }
+void tt_tasks_count_query_workers(tt_tasks *t, unsigned *ret_attached, unsigned *ret_consuming) { count_workers(t, true, ret_attached, ret_consuming); }
 
 int64_t tt_tasks_last_claim_ago(tt_tasks *t)
 {

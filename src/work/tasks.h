@@ -59,8 +59,10 @@ typedef struct {
 } tt_worker_info;
 /* In no order; fn must not call tasks. */
 void tt_tasks_each_worker(tt_tasks *t, void (*fn)(void *arg, const tt_worker_info *info), void *arg);
-/* For health: how many are attached, and how many of them consume. */
+/* For health: how many are attached, and how many of them consume. Those that serve nothing but TT_QUERY_QUEUE are not counted here, but by the other one. */
 void tt_tasks_count_workers(tt_tasks *t, unsigned *ret_attached, unsigned *ret_consuming);
+void tt_tasks_count_query_workers(tt_tasks *t, unsigned *ret_attached, unsigned *ret_consuming);
+#define TT_QUERY_QUEUE TT_STR("query") /* of parts of queries: ordinary workers do not serve it */
 /* Since any worker last got a task (ms); -1: none has since the server started. */
 int64_t tt_tasks_last_claim_ago(tt_tasks *t);
 
@@ -149,6 +151,9 @@ typedef struct tt_task_hold {
 void tt_tasks_hold(tt_tasks *t, tt_task_hold *h);
 
 /* One task as it is now: the committed state, and what is newer in memory. */
+/* What somebody asks for a new task: whether workers could ever claim it from that queue (they separate names by commas), and how large the numbers may be.
+ * Any thread. TT_INVALID with a sentence about the first mistake. */
+tt_rc tt_task_check_wish(tt_str queue, int64_t priority, int64_t max_attempts, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_tasks_get(tt_tasks *t, uint64_t id, tt_arena *arena, tt_task *ret, tt_err *err) TT_MUST_CHECK;
 /* Whether words about a task under this lease are to be taken: it is claimed under it, or was last. May wait for the disk. */
 tt_rc tt_tasks_check_lease(tt_tasks *t, uint64_t id, uint64_t lease, tt_err *err) TT_MUST_CHECK;

@@ -328,3 +328,38 @@ def test_a_dataset_is_repartitioned_by_name(tutti: Callable[..., Tutti], files: 
     assert register(t, t.cwd / "two").status == 200
     after = ask(t).json
     assert after["funnel"] == before["funnel"] and after["query"] == before["query"]
+
+
+def test_health_tells_workers_apart(tutti: Callable[..., Tutti]) -> None:
+    """Those of queries take no tasks: where there are only they, tasks that wait are consumed by nobody."""
+    t = tutti(query_workers=1)
+    until(lambda: t.get("/health").json["query_workers"] == {"attached": 1, "consuming": 1, "expected": 1}, "a query worker")
+    health = t.get("/health").json
+    assert {k: health["workers"][k] for k in ("attached", "consuming", "expected")} == {"attached": 0, "consuming": 0, "expected": 0} and health["queue"]["no_workers"] is False
+    assert t.post("/v1/tasks", json.dumps({"kind": "probe", "payload": ""}).encode()).status in (200, 201)
+    until(lambda: t.get("/health").json["queue"]["no_workers"], "a task waits and nobody takes it")
+    metrics = t.get("/metrics").body.decode()
+    assert "\ntutti_workers_consuming 0\n" in metrics and "\ntutti_query_workers_consuming 1\n" in metrics
+
+
+def test_a_small_query_does_not_wait_for_a_large_one(tutti: Callable[..., Tutti], files: Path) -> None:
+    t = tutti(query_workers=1)
+    large, small = t.cwd / "large", place(t, files)
+    large.mkdir()
+    part = next(small.iterdir()).read_bytes()
+    for i in range(600):  # ten tasks
+        (large / ("%04d.parquet" % i)).write_bytes(part)
+    for name, directory in (("large", large), ("small", small)):
+        body = {"name": name, "basepath": str(directory), "groupIdColumn": "int_64_userid", "timestampColumn": "int_64_ts", "validateUniques": False, "validationMode": "SINGLE"}
+        assert t.post("/datasets/register", json.dumps(body).encode()).status == 200
+    pid, threads = worker_pid(t), []
+    os.kill(pid, signal.SIGSTOP)
+    for name, waiting in (("large", 10), ("small", 11)):
+        threads.append(threading.Thread(target=lambda name=name: t.post("/datasets/%s/query" % name, b"{}")))
+        threads[-1].start()
+        until(lambda: len([task for task in tasks(t) if task["kind"] == "query_part"]) == waiting, "the tasks of the %s one" % name)
+    os.kill(pid, signal.SIGCONT)
+    for thread in threads:
+        thread.join(60)
+    order = [task["program"] for task in sorted((task for task in tasks(t) if task["kind"] == "query_part"), key=lambda task: task["started"])]
+    assert len(order) == 11 and order.index("small") < 8, order

@@ -214,6 +214,42 @@ def test_a_paused_pipeline_holds_before_its_next_group(pipes):
     pipes.end(second, "finished")
 
 
+def test_drain_returns_when_the_last_task_has_ended(pipes):
+    """Built on the pause: what runs ends, nothing else begins, and `resume` goes on with all of it."""
+    def drain(*args: str) -> Any:
+        return subprocess.Popen([binary(), "pipeline", "drain", "p", "--data", str(pipes.t.data), *args], stderr=subprocess.PIPE, text=True)
+    assert "nothing of p runs" in drain("--wait").communicate(timeout=60)[1]  # nothing ran
+    pipes.post("/v1/pipelines/p/resume")
+    flag = pipes.flag("wait")
+    runs = [pipes.start([{"name": "a%d" % n, "template": "step", "variables": {"waits_while": str(flag)}}], ["b%d" % n], max_runs=2) for n in range(2)]
+    until(lambda: len(pipes.lines()) == 2, "both run")
+    assert "tasks of 2 of its runs" in drain().communicate(timeout=60)[1]
+    waits = drain("--wait")
+    assert "is paused" in waits.stderr.readline() and "is running" in waits.stderr.readline()  # it follows the first
+    third = pipes.start(["c"], max_runs=2)
+    assert waits.poll() is None
+    flag.unlink()
+    assert "nothing of p runs" in waits.communicate(timeout=60)[1] and waits.returncode == 0
+    assert [pipes.run(run)["held"] for run in runs] == [True, True] and pipes.run(third)["state"] == "waiting"
+    assert sorted(pipes.lines()) == ["begin a0", "begin a1", "end a0", "end a1"]
+    pipes.post("/v1/pipelines/p/resume")
+    for run in (*runs, third):
+        pipes.end(run, "finished")
+
+
+def test_a_drain_that_is_undone_meanwhile_says_so(pipes):
+    flag, last = pipes.flag("wait"), pipes.flag("last")
+    run = pipes.start([{"name": "a", "template": "step", "variables": {"waits_while": str(flag)}}], [{"name": "b", "template": "step", "variables": {"waits_while": str(last)}}])
+    until(lambda: "begin a" in pipes.lines(), "the task runs")
+    waits = subprocess.Popen([binary(), "pipeline", "drain", "p", "--wait", "--data", str(pipes.t.data)], stderr=subprocess.PIPE, text=True)
+    assert "is paused" in waits.stderr.readline() and "is running" in waits.stderr.readline()
+    pipes.post("/v1/pipelines/p/resume")
+    flag.unlink()
+    assert "resumed meanwhile" in waits.communicate(timeout=60)[1] and waits.returncode == 5
+    last.unlink()
+    pipes.end(run, "finished")
+
+
 def test_what_cannot_run_is_refused_before_it_begins(pipes):
     def refused(transformation: Any, *told: str) -> None:
         body = {"definition": {"pipeline": "p", "states": [{"state": "s", "transformations": [transformation]}]}}

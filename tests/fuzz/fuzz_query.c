@@ -78,7 +78,7 @@ static void check_call(const char *target)
     TT_BUF_AUTO tt_buf body = {0};
     int status = 0;
     bool found = false;
-    tt_assert(tt_server_local_call(server_once(), "GET", target, (tt_str){0}, &status, &body, NULL) == TT_OK);
+    tt_assert(tt_server_local_call(server_once(), "GET", target, (tt_str){0}, &status, &body, NULL, NULL) == TT_OK);
     for (size_t i = 0; i < TT_COUNT(known); i++)
         found |= status == known[i];
     tt_assert(found);

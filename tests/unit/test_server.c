@@ -1189,14 +1189,14 @@ Test(server, calls_inside_the_process)
     };
     for (size_t i = 0; i < TT_COUNT(rows); i++) {
         tt_buf_clear(&body);
-        cr_assert_eq(tt_server_local_call(server, rows[i].method, rows[i].target, tt_str_of(rows[i].body), &status, &body, &err), TT_OK);
+        cr_assert_eq(tt_server_local_call(server, rows[i].method, rows[i].target, tt_str_of(rows[i].body), &status, &body, NULL, &err), TT_OK);
         cr_expect_eq(status, rows[i].status, "%s: %d", rows[i].target, status);
         if (*rows[i].want)
             cr_expect_str_eq(tt_buf_cstr(&body), rows[i].want);
     }
     cr_expect_eq(releases, 2);
     tt_buf_clear(&body);
-    cr_assert_eq(tt_server_local_call(server, "GET", "/v1/numbers", TT_STR(""), &status, &body, &err), TT_OK);
+    cr_assert_eq(tt_server_local_call(server, "GET", "/v1/numbers", TT_STR(""), &status, &body, NULL, &err), TT_OK);
     cr_expect_eq(body.len, 10 * 9 + 90 * 10);
     tt_server_free(server);
     tt_pool_free(pool);

@@ -101,7 +101,7 @@ static int call(const house *h, const char *method, const char *target, const ch
     TT_BUF_AUTO tt_buf answer = {0};
     int status = 0;
     tt_err err;
-    cr_assert_eq(tt_server_local_call(h->server, method, target, tt_str_of(body), &status, &answer, &err), TT_OK, "%s", err.text);
+    cr_assert_eq(tt_server_local_call(h->server, method, target, tt_str_of(body), &status, &answer, NULL, &err), TT_OK, "%s", err.text);
     snprintf(out, 2000, "%s", tt_buf_cstr(&answer));
     return status;
 }
