@@ -36,15 +36,16 @@ static tt_rc check_durations(const tt_plan *plan, const tt_query_result *sum, tt
                : tt_fail(err, TT_UNPROCESSABLE, "timeToConvert would be of more than %d groups and steps: leave it out, or narrow the query by conditions or a timeframe", TT_DURATIONS_MAX);
 }
 
-/* In the order of the parts. */
+/* In the order of the parts, whose results are not kept. */
 static tt_rc merge(const tt_plan *plan, json_t *const *results, size_t count, tt_query_result *sum, tt_err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        const json_t *one;
+        json_t *one;
         size_t k;
         json_array_foreach(json_object_get(results[i], "parts"), k, one) {
             tt_query_result *r = NULL;
             TT_TRY(tt_query_result_unpack(plan, json_object_get(one, "result"), &r, err));
+            json_object_del(one, "result");
             tt_rc rc = tt_query_result_merge(sum, r, err);
             tt_query_result_free(r);
             TT_TRY(rc);
