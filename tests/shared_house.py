@@ -22,14 +22,14 @@ class House:
     def server(self, **more):
         return self.tutti(**{"args": ["--shared", self.redis.url, "--programs", str(self.dir / "server-programs")], "env": self.env(), **more})
 
-    def machine(self, name, *args, url=None):
+    def machine(self, name, *args, url=None, env=None):
         """`tutti worker` in a data directory of its own."""
         data = self.dir / name
         (data / "programs").mkdir(parents=True, exist_ok=True)
         data.chmod(0o700)
         base = {k: v for k, v in os.environ.items() if not k.startswith("TUTTI_") or k == "TUTTI_BIN"}
         with open(self.dir / (name + ".log"), "ab") as log:
-            worker = subprocess.Popen([binary(), "worker", "--data", data, "--shared", url or self.redis.url, "--programs", data / "programs", *args], cwd=data, env={**base, **self.env()},
+            worker = subprocess.Popen([binary(), "worker", "--data", data, "--shared", url or self.redis.url, "--programs", data / "programs", *args], cwd=data, env={**base, **self.env(), **(env or {})},
                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.machines.append(worker)
         return worker

@@ -192,8 +192,8 @@ static const char *const known_prefixes[] = {"TUTTI_", "PLANCHET_", "FROCKET_", 
 /* Variables of other rooms, of the clients, of our scripts and tests, and between our own processes. */
 static const char *const known_names[] = {
     "TUTTI_BIN", "TUTTI_CHILD", "TUTTI_CONTRACT", "TUTTI_CREW", "TUTTI_DATASET", "TUTTI_EXECUTION", "TUTTI_FAULT", "TUTTI_HANDOVER", "TUTTI_LAST_END", "TUTTI_MAPS_DIR",
-    "TUTTI_PARENT", "TUTTI_PROGRAM_DATA", "TUTTI_PROGRAM_ROOTS", "TUTTI_RUN_ID", "TUTTI_RUN_TIMESTAMP", "TUTTI_SERVER", "TUTTI_STATE", "TUTTI_STATE_FILE", "TUTTI_TASK",
-    "TUTTI_TOKEN", "TUTTI_TREE", "TUTTI_VARIABLES",
+    "TUTTI_PARENT", "TUTTI_PROGRAM_DATA", "TUTTI_PROGRAM_ROOTS", "TUTTI_RUN_ID", "TUTTI_RUN_TIMESTAMP", "TUTTI_SECRETS_SEEN", "TUTTI_SERVER", "TUTTI_STATE", "TUTTI_STATE_FILE", "TUTTI_TASK",
+    "TUTTI_TASK_SOCKET", "TUTTI_TOKEN", "TUTTI_TREE", "TUTTI_VARIABLES",
 };
 
 /* Cuts "NAME*1000" into its name and factor. */

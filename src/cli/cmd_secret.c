@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/output.h"
+#include "io/inquiry.h"
 
 enum { VALUE_LIMIT_BYTES = 64 * 1024 };
 
@@ -88,6 +89,30 @@ TT_CLI_COMMAND(tt_cmd_secret_set, secret_set)
 
 /* ---- get ---- */
 
+/* Below a worker its socket is asked, wherever the server is: the worker keeps what it tells out of the task's log. */
+static const char *worker_of(tt_cli *cli)
+{
+    const char *name = getenv("TUTTI_TASK_SOCKET");
+    return name && *name && !tt_cli_flag(cli, "--server").ptr && !tt_cli_flag(cli, "--data").ptr ? name : NULL;
+}
+
+/* In the shape of the route's answer. */
+static tt_rc ask_worker(tt_cli *cli, const char *worker, tt_buf *ret, tt_err *err)
+{
+    enum { WAIT_MS = 60 * 1000 };
+    TT_BUF_AUTO tt_buf question = {0}, value = {0};
+    tt_buf_cstr_put(&question, "secret ");
+    tt_buf_str(&question, tt_cli_operand(cli, 0));
+    TT_TRY(tt_buf_check(&question, err));
+    TT_TRY(tt_inquiry_ask(worker, tt_buf_view(&question), WAIT_MS, &value, err));
+    tt_buf_cstr_put(ret, "{\"schema\":1,\"name\":");
+    tt_buf_json_str(ret, tt_cli_operand(cli, 0));
+    tt_buf_cstr_put(ret, ",\"value\":");
+    tt_buf_json_str(ret, tt_buf_view(&value));
+    tt_buf_char(ret, '}');
+    return tt_buf_check(ret, err);
+}
+
 static tt_rc put_field(tt_cli *cli, tt_str name, tt_str value, tt_err *err)
 {
     TT_JSON_AUTO json_t *root = json_loadb(value.ptr, value.len, 0, NULL);
@@ -108,7 +133,8 @@ static tt_rc secret_get(tt_cli *cli, tt_err *err)
     TT_JSON_AUTO json_t *root = NULL;
     secret_target(cli, &target);
     TT_TRY(tt_buf_check(&target, err));
-    TT_TRY(tt_cli_call(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, err));
+    const char *worker = worker_of(cli);
+    TT_TRY(worker ? ask_worker(cli, worker, &answer, err) : tt_cli_call(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, &answer, err));
     tt_str field = tt_cli_flag(cli, "--field");
     TT_TRY(tt_json_answer(tt_buf_view(&answer), &root, err));
     tt_str value = tt_json_member_str(root, "value");

@@ -155,17 +155,20 @@ static tt_rc get_exactly(tt_vault *v, tt_str name, tt_buf *ret, tt_err *err)
     return tt_fail(err, TT_NOT_FOUND, "there is no secret `%.*s`: set it with `tutti secret set %.*s`", TT_STR_ARG(name), TT_STR_ARG(name));
 }
 
-void tt_vault_mask(tt_str name, tt_str value)
+void tt_vault_each_hidden(tt_str name, tt_str value, void (*fn)(void *arg, tt_str hidden), void *arg)
 {
     const char *field;
     json_t *member, *root = json_loadb(value.ptr ? value.ptr : "", value.len, 0, NULL);
     if (!json_is_object(root))
-        tt_log_mask(value);
+        fn(arg, value);
     json_object_foreach(root, field, member)
         if (json_is_string(member) && tt_secret_field_hidden(name, field))
-            tt_log_mask((tt_str){json_string_value(member), json_string_length(member)});
+            fn(arg, (tt_str){json_string_value(member), json_string_length(member)});
     json_decref(root);
 }
+
+static void mask_one(void *arg, tt_str hidden) { tt_log_mask(hidden); }
+void tt_vault_mask(tt_str name, tt_str value) { tt_vault_each_hidden(name, value, mask_one, NULL); }
 
 tt_rc tt_vault_get(tt_vault *v, tt_str name, tt_buf *ret, bool *ret_fell_back, tt_err *err)
 {

@@ -37,8 +37,9 @@ void tt_vault_add_store(tt_vault *v, const tt_vault_store *store); /* asked in t
 void tt_vault_secret_context(tt_str name, tt_buf *ret);
 /* The value of a secret, or of the one of environment `all` in its place (then *ret_fell_back, may be NULL). It is masked in this process's log from then on. */
 tt_rc tt_vault_get(tt_vault *v, tt_str name, tt_buf *ret, bool *ret_fell_back, tt_err *err) TT_MUST_CHECK;
-/* Masks what is not for eyes in a value: the whole, or of a JSON object the fields that its type hides. */
-void tt_vault_mask(tt_str name, tt_str value);
+/* Calls fn for what is not for eyes in a value: the whole, or of a JSON object the fields that its type hides. */
+void tt_vault_each_hidden(tt_str name, tt_str value, void (*fn)(void *arg, tt_str hidden), void *arg);
+void tt_vault_mask(tt_str name, tt_str value); /* in this process's log */
 
 /* ---- references ---- */
 

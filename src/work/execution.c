@@ -216,6 +216,29 @@ static tt_rc mask_text(tt_attempt *a, tt_str text, tt_err *err)
 
 static tt_rc mask(tt_attempt *a, const json_t *value, tt_err *err) { return mask_text(a, (tt_str){json_string_value(value), json_string_length(value)}, err); }
 
+typedef struct {
+    tt_attempt *a;
+    tt_rc rc;
+    tt_err *err;
+} masking;
+
+static void mask_hidden(void *arg, tt_str hidden)
+{
+    masking *m = arg;
+    if (m->rc == TT_OK)
+        m->rc = mask_text(m->a, hidden, m->err);
+}
+
+/* What `secret:NAME` or `secret:NAME#FIELD` stands for; of a whole secret with fields those that are secret. */
+static tt_rc mask_secret(tt_attempt *a, tt_str reference, tt_str value, tt_err *err)
+{
+    masking m = {a, TT_OK, err};
+    if (tt_str_find(reference, '#') >= 0)
+        return mask_text(a, value, err);
+    tt_vault_each_hidden(tt_str_slice(reference, strlen("secret:"), reference.len), value, mask_hidden, &m);
+    return m.rc == TT_OK ? mask_text(a, value, err) : m.rc;
+}
+
 /* For a program that asks while it runs. */
 static tt_rc tell_secret(void *arg, tt_str name, tt_buf *ret, tt_err *err)
 {
@@ -226,7 +249,7 @@ static tt_rc tell_secret(void *arg, tt_str name, tt_buf *ret, tt_err *err)
     if (!tt_vault_is_reference(tt_buf_view(&reference), TT_REFER_SECRETS))
         return tt_fail(err, TT_INVALID, "`%.*s` is no name of a secret", TT_STR_ARG(tt_str_slice(name, 0, 100)));
     TT_TRY(tt_vault_resolve(vault, tt_buf_view(&reference), TT_REFER_SECRETS, ret, err));
-    return mask_text(arg, tt_buf_view(ret), err);
+    return mask_secret(arg, tt_buf_view(&reference), tt_buf_view(ret), err);
 }
 
 static void forget_secrets(void)
@@ -247,10 +270,9 @@ static tt_rc unveil_member(json_t *tree, const char *name, json_t *value, const 
         return unveil(value, NULL, a, err);
     if (tt_vault_is_reference(text, TT_REFER_SECRETS)) {
         TT_TRY(tt_vault_resolve(vault, text, TT_REFER_SECRETS, &plain, err));
+        TT_TRY(mask_secret(a, text, tt_buf_view(&plain), err));
         json_t *found = json_stringn(plain.ptr ? plain.ptr : "", plain.len);
-        if (!found || json_object_set_new(tree, name, found) != 0)
-            return tt_fail(err, TT_INVALID, "the secret that setting `%s` refers to is no text", name);
-        return mask(a, found, err);
+        return found && json_object_set_new(tree, name, found) == 0 ? TT_OK : tt_fail(err, TT_INVALID, "the secret that setting `%s` refers to is no text", name);
     }
     return tt_setting_name_is_secret(name) || is_listed(secret, name) ? mask(a, value, err) : TT_OK;
 }

@@ -21,7 +21,7 @@ struct tt_program_env {
     TT_VEC(tt_str) dirs;
     TT_VEC(override_row) overrides;
     const char *data_dir, *own_dir, *maps_dir, *state_dir, *spool_dir, *cache_dir, *include_dir, *python_dir, *python, *compiler;
-    const char *lake_env[7]; /* NAME=value; NULL behind the last */
+    const char *lake_env[8]; /* NAME=value; NULL behind the last */
     const char *environment, *branch;
     int64_t timeout_ms;
     uint64_t memory_bytes;
@@ -111,7 +111,7 @@ static tt_rc fill_lake(tt_program_env *env, const tt_options *o, tt_err *err)
 {
     static const struct {
         const char *name, *key;
-    } rows[] = {{"TUTTI_DATA", "data"}, {"TUTTI_LAKE", "lake"}, {"TUTTI_ENVIRONMENT", "environment"}, {"TUTTI_APP_VERSION", "app_version"}, {"TUTTI_BRANCH_NAME", "branch_name"}};
+    } rows[] = {{"TUTTI_DATA", "data"}, {"TUTTI_LAKE", "lake"}, {"TUTTI_ENVIRONMENT", "environment"}, {"TUTTI_APP_VERSION", "app_version"}, {"TUTTI_BRANCH_NAME", "branch_name"}, {"TUTTI_CONFIG_URL", "config.url"}};
     char self[4096];
     ssize_t len = readlink("/proc/self/exe", self, sizeof self);
     size_t n = 0;
@@ -249,7 +249,7 @@ static tt_rc examine(int fd, const char *path, tt_program_file *ret, tt_err *err
     if (!tt_program_name_ok(name))
         return tt_fail(err, TT_INVALID, "`%s` is no program: its name must be 1 to %d letters, digits, - and _, and not begin with _ or base_", path, TT_PROGRAM_NAME_BYTES);
     if ((ret->kind = kind_of(file_name, st.st_mode)) == NULL)
-        return tt_fail(err, TT_INVALID, "`%s` is no program: it ends neither with .py nor .c and may not be executed: chmod +x makes it one", path);
+        return tt_fail(err, TT_INVALID, "`%s` is no program: it ends with none of .py, .ipynb, .c and .sql, and may not be executed: chmod +x makes it one", path);
     if (st.st_size > TT_PROGRAM_FILE_BYTES)
         return tt_fail(err, TT_TOO_LARGE, "`%s` has %lld bytes: a program may have %d", path, (long long)st.st_size, TT_PROGRAM_FILE_BYTES);
     if (strlen(path) >= sizeof ret->path)

@@ -1,5 +1,6 @@
 #include "work/program_run.h"
 
+#include "io/inquiry.h"
 #include "work/native.h"
 #include "work/program_inner.h"
 #include "work/program_task.h"
@@ -13,6 +14,8 @@ typedef struct {
 
 /* The process in which C programs run one after the other; NULL: none yet. */
 static tt_runner *kept;
+/* Where programs ask this process for secrets, as `tutti secret get` does below them; NULL: none has run yet. */
+static tt_inquiry *inquiry;
 
 /* ---- its environment ---- */
 
@@ -114,6 +117,41 @@ static void answer_secret(void *arg, const char *name)
     tt_runner_say(kept, line.failed ? TT_STR("{\"error\":\"out of memory\"}\n") : tt_buf_view(&line));
 }
 
+/* ---- what it asks ---- */
+
+#define ASKS_SECRET "secret "
+
+static tt_rc answer(void *arg, tt_str question, tt_buf *ret, tt_err *err)
+{
+    const run *r = arg;
+    if (!tt_str_starts(question, TT_STR(ASKS_SECRET)))
+        return tt_fail(err, TT_INVALID, "a worker answers to `secret NAME`");
+    return r->job->secret(r->job->arg, tt_str_slice(question, strlen(ASKS_SECRET), question.len), ret, err);
+}
+
+static void on_inquiry(void *arg) { tt_inquiry_serve(inquiry, answer, arg); }
+
+/* The variable of the environment that says where; nothing where there are no secrets. */
+static tt_rc offer_inquiry(const tt_program_job *job, const tt_program_said *said, tt_err *err)
+{
+    if (!job->secret)
+        return TT_OK;
+    if (!inquiry)
+        TT_TRY(tt_inquiry_open(&inquiry, err));
+    json_object_set_new(said->vars, "TUTTI_TASK_SOCKET", json_string(tt_inquiry_name(inquiry)));
+    return TT_OK;
+}
+
+static tt_runner_work work_of(run *r, tt_str input)
+{
+    tt_runner_work work = {.input = input, .on_report = take_report, .arg = r};
+    if (r->job->secret) {
+        work.also_fd = tt_inquiry_fd(inquiry);
+        work.on_also = on_inquiry;
+    }
+    return work;
+}
+
 /* argv: ourselves, the hidden command, the compiled program. */
 static tt_rc run_hosted(run *r, tt_attempt *a, const char *const *argv, const char *const *env, const tt_program_said *said, tt_runner_end *ret, tt_err *err)
 {
@@ -125,7 +163,8 @@ static tt_rc run_hosted(run *r, tt_attempt *a, const char *const *argv, const ch
         tt_program_run_finish();
     if (!kept)
         TT_TRY(tt_runner_start(&(tt_runner_spec){.argv = host_argv, .env_add = env, .keeps_input = true}, &kept, err));
-    tt_rc rc = tt_runner_attend(kept, a, &(tt_runner_work){.input = tt_buf_view(&line), .on_report = take_report, .arg = r}, ret, err);
+    tt_runner_work work = work_of(r, tt_buf_view(&line));
+    tt_rc rc = tt_runner_attend(kept, a, &work, ret, err);
     if (!ret->is_over)
         tt_program_run_finish();
     return rc;
@@ -148,7 +187,8 @@ static tt_rc start(run *r, tt_attempt *a, const tt_program_said *said, tt_arena 
     if (job->file->kind->is_hosted)
         return run_hosted(r, a, argv, env, said, ret, err);
     tt_runner_spec spec = {.argv = argv, .env_add = env};
-    return tt_runner_run(a, &spec, &(tt_runner_work){.input = job->settings, .on_report = take_report, .arg = r}, ret, err);
+    tt_runner_work work = work_of(r, job->settings);
+    return tt_runner_run(a, &spec, &work, ret, err);
 }
 
 static tt_rc judge(const run *r, tt_rc rc, const tt_runner_end *end, tt_attempt *a, tt_err *err)
@@ -178,6 +218,8 @@ tt_rc tt_program_run(const tt_program_job *job, tt_attempt *a, tt_program_report
     report->secret_arg = &r;
     tt_program_said said = {0};
     tt_rc rc = tt_program_say_about(job, &arena, &said, err);
+    if (rc == TT_OK)
+        rc = offer_inquiry(job, &said, err);
     if (rc == TT_OK)
         rc = start(&r, a, &said, &arena, &end, err);
     tt_program_said_deinit(&said);

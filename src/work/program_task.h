@@ -1,7 +1,7 @@
 /* What a program finds about itself: the variables of its environment, the same for all kinds of programs, and, of a task of a pipeline's run, the object in $TUTTI_TASK with the
  * place of its data set in the lake. Where that is, a room above this one knows (lake/contract.h), and says it through a table that is added once, before anything runs.
  *
- *   every program     TUTTI_EXECUTION, TUTTI_STATE_FILE, and what the pipeline's `env` gives
+ *   every program     TUTTI_EXECUTION, TUTTI_STATE_FILE, TUTTI_TASK_SOCKET (program_run.c), and what the pipeline's `env` gives
  *   a task of a run   TUTTI_TASK, TUTTI_RUN_ID, TUTTI_RUN_TIMESTAMP, TUTTI_ENVIRONMENT, TUTTI_BRANCH_NAME, TUTTI_STATE, TUTTI_DATASET, and where the pipeline has a company and a
  *                     brand, TUTTI_PARENT, TUTTI_CHILD and TUTTI_CONTRACT
  *

@@ -264,8 +264,11 @@ static bool turn(session *s)
         {.fd = r->pid_fd, .events = POLLIN}, {.fd = r->out_fd, .events = POLLIN}, {.fd = r->report_fd, .events = POLLIN},
         {.fd = unwritten(s) > 0 || !r->keeps_input ? r->in_fd : -1, .events = POLLOUT},
         {.fd = stopping ? -1 : tt_attempt_stop_fd(s->a), .events = POLLIN},
+        {.fd = s->work->on_also ? s->work->also_fd : -1, .events = POLLIN},
     };
     poll(fds, TT_COUNT(fds), wait_ms(s, tt_attempt_flush(s->a)));
+    if (fds[5].revents) /* first: what is answered now may be a secret, and is masked in what comes then */
+        s->work->on_also(s->work->arg);
     if (fds[1].revents)
         read_some(s, &r->out_fd, on_output);
     if (fds[2].revents)

@@ -24,6 +24,8 @@ typedef struct {
     tt_str input;                /* written to its standard input; which is closed behind it unless keeps_input */
     /* Bytes of descriptor 3 as they come. False: this piece of work is over, though the process lives on. NULL: they are dropped. */
     bool (*on_report)(void *arg, tt_str bytes);
+    int also_fd;                 /* when this is readable, on_also is called; without on_also it is not looked at */
+    void (*on_also)(void *arg);
     void *arg;
 } tt_runner_work;
 

@@ -109,10 +109,11 @@ def test_in_a_run(tutti: Any) -> None:
     t = tutti(start=False, workers=1, env={"TUTTI_PROGRAMS_PYTHON": sys.executable, "TUTTI_BRANCH_NAME": "mine", "TUTTI_PROGRAMS_MEMORY": "0"})
     (t.data / "programs").mkdir(parents=True)
     cells = ["import tutti\ntask = tutti.task()\nprint('login is', login)\nprint(type(task.variables.day).__name__, task.variables.words, repr(task.variables.login), day.year)",
-             "task.contract.publish([{'word': w} for w in words])", "print('before', flush=True)\nif most > 3: raise ValueError('no luck with %d' % most)", "print('behind')"]
+             "task.contract.publish([{'word': w} for w in words])", "print('before', flush=True)\nif most > 3: raise ValueError('no luck with %d' % most)", "print('behind', tutti.Secret(name='door', type_of='ftp').password)"]
     (t.data / "programs" / "count.ipynb").write_text(book(*cells, parameters=PARAMETERS))
     t.start()
     assert t.request("PUT", "/v1/secrets/shop%2Flogin", {"value": "s3cr3t-word"}).status in (200, 201)
+    assert t.request("PUT", "/v1/secrets/dev%2Fftp%2Fdoor%2Fread", {"value": {"user": "gob", "host": "h", "password": "o5en-sesame"}}).status in (200, 201)
     number, task = run(t, "count", {"words": ["a", "b"], "login": "secret:shop/login"})
     assert task["state"] == "finished", task
     log = t.get("/v1/tasks/%d/log" % task["task"]).body.decode()
@@ -122,7 +123,8 @@ def test_in_a_run(tutti: Any) -> None:
     assert kept.parent == t.data / "notebooks" / "count" and "run-%d-0" % number in kept.name and kept.stat().st_mode & 0o77 == 0
     text = kept.read_text()
     nbformat.validate(nbformat.reads(text, as_version=4))
-    assert "s3cr3t-word" not in text and "login is ***" in text and "behind" in text
+    assert "s3cr3t-word" not in text and "login is ***" in text and "behind ***" in text and "o5en-sesame" not in text
+    assert "behind ***" in log and "o5en-sesame" not in log  # fetched by a cell
     _, task = run(t, "count", {"words": ["a"], "most": 4})
     assert task["state"] == "failed" and "cell 6: ValueError: no luck with 4" in task["reason"], task
     copy = Path(task["reason"].partition("the executed copy: ")[2].rstrip(")"))

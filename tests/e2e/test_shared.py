@@ -1,4 +1,6 @@
 """Servers and workers on several machines, which share a Redis and nothing else: another data directory, no socket, programs of their own."""
+import sys
+
 from config_database import Config
 from shared_house import LIMIT_S, push, show, until_state
 from tutti_process import until
@@ -57,6 +59,67 @@ def test_two_servers_fire_each_due_time_once(house):
     found = due()
     assert found == list(range(found[0], found[0] + len(found))), found
     assert "level=error" not in a.log() + b.log()
+
+
+ASKING = """
+import os, subprocess
+import tutti
+from tutti.configuration import RunEvent, Tag
+
+class Asking:
+    def __init__(self, opens: bool = True):
+        self.opens = opens
+
+    def _run(self):
+        login = tutti.Secret(name="shop", type_of="ftp", env="prod")
+        print("logging in as", login.user, "with", login.password, flush=True)
+        told = subprocess.run([os.environ["TUTTI_BIN"], "secret", "get", "token/of/us"], capture_output=True, text=True)
+        self.update("login", "with " + told.stdout.strip())
+        try:
+            tutti.Secret(name="none", type_of="ftp")
+        except tutti.TuttiError as error:
+            print("refused:", error)
+        if self.opens:
+            with tutti.task().session() as session:
+                session.add(Tag(value="run %d" % tutti.task().run_id))
+                session.commit()
+                return {"actor": session.query(RunEvent).get(tutti.task().run_id).last_actor, "password": login.password == "geheim-wort", "told": told.stdout.strip() == "t0ken-value"}
+        with tutti.task().session():
+            pass
+"""
+
+
+def test_a_task_on_another_machine_has_secrets_and_a_session(house, postgres, tmp_path):
+    """The worker there asks for secrets itself; what it tells is masked in the log, and in the progress."""
+    config = Config(tmp_path, postgres)
+    (house.dir / "server-programs" / "asking.py").write_text(ASKING)
+    server = house.server(env={**house.env(), **config.env, "TUTTI_PROGRAMS_PYTHON": sys.executable})
+    assert server.post("/v1/db/create").status == 200
+    login = {"user": "tutti", "password": postgres.password, "host": "127.0.0.1", "port": postgres.port, "database": "postgres"}
+    for name, value in (("all/ftp/shop/read", {"user": "gob", "password": "geheim-wort", "host": "h"}), ("token/of/us", "t0ken-value"), ("dev/database/conf/write", login)):
+        assert server.request("PUT", "/v1/secrets/" + name.replace("/", "%2F"), {"value": value}).status in (200, 201)
+    common = {"TUTTI_PROGRAMS_PYTHON": sys.executable, "TUTTI_PROGRAMS_MEMORY": "0"}  # sanitizers reserve more than any limit
+
+    def run(name, variables, **env):
+        (house.dir / name / "programs").mkdir(parents=True)
+        (house.dir / name / "programs" / "asking.py").write_text(ASKING)
+        worker = house.machine(name, env={**common, **env})
+        definition = {"pipeline": "p", "retries": 0, "states": [{"state": "s", "transformations": [{"template": "asking", "variables": variables}]}]}
+        started = server.request("POST", "/v1/runs", {"definition": definition}, params={"actor": "ann"})
+        assert started.status == 201, started.body
+        until(lambda: server.get("/v1/runs/%d?wait=20s" % started.json["id"]).json["ended"], "the run ends", LIMIT_S)
+        worker.terminate()
+        worker.wait(LIMIT_S)
+        task = server.get("/v1/runs/%d/tasks" % started.json["id"]).json["tasks"][0]
+        return task, server.get("/v1/tasks/%d/log" % task["task"]).body.decode()
+
+    task, log = run("far", {}, TUTTI_CONFIG_URL="secret:dev/database/conf/write")
+    assert task["state"] == "finished" and task["result"]["result"] == {"actor": "ann", "password": True, "told": True}, (task, log)
+    assert "logging in as gob with ***" in log and "there is no secret `dev/ftp/none/read`" in log and show(server, task["task"])["progress"]["login"] == "with ***", (log, task)
+    assert "t0ken-value" not in str(task) + log and "geheim-wort" not in str(task) + log
+    assert [row[0] for row in config.rows("SELECT actor FROM auditing.events WHERE table_name = 'tags'")] == ["p_s_asking_1 of run %s" % config.rows("SELECT max(id) FROM run_events")[0][0]]
+    task, _ = run("lost", {"opens": False})
+    assert task["state"] == "failed" and "config.url" in task["reason"], task
 
 
 def test_runs_of_a_pipeline_go_on_wherever_there_is_a_worker(house, postgres, tmp_path):

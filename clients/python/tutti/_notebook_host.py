@@ -213,7 +213,7 @@ def execute(book, given, settings, reporter, scratch):
             cell.pop("id", None)
         node.cells.insert(at + 1, cell)
     types = {name: row.get("type") for name, row in settings.items()}
-    os.environ.update(TUTTI_VARIABLES=json.dumps({"values": given, "types": types}), IPYTHONDIR=os.path.join(scratch, "ipython"), JUPYTER_RUNTIME_DIR=scratch,
+    os.environ.update(TUTTI_VARIABLES=json.dumps({"values": given, "types": types}), TUTTI_SECRETS_SEEN=os.path.join(scratch, "secrets"), IPYTHONDIR=os.path.join(scratch, "ipython"), JUPYTER_RUNTIME_DIR=scratch,
                       PYTHONPATH=os.pathsep.join(filter(None, [os.path.dirname(HERE), os.environ.get("PYTHONPATH")])))
     quiet = Config({"KernelManager": {"transport": "ipc", "ip": os.path.join(scratch, "kernel")}})  # no ports that others could find
     client = client_class(reporter)(node, config=quiet, timeout=None, kernel_name="python3", resources={"metadata": {"path": os.getcwd()}})
@@ -227,6 +227,15 @@ def execute(book, given, settings, reporter, scratch):
     return node, None
 
 
+def seen_secrets(scratch):
+    """What cells have fetched with `tutti.Secret`."""
+    path = os.path.join(scratch, "secrets")
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [text for text in map(json.loads, file) if len(text) > 3]
+
+
 def run(path, book, reporter):
     text = sys.stdin.read()
     given = json.loads(text) if text.strip() else {}
@@ -234,6 +243,7 @@ def run(path, book, reporter):
     secrets = sorted((v for n, v in given.items() if isinstance(v, str) and len(v) > 3 and is_secret(n, settings.get(n, {}))), key=len, reverse=True)
     with tempfile.TemporaryDirectory(prefix="tutti-") as scratch:
         done, why = execute(book, given, settings, reporter, scratch)
+        secrets = sorted({*secrets, *seen_secrets(scratch)}, key=len, reverse=True)
     kept = keep(done, os.path.splitext(os.path.basename(path))[0], secrets)
     print("the executed copy: %s" % kept)
     if why:

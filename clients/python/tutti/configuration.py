@@ -386,16 +386,49 @@ def _actor() -> str:
     return getpass.getuser()
 
 
+def _current() -> str:
+    """The database of the server; a worker on a machine without one is told which it is."""
+    data = os.environ.get("TUTTI_DATA", "")
+    if os.environ.get("TUTTI_TASK") and not any(os.environ.get("TUTTI_SERVER") or os.path.exists(os.path.join(data, name)) for name in ("tutti.sock", "config.db")):
+        raise ConfigurationError("no server runs on this machine: tell its worker where the configuration is, with the setting config.url (TUTTI_CONFIG_URL)")
+    return str(json.loads(_tutti("db", "current", "--json"))["database"])
+
+
+def _referred(text: Optional[str]) -> Optional[str]:
+    """What a setting refers to, as tutti itself reads it."""
+    kind, _, name = (text or "").partition(":")
+    if kind == "file":
+        with open(name, encoding="utf-8") as file:
+            return file.read().strip()
+    if kind == "secret":
+        secret, _, field = name.partition("#")
+        return _tutti("secret", "get", secret, *(["--field=" + field] if field else [])).rstrip("\n")
+    return os.environ.get(name) if kind == "env" else text
+
+
+def _named(url: str) -> Tuple[str, Optional[str]]:
+    """The address, and the password that a secret has beside it."""
+    if not url.startswith("secret:"):
+        return url, None
+    told = str(_referred(url))
+    if not told.lstrip().startswith("{"):
+        return told, None
+    parts = json.loads(told)
+    place = "postgresql://%s@%s:%d/%s" % (urllib.parse.quote(parts["user"], ""), parts["host"], int(parts.get("port") or 5432), urllib.parse.quote(parts["database"], ""))
+    return place, parts.get("password")
+
+
 class SessionHelper:
     """`session` is one on the database that tutti itself uses, or on `url` (as the setting config.url has it). A password that is not in the environment of PostgreSQL's
     own tools is given; actor: who stands in the audit, the user or the task."""
 
     def __init__(self, url: Optional[str] = None, password: Optional[str] = None, actor: Optional[str] = None) -> None:
-        self.url = url or os.environ.get("TUTTI_CONFIG_URL") or str(json.loads(_tutti("db", "current", "--json"))["database"])
+        self.url, kept = _named(url or os.environ.get("TUTTI_CONFIG_URL") or _current())
         if self.url.startswith("sqlite::memory:"):
             raise ConfigurationError("the configuration is in the memory of tutti alone: use Mock() for one of your own")
         parts = urllib.parse.urlsplit(self.url)
-        self.session = Session(_Database(self.url, password or parts.password or os.environ.get("TUTTI_CONFIG_PASSWORD")), actor or _actor())
+        password = password or parts.password or kept or _referred(os.environ.get("TUTTI_CONFIG_PASSWORD"))
+        self.session = Session(_Database(self.url, password), actor or _actor())
 
 
 class Mock:
