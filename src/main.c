@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "cli/tables.h"
+#include "lake/contract.h"
 #include "server/reload.h"
 #include "server/crew.h"
 #include "server/server_main.h"
@@ -15,10 +16,12 @@
 
 /* ---- the processes of the server's room ---- */
 
-/* Settings, and a log as they want it. */
+/* Settings, and a log as they want it. An environment that is none is told here, and not by each task that publishes something. */
 static tt_rc prepare(tt_cli *cli, tt_options **ret, tt_err *err)
 {
+    tt_str env;
     TT_TRY(tt_cli_options(cli, ret, err));
+    TT_TRY(tt_contract_env(tt_option_str(*ret, "environment"), &env, err));
     return tt_reload_log(NULL, *ret, err);
 }
 
@@ -52,9 +55,9 @@ static int worker(tt_cli *cli)
     if (rc == TT_OK)
         rc = prepare(cli, &options, &err);
     if (rc == TT_OK && tt_cli_has(cli, "--concurrency")) {
-        rc = tt_parse_i64(tt_cli_flag(cli, "--concurrency"), &count, &err);
-        if (rc == TT_OK && (count < 1 || count > MOST_WORKERS))
-            rc = tt_fail(&err, TT_USAGE, "--concurrency takes 1 to %d", MOST_WORKERS);
+        tt_str wanted = tt_cli_flag(cli, "--concurrency");
+        if (tt_parse_i64(wanted, &count, NULL) != TT_OK || count < 1 || count > MOST_WORKERS)
+            rc = tt_fail(&err, TT_USAGE, "--concurrency takes a whole number, 1 to %d, not `%.*s`", MOST_WORKERS, TT_STR_ARG(wanted));
     }
     if (rc != TT_OK)
         return tt_cli_fail(cli, &err);

@@ -3,6 +3,7 @@
 Everything waits on a condition with a time limit. Tests get it from the fixture `tutti` in conftest.py."""
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -235,6 +236,8 @@ class Tutti:
         except urllib.error.HTTPError as answer:
             with answer:
                 return _answer(answer)
+        except http.client.HTTPException as error:  # the server died in the middle of it
+            raise ConnectionError(repr(error)) from error
 
     # ---- the log ----
 

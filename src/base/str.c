@@ -265,3 +265,11 @@ bool tt_utf8_valid(const char *ptr, size_t len)
     }
     return true;
 }
+
+tt_str tt_utf8_slice(tt_str s, size_t most)
+{
+    size_t len = s.len < most ? s.len : most;
+    while (len < s.len && len > 0 && ((unsigned char)s.ptr[len] & 0xC0) == 0x80)
+        len--;
+    return (tt_str){s.ptr, len};
+}

@@ -56,5 +56,7 @@ tt_rc tt_parse_size(tt_str s, uint64_t *ret_bytes, tt_err *err) TT_MUST_CHECK;
 
 /* True if the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool tt_utf8_valid(const char *ptr, size_t len);
+/* The first bytes of well-formed UTF-8, at most `most`, and none of a character that does not fit whole. */
+tt_str tt_utf8_slice(tt_str s, size_t most);
 
 #endif

@@ -1,4 +1,5 @@
-/* `tutti execution log` and `tutti execution watch`: a task's events until its end. A connection that breaks is made again, for a minute. */
+/* `tutti execution log` and `tutti execution watch`: a task's events until its end. A connection that breaks is made again, for a minute; where no server
+ * answers in the beginning, that is said at once. */
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
@@ -16,6 +17,7 @@ typedef struct {
     json_t *shown;        /* its progress as last said */
     tt_str state;         /* as last said; static text or in the arena */
     int64_t heard_ms;
+    bool has_heard;       /* anything at all */
     tt_rc rc;             /* of what was done with the events */
     tt_err err;
 } follower;
@@ -73,6 +75,7 @@ static bool on_event(void *arg, tt_str name, tt_str data)
 {
     follower *f = arg;
     f->heard_ms = tt_mono_ms();
+    f->has_heard = true;
     if (tt_str_is(name, "log"))
         f->rc = print_piece(f, data);
     else
@@ -111,7 +114,8 @@ static tt_rc listen_to_end(follower *f, tt_err *err)
         tt_rc rc = listen_once(f, &why);
         if (f->end)
             break;
-        if (rc != TT_OK && rc != TT_UNAVAILABLE && rc != TT_TIMEOUT)
+        bool is_first = attempt == 0 && !f->has_heard;
+        if (rc != TT_OK && (is_first || (rc != TT_UNAVAILABLE && rc != TT_TIMEOUT)))
             return tt_fail(err, rc, "%s", why.text);
         if (tt_mono_ms() - f->heard_ms > PATIENCE_MS)
             return tt_fail(err, TT_UNAVAILABLE, "nothing was heard from the server for a minute: %s", rc == TT_OK ? "its streams end early" : why.text);

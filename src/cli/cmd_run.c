@@ -17,8 +17,12 @@ tt_rc tt_cli_read_settings(tt_cli *cli, json_t **ret, tt_err *err)
     json_error_t where;
     json_t *all = file.len ? json_load_file(file.ptr, 0, &where) : json_object();
     if (!json_is_object(all)) {
+        bool is_read = all || json_error_code(&where) != json_error_cannot_open_file;
+        const char *why = all ? "it is another value" : where.text;
         json_decref(all);
-        return tt_fail(err, TT_USAGE, "--settings: `%s` holds no JSON object: line %d: %.200s", file.ptr, where.line, where.text);
+        if (!is_read)
+            return tt_fail(err, TT_USAGE, "--settings: %.300s", where.text);
+        return tt_fail(err, TT_USAGE, "--settings: `%s` holds no JSON object like {\"name\":\"value\"}: %.200s", file.ptr, why);
     }
     *ret = all;
     for (size_t at = 0; tt_cli_flag_next(cli, "--set", &at, &pair);) {
@@ -138,12 +142,23 @@ tt_rc tt_cli_find_program(const tt_program_env *env, tt_str name, tt_program **r
     return rc;
 }
 
+/* What only a queue makes use of is refused rather than forgotten. */
+static tt_rc check_here(tt_cli *cli, tt_err *err)
+{
+    static const char *const queued[] = {"--wait", "--follow", "--owner", "--queue", "--priority", "--attempts", "--storage"};
+    for (size_t i = 0; i < TT_COUNT(queued); i++)
+        if (tt_cli_has(cli, queued[i]))
+            return tt_fail(err, TT_USAGE, "--here runs it in the foreground, without a queue, and stores nothing: leave out %s, or --here", queued[i]);
+    return TT_OK;
+}
+
 static tt_rc run_here(tt_cli *cli, tt_str name, const json_t *given, tt_err *err)
 {
     tt_options *options;
     tt_program_env *env = NULL;
     tt_program *p = NULL;
     TT_JSON_AUTO json_t *settings = NULL;
+    TT_TRY(check_here(cli, err));
     TT_TRY(tt_cli_options(cli, &options, err));
     TT_TRY(tt_program_env_new(options, &env, err));
     tt_rc rc = tt_cli_find_program(env, name, &p, err);

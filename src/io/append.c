@@ -53,6 +53,7 @@ struct tt_append {
     bool is_left;       /* and only a flush may do it */
     bool empties;       /* what is there is somebody's until the first commit */
     bool unsynced;      /* written since the last sync */
+    bool sync_failed;   /* in the last flush */
     bool name_due;      /* nobody knows whether its name is safe: before anything in it is said to be */
     char *buf;
     size_t buf_len, buf_cap;
@@ -342,8 +343,20 @@ static tt_rc sync_dir(const tt_append *a, tt_err *err)
     return tt_sys.fsync(a->dirfd) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot sync the directory of '%.256s'", a->path);
 }
 
+static tt_rc sync_file(tt_append *a, tt_err *err)
+{
+    a->sync_failed = true;
+    if (tt_sys.fdatasync(a->fd) != 0)
+        return tt_fail_errno(err, errno, "cannot sync '%.256s'", a->path);
+    if (a->name_due)
+        TT_TRY(sync_dir(a, err));
+    a->unsynced = a->name_due = a->sync_failed = false;
+    return TT_OK;
+}
+
 static tt_rc flush(tt_append *a, bool sync, tt_err *err)
 {
+    a->sync_failed = false;
     if (a->state == CLEAN && (!a->cut_due || a->empties) && !(sync && a->unsynced))
         return TT_OK;
     if (a->cut_due)
@@ -354,14 +367,7 @@ static tt_rc flush(tt_append *a, bool sync, tt_err *err)
         if (whose_name(a) != NAME_OURS)
             return gone(a, "moved or replaced", err);
     }
-    if (sync && a->unsynced) {
-        if (tt_sys.fdatasync(a->fd) != 0)
-            return tt_fail_errno(err, errno, "cannot sync '%.256s'", a->path);
-        if (a->name_due)
-            TT_TRY(sync_dir(a, err));
-        a->unsynced = a->name_due = false;
-    }
-    return TT_OK;
+    return sync && a->unsynced ? sync_file(a, err) : TT_OK;
 }
 
 tt_rc tt_append_flush(tt_append *a, bool sync, tt_append_mark *ret, tt_err *err)
@@ -427,6 +433,7 @@ tt_rc tt_append_rollback(tt_append *a, tt_err *err)
 
 const char *tt_append_path(const tt_append *a) { return a->path; }
 uint64_t tt_append_length(const tt_append *a) { return a->committed; }
+bool tt_append_sync_failed(const tt_append *a) { return a->sync_failed; }
 uint64_t tt_append_staged(const tt_append *a) { return a->staged; }
 
 tt_str tt_append_staged_bytes(const tt_append *a)

@@ -52,6 +52,9 @@ void tt_append_put(tt_append *a, const void *ptr, size_t len);
 /* Write out and sync all staged bytes; *ret is the mark to record. On failure the file is as it was (the caller then calls rollback). Nothing staged
  * (and, with sync, nothing unsynced): no I/O. TT_CONFLICT when the file was deleted, moved, cut or written to by something else. */
 tt_rc tt_append_flush(tt_append *a, bool sync, tt_append_mark *ret, tt_err *err) TT_MUST_CHECK;
+/* Whether the last flush failed in its sync: of all bytes since the last one that succeeded nobody knows what the kernel kept. (Where it failed before, in a write,
+ * those of earlier groups are as they were.) */
+bool tt_append_sync_failed(const tt_append *a);
 void tt_append_commit(tt_append *a);
 /* As rollback, but what was written stays for now: whether the ledger has recorded it is not known. The next flush cuts it off (call it only when the
  * ledger has not); a restart takes it or cuts it off; closing leaves it. Until that flush what does not fit into memory is refused (TT_UNAVAILABLE). */

@@ -60,7 +60,7 @@ tt_rc tt_redo_flush(tt_job *j, bool sync, bool last, tt_err *err)
     r->syncs = !r->rides && (tt_append_staged(j->output) > 0 || (r->want_sync && tt_redo_is_unsynced(r)));
     tt_append_mark now;
     tt_rc rc = tt_append_flush(j->output, sync && r->syncs, &now, err);
-    r->stale = rc != TT_OK && r->syncs && tt_redo_is_unsynced(r);
+    r->stale = rc != TT_OK && tt_append_sync_failed(j->output) && tt_redo_is_unsynced(r);
     TT_TRY(rc);
     r->flushed = now;
     return TT_OK;

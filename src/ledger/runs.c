@@ -124,7 +124,7 @@ static tt_rc failed_reason(tt_db *db, const tt_run_row *r, char out[WHY_BYTES], 
     if (sqlite3_column_type(st, 1) != SQLITE_NULL)
         TT_TRY(tt_db_bytes(db, st, 1, &why, err));
     if (why.len)
-        snprintf(out + n, WHY_BYTES - (size_t)n, ": %.*s", TT_STR_ARG(tt_str_slice(why, 0, 500)));
+        snprintf(out + n, WHY_BYTES - (size_t)n, ": %.*s", TT_STR_ARG(tt_utf8_slice(why, 500)));
     return TT_OK;
 }
 

@@ -100,7 +100,9 @@ local function make_runs()
     local n = C('ZRANGE', T .. 'RB:' .. run, 0, 0)[1]
     if not n then return '' end
     local v = C('HMGET', part_key(run, n), 'n', 'r')
-    return string.sub(v[1], 1, 200) .. (v[2] and ': ' .. string.sub(v[2], 1, 300) or '')
+    local why = v[2] or ''
+    if #why > 500 then why = string.gsub(string.sub(why, 1, 500), '[\192-\255][\128-\191]*$', '') end -- no piece of a character
+    return string.sub(v[1], 1, 200) .. (v[2] and ': ' .. why or '')
   end
 
   local function end_run(r, how, reason)

@@ -26,18 +26,30 @@ static size_t make_payloads(const tt_dataset *d, const json_t *query, json_t **r
     return count;
 }
 
-/* In the order of the parts. */
+/* What the server keeps of each group. */
+static tt_rc check_durations(const tt_plan *plan, const tt_query_result *sum, tt_err *err)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < plan->funnel.sequence.count; i++)
+        count += sum->steps[i].durations.len;
+    return count <= TT_DURATIONS_MAX ? TT_OK
+               : tt_fail(err, TT_UNPROCESSABLE, "timeToConvert would be of more than %d groups and steps: leave it out, or narrow the query by conditions or a timeframe", TT_DURATIONS_MAX);
+}
+
+/* In the order of the parts, whose results are not kept. */
 static tt_rc merge(const tt_plan *plan, json_t *const *results, size_t count, tt_query_result *sum, tt_err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        const json_t *one;
+        json_t *one;
         size_t k;
         json_array_foreach(json_object_get(results[i], "parts"), k, one) {
             tt_query_result *r = NULL;
             TT_TRY(tt_query_result_unpack(plan, json_object_get(one, "result"), &r, err));
+            json_object_del(one, "result");
             tt_rc rc = tt_query_result_merge(sum, r, err);
             tt_query_result_free(r);
             TT_TRY(rc);
+            TT_TRY(check_durations(plan, sum, err));
         }
     }
     return TT_OK;

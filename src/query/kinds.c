@@ -10,6 +10,8 @@
 #include "query/uniques.h"
 #include "work/kinds.h"
 
+enum { RESULT_BYTES = 24 << 20 }; /* with room below limits.body */
+
 static tt_query_kinds_env env;
 
 static tt_str text_of(const json_t *v) { return (tt_str){json_string_value(v), json_string_length(v)}; }
@@ -29,7 +31,11 @@ static tt_rc run_json(tt_kind_call *call, tt_rc (*body)(tt_kind_call *call, cons
     char *text = rc == TT_OK ? json_dumps(result, JSON_COMPACT) : NULL;
     if (rc == TT_OK && !text)
         rc = tt_fail(err, TT_NOMEM, "out of memory for the result of a part");
-    if (text)
+    size_t bytes = text ? strlen(text) : 0;
+    if (bytes > RESULT_BYTES)
+        rc = tt_fail(err, TT_INVALID, "the result of a part has %zu bytes, of which %d can be handed over: aggregate columns with fewer values, or divide the files into more parts "
+                     "(tutti dataset repartition)", bytes, RESULT_BYTES);
+    else if (text)
         tt_buf_cstr_put(call->result, text);
     free(text);
     json_decref(result);

@@ -150,9 +150,12 @@ static bool merge_step(const tt_plan *plan, tt_step_result *to, const tt_step_re
 {
     to->groups += from->groups;
     to->rows += from->rows;
-    for (size_t i = 0; i < from->durations.len; i++)
-        if (!tt_vec_push(&to->durations, from->durations.ptr[i]))
+    if (from->durations.len) {
+        if (!tt_vec_reserve(&to->durations, from->durations.len))
             return false;
+        memcpy(to->durations.ptr + to->durations.len, from->durations.ptr, from->durations.len * sizeof *from->durations.ptr);
+        to->durations.len += from->durations.len;
+    }
     return merge_aggregation(to->breakdown, from->breakdown) && merge_aggregations(to->aggregations, from->aggregations, plan->funnel.step.count);
 }
 
@@ -254,12 +257,13 @@ json_t *tt_query_result_pack(const tt_query_result *r)
     const tt_plan *p = r->plan;
     json_t *steps = json_array();
     for (size_t i = 0; i < p->funnel.sequence.count; i++) {
-        json_t *durations = json_array();
-        for (size_t k = 0; k < r->steps[i].durations.len; k++)
-            json_array_append_new(durations, json_real(r->steps[i].durations.ptr[k]));
         json_array_append_new(steps, json_pack("[I,I,o,o,o]", (json_int_t)r->steps[i].groups, (json_int_t)r->steps[i].rows,
-                                               pack_aggregations(r->steps[i].aggregations, p->funnel.step.count), durations,
+                                               pack_aggregations(r->steps[i].aggregations, p->funnel.step.count), tt_durations_pack(&r->steps[i].durations),
                                                pack_aggregations(r->steps[i].breakdown, 1)));
+    }
+    if (json_array_size(steps) != p->funnel.sequence.count) {
+        json_decref(steps);
+        return NULL;
     }
     return json_pack("{s:[I,I,I,I],s:o,s:o,s:o,s:o,s:o}", "counts", (json_int_t)r->scanned_rows, (json_int_t)r->scanned_groups, (json_int_t)r->groups,
                      (json_int_t)r->rows, "aggregations", pack_aggregations(r->aggregations, p->aggregations.count), "end",
@@ -319,13 +323,10 @@ static bool unpack_aggregations(const json_t *array, tt_agg_result *list, size_t
 
 static bool unpack_step(const tt_plan *plan, const json_t *row, tt_step_result *s)
 {
-    const json_t *durations = json_array_get(row, 3);
     bool ok = json_array_size(row) == 5 && read_u64(json_array_get(row, 0), &s->groups) && read_u64(json_array_get(row, 1), &s->rows) &&
-              unpack_aggregations(json_array_get(row, 2), s->aggregations, plan->funnel.step.count) && json_is_array(durations) &&
+              unpack_aggregations(json_array_get(row, 2), s->aggregations, plan->funnel.step.count) &&
               unpack_aggregations(json_array_get(row, 4), s->breakdown, 1);
-    for (size_t i = 0; ok && i < json_array_size(durations); i++)
-        ok = json_is_number(json_array_get(durations, i)) && tt_vec_push(&s->durations, json_number_value(json_array_get(durations, i)));
-    return ok;
+    return ok && tt_durations_unpack(json_array_get(row, 3), &s->durations, NULL) == TT_OK;
 }
 
 static bool unpack_cohort(const json_t *row, tt_query_result *r)

@@ -6,8 +6,9 @@
 #include <jansson.h>
 
 #include "base/map.h"
-#include "query/ids.h"
 #include "base/vec.h"
+#include "query/durations.h"
+#include "query/ids.h"
 #include "query/plan.h"
 #include "query/work.h"
 
@@ -27,7 +28,7 @@ typedef struct {
 typedef struct {
     uint64_t groups, rows;
     tt_agg_result *aggregations; /* as many as the plan has here */
-    TT_VEC(double) durations;    /* timeToConvert: since the first step, one for each group that passed */
+    tt_durations durations;      /* timeToConvert: since the first step, one for each group that passed */
     tt_agg_result *breakdown;    /* by value: groups and rows; the groups that are in none of them have no value */
 } tt_step_result;
 

@@ -76,7 +76,7 @@ static tt_rc prepare(tt_execution_start *s, const tt_execution_wish *wish, tt_er
     TT_TRY(tt_catalog_find(area_of(s->req)->catalog, wish->program, &s->program, err));
     if (s->program->rc != TT_OK)
         return tt_fail(err, TT_NOT_FOUND, "the program `%s` is broken: %s", s->program->file.name, s->program->error);
-    TT_TRY(tt_settings_check(&s->program->settings, wish->settings, &checked, err));
+    TT_TRY((wish->is_older ? tt_settings_check_older : tt_settings_check)(&s->program->settings, wish->settings, &checked, err));
     tt_rc fits = check_storage(s->program, wish, err);
     if (fits != TT_OK) {
         json_decref(checked);

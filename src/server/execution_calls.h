@@ -16,6 +16,7 @@ typedef struct {
     tt_str queue;           /* empty: "default" */
     int64_t priority;
     uint32_t max_attempts;  /* 0: 1 */
+    bool is_older;          /* mistakes are told in the older service's words */
 } tt_execution_wish;
 
 typedef struct tt_execution_start {

@@ -76,7 +76,7 @@ static void run_now(void *arg)
         return;
     }
     tt_execution_begin(s, &(tt_execution_wish){.program = text_of(json_object_get(body, "platform_id")), .settings = json_object_get(body, "settings"),
-                                               .owner = text_of(json_object_get(body, "_id"))});
+                                               .owner = text_of(json_object_get(body, "_id")), .is_older = true});
 }
 
 void tt_execution_run_older(tt_req *req) { tt_execution_receive(req, run_now, run_done); }

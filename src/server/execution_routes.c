@@ -116,8 +116,7 @@ static tt_rc read_wish(tt_req *req, tt_execution_wish *ret, tt_err *err)
     int64_t attempts = json_object_get(body, "max_attempts") ? json_integer_value(json_object_get(body, "max_attempts")) : 1;
     if (!ret->program.len)
         return tt_fail(err, TT_INVALID, "the body names no program: send {\"program\":\"hello\",\"settings\":{}}");
-    if (ret->priority < -1000000 || ret->priority > 1000000 || attempts < 1 || attempts > 1000)
-        return tt_fail(err, TT_INVALID, "`priority` may be -1000000 to 1000000, `max_attempts` 1 to 1000");
+    TT_TRY(tt_task_check_wish(ret->queue, ret->priority, attempts, err));
     ret->max_attempts = (uint32_t)attempts;
     return TT_OK;
 }

@@ -79,7 +79,11 @@ static tt_rc explain_question(tt_req *req, json_t **ret, tt_err *err)
 {
     question q;
     TT_TRY(read_question(req, &q, err));
-    return explain_date(&q, ret, err) == TT_OK ? TT_OK : explain_recurrence(&q, ret, err);
+    if (explain_date(&q, ret, err) == TT_OK)
+        return TT_OK;
+    tt_err why = {0};
+    tt_rc rc = explain_recurrence(&q, ret, &why);
+    return rc == TT_OK ? TT_OK : tt_fail(err, rc, "this is no date, and %s", why.text);
 }
 
 /* On the pool: a rule that never comes is looked for until the end of the calendar. */

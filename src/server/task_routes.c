@@ -334,6 +334,7 @@ static tt_rc spec_of(tt_req *req, const json_t *task, tt_task_spec *spec, tt_err
     TT_TRY(check_kind(spec->kind, err));
     TT_TRY(whole_of(task, "priority", -1000000, 1000000, &priority, err));
     TT_TRY(whole_of(task, "max_attempts", 1, 1000, &attempts, err));
+    TT_TRY(tt_task_check_wish(spec->queue, priority, attempts, err));
     TT_TRY(size_of(task, "memory", &spec->memory_bytes, err));
     TT_TRY(run_at_of(task, &spec->run_at_ms, err));
     TT_TRY(waits_of(req, task, spec, err));

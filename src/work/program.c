@@ -249,7 +249,7 @@ static tt_rc examine(int fd, const char *path, tt_program_file *ret, tt_err *err
     if (!tt_program_name_ok(name))
         return tt_fail(err, TT_INVALID, "`%s` is no program: its name must be 1 to %d letters, digits, - and _, and not begin with _ or base_", path, TT_PROGRAM_NAME_BYTES);
     if ((ret->kind = kind_of(file_name, st.st_mode)) == NULL)
-        return tt_fail(err, TT_INVALID, "`%s` is no program: it ends neither with .py nor .c and may not be executed: chmod +x makes it one", path);
+        return tt_fail(err, TT_INVALID, "`%s` is no program: it ends with none of .py, .ipynb, .c and .sql, and may not be executed: chmod +x makes it one", path);
     if (st.st_size > TT_PROGRAM_FILE_BYTES)
         return tt_fail(err, TT_TOO_LARGE, "`%s` has %lld bytes: a program may have %d", path, (long long)st.st_size, TT_PROGRAM_FILE_BYTES);
     if (strlen(path) >= sizeof ret->path)

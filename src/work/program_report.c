@@ -25,11 +25,8 @@ static bool is_dataset(const char *name) { return strcmp(name, "original") == 0 
 /* At most n bytes, not cut inside a character. */
 static json_t *text_within(const char *text, size_t len, size_t n)
 {
-    if (len > n) {
-        for (len = n; len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80;)
-            len--;
-    }
-    return json_stringn(text, len);
+    tt_str cut = tt_utf8_slice((tt_str){text, len}, n);
+    return json_stringn(cut.ptr, cut.len);
 }
 
 /* Messages are texts; anything else is shown as JSON. */

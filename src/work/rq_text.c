@@ -14,10 +14,8 @@ void tt_rq_plain_text(tt_buf *out, tt_str text, size_t most)
         tt_buf_cstr_put(out, "(bytes that are no text)");
         return;
     }
-    size_t end = text.len < most ? text.len : most;
-    while (end < text.len && end > 0 && ((unsigned char)text.ptr[end] & 0xC0) == 0x80)
-        end--; /* whole characters */
-    for (size_t i = 0; i < end; i++) {
+    text = tt_utf8_slice(text, most);
+    for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         if (c == '<')
             tt_buf_cstr_put(out, "\xE2\x80\xB9");

@@ -506,8 +506,7 @@ static tt_rc check_work(tt_schedules *s, const json_t *def, const json_t *wish, 
         return tt_fail(err, TT_INVALID, "a schedule runs a `program` (with `settings`) or a task of a `kind` (with a `payload`)");
     if (task.len && (tt_str_is(task, "execution") || json_object_size(wish)))
         return tt_fail(err, TT_INVALID, "a program with settings is given as `program`, not as `kind`");
-    if (priority < -1000000 || priority > 1000000 || attempts < 1 || attempts > 1000)
-        return tt_fail(err, TT_INVALID, "`priority` may be -1000000 to 1000000, `max_attempts` 1 to 1000");
+    TT_TRY(tt_task_check_wish(text_of(def, "queue"), priority, attempts, err));
     return program.len ? check_program(s, def, wish, err) : TT_OK;
 }
 

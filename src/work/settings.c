@@ -245,33 +245,56 @@ json_t *tt_settings_describe(const tt_settings *s)
 
 /* ---- checking ---- */
 
-/* As Python says it: "1 required positional argument: 'a'", "2 ...: 'a' and 'b'", "3 ...: 'a', 'b', and 'c'". */
-static tt_rc check_missing(const tt_settings *s, const json_t *given, tt_err *err)
+/* As people list them: "'a'", "'a' and 'b'", "'a', 'b', and 'c'"; all of them, or those that are required and not in given. Gives how many. */
+static size_t list_names(const tt_settings *s, bool all, const json_t *given, tt_buf *out)
 {
-    TT_BUF_AUTO tt_buf names = {.limit_bytes = 400};
     size_t count = 0, at = 0;
-    for (size_t i = 0; i < s->count; i++)
-        count += s->list[i].required && !json_object_get(given, s->list[i].name);
-    for (size_t i = 0; i < s->count && count; i++) {
-        if (!s->list[i].required || json_object_get(given, s->list[i].name))
-            continue;
-        const char *before = at == 0 ? "" : at + 1 < count ? ", " : count == 2 ? " and " : ", and ";
-        tt_buf_printf(&names, "%s'%s'", before, s->list[i].name);
-        at++;
-    }
-    if (count == 0)
-        return TT_OK;
-    return tt_fail(err, TT_INVALID, "Missing parameters in request: __init__() missing %zu required positional argument%s: %s", count, TT_S(count),
-                   names.failed ? "..." : tt_buf_cstr(&names));
+    for (int is_told = 0; is_told < 2; is_told++)
+        for (size_t i = 0; i < s->count; i++) {
+            if (!all && (!s->list[i].required || json_object_get(given, s->list[i].name)))
+                continue;
+            if (!is_told) {
+                count++;
+                continue;
+            }
+            const char *before = at == 0 ? "" : at + 1 < count ? ", " : count == 2 ? " and " : ", and ";
+            tt_buf_printf(out, "%s'%s'", before, s->list[i].name);
+            at++;
+        }
+    return count;
 }
 
-static tt_rc check_known(const tt_settings *s, const json_t *given, tt_err *err)
+static tt_rc check_missing(const tt_settings *s, const json_t *given, bool is_older, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf names = {.limit_bytes = 400};
+    size_t count = list_names(s, false, given, &names);
+    const char *told = names.failed ? "..." : tt_buf_cstr(&names);
+    if (count == 0)
+        return TT_OK;
+    if (is_older)
+        return tt_fail(err, TT_INVALID, "Missing parameters in request: __init__() missing %zu required positional argument%s: %s", count, TT_S(count), told);
+    if (count == 1)
+        return tt_fail(err, TT_INVALID, "the setting %s is missing: it has no default, so give it a value", told);
+    return tt_fail(err, TT_INVALID, "the settings %s are missing: they have no default, so give each a value", told);
+}
+
+static tt_rc fail_unknown(const tt_settings *s, const char *name, bool is_older, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf names = {.limit_bytes = 400};
+    if (is_older)
+        return tt_fail(err, TT_INVALID, "Missing parameters in request: __init__() got an unexpected keyword argument '%.80s'", name);
+    if (list_names(s, true, NULL, &names) == 0)
+        return tt_fail(err, TT_INVALID, "there is no setting '%.80s': this program has none at all", name);
+    return tt_fail(err, TT_INVALID, "there is no setting '%.80s': there %s %s", name, s->count == 1 ? "is" : "are", names.failed ? "too many to name here" : tt_buf_cstr(&names));
+}
+
+static tt_rc check_known(const tt_settings *s, const json_t *given, bool is_older, tt_err *err)
 {
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)given, name, value)
         if (!tt_settings_find(s, name))
-            return tt_fail(err, TT_INVALID, "Missing parameters in request: __init__() got an unexpected keyword argument '%.80s'", name);
+            return fail_unknown(s, name, is_older, err);
     return TT_OK;
 }
 
@@ -307,13 +330,13 @@ static void add_fault(tt_buf *faults, const tt_setting *one, const tt_err *why)
     tt_buf_printf(faults, "%s'%s' %s", faults->len ? "; " : "", one->name, one->secret ? "is not of its type" : why->text);
 }
 
-tt_rc tt_settings_check(const tt_settings *s, const json_t *given, json_t **ret, tt_err *err)
+static tt_rc check(const tt_settings *s, const json_t *given, bool is_older, json_t **ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf faults = {.limit_bytes = 2048};
     if (given && !json_is_object(given))
-        return tt_fail(err, TT_INVALID, "Missing parameters in request: `settings` must be an object");
-    TT_TRY(check_known(s, given, err));
-    TT_TRY(check_missing(s, given, err));
+        return tt_fail(err, TT_INVALID, "%s`settings` must be an object", is_older ? "Missing parameters in request: " : "");
+    TT_TRY(check_known(s, given, is_older, err));
+    TT_TRY(check_missing(s, given, is_older, err));
     json_t *all = json_object();
     for (size_t i = 0; i < s->count; i++) {
         tt_err why = {0};
@@ -331,6 +354,10 @@ tt_rc tt_settings_check(const tt_settings *s, const json_t *given, json_t **ret,
     *ret = all;
     return TT_OK;
 }
+
+tt_rc tt_settings_check(const tt_settings *s, const json_t *given, json_t **ret, tt_err *err) { return check(s, given, false, ret, err); }
+
+tt_rc tt_settings_check_older(const tt_settings *s, const json_t *given, json_t **ret, tt_err *err) { return check(s, given, true, ret, err); }
 
 /* ---- masking ---- */
 

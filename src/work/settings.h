@@ -1,5 +1,5 @@
 /* The typed settings of a program: read from what it says about itself (--describe), and checked before anything is queued. Every
- * mistake becomes one sentence that names the setting; texts of the older service are kept where it had one. Values given as text where another type is
+ * mistake becomes one sentence that names the setting. Values given as text where another type is
  * declared (a command line, a form) are converted. Immutable once parsed; any thread. */
 #ifndef TT_WORK_SETTINGS_H
 #define TT_WORK_SETTINGS_H
@@ -40,6 +40,8 @@ json_t *tt_settings_describe(const tt_settings *s);
 /* given: an object (or NULL: none). *ret (a new reference): every declared setting that has a value, typed, defaults filled in; dates as
  * `YYYY-MM-DDTHH:MM:SS` on this machine's clocks. TT_INVALID with a sentence about what is wrong. */
 tt_rc tt_settings_check(const tt_settings *s, const json_t *given, json_t **ret, tt_err *err) TT_MUST_CHECK;
+/* The same in the words of the older service, where it had some: its clients look for them. */
+tt_rc tt_settings_check_older(const tt_settings *s, const json_t *given, json_t **ret, tt_err *err) TT_MUST_CHECK;
 /* checked with `***` in place of secrets, also those below names like `password` inside objects. A new reference. */
 json_t *tt_settings_mask(const tt_settings *s, const json_t *checked);
 /* Whether a value of this name is to be hidden whatever its type: password, token, secret, ... */

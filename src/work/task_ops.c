@@ -6,6 +6,17 @@
 #define op_of(c) ((tt_task_op *)((char *)(c) - offsetof(tt_task_op, change)))
 #define batch_of(c) ((tt_task_batch *)((char *)(c) - offsetof(tt_task_batch, change)))
 
+tt_rc tt_task_check_wish(tt_str queue, int64_t priority, int64_t max_attempts, tt_err *err)
+{
+    if (tt_str_find(queue, ',') >= 0)
+        return tt_fail(err, TT_INVALID, "`%.*s` is no queue: a task waits in one, whose name has no comma", TT_STR_ARG(tt_str_slice(queue, 0, 200)));
+    if (priority < -1000000 || priority > 1000000)
+        return tt_fail(err, TT_INVALID, "`priority` is %lld: it may be -1000000 to 1000000", (long long)priority);
+    if (max_attempts < 1 || max_attempts > 1000)
+        return tt_fail(err, TT_INVALID, "`max_attempts` is %lld: it may be 1 to 1000", (long long)max_attempts);
+    return TT_OK;
+}
+
 static tt_rc do_push(tt_task_op *op, tt_txn *txn, tt_err *err) { return tt_queue_push(txn, op->spec, &op->id, err); }
 static tt_rc do_extend(tt_task_op *op, tt_txn *txn, tt_err *err) { return tt_queue_extend(txn, op->id, op->lease, op->lease_ms, err); }
 static tt_rc do_finish(tt_task_op *op, tt_txn *txn, tt_err *err) { return tt_queue_finish(txn, op->id, op->lease, op->text, err); }

@@ -151,6 +151,9 @@ typedef struct tt_task_hold {
 void tt_tasks_hold(tt_tasks *t, tt_task_hold *h);
 
 /* One task as it is now: the committed state, and what is newer in memory. */
+/* What somebody asks for a new task: whether workers could ever claim it from that queue (they separate names by commas), and how large the numbers may be.
+ * Any thread. TT_INVALID with a sentence about the first mistake. */
+tt_rc tt_task_check_wish(tt_str queue, int64_t priority, int64_t max_attempts, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_tasks_get(tt_tasks *t, uint64_t id, tt_arena *arena, tt_task *ret, tt_err *err) TT_MUST_CHECK;
 /* Whether words about a task under this lease are to be taken: it is claimed under it, or was last. May wait for the disk. */
 tt_rc tt_tasks_check_lease(tt_tasks *t, uint64_t id, uint64_t lease, tt_err *err) TT_MUST_CHECK;

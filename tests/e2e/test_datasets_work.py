@@ -363,3 +363,31 @@ def test_a_small_query_does_not_wait_for_a_large_one(tutti: Callable[..., Tutti]
         thread.join(60)
     order = [task["program"] for task in sorted((task for task in tasks(t) if task["kind"] == "query_part"), key=lambda task: task["started"])]
     assert len(order) == 11 and order.index("small") < 8, order
+
+
+@pytest.mark.parametrize("times", ["int64", "float64", "datetime64[us]"])
+def test_times_to_convert_over_parts_are_those_of_the_files(tutti: Callable[..., Tutti], times: str) -> None:
+    """They travel packed, whole numbers otherwise than floats: nothing is lost."""
+    t, rng = tutti(query_workers=1), np.random.default_rng(5)
+    (t.cwd / "shop").mkdir()
+    for part in range(3):
+        users = np.repeat(np.arange(part * 3000, part * 3000 + 3000), 4)
+        ts = np.sort(rng.integers(-40, 2_000, (3000, 4)) if part else rng.integers(0, 2**50, (3000, 4)), axis=1).ravel()
+        frame = pd.DataFrame({"user": users, "ts": ts + rng.random(len(ts)) if times == "float64" else ts.astype(times), "event": rng.choice(["view", "cart", "buy"], len(users))})
+        frame.to_parquet(t.cwd / "shop" / ("p%d.parquet" % part))
+    query = json.dumps({"funnel": {"sequence": [{"filter": ["event", "==", event]} for event in ("view", "cart", "buy")], "timeToConvert": {"quantiles": [0.01, 0.5, 0.77]}}})
+    tutti_run(t.cwd, "dataset", "register", "shop", t.cwd / "shop", "--group", "user", "--timestamp", "ts", "--data", t.data)
+    direct = json.loads(tutti_run(t.cwd, "query", *sorted((t.cwd / "shop").iterdir()), "-g", "user", "-t", "ts", "-e", query, "--json"))
+    served = json.loads(tutti_run(t.cwd, "query", "shop", query, "--json", "--data", t.data))
+    assert served["funnel"] == direct["funnel"] and served["funnel"]["sequence"][2]["timeToConvert"]["count"] > 100
+
+
+def test_a_result_that_is_too_large_says_so(tutti: Callable[..., Tutti]) -> None:
+    t = tutti(query_workers=1)
+    (t.cwd / "wide").mkdir()
+    names = np.char.add("n" * 700, np.arange(20_000).astype(str))
+    pd.DataFrame({"user": np.arange(20_000), "ts": 1, "name": names}).to_parquet(t.cwd / "wide" / "p.parquet")
+    tutti_run(t.cwd, "dataset", "register", "wide", t.cwd / "wide", "--group", "user", "--timestamp", "ts", "--data", t.data)
+    said = tutti_run(t.cwd, "query", "wide", '{"query":{"aggregations":[{"column":"name","type":"countPerValue"}]}}', "--data", t.data, code=1)
+    assert "the result of a part has" in said and "tutti dataset repartition" in said
+    assert "20,000 groups match" in tutti_run(t.cwd, "query", "wide", "--empty", "--data", t.data)

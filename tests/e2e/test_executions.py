@@ -159,7 +159,10 @@ def test_our_route_is_strict(place):
     place.start(workers=0)
     assert place.t.post("/v1/executions", {"program": "p", "settings": {"password": "geheim"}, "extra": 1}).status == 400
     assert place.t.post("/v1/executions", {"program": "nope"}).status == 404
-    assert place.t.post("/v1/executions", {"program": "p"}).json["detail"].endswith("argument: 'password'")
+    assert place.t.post("/v1/executions", {"program": "p"}).json["detail"].startswith("the setting 'password' is missing: ")
+    for wrong, said in (({"queue": "a,b"}, "`a,b` is no queue"), ({"priority": 1000001}, "`priority` is 1000001"), ({"max_attempts": 0}, "`max_attempts` is 0"), ({"priority": "high"}, "a whole number")):
+        answer = place.t.post("/v1/executions", {"program": "p", "settings": {"password": "geheim"}, **wrong})
+        assert answer.status == 400 and said in answer.json["detail"], answer
     answer = place.t.post("/v1/executions", {"program": "p", "settings": {"password": "geheim"}, "owner": "me", "max_attempts": 3, "priority": 5})
     assert answer.status == 201 and answer.json["settings"] == {"password": "***"} and "--me--p" in answer.json["id"]
     shown = place.t.get("/v1/executions/%s" % answer.json["id"]).json

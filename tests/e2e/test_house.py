@@ -311,6 +311,27 @@ def run(cwd: Path, *args: Any, user: int = 0) -> Any:
     ("job list --sever http://127.0.0.1:1", 2, "did you mean `--server`"),
     ("job watch x", 7, "start one with `tutti up`"),
     ("job list --server http://127.0.0.1:1", 7, "does `tutti up` run there"),
+    ("run ./hello --here", 2, "setting 'name' is missing: .*give it a value"),
+    ("run ./hello --here --set nme=x", 2, "no setting 'nme': there is 'name'"),
+    ("run ./hello --here --set name", 2, "takes NAME=VALUE"),
+    ("run ./hello --here --set name=x --queue a", 2, "leave out --queue, or --here"),
+    ("run ./hello --here --settings none.json", 2, "none.json: No such file"),
+    ("run ./hello --here --settings in.jsonl --set name=x", 2, "no setting 'n'"),
+    ("run ./in.jsonl --here", 2, "chmod \\+x makes it one"),
+    ("run none --here", 4, "`tutti program list` shows what there is"),
+    ("run none", 7, "start one with `tutti up`"),
+    ("program new a --kind ruby", 2, "c, python, notebook and executable"),
+    ("execution lst", 2, "did you mean `tutti execution list`"),
+    ("execution show 1", 4, "no task 1"),
+    ("execution watch 1", 7, "^tutti: no server answers.*start one with `tutti up`"),
+    ("execution log 1 --follow", 7, "^tutti: no server answers.*start one with `tutti up`"),
+    ("schedule explain flurb", 2, "this is no date, and cannot read the recurrence `flurb`.*use a phrase"),
+    ("schedule add x --when sometimes --program x", 2, "use a phrase"),
+    ("secret get none", 4, "set it with `tutti secret set none`"),
+    ("secret set none", 2, "give it on standard input or with --file"),
+    ("secret set none value", 2, "one argument too many: `value`"),
+    ("worker --concurrency many", 2, "--concurrency takes a whole number, 1 to 1024, not `many`"),
+    ("worker list", 7, "start one with `tutti up`"),
     ("up --listen 5005", 2, "write 127.0.0.1:5005"),
     ("up --listen 192.0.2.1:0 --insecure", 2, "ip address"),
     ("up --data in.jsonl", 4, "choose another one with --data"),
@@ -319,6 +340,8 @@ def run(cwd: Path, *args: Any, user: int = 0) -> Any:
 def test_wrong_usage_says_what_to_do(tmp_path: Path, args: str, code: int, words: str) -> None:
     (tmp_path / "in.jsonl").write_text('{"n":1}\n')
     (tmp_path / "folder").mkdir()
+    (tmp_path / "hello").write_text("#!/bin/sh\necho '{\"settings\":{\"name\":{\"type\":\"str\"}}}'\n")
+    (tmp_path / "hello").chmod(0o755)
     got, message = run(tmp_path, *args.split())
     assert got == code and re.search(words, message), (got, message)
     assert message.count("\n") == 0, "one sentence"

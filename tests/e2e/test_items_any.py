@@ -64,12 +64,13 @@ def test_paused_broken_and_write_jobs_are_passed_over(wire, server):
 
 
 class Waiting:
-    def __init__(self, wire, **params):
+    def __init__(self, wire, is_timed=False, **params):
+        """is_timed: it ends by itself, and on a busy machine it may have."""
         self.batch = None
         self.thread = threading.Thread(target=self.run, args=(wire, params), daemon=True)
         self.thread.start()
         time.sleep(0.1)
-        assert self.batch is None
+        assert self.batch is None or is_timed
 
     def run(self, wire, params):
         self.batch = any_claim(wire, wait="50s", **params)
@@ -98,7 +99,7 @@ def test_it_is_woken_by_whatever_frees_an_item(wire):
     waiting = Waiting(wire, jobs="k")
     wire.post("/v1/jobs/k/release", [1], lease=five["lease"])
     assert waiting.result()["items"][0][0] == 1
-    waiting = Waiting(wire, jobs="j")
+    waiting = Waiting(wire, is_timed=True, jobs="j")
     assert waiting.result()["job"] == "j", "the rate's timer"
     short = any_claim(wire, jobs="j", wait="20s", lease="300ms")
     wire.post("/v1/jobs/j/pause")

@@ -228,7 +228,7 @@ def test_a_job_with_rejects_starts_anew_with_another_table(tutti, tmp_path):
     lines(t.cwd / "in.jsonl", 2)
     start(t, output="sql:db?table=r")
     send(t, [[0, {"id": 0}], [1, {"id": 0}]])
-    until(lambda: job(t)["errors"] == 1, "the second is refused")
+    until(lambda: job(t)["errors"] == 1 and job(t)["output_state"] == "there", "the second is refused")
     start(t, output="sql:db?table=r&mode=upsert", clean_start=True)
     send(t, [[0, {"id": 0}], [1, {"id": 0}]])
     assert wait_complete(t)["received"] == 2

@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
-from tutti_process import Tutti, until
+from tutti_process import Tutti, binary, until
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -182,3 +183,33 @@ def test_c_programs_publish_outside_of_a_run(house: House) -> None:
     refused = house.t.request("POST", "/v1/executions", {"program": "writer", "settings": {"place": "/"}})
     shown = house.t.get("/v1/executions/%d" % refused.json["task"], params={"wait": "60s"}).json
     assert shown["state"] == "failed" and "`lake:` alone is the data set of a task" in shown["reason"], shown
+
+
+NATIVE = """#include <tutti/program.h>
+static int run(const tutti_host *t) { return t->publish(t, "acme/shop/ingest/native", "[{\\"id\\":1}]"); }
+TUTTI_PROGRAM(.run = run);
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--concurrency", "1"]])
+def test_a_worker_is_told_where_the_lake_is(tutti, more: List[str]) -> None:
+    """`tutti worker --lake DIR --env ENV --branch NAME`: for what its programs publish, in C, and with the `tutti` of their environment."""
+    t = tutti(start=False, workers=0, env={"TUTTI_BRANCH_NAME": None, "TUTTI_PROGRAMS_MEMORY": "0"})
+    house = House(t)
+    house.add("native.c", NATIVE)
+    house.add("asks", "#!/bin/sh\n" + DESCRIBE + "printf 'id\\n1\\n' >rows.csv; \"$TUTTI_BIN\" lake publish acme/shop/ingest/asks rows.csv\n")
+    t.start()
+    flags = ["--lake", str(t.cwd / "other"), "--env", "uat", "--branch", "theirs", "--name", "mine"]
+    worker = subprocess.Popen([binary(), "worker", "--data", t.data, *flags, *more], stderr=subprocess.DEVNULL, cwd=t.cwd)
+    try:
+        for program in ("native", "asks"):
+            task = t.request("POST", "/v1/executions", {"program": program, "settings": {}}).json["task"]
+            shown = t.get("/v1/executions/%d" % task, params={"wait": "60s"}, timeout=90).json
+            assert shown["state"] == "finished", (shown, t.get("/v1/tasks/%d/log" % task).body)
+            assert len(list((t.cwd / "other" / "uat" / "theirs" / "acme" / "shop" / "ingest" / program).rglob("*.parquet"))) == 1
+        assert not (t.data / "lake").exists()
+    finally:
+        worker.terminate()
+        assert worker.wait(60) == 0
+    refused = subprocess.run([binary(), "worker", "--data", t.data, "--env", "moon"], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2 and "there are dev, uat and prod" in refused.stderr, refused.stderr

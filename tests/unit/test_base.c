@@ -58,6 +58,15 @@ Test(str, integers_have_bounds)
     cr_assert_neq(tt_parse_i64(TT_STR(""), &v, NULL), TT_OK);
 }
 
+Test(str, utf8_is_cut_between_characters)
+{
+    static const struct { const char *text; size_t most, kept; } rows[] = {
+        {"abc", 5, 3}, {"abc", 2, 2}, {"", 3, 0}, {"a\xC3\xA9z", 1, 1}, {"a\xC3\xA9z", 2, 1}, {"a\xC3\xA9z", 3, 3}, {"\xF0\x9F\x98\x80", 3, 0}, {"\xF0\x9F\x98\x80", 4, 4},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        cr_expect_eq(tt_utf8_slice(tt_str_of(rows[i].text), rows[i].most).len, rows[i].kept, "row %zu", i);
+}
+
 Test(str, utf8_is_checked)
 {
     cr_assert(tt_utf8_valid("plain ascii, long enough for words", 34));
