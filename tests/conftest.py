@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional
 
@@ -162,6 +163,26 @@ def redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
     yield make
     for one in made:
         one.kill()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """small_disk(size) mounts a file system of that size, or changes it."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted: List[str] = []
+
+    def mount(size: str) -> Path:
+        options = "size=" + size + (",remount" if mounted else "")
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True)
+        if done.returncode:
+            pytest.skip("mounting is not permitted")
+        mounted.append(size)
+        return place
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/sys.h"
 #include "io/fd.h"
 
@@ -24,7 +25,12 @@ struct tt_stage {
     tt_store *store;
     char *dir;
     int fd; /* of dir, locked */
+    bool is_again, is_kept;
 };
+
+/* How stages of tt_store_stage_again are named, and how long one is left. */
+#define AGAIN "again-"
+enum { KEPT_S = 7 * 24 * 3600 };
 
 /* ---- directories ---- */
 
@@ -213,6 +219,12 @@ tt_rc tt_store_local(tt_store *s, tt_str path, tt_arena *arena, const char **ret
 
 /* ---- stages ---- */
 
+static bool may_go_on(int fd, const char *name)
+{
+    struct stat st;
+    return strncmp(name, AGAIN, strlen(AGAIN)) == 0 && fstat(fd, &st) == 0 && tt_wall_ms() / 1000 - st.st_mtim.tv_sec < KEPT_S;
+}
+
 /* Those of processes that are gone. */
 static void sweep(const char *all)
 {
@@ -223,7 +235,7 @@ static void sweep(const char *all)
         if (e->d_name[0] == '.')
             continue;
         TT_FD_AUTO int fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        if (fd >= 0 && !may_go_on(fd, e->d_name) && flock(fd, LOCK_EX | LOCK_NB) == 0)
             remove_tree(dirfd(dir), e->d_name, 0);
     }
     closedir(dir);
@@ -259,7 +271,21 @@ static tt_rc make_stage(tt_stage *g, const char *all, tt_err *err)
     return tt_fail(err, TT_UNAVAILABLE, "%s: cannot lock a directory there", all);
 }
 
-tt_rc tt_store_stage(tt_store *s, tt_stage **ret, tt_err *err)
+/* The same name each time; TT_BUSY: another process has it. */
+static tt_rc find_stage(tt_stage *g, const char *all, uint64_t key, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf dir = {0};
+    tt_buf_printf(&dir, "%s/" AGAIN "%016llx", all, (unsigned long long)key);
+    TT_TRY(tt_buf_check(&dir, err));
+    if (mkdir(tt_buf_cstr(&dir), 0777) != 0 && errno != EEXIST)
+        return tt_fail_errno(err, errno, "%s: cannot make this directory", tt_buf_cstr(&dir));
+    free(g->dir);
+    g->dir = tt_dup_cstr(tt_buf_cstr(&dir));
+    g->is_again = lock_dir(g);
+    return g->is_again ? TT_OK : tt_fail(err, TT_BUSY, "%s: another process uses it", g->dir);
+}
+
+static tt_rc open_stage(tt_store *s, const uint64_t *key, tt_stage **ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf all = {0};
     tt_buf_printf(&all, "%s/.staging", s->where);
@@ -268,13 +294,19 @@ tt_rc tt_store_stage(tt_store *s, tt_stage **ret, tt_err *err)
     sweep(tt_buf_cstr(&all));
     tt_stage *g = TT_NEW(tt_stage);
     *g = (tt_stage){.store = s, .fd = -1};
-    tt_rc rc = make_stage(g, tt_buf_cstr(&all), err);
+    tt_rc rc = key ? find_stage(g, tt_buf_cstr(&all), *key, err) : TT_BUSY;
+    if (rc == TT_BUSY)
+        rc = make_stage(g, tt_buf_cstr(&all), err);
     if (rc == TT_OK)
         *ret = g;
     else
         tt_stage_free(g);
     return rc;
 }
+
+tt_rc tt_store_stage(tt_store *s, tt_stage **ret, tt_err *err) { return open_stage(s, NULL, ret, err); }
+tt_rc tt_store_stage_again(tt_store *s, uint64_t key, tt_stage **ret, tt_err *err) { return open_stage(s, &key, ret, err); }
+void tt_stage_keep(tt_stage *g) { g->is_kept = g->is_again; }
 
 const char *tt_stage_dir(const tt_stage *g) { return g->dir; }
 
@@ -297,7 +329,7 @@ void tt_stage_free(tt_stage *g)
 {
     if (!g)
         return;
-    if (g->fd >= 0)
+    if (g->fd >= 0 && !g->is_kept)
         remove_tree(AT_FDCWD, g->dir, 0);
     tt_fd_close(&g->fd);
     free(g->dir);

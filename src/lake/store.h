@@ -34,6 +34,11 @@ tt_rc tt_store_list(tt_store *s, tt_str path, tt_arena *arena, tt_store_entries 
 tt_rc tt_store_local(tt_store *s, tt_str path, tt_arena *arena, const char **ret, tt_err *err) TT_MUST_CHECK;
 
 tt_rc tt_store_stage(tt_store *s, tt_stage **ret, tt_err *err) TT_MUST_CHECK;
+/* The stage of a work that goes on where it stopped: what a process with the same key left in it is there again, for a week. One that another process uses now is not
+ * waited for: an empty one is given. key: any number. */
+tt_rc tt_store_stage_again(tt_store *s, uint64_t key, tt_stage **ret, tt_err *err) TT_MUST_CHECK;
+/* tt_stage_free leaves it for the next time; only one of tt_store_stage_again. */
+void tt_stage_keep(tt_stage *g);
 /* A directory of this machine, empty at first. */
 const char *tt_stage_dir(const tt_stage *g);
 /* A directory (and those above it) inside, `a/b`; its path in arena. */

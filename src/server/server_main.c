@@ -236,8 +236,9 @@ static void open_configs(tt_house *h)
                                   .migrations_dir = tt_option_str(o, "config.migrations"), .read_only = tt_option_bool(o, "config.read_only"), .vault = h->vault};
     tt_configs *configs = tt_configs_new(&options);
     tt_signin_options signin = {.url = tt_option_str(o, "signin.url"), .client_id = tt_option_str(o, "signin.client_id"), .life_ms = tt_option_int(o, "signin.life"),
-                                .configs = configs, .pool = h->calls};
+                                .configs = configs, .pool = h->calls, .ledger = h->work, .timers = h->timers};
     h->config_area = (tt_config_area){.configs = configs, .pool = h->calls, .catalog = h->catalog, .signin = tt_signin_new(&signin), .declared = h->declared};
+    tt_signin_start(h->config_area.signin);
 }
 
 static tt_rc open_runs(tt_house *h, tt_err *err)
@@ -392,6 +393,7 @@ void tt_house_close(tt_house *h)
         tt_items_stop(h->items);
     }
     tt_shared_area_close(&h->shared_area);
+    tt_signin_stop(h->config_area.signin);
     tt_pool_free(h->calls);
     tt_alive_deinit(&h->execution_area.alive);
     tt_signin_free(h->config_area.signin);

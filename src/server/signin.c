@@ -5,7 +5,9 @@
 
 #include "base/clock.h"
 #include "base/vec.h"
+#include "base/log.h"
 #include "io/http.h"
+#include "ledger/records.h"
 
 enum { MOST_SESSIONS = 10000, TOKEN_BYTES = 32, CHECK_MS = 10 * 1000, PROVIDER_MS = 10 * 1000, ANSWER_BYTES = 64 * 1024, ACCESS_TOKEN_BYTES = 16 * 1024 };
 
@@ -20,10 +22,17 @@ struct tt_signin {
     int64_t life_ms;
     tt_configs *configs;
     tt_pool *pool;
+    tt_ledger *ledger;
+    tt_timers *timers;
+    pthread_mutex_t changing; /* held while ledger and memory are brought together; before the next */
     pthread_mutex_t lock; /* guards what follows */
     TT_VEC(entry) entries;
-    bool is_checking;
+    bool is_checking, is_syncing, is_closing;
+    pthread_cond_t idle;
+    tt_timer timer;
 };
+
+static const tt_str kind = {"session", 7};
 
 static char *owned(tt_str text)
 {
@@ -40,7 +49,11 @@ tt_signin *tt_signin_new(const tt_signin_options *o)
     s->life_ms = o->life_ms;
     s->configs = o->configs;
     s->pool = o->pool;
+    s->ledger = o->ledger;
+    s->timers = o->timers;
+    pthread_mutex_init(&s->changing, NULL);
     pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->idle, NULL);
     return s;
 }
 
@@ -48,7 +61,9 @@ void tt_signin_free(tt_signin *s)
 {
     if (!s)
         return;
+    pthread_cond_destroy(&s->idle);
     pthread_mutex_destroy(&s->lock);
+    pthread_mutex_destroy(&s->changing);
     tt_vec_deinit(&s->entries);
     free(s->url);
     free(s->client_id);
@@ -195,6 +210,170 @@ static void make_entry(const tt_signin *s, tt_str access_token, const char *emai
     tt_token_hash(access_token, e->access_hash);
 }
 
+/* ---- in the ledger ---- */
+
+static tt_rc apply_put(void *arg, tt_txn *txn, tt_err *err)
+{
+    const entry *e = arg;
+    json_t *o = json_pack("{s:s,s:s,s:s,s:I,s:I}", "id", e->shown.id, "email", e->shown.email, "access", e->access_hash, "made_ms", (json_int_t)e->shown.made_ms,
+                          "ends_ms", (json_int_t)e->shown.ends_ms);
+    char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    tt_rc rc = text ? tt_record_put(txn, kind, tt_str_of(e->token_hash), TT_ANY_VERSION, tt_str_of(text), NULL, err) : tt_fail(err, TT_NOMEM, "out of memory for a session");
+    free(text);
+    json_decref(o);
+    return rc;
+}
+
+typedef struct { TT_VEC(entry) list; bool failed; } gathered;
+
+static tt_rc apply_delete(void *arg, tt_txn *txn, tt_err *err)
+{
+    const gathered *g = arg;
+    for (size_t i = 0; i < g->list.len; i++)
+        TT_TRY(tt_record_delete(txn, kind, tt_str_of(g->list.ptr[i].token_hash), err));
+    return TT_OK;
+}
+
+static tt_rc forget(tt_signin *s, gathered *g, tt_err *err) { return g->list.len ? tt_ledger_run(s->ledger, apply_delete, g, err) : TT_OK; }
+
+static bool copy_member(const json_t *o, const char *name, char *out, size_t size)
+{
+    const char *text = json_string_value(json_object_get(o, name));
+    return text && text[0] && snprintf(out, size, "%s", text) < (int)size;
+}
+
+/* One that cannot be read is none: its token opens nothing. */
+static bool take_record(void *arg, tt_str name, uint64_t version, tt_str value)
+{
+    gathered *g = arg;
+    entry e = {.checked_ms = INT64_MIN / 2}; /* long ago: whether its administrator still is one is asked with the first request */
+    json_t *o = json_loadb(value.ptr ? value.ptr : "", value.len, 0, NULL);
+    bool good = name.len == sizeof e.token_hash - 1 && copy_member(o, "id", e.shown.id, sizeof e.shown.id) && copy_member(o, "email", e.shown.email, sizeof e.shown.email) &&
+                copy_member(o, "access", e.access_hash, sizeof e.access_hash);
+    if (good) {
+        memcpy(e.token_hash, name.ptr, name.len);
+        e.shown.made_ms = json_integer_value(json_object_get(o, "made_ms"));
+        e.shown.ends_ms = json_integer_value(json_object_get(o, "ends_ms"));
+        g->failed |= !tt_vec_push(&g->list, e);
+    }
+    json_decref(o);
+    return !g->failed;
+}
+
+static const entry *same(const entry *list, size_t count, const entry *e)
+{
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(list[i].token_hash, e->token_hash, sizeof e->token_hash) == 0)
+            return &list[i];
+    return NULL;
+}
+
+/* Under `changing`: memory becomes what the ledger has; what has ended goes from it. Where it cannot be read, what is known stays. */
+static tt_rc sync_all(tt_signin *s, tt_err *err)
+{
+    gathered all = {0}, ended = {0};
+    int64_t now_ms = tt_wall_ms();
+    tt_rc rc = tt_record_each(s->ledger, kind, take_record, &all, err);
+    if (rc == TT_OK && all.failed)
+        rc = tt_fail(err, TT_NOMEM, "out of memory for sessions");
+    for (size_t i = all.list.len; rc == TT_OK && i-- > 0;)
+        if (all.list.ptr[i].shown.ends_ms <= now_ms) {
+            ended.failed |= !tt_vec_push(&ended.list, all.list.ptr[i]);
+            tt_vec_swap_remove(&all.list, i);
+        }
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; rc == TT_OK && i < all.list.len; i++) {
+        const entry *known = same(s->entries.ptr, s->entries.len, &all.list.ptr[i]);
+        if (known)
+            all.list.ptr[i].checked_ms = known->checked_ms;
+    }
+    if (rc == TT_OK) {
+        tt_vec_deinit(&s->entries);
+        s->entries.ptr = all.list.ptr;
+        s->entries.len = all.list.len;
+        s->entries.cap = all.list.cap;
+        all.list.ptr = NULL;
+        all.list.len = all.list.cap = 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (rc == TT_OK)
+        rc = forget(s, &ended, err);
+    tt_vec_deinit(&all.list);
+    tt_vec_deinit(&ended.list);
+    return rc;
+}
+
+/* On the pool. */
+static void sync_once(void *arg)
+{
+    tt_signin *s = arg;
+    tt_err err = {0};
+    pthread_mutex_lock(&s->changing);
+    if (sync_all(s, &err) != TT_OK)
+        tt_log_warn("sessions", TT_F_CSTR("error", err.text));
+    pthread_mutex_unlock(&s->changing);
+    pthread_mutex_lock(&s->lock);
+    s->is_syncing = false;
+    if (!s->is_closing)
+        tt_timer_set(s->timers, &s->timer, tt_mono_ms() + TT_SIGNIN_SYNC_MS);
+    pthread_cond_broadcast(&s->idle);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void on_timer(void *arg)
+{
+    tt_signin *s = arg;
+    pthread_mutex_lock(&s->lock);
+    bool goes = s->is_syncing = !s->is_closing;
+    pthread_mutex_unlock(&s->lock);
+    if (goes)
+        tt_pool_run(s->pool, sync_once, s);
+}
+
+void tt_signin_start(tt_signin *s)
+{
+    tt_err err = {0};
+    s->timer = (tt_timer){.fn = on_timer, .arg = s};
+    pthread_mutex_lock(&s->changing);
+    if (sync_all(s, &err) != TT_OK)
+        tt_log_warn("sessions", TT_F_CSTR("error", err.text));
+    pthread_mutex_unlock(&s->changing);
+    if (tt_ledger_is_shared(s->ledger))
+        tt_timer_set(s->timers, &s->timer, tt_mono_ms() + TT_SIGNIN_SYNC_MS);
+}
+
+void tt_signin_stop(tt_signin *s)
+{
+    if (!s)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->is_closing = true;
+    pthread_mutex_unlock(&s->lock);
+    tt_timer_cancel(s->timers, &s->timer);
+    pthread_mutex_lock(&s->lock);
+    while (s->is_syncing)
+        pthread_cond_wait(&s->idle, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Under `changing`: in the ledger, then here. */
+static tt_rc keep(tt_signin *s, entry *e, tt_err *err)
+{
+    pthread_mutex_lock(&s->lock);
+    sweep(s);
+    bool fits = s->entries.len < MOST_SESSIONS;
+    pthread_mutex_unlock(&s->lock);
+    if (!fits)
+        return tt_fail(err, TT_BUSY, "%d sessions are open already", MOST_SESSIONS);
+    TT_TRY(tt_ledger_run(s->ledger, apply_put, e, err));
+    pthread_mutex_lock(&s->lock);
+    bool pushed = tt_vec_push(&s->entries, *e);
+    pthread_mutex_unlock(&s->lock);
+    return pushed ? TT_OK : tt_fail(err, TT_NOMEM, "out of memory for a session");
+}
+
+/* ---- opening and finding ---- */
+
 tt_rc tt_signin_open(tt_signin *s, tt_str access_token, char ret_token[TT_SESSION_TEXT], tt_session *ret, tt_err *err)
 {
     TT_BUF_AUTO tt_buf email = {0};
@@ -203,12 +382,11 @@ tt_rc tt_signin_open(tt_signin *s, tt_str access_token, char ret_token[TT_SESSIO
     TT_TRY(tt_buf_check(&email, err));
     TT_TRY(check_address(s, tt_buf_cstr(&email), err));
     make_entry(s, access_token, tt_buf_cstr(&email), ret_token, &e);
-    pthread_mutex_lock(&s->lock);
-    sweep(s);
-    bool fits = s->entries.len < MOST_SESSIONS && tt_vec_push(&s->entries, e);
-    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_lock(&s->changing);
+    tt_rc rc = keep(s, &e, err);
+    pthread_mutex_unlock(&s->changing);
     *ret = e.shown;
-    return fits ? TT_OK : tt_fail(err, TT_BUSY, "%d sessions are open already", MOST_SESSIONS);
+    return rc;
 }
 
 bool tt_signin_find(tt_signin *s, tt_str token, tt_str access_token, tt_session *ret)
@@ -222,16 +400,64 @@ bool tt_signin_find(tt_signin *s, tt_str token, tt_str access_token, tt_session 
     return found;
 }
 
-/* Under the lock: ends those of an address. */
-static size_t close_email(tt_signin *s, tt_str email)
+/* ---- ending ---- */
+
+typedef struct { tt_str token, id, email; } which; /* one of them */
+
+static bool is_meant(const which *w, const entry *e)
 {
-    size_t count = 0;
+    return w->email.ptr ? tt_str_is(w->email, e->shown.email) : w->id.ptr ? tt_str_is(w->id, e->shown.id) : tt_token_matches(w->token, e->token_hash);
+}
+
+/* Out of the memory first: whatever the ledger does, it is over here. */
+static tt_rc close_all(tt_signin *s, which w, size_t *ret_count, tt_err *err)
+{
+    gathered gone = {0};
+    pthread_mutex_lock(&s->changing);
+    pthread_mutex_lock(&s->lock);
     for (size_t i = s->entries.len; i-- > 0;)
-        if (tt_str_is(email, s->entries.ptr[i].shown.email)) {
+        if (is_meant(&w, &s->entries.ptr[i])) {
+            gone.failed |= !tt_vec_push(&gone.list, s->entries.ptr[i]);
             tt_vec_swap_remove(&s->entries, i);
-            count++;
         }
-    return count;
+    pthread_mutex_unlock(&s->lock);
+    *ret_count = gone.list.len;
+    tt_rc rc = gone.failed ? tt_fail(err, TT_NOMEM, "out of memory for sessions") : forget(s, &gone, err);
+    pthread_mutex_unlock(&s->changing);
+    tt_vec_deinit(&gone.list);
+    return rc;
+}
+
+static tt_rc close_one(tt_signin *s, which w, tt_err *err)
+{
+    size_t count;
+    TT_TRY(close_all(s, w, &count, err));
+    return count ? TT_OK : tt_fail(err, TT_NOT_FOUND, "there is no such session");
+}
+
+tt_rc tt_signin_close(tt_signin *s, tt_str token, tt_err *err) { return close_one(s, (which){.token = token}, err); }
+tt_rc tt_signin_close_id(tt_signin *s, tt_str id, tt_err *err) { return close_one(s, (which){.id = id}, err); }
+tt_rc tt_signin_close_email(tt_signin *s, tt_str email, size_t *ret_count, tt_err *err) { return close_all(s, (which){.email = email}, ret_count, err); }
+
+/* Its administrator is none any more. */
+static void end_all_of(tt_signin *s, const char *email)
+{
+    tt_err err = {0};
+    size_t count;
+    if (close_all(s, (which){.email = tt_str_of(email)}, &count, &err) != TT_OK)
+        tt_log_warn("sessions", TT_F_CSTR("error", err.text));
+}
+
+/* Another server of a shared ledger may have ended it a moment ago. */
+static tt_rc check_ledger(tt_signin *s, tt_str token, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf value = {0};
+    char hash[TT_TOKEN_HASH_TEXT];
+    if (!tt_ledger_is_shared(s->ledger))
+        return TT_OK;
+    tt_token_hash(token, hash);
+    tt_rc rc = tt_record_get(s->ledger, kind, tt_str_of(hash), &value, NULL, err);
+    return rc == TT_NOT_FOUND ? tt_fail(err, TT_DENIED, "this session has ended: sign in again") : rc;
 }
 
 tt_rc tt_signin_confirm(tt_signin *s, tt_config_db *db, tt_str token, tt_err *err)
@@ -239,9 +465,10 @@ tt_rc tt_signin_confirm(tt_signin *s, tt_config_db *db, tt_str token, tt_err *er
     tt_session session;
     if (!tt_signin_find(s, token, (tt_str){0}, &session))
         return tt_fail(err, TT_DENIED, "this session has ended: sign in again");
+    TT_TRY(check_ledger(s, token, err));
     tt_rc rc = check_administrator(db, session.email, err);
     if (rc == TT_DENIED)
-        tt_signin_close_email(s, tt_str_of(session.email));
+        end_all_of(s, session.email);
     return rc;
 }
 
@@ -262,7 +489,7 @@ static void check_all(void *arg)
     bool asked = tt_configs_take(s->configs, &db, &err) == TT_OK;
     for (size_t i = 0; i < all.len && asked; i++)
         if (check_administrator(db, all.ptr[i].email, &err) == TT_DENIED)
-            tt_signin_close_email(s, tt_str_of(all.ptr[i].email));
+            end_all_of(s, all.ptr[i].email);
     tt_configs_give(s->configs, db);
     tt_vec_deinit(&all);
     pthread_mutex_lock(&s->lock);
@@ -285,38 +512,7 @@ tt_scope tt_signin_scope(void *signin, tt_str token)
     return e ? TT_SCOPE_OPERATOR : TT_SCOPE_NONE;
 }
 
-/* ---- ends and lists ---- */
-
-bool tt_signin_close(tt_signin *s, tt_str token)
-{
-    pthread_mutex_lock(&s->lock);
-    const entry *e = find(s, token);
-    if (e)
-        tt_vec_swap_remove(&s->entries, (size_t)(e - s->entries.ptr));
-    pthread_mutex_unlock(&s->lock);
-    return e != NULL;
-}
-
-bool tt_signin_close_id(tt_signin *s, tt_str id)
-{
-    bool found = false;
-    pthread_mutex_lock(&s->lock);
-    for (size_t i = s->entries.len; i-- > 0;)
-        if (tt_str_is(id, s->entries.ptr[i].shown.id)) {
-            tt_vec_swap_remove(&s->entries, i);
-            found = true;
-        }
-    pthread_mutex_unlock(&s->lock);
-    return found;
-}
-
-size_t tt_signin_close_email(tt_signin *s, tt_str email)
-{
-    pthread_mutex_lock(&s->lock);
-    size_t count = close_email(s, email);
-    pthread_mutex_unlock(&s->lock);
-    return count;
-}
+/* ---- lists ---- */
 
 void tt_signin_each(tt_signin *s, void (*fn)(void *arg, const tt_session *session), void *arg)
 {

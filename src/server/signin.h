@@ -1,4 +1,6 @@
-/* Who has signed in: sessions of administrators, in the memory of this server. A session is made from an access token, whose owner's address an identity
+/* Who has signed in: sessions of administrators, as records of the ledger (kind "session", by the hash of its token), so that they outlive the server, and in the memory of
+ * this server, where each request looks. What other servers of a shared ledger open and end is seen within TT_SIGNIN_SYNC_MS, and at once where a request works on the
+ * configuration. A session is made from an access token, whose owner's address an identity
  * provider tells (OIDC: its userinfo or tokeninfo address); the address must be an administrator's. The session's own token is random, is kept as a hash, and
  * is worth what an operator's token is, until it ends: after its life, by signing out, or when its administrator is removed. Removals by this server's routes
  * count at once; those made in the database count at once for what works on the configuration, and within ten seconds for everything else.
@@ -8,6 +10,8 @@
 #define TT_SERVER_SIGNIN_H
 
 #include "base/pool.h"
+#include "base/timer.h"
+#include "ledger/ledger.h"
 #include "pipeline/configs.h"
 #include "server/server.h"
 
@@ -19,9 +23,11 @@ typedef struct {
     int64_t life_ms;
     tt_configs *configs;
     tt_pool *pool;
+    tt_ledger *ledger;
+    tt_timers *timers;
 } tt_signin_options;
 
-enum { TT_SESSION_TEXT = 65 };
+enum { TT_SESSION_TEXT = 65, TT_SIGNIN_SYNC_MS = 1000 };
 
 typedef struct {
     char id[17];             /* names it in lists; not what one signs in with */
@@ -30,6 +36,9 @@ typedef struct {
 } tt_session;
 
 tt_signin *tt_signin_new(const tt_signin_options *options);
+/* Takes what the ledger has; a shared one is looked at again and again, until tt_signin_stop (before the pool and the timers end). Blocks. */
+void tt_signin_start(tt_signin *s);
+void tt_signin_stop(tt_signin *s);
 void tt_signin_free(tt_signin *s); /* the pool has ended; NULL is fine */
 
 /* Blocks. TT_DENIED: the provider does not know the token, or its owner is no administrator. ret_token: of the new session. */
@@ -41,9 +50,10 @@ tt_rc tt_signin_confirm(tt_signin *s, tt_config_db *db, tt_str token, tt_err *er
 /* For the access check (tt_server_set_sessions): never blocks. */
 tt_scope tt_signin_scope(void *signin, tt_str token);
 
-bool tt_signin_close(tt_signin *s, tt_str token);
-bool tt_signin_close_id(tt_signin *s, tt_str id);
-size_t tt_signin_close_email(tt_signin *s, tt_str email);
+/* These block. Ended here at once, and then in the ledger: where that fails, they say so. TT_NOT_FOUND: there is none. */
+tt_rc tt_signin_close(tt_signin *s, tt_str token, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_signin_close_id(tt_signin *s, tt_str id, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_signin_close_email(tt_signin *s, tt_str email, size_t *ret_count, tt_err *err) TT_MUST_CHECK;
 void tt_signin_each(tt_signin *s, void (*fn)(void *arg, const tt_session *session), void *arg);
 
 #endif

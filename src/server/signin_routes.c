@@ -52,15 +52,21 @@ static void sign_in_on_pool(tt_req *req)
 }
 static void sign_in(tt_req *req) { tt_req_on_pool(req, area_of(req)->pool, sign_in_on_pool); }
 
-static void sign_out(tt_req *req)
+static void answer_close(tt_req *req, tt_str whose, tt_rc rc, const tt_err *err)
 {
-    bool closed = tt_signin_close(signin_of(req), tt_req_token(req));
-    audit(req, "session.close", TT_STR("own"), closed ? TT_OK : TT_NOT_FOUND);
-    if (closed)
-        tt_req_answer_json(req, 200, json_pack("{s:i,s:b}", "schema", 1, "closed", 1));
-    else
-        tt_req_errorf(req, TT_NOT_FOUND, "the request came with no session");
+    audit(req, "session.close", whose, rc);
+    tt_config_answer(req, rc, 200, rc == TT_OK ? json_pack("{s:i,s:b}", "schema", 1, "closed", 1) : NULL, err);
 }
+
+static void sign_out_on_pool(tt_req *req)
+{
+    tt_err err = {0};
+    tt_rc rc = tt_signin_close(signin_of(req), tt_req_token(req), &err);
+    if (rc == TT_NOT_FOUND)
+        rc = tt_fail(&err, TT_NOT_FOUND, "the request came with no session");
+    answer_close(req, TT_STR("own"), rc, &err);
+}
+static void sign_out(tt_req *req) { tt_req_on_pool(req, area_of(req)->pool, sign_out_on_pool); }
 
 static void add_session(void *list, const tt_session *s) { json_array_append_new(list, describe(s)); }
 
@@ -71,16 +77,16 @@ static void list_sessions(tt_req *req)
     tt_req_answer_json(req, 200, json_pack("{s:i,s:o}", "schema", 1, "sessions", list));
 }
 
-static void close_session(tt_req *req)
+static void close_session_on_pool(tt_req *req)
 {
+    tt_err err = {0};
     tt_str id = tt_req_str(req, "id");
-    bool closed = tt_signin_close_id(signin_of(req), id);
-    audit(req, "session.close", id, closed ? TT_OK : TT_NOT_FOUND);
-    if (closed)
-        tt_req_answer_json(req, 200, json_pack("{s:i,s:b}", "schema", 1, "closed", 1));
-    else
-        tt_req_errorf(req, TT_NOT_FOUND, "there is no session `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 64)));
+    tt_rc rc = tt_signin_close_id(signin_of(req), id, &err);
+    if (rc == TT_NOT_FOUND)
+        rc = tt_fail(&err, TT_NOT_FOUND, "there is no session `%.*s`", TT_STR_ARG(tt_str_slice(id, 0, 40)));
+    answer_close(req, id, rc, &err);
 }
+static void close_session(tt_req *req) { tt_req_on_pool(req, area_of(req)->pool, close_session_on_pool); }
 
 /* ---- /v1/administrators ---- */
 
@@ -122,7 +128,8 @@ static tt_rc remove_administrator(tt_req *req, tt_config_db *db, json_t **ret, t
     TT_TRY(tt_config_db_commit(db, err));
     if (count == 0)
         return tt_fail(err, TT_NOT_FOUND, "%.*s is no administrator here", TT_STR_ARG(tt_str_slice(email, 0, 254)));
-    size_t closed = tt_signin_close_email(signin_of(req), email);
+    size_t closed;
+    TT_TRY(tt_signin_close_email(signin_of(req), email, &closed, err));
     *ret = json_pack("{s:i,s:b,s:I}", "schema", 1, "removed", 1, "sessions", (json_int_t)closed);
     return TT_OK;
 }

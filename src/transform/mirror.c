@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "base/sys.h"
 #include "base/vec.h"
@@ -88,23 +89,16 @@ static bool is_here(const mirror *m, const tt_remote_entry *e)
 
 /* ---- a file ---- */
 
+/* Named after the state of the original, so that another one is begun anew. */
 static tt_rc fill(mirror *m, const char *there, const tt_remote_entry *e, const char *path, tt_err *err)
 {
-    uint64_t end = 0;
-    TT_FD_AUTO int fd = tt_sys.open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return tt_fail_errno(err, errno, "%s: cannot create", path);
-    TT_TRY(tt_remote_get(m->remote, there, 0, fd, &end, err));
-    if (end != e->size_bytes)
-        return tt_fail(err, TT_UNAVAILABLE, "`%.200s` of %s has changed while it was fetched: %llu bytes were listed, %llu came", there, tt_remote_host(m->remote),
-                       (unsigned long long)e->size_bytes, (unsigned long long)end);
-    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = e->changed_s, .tv_nsec = e->changed_s ? 0 : UTIME_OMIT}};
-    return futimens(fd, times) == 0 && tt_sys.fsync(fd) == 0 ? TT_OK : tt_fail_errno(err, errno, "cannot keep `%.200s`", there);
+    TT_FD_AUTO int fd = tt_sys.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    return fd < 0 ? tt_fail_errno(err, errno, "%s: cannot create", path) : tt_native_get_file(m->t, m->remote, there, e, fd, err);
 }
 
 static tt_rc fetch_into(mirror *m, tt_stage *stage, const tt_remote_entry *e, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf there = {0}, path = {0}, target = {0};
+    TT_BUF_AUTO tt_buf there = {0}, path = {0}, target = {0}, part = {0};
     tt_remote_entry now = *e;
     tt_native_join(&there, m->dir, e->name.ptr);
     TT_TRY(tt_buf_check(&there, err));
@@ -123,25 +117,39 @@ static tt_rc fetch_into(mirror *m, tt_stage *stage, const tt_remote_entry *e, tt
     file.form = TT_CONTRACT_RAW;
     file.file = e->name;
     tt_contract_put_path(&file, &target);
-    tt_buf_printf(&path, "%s/file", tt_stage_dir(stage));
+    tt_buf_printf(&part, "%016llx.%llu-%lld.part", (unsigned long long)XXH3_64bits(e->name.ptr, e->name.len), (unsigned long long)now.size_bytes, (long long)now.changed_s);
+    tt_buf_printf(&path, "%s/%s", tt_stage_dir(stage), tt_buf_cstr(&part));
     TT_TRY(tt_buf_check(&path, err));
     TT_TRY(tt_buf_check(&target, err));
     TT_TRY(fill(m, tt_buf_cstr(&there), &now, tt_buf_cstr(&path), err));
-    TT_TRY(tt_stage_commit(stage, "file", tt_buf_view(&target), err));
+    TT_TRY(tt_stage_commit(stage, tt_buf_cstr(&part), tt_buf_view(&target), err));
     tt_native_moved(m->t, &m->tally, e->name.ptr, now.size_bytes);
     return TT_OK;
+}
+
+/* Of the same directory there and state here. */
+static tt_rc open_stage(mirror *m, tt_stage **ret, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf what = {0};
+    tt_buf_printf(&what, "%s %s ", tt_remote_host(m->remote), m->dir);
+    tt_contract_put_path(&m->raw, &what);
+    TT_TRY(tt_buf_check(&what, err));
+    return tt_store_stage_again(m->store, XXH3_64bits(what.ptr, what.len), ret, err);
 }
 
 static tt_rc mirror_all(mirror *m, tt_err *err)
 {
     TT_STAGE_AUTO tt_stage *stage = NULL;
+    tt_rc rc = TT_OK;
     TT_TRY(list_here(m, err));
     TT_TRY(tt_native_connect(m->t, &m->remote, err));
     TT_TRY(list_there(m, err));
-    TT_TRY(tt_store_stage(m->store, &stage, err));
-    for (size_t i = 0; i < m->there.len; i++)
-        TT_TRY(fetch_into(m, stage, &m->there.ptr[i], err));
-    return TT_OK;
+    TT_TRY(open_stage(m, &stage, err));
+    for (size_t i = 0; i < m->there.len && rc == TT_OK; i++)
+        rc = fetch_into(m, stage, &m->there.ptr[i], err);
+    if (rc != TT_OK) /* what was begun goes on next time */
+        tt_stage_keep(stage);
+    return rc;
 }
 
 static int run(const tutti_host *t)

@@ -1,5 +1,6 @@
 #include "work/attempt.h"
 
+#include <poll.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
@@ -11,6 +12,7 @@
 enum {
     PIECE_BYTES = 64 * 1024,       /* of one call */
     BEHIND_BYTES = 1024 * 1024,    /* waits for a server that is away; beyond that the oldest go */
+    ROOM_WAIT_MS = 30000,          /* at the end, for room on the server's full disk: no longer than half a lease */
     TAIL_BYTES = 64 * 1024,        /* always kept from the log's end */
     DEFAULT_LOG_BYTES = 10 * 1024 * 1024,
     SHORTEST_SECRET = 4,
@@ -33,6 +35,7 @@ struct tt_attempt {
     uint64_t taken_bytes;          /* of the log, since the attempt began */
     uint64_t left_out_bytes;       /* beyond the limit: only in the tail */
     uint64_t lost_bytes;           /* the server was away too long */
+    tt_rc unsent;                  /* why something could not be sent, the last time */
     int64_t flush_at_ms;           /* INT64_MAX: nothing waits */
 };
 
@@ -95,7 +98,8 @@ static bool send_piece(tt_attempt *a)
 {
     tt_err err;
     tt_str piece = tt_str_slice(tt_buf_view(&a->queued), 0, PIECE_BYTES);
-    if (a->spec.sink.log && a->spec.sink.log(a->spec.sink.arg, a->spec.id, a->spec.lease, piece, &err) != TT_OK)
+    a->unsent = a->spec.sink.log ? a->spec.sink.log(a->spec.sink.arg, a->spec.id, a->spec.lease, piece, &err) : TT_OK;
+    if (a->unsent != TT_OK)
         return false;
     drop_front(&a->queued, piece.len);
     return true;
@@ -106,7 +110,7 @@ static bool send_progress(tt_attempt *a)
     tt_err err;
     if (!a->progress_is_fresh)
         return true;
-    tt_rc rc = a->spec.sink.progress ? a->spec.sink.progress(a->spec.sink.arg, a->spec.id, a->spec.lease, tt_buf_view(&a->progress), &err) : TT_OK;
+    tt_rc rc = a->unsent = a->spec.sink.progress ? a->spec.sink.progress(a->spec.sink.arg, a->spec.id, a->spec.lease, tt_buf_view(&a->progress), &err) : TT_OK;
     a->progress_is_fresh = rc != TT_OK;
     return rc == TT_OK;
 }
@@ -300,6 +304,16 @@ static void queue_tail(tt_attempt *a)
     queue(a, tt_str_slice(tail, tail.len - shown, tail.len));
 }
 
+/* Where the server's disk is full the end of the task could not be kept either: what waits here is not thrown away for it. */
+static void await_room(tt_attempt *a)
+{
+    enum { EVERY_MS = 200 };
+    struct pollfd stop = {.fd = a->stop_fd, .events = POLLIN};
+    int64_t until_ms = tt_mono_ms() + ROOM_WAIT_MS;
+    while (a->flush_at_ms != INT64_MAX && a->unsent == TT_NOSPACE && tt_mono_ms() < until_ms && poll(&stop, 1, EVERY_MS) == 0)
+        send_all(a);
+}
+
 void tt_attempt_end(tt_attempt *a)
 {
     char words[120];
@@ -314,6 +328,7 @@ void tt_attempt_end(tt_attempt *a)
     a->left_out_bytes = a->lost_bytes = 0; /* said */
     if (a->flush_at_ms != INT64_MAX)
         send_all(a);
+    await_room(a);
 }
 
 void tt_attempt_free(tt_attempt *a)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "ledger/queue.h"
 
@@ -88,6 +89,8 @@ tt_rc tt_logs_append(tt_logs *l, uint64_t id, tt_str bytes, tt_err *err)
         return tt_fail_errno(err, errno, "cannot open the log of task %llu", (unsigned long long)id);
     uint64_t size = size_of(fd), room = size < l->max_bytes ? l->max_bytes - size : 0;
     tt_rc rc = write_all(fd, tt_str_slice(bytes, 0, room < bytes.len ? (size_t)room : bytes.len), id, err);
+    if (rc != TT_OK && ftruncate(fd, (off_t)size) != 0) /* it is sent again: no half of it stays */
+        tt_log_warn("cannot take back half a piece of a log", TT_F_INT("task", id));
     close(fd);
     return rc;
 }

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/sys.h"
 #include "io/fd.h"
 #include "io/wildcard.h"
 #include "work/native.h"
@@ -79,30 +78,6 @@ static tt_rc is_same(const fetch *f, const char *path, const tt_remote_entry *e,
     return rc == TT_NOT_FOUND ? TT_OK : rc;
 }
 
-static tt_rc fill_part(fetch *f, const char *there, const tt_remote_entry *e, int fd, tt_err *err)
-{
-    struct stat st;
-    uint64_t end = 0;
-    if (fstat(fd, &st) != 0)
-        return tt_fail_errno(err, errno, "cannot look at a file that was begun");
-    uint64_t at = e->changed_s && (uint64_t)st.st_size <= e->size_bytes ? (uint64_t)st.st_size : 0;
-    if (tt_sys.ftruncate(fd, (off_t)at) != 0)
-        return tt_fail_errno(err, errno, "cannot begin a file anew");
-    if (at < e->size_bytes || at == 0)
-        TT_TRY(tt_remote_get(f->remote, there, at, fd, &end, err));
-    else
-        end = at;
-    if (at)
-        f->t->log(f->t, "%s: went on at byte %llu", there, (unsigned long long)at);
-    if (end != e->size_bytes)
-        return tt_fail(err, TT_UNAVAILABLE, "`%.200s` of %s has changed while it was fetched: %llu bytes were listed, %llu came", there, tt_remote_host(f->remote),
-                       (unsigned long long)e->size_bytes, (unsigned long long)end);
-    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = e->changed_s, .tv_nsec = e->changed_s ? 0 : UTIME_OMIT}};
-    if (futimens(fd, times) != 0 || tt_sys.fsync(fd) != 0)
-        return tt_fail_errno(err, errno, "cannot keep `%.200s`", there);
-    return TT_OK;
-}
-
 static tt_rc put_in_place(const fetch *f, const char *part, const char *path, tt_err *err)
 {
     TT_FD_AUTO int dir = -1;
@@ -135,7 +110,7 @@ static tt_rc fetch_file(fetch *f, const char *there, const char *dir, const tt_r
     tt_native_join(&part, dir, tt_buf_cstr(&name));
     TT_TRY(tt_buf_check(&part, err));
     TT_TRY(tt_roots_open(f->roots, tt_buf_view(&part), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644, &fd, NULL, err));
-    TT_TRY(fill_part(f, there, e, fd, err));
+    TT_TRY(tt_native_get_file(f->t, f->remote, there, e, fd, err));
     TT_TRY(put_in_place(f, tt_buf_cstr(&part), tt_buf_cstr(&path), err));
     tt_native_moved(f->t, &f->tally, tt_buf_cstr(&path), e->size_bytes);
     return TT_OK;

@@ -1,6 +1,11 @@
 #include "work/native_files.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/sys.h"
 
 enum { MOST_NAME_BYTES = 64 * 1024 };
 
@@ -49,6 +54,30 @@ int tt_native_end(const tutti_host *t, tt_native_tally *tally, tt_rc rc, const t
     }
     tt_buf_deinit(&tally->names);
     return rc == TT_OK ? 0 : 1;
+}
+
+tt_rc tt_native_get_file(const tutti_host *t, tt_remote *remote, const char *there, const tt_remote_entry *e, int fd, tt_err *err)
+{
+    struct stat st;
+    uint64_t end = 0;
+    if (fstat(fd, &st) != 0)
+        return tt_fail_errno(err, errno, "cannot look at a file that was begun");
+    uint64_t at = e->changed_s && (uint64_t)st.st_size <= e->size_bytes ? (uint64_t)st.st_size : 0;
+    if (tt_sys.ftruncate(fd, (off_t)at) != 0)
+        return tt_fail_errno(err, errno, "cannot begin a file anew");
+    if (at < e->size_bytes || at == 0)
+        TT_TRY(tt_remote_get(remote, there, at, fd, &end, err));
+    else
+        end = at;
+    if (at)
+        t->log(t, "%s: went on at byte %llu", there, (unsigned long long)at);
+    if (end != e->size_bytes)
+        return tt_fail(err, TT_UNAVAILABLE, "`%.200s` of %s has changed while it was fetched: %llu bytes were listed, %llu came", there, tt_remote_host(remote),
+                       (unsigned long long)e->size_bytes, (unsigned long long)end);
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = e->changed_s, .tv_nsec = e->changed_s ? 0 : UTIME_OMIT}};
+    if (futimens(fd, times) != 0 || tt_sys.fsync(fd) != 0)
+        return tt_fail_errno(err, errno, "cannot keep `%.200s`", there);
+    return TT_OK;
 }
 
 const char *tt_native_join(tt_buf *out, const char *dir, const char *name)

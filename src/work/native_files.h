@@ -25,6 +25,8 @@ void tt_native_moved(const tutti_host *t, tt_native_tally *tally, const char *na
 void tt_native_unchanged(const tutti_host *t, tt_native_tally *tally);
 /* The result, or the failure; what run() gives. */
 int tt_native_end(const tutti_host *t, tt_native_tally *tally, tt_rc rc, const tt_err *err);
+/* The file there into fd, which holds nothing or what an earlier run began of the same state of it (e: its size and time): then it goes on behind that. Synced, with its time. */
+tt_rc tt_native_get_file(const tutti_host *t, tt_remote *remote, const char *there, const tt_remote_entry *e, int fd, tt_err *err) TT_MUST_CHECK;
 /* What fd holds becomes the file NAME in the directory of the address: whole, once, never over another one (native_publish.c). */
 tt_rc tt_native_publish_file(const tutti_host *t, tt_remote *remote, int fd, const char *name, tt_native_tally *tally, tt_err *err) TT_MUST_CHECK;
 /* DIR and NAME with one slash between; NULL-ended, in out, which is cleared before. */

@@ -99,13 +99,21 @@ void tt_storage_free(tt_storage *s)
 
 bool tt_storage_is_empty(const tt_storage *s) { return s->rows == 0; }
 
+/* errno says why. */
+static tt_rc spool_failed(const tt_storage *s, tt_err *err)
+{
+    tt_err why;
+    tt_rc rc = tt_fail_errno(&why, errno, "cannot spool records in `%s`", s->spool_dir);
+    return tt_fail(err, rc, "%s%s", why.text, rc == TT_NOSPACE ? ": free some space on its disk, and run it again" : "");
+}
+
 static tt_rc open_spool(tt_storage *s, tt_err *err)
 {
     int fd = open(s->spool_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     s->spool = fd < 0 ? NULL : fdopen(fd, "w+");
     if (!s->spool && fd >= 0)
         tt_fd_close(&fd);
-    return s->spool ? TT_OK : tt_fail_errno(err, errno, "cannot spool records in `%s`", s->spool_dir);
+    return s->spool ? TT_OK : spool_failed(s, err);
 }
 
 tt_rc tt_storage_put(tt_storage *s, const json_t *rows, tt_err *err)
@@ -120,7 +128,7 @@ tt_rc tt_storage_put(tt_storage *s, const json_t *rows, tt_err *err)
         bool written = text && fwrite(text, 1, len, s->spool) == len && fputc('\n', s->spool) != EOF;
         free(text);
         if (!written)
-            return tt_fail_errno(err, errno, "cannot spool records in `%s`", s->spool_dir);
+            return spool_failed(s, err);
         s->bytes += len + 1;
         s->rows++;
     }
@@ -168,7 +176,7 @@ tt_rc tt_storage_commit(tt_storage *s, const json_t *storage, const tt_roots *ro
     snprintf(call.id, sizeof call.id, "%dx%llx", (int)getpid(), (unsigned long long)tt_mono_us());
     ret->received = s->rows;
     if (fflush(s->spool) != 0)
-        return tt_fail_errno(err, errno, "cannot spool records in `%s`", s->spool_dir);
+        return spool_failed(s, err);
     rewind(s->spool);
     return types[row].store(s, &call, types[row].type, err);
 }

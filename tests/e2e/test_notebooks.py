@@ -97,6 +97,26 @@ def test_a_new_notebook_works(programs: Folder) -> None:
     assert [c.source for c in kept.cells if "injected-parameters" in c.metadata.get("tags", [])] == ["# Parameters of this run\nname = 'Ann'\ntimes = 2"]
 
 
+@pytest.mark.parametrize("tool", ["papermill", "nbconvert"])
+def test_it_is_run_as_other_tools_run_it(programs: Folder, tmp_path: Path, tool: str) -> None:
+    """papermill with the same parameters, and jupyter nbconvert without any: the same outputs stand in the executed copies."""
+    pytest.importorskip(tool)
+    notebook = programs.add("adds.ipynb", book("print('sum', a + b)", "[a, b, word]", parameters="a: int = 1\nb = 2\nword = 'x'"))
+    environment = {**os.environ, "IPYTHONDIR": str(tmp_path / "ipython"), "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
+    if tool == "papermill":
+        call, given = ["papermill", notebook, tmp_path / "theirs.ipynb", "-k", "python3", "-p", "a", "40", "-p", "word", "it's"], ["--set", "a=40", "--set", "word=it's"]
+    else:
+        call, given = ["nbconvert", "--to", "notebook", "--execute", notebook, "--output", tmp_path / "theirs.ipynb"], []
+    done = subprocess.run([sys.executable, "-m", *map(str, call)], capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    programs.tutti("run", "adds", *given, "--here", "--quiet")
+
+    def outputs(path: Path) -> List[Any]:
+        cells = nbformat.read(path, as_version=4).cells
+        return [[(o.output_type, o.get("text"), o.get("data")) for o in c.outputs] for c in cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
+    assert outputs(programs.copies("adds")[0]) == outputs(tmp_path / "theirs.ipynb") != []
+
+
 def run(t: Tutti, template: str, variables: Dict[str, Any], state: str = "ingest") -> Any:
     definition = {"pipeline": "p", "company": "acme", "brand": "shop", "retries": 0, "states": [{"state": state, "transformations": [{"template": template, "variables": variables}]}]}
     started = t.request("POST", "/v1/runs", {"definition": definition})

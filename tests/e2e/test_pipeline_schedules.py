@@ -2,6 +2,7 @@
 events."""
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 import subprocess
@@ -79,6 +80,37 @@ def test_due_times_start_one_run_each_whatever_is_killed(tutti, is_long):
     t.start()
     found = [seconds(due) for due in dues(t, "each")]
     assert found == list(range(found[0], found[0] + len(found)))
+
+
+@pytest.mark.one_store
+def test_of_missed_times_the_last_starts_one_run_whatever_is_killed(tutti, is_long):
+    """Times of ten days passed while no server ran; the next one is killed again and again while it deals with them: one run for the last time of each pipeline, and no other."""
+    names, rng = ["p%02d" % n for n in range(60 if is_long else 12)], random.Random(7)
+    t = prepare(tutti(start=False, workers=1))
+    for name in names:
+        save(t, definition(name, {"every": "daily", "missed": "latest"}))
+    until(lambda: all(t.request("GET", "/v1/pipelines/%s/schedule" % name).status == 200 for name in names), "all are known")
+    t.stop()
+    last = int(time.time()) // 86400 * 86400
+    with sqlite3.connect(t.data / "ledger.db") as db:
+        for name, value in db.execute("SELECT name, value FROM records WHERE kind = 'timetable'").fetchall():
+            then = {**json.loads(value), "next_s": last - 10 * 86400, "made_s": last - 11 * 86400}
+            db.execute("UPDATE records SET value = ? WHERE kind = 'timetable' AND name = ?", (json.dumps(then).encode(), name))
+    t.start()
+    for _ in range(10 if is_long else 3):
+        time.sleep(rng.uniform(0, 0.1))
+        t.kill_server()
+
+    def moved() -> bool:
+        shown = [t.get("/v1/pipelines/%s/schedule" % name).json for name in names]
+        return all(seconds(one["next"]) > last for one in shown)
+    until(moved, "all times are dealt with")
+    today = int(time.time()) // 86400 * 86400
+    for name in names:
+        assert [seconds(due) for due in dues(t, name)] in ([last], [today], [last, today]), name  # it may be midnight
+    t.stop()
+    with sqlite3.connect(t.data / "config.db") as db:
+        assert db.execute("SELECT count(*), count(DISTINCT pipeline_id) FROM run_events WHERE due_s = ?", (last,)).fetchone() == (len(names), len(names))
 
 
 def test_a_changed_schedule_counts_from_then_on(tutti):

@@ -402,3 +402,30 @@ def test_compiled_programs_are_kept_by_content(programs):
     path.write_text(C.replace("return 9", "return 8"))
     assert programs.here("inc").returncode == 0
     assert len(list(cache.iterdir())) == 1 and list(cache.iterdir()) != first
+
+
+def test_the_configuration_says_more_about_a_program(programs, tmp_path):
+    """[program.NAME]: its own Python with its own packages, limits, and flags of the compiler; what is wrong there is said with that program alone."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "only_here.py").write_text("WORD = 'from a package of its own'\n")
+    own = programs.add("_python", "#!/bin/sh\nPYTHONPATH=%s:$PYTHONPATH exec %s \"$@\"\n" % (site, sys.executable))
+    programs.add("wants.py", "import only_here\nclass A:\n    def _run(self):\n        print(only_here.WORD)\n", 0o644)
+    programs.add("shouts.c", "#include <math.h>\n#include <tutti/program.h>\n"
+                 "static int run(const tutti_host *t) { t->log(t, \"%s %g\", WORD, cbrt((double)t->integer(t, \"n\"))); return 0; }\n"
+                 "static const tutti_setting settings[] = {{\"n\", TUTTI_INT, \"27\"}, {0}};\nTUTTI_PROGRAM(.settings = settings, .run = run);\n", 0o644)
+    programs.script("stays", "sleep 600")
+    programs.script("odd", "true")
+    (tmp_path / "t.ini").write_text("[program.wants]\npython = %s\n[program.shouts]\ncflags = -O1 -DWORD=\"loud\"\nlibs = -lm\n"
+                                    "[program.stays]\ntimeout = 1s\nmemory = 512MiB\n[program.odd]\ntimeout = soon\n" % own)
+    more = ("--config", str(tmp_path / "t.ini"))
+    assert "only_here" in programs.here("wants").stderr, "the usual Python has no such package"
+    assert programs.tutti("run", "wants", "--here", *more).stdout == "from a package of its own\n"
+    assert programs.tutti("run", "shouts", "--here", *more).stdout == "loud 3\n"
+    shown = json.loads(programs.tutti("program", "show", "stays", "--json", *more).stdout)
+    assert (shown["timeout_s"], shown["memory_bytes"]) == (1, 512 << 20)
+    assert programs.tutti("run", "stays", "--here", *more).returncode == 124
+    assert "soon" in programs.tutti("program", "show", "odd", *more).stdout and programs.tutti("run", "odd", "--here", *more).returncode == 2
+    (tmp_path / "t.ini").write_text("[program.odd]\ntimout = 1s\n")
+    refused = programs.tutti("run", "stays", "--here", *more)
+    assert refused.returncode == 2 and "`timout`, which is unknown: it may say python, timeout" in refused.stderr, refused

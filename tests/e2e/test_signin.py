@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Dict, Iterator
 
 import pytest
 from sql_servers import Sqlite
+from tutti_process import until
 
 ANSWERS: Dict[str, Any] = {
     "good": {"email": "gob@example.com", "email_verified": True, "aud": "tutti"},
@@ -132,3 +135,65 @@ def test_removed_in_the_database(tutti, provider):
     Sqlite(t.data / "config.db").ask("DELETE FROM administrators WHERE email_address = 'gob@example.com'")
     assert t.request("GET", "/v1/pipelines", headers=with_session).status == 403
     assert t.request("GET", "/v1/jobs", headers=with_session).status == 401
+
+
+def bearer(session: str) -> Dict[str, str]:
+    return {"Authorization": "Bearer " + session}
+
+
+def test_sessions_outlive_the_server(signed):
+    """Also when it is killed; but not those that were ended, and the ledger has no token that opens anything."""
+    t = signed
+    stays, ended, own = (t.request("POST", "/v1/sessions", {"token": "good"}).json for _ in range(3))
+    cookie = older(t, "/login", "good").headers["set-cookie"].partition(";")[0]
+    assert master(t, "DELETE", "/v1/sessions/" + ended["id"]).status == 200
+    assert t.request("DELETE", "/v1/sessions/own", headers=bearer(own["session"])).status == 200
+    t.kill_server()
+    for again in range(2):
+        assert t.request("GET", "/v1/pipelines", headers=bearer(stays["session"])).status == 200
+        assert older(t, "/validate", "good", cookie).status == 200
+        assert [t.request("GET", "/v1/pipelines", headers=bearer(one["session"])).status for one in (ended, own)] == [401, 401]
+        assert stays["id"] in [one["id"] for one in master(t, "GET", "/v1/sessions").json["sessions"]]
+        if again == 0:
+            t.stop()
+            kept = b"".join(path.read_bytes() for path in t.data.glob("ledger.db*"))
+            assert stays["id"].encode() in kept and not any(one["session"].encode() in kept for one in (stays, ended, own)) and cookie.partition("=")[2].encode() not in kept
+            t.start()
+    assert master(t, "DELETE", "/v1/administrators/gob@example.com").json["sessions"] == 2
+    t.stop()
+    t.start()
+    assert t.request("GET", "/v1/jobs", headers=bearer(stays["session"])).status == 401  # though the rows of the demonstration are there again
+
+
+def test_sessions_end_by_their_time(signed):
+    """Its time is over while no server runs: it opens nothing, and goes from the ledger. What is damaged is no session."""
+    t = signed
+    over, damaged, stays = (t.request("POST", "/v1/sessions", {"token": "good"}).json for _ in range(3))
+    t.stop()
+    with sqlite3.connect(t.data / "ledger.db") as db:
+        for name, value in db.execute("SELECT name, value FROM records WHERE kind = 'session'").fetchall():
+            record = json.loads(value)
+            if record["id"] == over["id"]:
+                db.execute("UPDATE records SET value = ? WHERE kind = 'session' AND name = ?", (json.dumps({**record, "ends_ms": int(time.time() * 1000) - 1}).encode(), name))
+            if record["id"] == damaged["id"]:
+                db.execute("UPDATE records SET value = ? WHERE kind = 'session' AND name = ?", (b'{"id":5', name))
+    t.start()
+    assert [t.request("GET", "/v1/jobs", headers=bearer(one["session"])).status for one in (over, damaged, stays)] == [401, 401, 200]
+    assert [one["id"] for one in master(t, "GET", "/v1/sessions").json["sessions"]] == [stays["id"]]
+    t.stop()
+    with sqlite3.connect(t.data / "ledger.db") as db:
+        assert not [value for (value,) in db.execute("SELECT value FROM records WHERE kind = 'session'") if over["id"].encode() in value]
+
+
+def test_each_server_of_a_shared_ledger_takes_a_session(tutti, provider, redis, tmp_path):
+    url = redis("--maxmemory-policy", "noeviction").url
+    config = "sqlite://%s/config.db" % tmp_path
+    env = {"TUTTI_SIGNIN_URL": provider, "TUTTI_SIGNIN_CLIENT_ID": "tutti", "TUTTI_SERVER_TOKEN": "master-token", "TUTTI_VAULT_KEY": "ab" * 32}
+    a, b = (tutti(args=["--shared", url, "--config-db", config], env=env) for _ in range(2))
+    assert master(a, "POST", "/v1/db/demo").status == 200
+    session = a.request("POST", "/v1/sessions", {"token": "good"}).json
+    until(lambda: b.request("GET", "/v1/jobs", headers=bearer(session["session"])).status == 200, "the other one knows it")
+    assert b.request("GET", "/v1/pipelines", headers=bearer(session["session"])).status == 200
+    assert master(a, "DELETE", "/v1/sessions/" + session["id"]).status == 200
+    assert b.request("GET", "/v1/pipelines", headers=bearer(session["session"])).status in (401, 403)  # at once
+    until(lambda: b.request("GET", "/v1/jobs", headers=bearer(session["session"])).status == 401, "it is over there")

@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator
 
 import pytest
 
-from file_servers import Sshd
+from file_servers import SFTP_SERVER, Sshd
 from lake_place import RUN_ID, Lake
 from tutti_process import BAD_WORDS, binary
 
@@ -252,6 +252,33 @@ def test_sftp_mirror(place: Place, sshd: Sshd) -> None:
     assert "has no file `*.zip`" in mirror(place, sshd, "*.zip") and "`most_mb` allows" in mirror(place, sshd, most_mb="0", output="lake:acme/other/raw")
     (sshd.files / "a b.csv").write_text("x")
     assert "leave it out with `pattern`" in mirror(place, sshd)
+
+
+def test_sftp_mirror_goes_on_where_it_was_cut_off(place: Place, sshd: Sshd) -> None:
+    """The connection ends in the middle; the next run fetches the rest, but of a file that has changed all of it."""
+    big, flag, wrapper, conf = os.urandom(8_000_000), sshd.folder / "cut", sshd.folder / "sftp", sshd.folder / "conf"
+    wrapper.write_text("#!/bin/sh\nif [ -e %s ]; then %s \"$@\" | (dd bs=32768 count=60; kill 0); else exec %s \"$@\"; fi\n" % (flag, SFTP_SERVER, SFTP_SERVER))
+    wrapper.chmod(0o755)
+    conf.write_text(conf.read_text().replace("sftp %s" % SFTP_SERVER, "sftp %s" % wrapper))
+    sshd.kill_sessions()
+
+    def begin(content: bytes, when: int) -> int:
+        (sshd.files / "big.bin").write_bytes(content)
+        os.utime(sshd.files / "big.bin", (when, when))
+        flag.touch()
+        assert isinstance(mirror(place, sshd, "big.bin"), str)
+        flag.unlink()
+        sizes = [part.stat().st_size for part in staging.glob("again-*/*.part") if "-%d." % when in part.name]
+        assert len(sizes) == 1 and 0 < sizes[0] < 3_000_000
+        return sizes[0]
+
+    staging, raw = place.place / "lake" / ".staging", place.place / "lake" / "dev" / "local" / "acme" / "widget" / "raw"
+    begin(big[::-1], 1_600_000_000)
+    size = begin(big, 1_700_000_000)
+    assert not raw.exists() or not list(raw.iterdir())
+    done = place.start_program("sftp_mirror", {"url": sshd.url("big.bin"), "output": "lake:acme/widget/raw", "key": sshd.key.read_text(), "host_key": sshd.fingerprint})
+    assert "went on at byte %d" % size in done.stdout + done.stderr and (raw / "big.bin").read_bytes() == big
+    assert (raw / "big.bin").stat().st_mtime == 1_700_000_000 and not list(staging.iterdir())
 
 
 def test_publish(place: Place, sshd: Sshd) -> None:

@@ -169,26 +169,6 @@ def test_a_fault_that_stays_is_said_and_the_server_still_ends_in_order(tutti, fa
 # ---- no space ----
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """small_disk(size) mounts a file system of that size, or changes it."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = []
-
-    def mount(size):
-        options = "size=" + size + (",remount" if mounted else "")
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True)
-        if done.returncode:
-            pytest.skip("mounting is not permitted")
-        mounted.append(size)
-        return place
-
-    yield mount
-    if mounted:
-        subprocess.run(["umount", "-l", place], check=True)
-
-
 def test_a_full_disk_below_the_output(tutti, small_disk):
     place = small_disk("256k")
     t = tutti(args=["--root", str(place.parent)])

@@ -1,16 +1,18 @@
 """Tasks under faults: kill -9 of workers, server, supervisor and Redis at random moments, errors of the disk, programs that hide. Every task ends
-once, with a reason, and none is lost. (Clocks that jump: tests/unit/test_queue.c.)
+once, with a reason, and none is lost. (Clocks that jump in the ledger alone: tests/unit/test_queue.c.)
 
 60 kills in the ordinary run, 1,000 with --long (or TUTTI_TEST_LONG=1). The seed is printed; TUTTI_TEST_SEED=N takes that one."""
+import json
 import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
 
-from tutti_process import alive, children, command_line, until
+from tutti_process import alive, children, command_line, is_sanitized, until
 
 ENDED = ("finished", "failed", "canceled")
 LIMIT_S = 120
@@ -240,3 +242,107 @@ def test_programs_that_hide_and_fill_memory(tutti, tmp_path):
     assert "that it left behind" in t.get("/v1/tasks/%d/log" % started["hides"]).body.decode()
     assert ended["fills"]["state"] == "failed", ended["fills"]
     assert "memory" in ended["fills"]["reason"].lower(), ended["fills"]
+
+
+BAD = {
+    "garbage": "head -c 3000000 /dev/urandom >&3; printf '\\n{\"progress\":{\"step\":\"done\"},\"result\":7}\\n' >&3; head -c 100000 /dev/zero >&3",
+    "closes": "exec 3>&- 1>&- 2>&-; sleep 0.1",
+    "floods": "head -c 300000000 /dev/zero | tr '\\0' x; echo; echo the end",
+    "ignores": "trap '' TERM INT HUP QUIT; echo $$ >%(pids)s/ignores; while :; do sleep 1; done",
+    "forks": "for i in 1 2 3 4; do (trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ >%(pids)s/fork'$i'; sleep 1000; sleep 1000' 3>&1 &) ; done; "
+             "until [ -s %(pids)s/fork4 ]; do sleep 0.01; done; kill -9 $$",
+}
+
+
+def test_programs_that_misbehave_harm_only_themselves(tutti, tmp_path):
+    """Garbage on descriptor 3, all descriptors closed, gigabytes of output, no ear for signals, children that hide when it dies: each ends once with a reason,
+    nothing stays behind, and what the same worker runs beside and behind them is as it should be."""
+    t = tutti(workers=1, start=False, env={"TUTTI_WORK_LOG_SIZE": "100000"})
+    programs = t.data / "programs"
+    programs.mkdir(mode=0o700, parents=True)
+    for name, script in BAD.items():
+        described = json.dumps({"settings": {}, "timeout_s": 2 if name == "ignores" else 300})
+        (programs / name).write_text("#!/bin/sh\n[ \"$1\" = --describe ] && { echo '%s'; exit; }\n%s\n" % (described, script % {"pids": tmp_path} if "pids" in script else script))
+        (programs / name).chmod(0o700)
+    t.start()
+    started = {name: (t.post("/v1/executions", {"program": name, "settings": {}}).json["task"], t.post("/v1/tasks", {"kind": "probe", "payload": name}).json["id"]) for name in BAD}
+    tasks = {name: until(lambda: (lambda s: s if s["state"] in ENDED else None)(t.get("/v1/tasks/%d" % task).json), "%s ends" % name, LIMIT_S) for name, (task, _) in started.items()}
+    for name, (_, behind) in started.items():
+        after = until(lambda: (lambda s: s if s["state"] in ENDED else None)(t.get("/v1/tasks/%d" % behind).json), "what is behind it ends", LIMIT_S)
+        assert (after["state"], after["attempts"], after["result"]) == ("finished", 1, name)
+    assert {name: task["state"] for name, task in tasks.items()} == {"garbage": "finished", "closes": "finished", "floods": "finished", "ignores": "failed", "forks": "failed"}, tasks
+    assert all(task["attempts"] == 1 for task in tasks.values())
+    logs = {name: t.get("/v1/tasks/%d/log" % task["id"]).body for name, task in tasks.items()}
+    shown = t.get("/v1/executions/%d" % tasks["garbage"]["id"]).json
+    assert shown["progress"] == {"step": "done"} and shown["result"] == 7 and b"lines on descriptor 3 were not understood" in logs["garbage"], shown
+    assert len(logs["floods"]) < 300_000 and logs["floods"].endswith(b"the end\n") and b"are left out here" in logs["floods"]
+    assert "time" in tasks["ignores"]["reason"] and "signal 9" in tasks["forks"]["reason"], tasks
+    hidden = [int(path.read_text()) for path in sorted(tmp_path.glob("fork*")) + [tmp_path / "ignores"]]
+    assert len(hidden) == 5 and not any(alive(pid) for pid in hidden)
+    assert [w["consuming"] for w in t.get("/v1/workers").json["workers"]] == [True]
+
+
+JUMPS = """#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+/* The wall clock, as far ahead as a file says. */
+static long ahead(void)
+{
+    long s = 0;
+    FILE *f = fopen(getenv("JUMP_FILE"), "re");
+    if (f) {
+        if (fscanf(f, "%ld", &s) != 1)
+            s = 0;
+        fclose(f);
+    }
+    return s;
+}
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    int rc = (int)syscall(SYS_clock_gettime, id, t);
+    if (rc == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
+        t->tv_sec += ahead();
+    return rc;
+}
+int gettimeofday(struct timeval *t, void *zone) { struct timespec now; clock_gettime(CLOCK_REALTIME, &now); t->tv_sec = now.tv_sec; t->tv_usec = now.tv_nsec / 1000; return 0; }
+time_t time(time_t *ret) { struct timespec now; clock_gettime(CLOCK_REALTIME, &now); if (ret) *ret = now.tv_sec; return now.tv_sec; }
+"""
+
+
+@pytest.mark.skipif(is_sanitized(), reason="a sanitizer has to be loaded before all else")
+def test_a_clock_that_jumps_ends_and_doubles_nothing(tutti, tmp_path):
+    """The wall clock of server and workers goes two days ahead, and four back, while tasks run, wait, are limited and scheduled."""
+    (tmp_path / "jumps.c").write_text(JUMPS)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "jumps.so", tmp_path / "jumps.c"], check=True, timeout=LIMIT_S)
+    by = tmp_path / "by"
+    by.write_text("0\n")
+    t = tutti(workers=2, env={"LD_PRELOAD": str(tmp_path / "jumps.so"), "JUMP_FILE": str(by)})
+    assert t.request("PUT", "/v1/limits/one?concurrency=1").status == 200
+
+    def jump(seconds):
+        (tmp_path / "next").write_text("%d\n" % seconds)
+        (tmp_path / "next").rename(by)
+
+    def push(**task):
+        return t.post("/v1/tasks", {"kind": "sleep", "payload": "10ms", **task}).json["id"]
+
+    def state(task):
+        return t.get("/v1/tasks/%d" % task).json
+    running = push(payload="3s")
+    until(lambda: state(running)["state"] == "started", "it runs", LIMIT_S)
+    later, limited = push(run_in="1d"), [push(limit="one") for _ in range(3)]
+    assert state(later)["state"] == "scheduled"
+    jump(2 * 86400)
+    until(lambda: state(later)["state"] == "finished", "its time has come", LIMIT_S)
+    after = [push() for _ in range(3)]
+    jump(-2 * 86400)
+    after += [push() for _ in range(3)] + [push(run_in="1s"), push(limit="one")]
+    for task in (*limited, *after):
+        until(lambda: state(task)["state"] == "finished", "task %d ends" % task, LIMIT_S)
+    until(lambda: state(running)["state"] in ENDED, "it ends", LIMIT_S)
+    assert state(running)["state"] == "finished" and all(state(task)["attempts"] == 1 for task in (running, later, *limited, *after)), state(running)
+    assert all(w["consuming"] for w in t.get("/v1/workers").json["workers"])
