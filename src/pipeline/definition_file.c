@@ -2,6 +2,7 @@
 
 #include "base/nearest.h"
 #include "base/vec.h"
+#include "work/program_vars.h"
 
 /* ---- reading: where something stands, and what is wrong there ---- */
 
@@ -192,13 +193,14 @@ static tt_rc read_env(const spot *s, const char *key, const json_t *value, void 
     variables list;
     const char *name;
     json_t *one;
+    tt_err why = {0};
     TT_TRY(need_type(s, key, 0, value, JSON_OBJECT));
     spot in = below(s, key, 0, value);
     json_object_foreach((json_t *)(uintptr_t)value, name, one) {
         if (!json_is_string(one) || !*name || strchr(name, '='))
             return wrong(&in, name, 0, "must be a text, and its name a name of an environment variable");
-        if (strncmp(name, "TUTTI_", 6) == 0)
-            return wrong(&in, name, 0, "is set by tutti itself: give it another name");
+        if (tt_program_vars_check(name, &why) != TT_OK)
+            return wrong(&in, name, 0, "%s", why.text);
     }
     TT_TRY(read_variables(s, key, value, &list));
     needs->env = list.list;

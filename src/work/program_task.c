@@ -1,5 +1,7 @@
 #include "work/program_task.h"
 
+#include "work/program_vars.h"
+
 static const tt_program_lake *lake; /* of the room above; NULL: none */
 
 void tt_program_lake_add(const tt_program_lake *table) { lake = table; }
@@ -43,14 +45,14 @@ static tt_rc say_task(const tt_program_job *job, tt_program_said *said, tt_err *
     return TT_OK;
 }
 
-/* Ours are not the pipeline's business: some say where built-in programs may read and write. */
 static tt_rc add_given(const json_t *given, json_t *vars, tt_err *err)
 {
     const char *name;
     json_t *value;
+    tt_err why = {0};
     json_object_foreach((json_t *)(uintptr_t)given, name, value) {
-        if (strncmp(name, "TUTTI_", strlen("TUTTI_")) == 0)
-            return tt_fail(err, TT_INVALID, "the pipeline's `env` names `%s`, which is set by tutti itself", name);
+        if (tt_program_vars_check(name, &why) != TT_OK)
+            return tt_fail(err, TT_INVALID, "the pipeline's `env` names `%s`, which %s", name, why.text);
         json_object_set(vars, name, value);
     }
     return TT_OK;

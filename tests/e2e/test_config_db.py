@@ -34,6 +34,18 @@ def test_create_upgrade_downgrade(config):
     assert "knows only version" in config.run("db", "demo", code=2)
 
 
+def test_tables_and_columns_are_explained(config):
+    """In PostgreSQL by comments, in SQLite by the text of the tables."""
+    config.run("db", "create")
+    for table in TABLES:
+        if config.server:
+            assert config.rows("SELECT count(*) FROM pg_attribute WHERE attrelid = '%s'::regclass AND attnum > 0 AND col_description(attrelid, attnum) IS NULL" % table) == [["0"]], table
+            assert config.ask("SELECT obj_description('%s'::regclass)" % table), table
+        else:
+            text = config.ask("SELECT sql FROM sqlite_master WHERE name = '%s'" % table)
+            assert text.count("/*") + text.count("--") > len(config.rows("SELECT name FROM pragma_table_info('%s')" % table)), text
+
+
 def test_the_demonstration_rows(config):
     """And what may be done to them: nothing, read-only; nothing, by the older name."""
     config.run("db", "demo")

@@ -349,6 +349,18 @@ def test_a_task_by_hand_has_what_a_worker_gives_it(pipes):
     assert refused.status == 400 and "TUTTI_PROGRAM_ROOTS" in refused.json["detail"], refused.body
 
 
+@pytest.mark.one_store
+def test_a_pipeline_does_not_choose_what_code_is_loaded(pipes):
+    for name in ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "BASH_ENV", "PATH", "NODE_OPTIONS"):
+        for places in ({"env": {name: "/tmp/x"}}, {}):
+            own = {} if places else {"env": {name: "/tmp/x"}}
+            answer = pipes.t.request("POST", "/v1/runs", {"definition": {"pipeline": "p", **places, "states": [{"state": "s", "transformations": [{"name": "a", "template": "step", **own}]}]}})
+            assert answer.status == 400 and name in answer.json["detail"] and "other code" in answer.json["detail"], answer.body
+    run = pipes.start([{"name": "a", "template": "step", "env": {"LD": "1", "PATHS": "2", "MORE": "kept"}}])
+    pipes.end(run, "finished")
+    assert "more=kept" in pipes.t.get("/v1/tasks/%d/log" % pipes.t.get("/v1/runs/%d/tasks" % run).json["tasks"][0]["task"]).body.decode()
+
+
 def test_a_python_program_knows_its_task(pipes):
     (pipes.t.data / "programs" / "snake.py").write_text(
         "import tutti\n\nclass Snake:\n    def __init__(self, day: 'datetime', names: list, most: int = 3):\n        self.day = day\n\n    def _run(self):\n        t = tutti.task()\n"
