@@ -26,6 +26,23 @@ static size_t make_payloads(const tt_dataset *d, const json_t *query, json_t **r
     return count;
 }
 
+/* Room for all durations at once: one for each group that passed a step, as the parts say it. */
+static bool reserve_durations(const tt_plan *plan, json_t *const *results, size_t count, tt_query_result *sum)
+{
+    bool ok = true;
+    for (size_t step = 0; ok && plan->funnel.time_to_convert && step < plan->funnel.sequence.count; step++) {
+        uint64_t groups = 0;
+        for (size_t i = 0; i < count; i++) {
+            const json_t *one;
+            size_t k;
+            json_array_foreach(json_object_get(results[i], "parts"), k, one)
+                groups += (uint64_t)json_integer_value(json_array_get(json_array_get(json_object_get(json_object_get(one, "result"), "steps"), step), 0));
+        }
+        ok = step == 0 || groups > TT_DURATIONS_MAX || tt_vec_reserve(&sum->steps[step].durations, groups);
+    }
+    return ok;
+}
+
 /* What the server keeps of each group. */
 static tt_rc check_durations(const tt_plan *plan, const tt_query_result *sum, tt_err *err)
 {
@@ -39,6 +56,8 @@ static tt_rc check_durations(const tt_plan *plan, const tt_query_result *sum, tt
 /* In the order of the parts, whose results are not kept. */
 static tt_rc merge(const tt_plan *plan, json_t *const *results, size_t count, tt_query_result *sum, tt_err *err)
 {
+    if (!reserve_durations(plan, results, count, sum))
+        return tt_fail(err, TT_NOMEM, "out of memory for the times to convert");
     for (size_t i = 0; i < count; i++) {
         json_t *one;
         size_t k;
