@@ -93,12 +93,12 @@ def test_a_task_on_another_machine_has_secrets_and_a_session(house, postgres, tm
     """The worker there asks for secrets itself; what it tells is masked in the log, and in the progress."""
     config = Config(tmp_path, postgres)
     (house.dir / "server-programs" / "asking.py").write_text(ASKING)
-    server = house.server(env={**house.env(), **config.env, "TUTTI_PROGRAMS_PYTHON": sys.executable})
+    common = {"TUTTI_PROGRAMS_PYTHON": sys.executable, "TUTTI_PROGRAMS_MEMORY": "0"}  # sanitizers reserve more than any limit
+    server = house.server(env={**house.env(), **config.env, **common})
     assert server.post("/v1/db/create").status == 200
     login = {"user": "tutti", "password": postgres.password, "host": "127.0.0.1", "port": postgres.port, "database": "postgres"}
     for name, value in (("all/ftp/shop/read", {"user": "gob", "password": "geheim-wort", "host": "h"}), ("token/of/us", "t0ken-value"), ("dev/database/conf/write", login)):
         assert server.request("PUT", "/v1/secrets/" + name.replace("/", "%2F"), {"value": value}).status in (200, 201)
-    common = {"TUTTI_PROGRAMS_PYTHON": sys.executable, "TUTTI_PROGRAMS_MEMORY": "0"}  # sanitizers reserve more than any limit
 
     def run(name, variables, **env):
         (house.dir / name / "programs").mkdir(parents=True)
