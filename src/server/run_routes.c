@@ -290,10 +290,23 @@ static tt_rc forget(tt_req *req, json_t **ret, tt_err *err)
     return done(id, "deleted", ret);
 }
 
+/* A name that nothing has would be a mistake that nobody sees: one of the configuration, or of runs of files, or one that is paused. */
+static tt_rc check_known(tt_req *req, tt_str name, tt_err *err)
+{
+    TT_PIPELINE_AUTO tt_pipeline *p = NULL;
+    tt_run latest;
+    size_t count = 0;
+    bool paused = false;
+    TT_TRY(tt_run_list(tt_run_area_of(req)->ledger, name, 0, 1, tt_req_arena(req), &latest, &count, err));
+    TT_TRY(tt_run_is_paused(tt_run_area_of(req)->ledger, name, &paused, err));
+    return count || paused ? TT_OK : tt_event_load(tt_run_area_of(req)->events.configs, name, &p, err);
+}
+
 static tt_rc set_paused(tt_req *req, bool paused, json_t **ret, tt_err *err)
 {
     tt_str name = tt_req_str(req, "name");
     TT_TRY(tt_pipeline_name_check("the pipeline's name", name, err));
+    TT_TRY(check_known(req, name, err));
     TT_TRY(tt_pipeline_pause(&tt_run_area_of(req)->env, name, paused, err));
     *ret = json_pack("{s:i,s:s%,s:b}", "schema", 1, "pipeline", name.ptr, name.len, "paused", paused);
     return TT_OK;

@@ -218,8 +218,13 @@ def test_drain_returns_when_the_last_task_has_ended(pipes):
     """Built on the pause: what runs ends, nothing else begins, and `resume` goes on with all of it."""
     def drain(*args: str) -> Any:
         return subprocess.Popen([binary(), "pipeline", "drain", "p", "--data", str(pipes.t.data), *args], stderr=subprocess.PIPE, text=True)
+    assert "there is no pipeline `p`" in drain("--wait").communicate(timeout=60)[1]
+    pipes.post("/v1/pipelines/p/pause", status=404)
+    pipes.post("/v1/pipelines/p/resume", status=404)
+    pipes.end(pipes.start(["first"]), "finished")
     assert "nothing of p runs" in drain("--wait").communicate(timeout=60)[1]  # nothing ran
     pipes.post("/v1/pipelines/p/resume")
+    pipes.trace.unlink()
     flag = pipes.flag("wait")
     runs = [pipes.start([{"name": "a%d" % n, "template": "step", "variables": {"waits_while": str(flag)}}], ["b%d" % n], max_runs=2) for n in range(2)]
     until(lambda: len(pipes.lines()) == 2, "both run")
