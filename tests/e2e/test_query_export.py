@@ -104,3 +104,5 @@ def test_a_file_without_its_columns_is_not_taken_for_a_dataset(tmp_path):
     for arguments in ((), ("--group", "user")):
         done = command_line("query", str(tmp_path / "p.parquet"), "--empty", *arguments)
         assert done.returncode == 2 and "queries of files need --group COLUMN and --time COLUMN" in done.stderr
+    done = command_line("query", str(tmp_path), "--empty", "-g", "user", "-t", "ts")
+    assert done.returncode == 2 and "is a directory: give its files" in done.stderr
