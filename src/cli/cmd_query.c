@@ -1,5 +1,6 @@
 /* `tutti query`: an audience or funnel question, of a registered dataset, or of Parquet files alone: then without a server and a data directory. */
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/reference.h"
@@ -11,6 +12,7 @@
 #include "cli/progress.h"
 #include "cli/query_draw.h"
 #include "cli/transport.h"
+#include "data/extension.h"
 #include "io/fd.h"
 #include "query/answer.h"
 #include "query/files.h"
@@ -223,11 +225,33 @@ static tt_rc query_dataset(tt_cli *cli, tt_err *err)
     return draw(cli, answer, json_object_get(stats, "engine"), err);
 }
 
+static tt_rc refuse_directory(tt_str path, tt_err *err)
+{
+    struct stat st;
+    if (stat(path.ptr, &st) != 0 || !S_ISDIR(st.st_mode))
+        return TT_OK;
+    return tt_fail(err, TT_USAGE, "%.*s is a directory: give its files (%.*s/*.parquet), or make a dataset of it with tutti dataset register", TT_STR_ARG(path), TT_STR_ARG(path));
+}
+
+/* One that is meant as a file is not looked for among the datasets. */
+static tt_rc refuse_file(tt_str name, tt_err *err)
+{
+    static const char *const endings[] = {".parquet", ".pq", NULL};
+    if (!tt_has_extension(name, endings))
+        return TT_OK;
+    return tt_fail(err, TT_USAGE, "%.*s is a file: queries of files need --group COLUMN and --time COLUMN (tutti parquet schema lists the columns)", TT_STR_ARG(name));
+}
+
 /* Files come with the columns that a dataset knows by itself. */
 static tt_rc query(tt_cli *cli, tt_err *err)
 {
+    bool is_of_files = tt_cli_has(cli, "--group") && tt_cli_has(cli, "--time");
     for (size_t i = 0; i < tt_cli_operand_count(cli); i++)
         TT_TRY(refuse_text(tt_cli_operand(cli, i), err));
-    return tt_cli_has(cli, "--group") && tt_cli_has(cli, "--time") ? query_files(cli, err) : query_dataset(cli, err);
+    for (size_t i = 0; is_of_files && i < tt_cli_operand_count(cli); i++)
+        TT_TRY(refuse_directory(tt_cli_operand(cli, i), err));
+    if (!is_of_files && tt_cli_operand_count(cli))
+        TT_TRY(refuse_file(tt_cli_operand(cli, 0), err));
+    return is_of_files ? query_files(cli, err) : query_dataset(cli, err);
 }
 TT_CLI_COMMAND(tt_cmd_query, query)

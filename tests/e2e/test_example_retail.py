@@ -44,3 +44,9 @@ def test_the_retail_example(tmp_path: Path) -> None:
     assert "retail is there already" in run(tmp_path / "events.csv", tmp_path / "kept", code=1)
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     assert "not with timestamp,visitorid" in run(tmp_path / "other.csv", code=1)
+    header = "timestamp,visitorid,event,itemid,transactionid\n"
+    for text, why in (("", "is empty"), (header, "has a header and no events"), (header + "x,1,view,2,\n", "`x` is no int"), (None, "there is no file")):
+        (tmp_path / "other.csv").unlink(missing_ok=True)
+        if text is not None:
+            (tmp_path / "other.csv").write_text(text)
+        assert why in run(tmp_path / "other.csv", code=2 if "int" in why else 1)

@@ -98,3 +98,11 @@ def test_ids_go_on_to_another_query(tmp_path):
     ids = [json.loads(line)["user"] for line in shown.stdout.splitlines()]
     answer = ask(tmp_path / "p.parquet", {"query": {"conditions": [{"filter": ["user", "in", ids]}]}})
     assert answer["query"]["matchingGroups"] == len(ids) > 0
+
+
+def test_a_file_without_its_columns_is_not_taken_for_a_dataset(tmp_path):
+    for arguments in ((), ("--group", "user")):
+        done = command_line("query", str(tmp_path / "p.parquet"), "--empty", *arguments)
+        assert done.returncode == 2 and "queries of files need --group COLUMN and --time COLUMN" in done.stderr
+    done = command_line("query", str(tmp_path), "--empty", "-g", "user", "-t", "ts")
+    assert done.returncode == 2 and "is a directory: give its files" in done.stderr
