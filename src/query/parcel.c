@@ -35,11 +35,13 @@ tt_rc tt_parcel_open(const json_t *parcel, size_t most_bytes, tt_buf *out, tt_er
         return tt_fail(err, TT_CORRUPT, "a part's result holds a damaged parcel: were worker and server of the same version?");
     if (bytes == 0)
         return TT_OK;
-    if (!tt_buf_reserve(&packed, text_len + 1) || !tt_buf_reserve(out, bytes + TT_PQ_SLACK))
+    if (!tt_buf_reserve(&packed, text_len + 1))
         return tt_fail(err, TT_NOMEM, "out of memory for the result of a part");
     if (sodium_base642bin((unsigned char *)packed.ptr, text_len + 1, json_string_value(text), text_len, NULL, &packed_len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0 ||
         tt_pq_unpack_check(TT_PQ_C_ZSTD, packed_len, bytes))
         return tt_fail(err, TT_CORRUPT, "a part's result holds a damaged parcel");
+    if (!tt_buf_reserve(out, bytes + TT_PQ_SLACK))
+        return tt_fail(err, TT_NOMEM, "out of memory for the result of a part");
     const char *why = tt_pq_unpack(TT_PQ_C_ZSTD, &state, (tt_str){packed.ptr, packed_len}, out->ptr, bytes);
     tt_pq_codec_deinit(&state);
     if (why)
