@@ -117,16 +117,39 @@ static bool is_over(worker *w)
     return over;
 }
 
-static void send_some(worker *w, const tt_worker_end *ends, size_t count)
+/* Until there is an answer, or all is over. */
+static tt_rc send_report(worker *w, const tt_worker_end *ends, size_t count, size_t *ret_refused, tt_err *err)
 {
     int64_t backoff_ms = FIRST_BACKOFF_MS;
-    size_t refused = 0;
-    tt_err err;
     tt_rc rc;
-    while (may_retry(rc = w->o.transport->report(w->o.transport->arg, ends, count, &refused, &err)) && !is_over(w)) {
+    while (may_retry(rc = w->o.transport->report(w->o.transport->arg, ends, count, ret_refused, err)) && !is_over(w)) {
         pause_ms(backoff_ms);
         backoff_ms = longer(backoff_ms);
     }
+    return rc;
+}
+
+/* The server refuses it for its size, and would each time that it is run. */
+static tt_rc send_too_large(worker *w, const tt_worker_end *end, size_t *ret_refused, tt_err *err)
+{
+    char why[160];
+    tt_worker_end failed = {.id = end->id, .lease = end->lease, .how = TT_END_FAILED_FOR_GOOD, .text = {why, 0}};
+    failed.text.len = (size_t)snprintf(why, sizeof why, "its result has %zu bytes, which is more than the server takes (limits.body): make it smaller", end->text.len);
+    return send_report(w, &failed, 1, ret_refused, err);
+}
+
+static void send_some(worker *w, const tt_worker_end *ends, size_t count)
+{
+    size_t refused = 0;
+    tt_err err = {0};
+    tt_rc rc = send_report(w, ends, count, &refused, &err);
+    if (rc == TT_TOO_LARGE && count > 1) {
+        send_some(w, ends, count / 2);
+        send_some(w, ends + count / 2, count - count / 2);
+        return;
+    }
+    if (rc == TT_TOO_LARGE)
+        rc = send_too_large(w, ends, &refused, &err);
     if (rc != TT_OK)
         tt_log_warn("the server does not take what became of tasks", TT_F_INT("tasks", count), TT_F_CSTR("why", err.text));
     else if (refused)

@@ -179,6 +179,17 @@ def test_waiting_for_the_end(place):
     assert place.t.get("/v1/executions/%s?wait=1d" % started["id"]).status == 400
 
 
+@pytest.mark.one_store
+def test_a_result_that_the_server_does_not_take_fails_with_the_reason(place):
+    place.script("p", "printf '{\"result\":\"%200000s\"}\\n' x >&3")
+    place.script("q", "echo '{\"result\":7}' >&3")
+    place.start(env={"TUTTI_LIMITS_BODY": "100000"})
+    started = [place.t.post("/v1/executions", {"program": name}).json["id"] for name in "pqp"]
+    ends = [place.t.get("/v1/executions/%s?wait=50s" % one, timeout=60).json for one in started]
+    assert [end["state"] for end in ends] == ["failed", "finished", "failed"] and ends[1]["result"] == 7
+    assert "limits.body" in ends[0]["reason"] and ends[0]["attempts"] == 1, ends[0]
+
+
 def test_a_stop_does_not_wait_for_those_who_wait(place):
     place.script("p", "true")
     place.start(workers=0)
