@@ -24,12 +24,11 @@ enum { MAX_QUERY_BYTES = 1 << 20, PREPARE_AFTER = 3 /* queries */, EXPORT_MS = 3
 /* operand: the query behind a dataset's name; ptr NULL: none. */
 static tt_rc read_query(tt_cli *cli, tt_str operand, tt_buf *text, tt_err *err)
 {
-    tt_str file = tt_cli_flag(cli, "--file"), given = operand.ptr ? operand : tt_cli_flag(cli, "--string");
-    if (operand.ptr && tt_cli_flag(cli, "--string").ptr)
-        return tt_fail(err, TT_USAGE, "give the query once: --string or behind the dataset's name");
-    int sources = (file.ptr != NULL) + (given.ptr != NULL) + tt_cli_has(cli, "--empty");
+    tt_str file = tt_cli_flag(cli, "--file"), string = tt_cli_flag(cli, "--string"), older = tt_cli_flag(cli, "--string-s");
+    tt_str given = operand.ptr ? operand : string.ptr ? string : older;
+    int sources = (file.ptr != NULL) + (operand.ptr != NULL) + (string.ptr != NULL) + (older.ptr != NULL) + tt_cli_has(cli, "--empty");
     if (sources != 1)
-        return tt_fail(err, TT_USAGE, "give the query once: --file QUERY.json, --string '{...}', or --empty");
+        return tt_fail(err, TT_USAGE, "give the query once: behind the dataset's name, --file QUERY.json, --string '{...}', or --empty");
     if (file.ptr)
         return tt_file_read_whole(file.ptr, MAX_QUERY_BYTES, text, NULL, err); /* flags are NUL-ended */
     tt_buf_str(text, given.ptr ? given : TT_STR("{}"));

@@ -33,6 +33,7 @@ static const tt_flag query_flags[] = {
     {"--time", "-t", "COLUMN", .help = "the column of the timestamps"},
     {"--file", "-f", "QUERY.json", .help = "the query, from a file"},
     {"--string", "-e", "JSON", .help = "the query itself"},
+    {"--string-s", "-s", "JSON", .help = "the same: Funnel Rocket's spelling"},
     {"--empty", .help = "the empty query: how many groups and rows there are"},
     {"--explain", .help = "say what was read, and where the time went"},
     {"--threads", NULL, "N", .help = "threads that work at the same time; default: one per core"},

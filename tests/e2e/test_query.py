@@ -63,6 +63,8 @@ def test_time_to_convert_and_texts(tmp_path):
     assert answer["funnel"]["endAggregations"] == [{"column": "event", "type": "meanPerValue", "value": {"buy": 6.5, "view": 8 / 3}, "top": 10, "name": "when"}]
     shown = command_line("query", str(tmp_path / "p.parquet"), "-g", "user", "-t", "ts", "-e", json.dumps(query))
     assert shown.returncode == 0 and "3 groups match, with 7 of 7 rows" in shown.stdout and "66.7 %" in shown.stdout
+    for older in ("-s", "--string-s"):
+        assert command_line("query", str(tmp_path / "p.parquet"), "-g", "user", "-t", "ts", older, json.dumps(query)).stdout == shown.stdout
 
 
 def test_each_step_at_the_end_that_must_not_happen_is_judged_alone(tmp_path):
@@ -74,8 +76,21 @@ def test_each_step_at_the_end_that_must_not_happen_is_judged_alone(tmp_path):
     assert [step["matchingGroups"] for step in answer["funnel"]["sequence"]] == [4, 3, 2]
 
 
+def test_any_name_is_one_of_a_column(tmp_path):
+    """Also those that an engine might use itself."""
+    import pyarrow
+    import pyarrow.parquet
+    table = {"user id": [1, 1, 2, 2], "event time": [1, 2, 1, 5], "__cond_0": ["a", "b", "b", "a"], "ts_of_event_1": [7, 8, 9, 1], "$0": [True] * 4}
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "p.parquet")
+    query = {"funnel": {"sequence": [{"filter": ["__cond_0", "==", "a"]}, {"filter": ["ts_of_event_1", ">=", 8]}]}, "query": {"conditions": [{"filter": ["$0", "==", True]}]}}
+    done = command_line("query", str(tmp_path / "p.parquet"), "-g", "user id", "-t", "event time", "-e", json.dumps(query), "--json")
+    answer = json.loads(done.stdout)
+    assert answer["query"] == {"matchingGroups": 2, "matchingGroupRows": 4}
+    assert [step["matchingGroups"] for step in answer["funnel"]["sequence"]] == [2, 1]
+
+
 @pytest.mark.parametrize("arguments, code, text", [
-    (["--time", "ts", "--empty"], 2, "those need --group COLUMN"),
+    (["--time", "ts", "--empty"], 2, "queries of files need --group COLUMN"),
     (["--group", "user", "--time", "ts"], 2, "give the query once"),
     (["--group", "nope", "--time", "ts", "--empty"], 2, "Column nope not found in file"),
     (["--group", "price", "--time", "ts", "--empty"], 2, "must be either integer or string, but found: FLOAT"),
