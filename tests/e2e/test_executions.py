@@ -179,6 +179,16 @@ def test_waiting_for_the_end(place):
     assert place.t.get("/v1/executions/%s?wait=1d" % started["id"]).status == 400
 
 
+def test_one_that_kills_its_worker_is_parked_with_its_last_words(place):
+    place.script("p", "echo the last words; while ! [ -e %s/_go ]; do sleep 0.05; done; kill -9 $PPID; sleep 60" % place.dir)
+    place.start()
+    started = place.t.post("/v1/executions", {"program": "p", "max_attempts": 1}).json
+    until(lambda: b"the last words" in place.t.get("/v1/executions/%s/log" % started["id"]).body, "its log is there", 60)
+    (place.dir / "_go").touch()
+    end = until(lambda: (lambda one: one["state"] == "failed" and one)(place.t.get("/v1/executions/%s" % started["id"]).json), "it is parked", 60)
+    assert "signal 9 (Killed)" in end["reason"] and "the last words" in end["reason"], end
+
+
 @pytest.mark.one_store
 def test_a_result_that_the_server_does_not_take_fails_with_the_reason(place):
     place.script("p", "printf '{\"result\":\"%200000s\"}\\n' x >&3")
