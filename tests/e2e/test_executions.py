@@ -183,7 +183,7 @@ def test_one_that_kills_its_worker_is_parked_with_its_last_words(place):
     place.script("p", "echo the last words; while ! [ -e %s/_go ]; do sleep 0.05; done; kill -9 $PPID; sleep 60" % place.dir)
     place.start()
     started = place.t.post("/v1/executions", {"program": "p", "max_attempts": 1}).json
-    until(lambda: b"the last words" in place.t.get("/v1/executions/%s/log" % started["id"]).body, "its log is there", 60)
+    until(lambda: b"the last words" in place.t.get("/v1/tasks/1/log").body, "its log is there", 60)
     (place.dir / "_go").touch()
     end = until(lambda: (lambda one: one["state"] == "failed" and one)(place.t.get("/v1/executions/%s" % started["id"]).json), "it is parked", 60)
     assert "signal 9 (Killed)" in end["reason"] and "the last words" in end["reason"], end
