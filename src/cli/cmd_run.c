@@ -1,5 +1,7 @@
 /* `tutti run`: a program, here in the foreground or through the queue. */
+#include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 #include "cli/cmds.h"
@@ -159,6 +161,8 @@ static tt_rc run_here(tt_cli *cli, tt_str name, const json_t *given, tt_err *err
     tt_program *p = NULL;
     TT_JSON_AUTO json_t *settings = NULL;
     TT_TRY(check_here(cli, err));
+    if (setenv("PYTHONBREAKPOINT", "tutti._terminal.stop", 0) != 0)
+        return tt_fail_errno(err, errno, "cannot set PYTHONBREAKPOINT");
     TT_TRY(tt_cli_options(cli, &options, err));
     TT_TRY(tt_program_env_new(options, &env, err));
     tt_rc rc = tt_cli_find_program(env, name, &p, err);

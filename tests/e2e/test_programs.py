@@ -1,7 +1,9 @@
 """Programs: found, described, checked, and run in the foreground."""
 import json
 import os
+import pty
 import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -289,6 +291,29 @@ static int run(const tutti_host *t)
 }
 TUTTI_PROGRAM(.display_name = "In C", .description = "For tests.", .settings = settings, .run = run);
 """
+
+
+def test_a_breakpoint_opens_the_debugger_on_the_terminal(programs):
+    programs.add("stops.py", "class P:\n    def __init__(self, name: str):\n        self.name = name\n\n    def _run(self):\n        breakpoint()\n        return self.name\n")
+    command = [str(binary()), "run", "stops", "--set", "name=Ann", "--here", "--programs", str(programs.dir), "--data", str(programs.data)]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    seen = b""
+
+    def until_shown(text):
+        nonlocal seen
+        while text not in seen:
+            assert select.select([terminal], [], [], 60)[0], seen
+            seen += os.read(terminal, 65536)
+        seen = seen.partition(text)[2]
+    until_shown(b"(Pdb) ")
+    os.write(terminal, b"p self.name * 2\n")
+    until_shown(b"'AnnAnn'")
+    until_shown(b"(Pdb) ")
+    os.write(terminal, b"c\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
 
 
 def test_a_c_program_is_compiled_described_and_run(programs):
