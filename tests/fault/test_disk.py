@@ -223,6 +223,25 @@ def test_a_limit_of_file_size_does_not_end_the_server(tutti):
     visitor.finish()
 
 
+def test_a_full_disk_takes_nothing_committed_off_the_output(tutti):
+    """Small results are safe in the ledger before the output is synced; a large one that finds no space must leave them where they are."""
+    t = tutti()
+    (t.cwd / "in.jsonl").write_text("".join('{"n":%d}\n' % n for n in range(4)))
+    assert t.post("/v1/jobs", {"name": "j", "input": "in.jsonl", "output": "out.jsonl"}).status == 201
+    assert len(t.post("/v1/jobs/j/claim", params={"n": 9}).json["items"]) == 4
+    for n in range(2):
+        assert t.post("/v1/jobs/j/results", [[n, {"n": n, "pad": "x" * 1000}]]).json["accepted"] == 1
+    committed = (t.cwd / "out.jsonl").read_bytes()
+    before = resource.prlimit(t.server_pid, resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
+    for _ in range(2):
+        assert t.post("/v1/jobs/j/results", [[2, {"n": "x" * 300000}]]).status in (500, 503, 507)
+        assert (t.cwd / "out.jsonl").read_bytes() == committed and t.get("/v1/jobs/j").json["output_bytes"] == len(committed) > 2000
+    resource.prlimit(t.server_pid, resource.RLIMIT_FSIZE, before)
+    for n in (2, 3):
+        until(lambda: t.post("/v1/jobs/j/results", [[n, {"n": n}]]).status == 200, "there is room again")
+    assert [json.loads(line)["n"] for line in (t.cwd / "out.jsonl").read_text().splitlines()] == [0, 1, 2, 3]
+
+
 def test_rejects_whose_commit_failed_are_not_counted_on(tutti):
     """The file of rejects had its line, the ledger had no space: the next commit, which rejects nothing, must not say that the line is there."""
     t = tutti()
