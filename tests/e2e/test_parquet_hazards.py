@@ -6,9 +6,8 @@ import struct
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Union
 
-import pytest
-from parquet_forge import (BIT_PACKED, BOOLEAN, BYTES, BINARY, CODES, DELTA, DELTA_BYTES, DELTA_LENGTH, DOUBLES, FIXED, FLOAT, I8, I32, I64, INT32, INT64, INT96, LIST, OPTIONAL, PLAIN, REPEATED,
-                           REQUIRED, RLE, SPLIT, STRUCT, TRUE, Column, data, data_v2, dictionary, ended, fields, file, group, ints, leaf, levels, packed, page, run, texts, varint)
+from parquet_forge import (BIT_PACKED, BOOLEAN, BYTES, BINARY, CODES, DELTA, DELTA_BYTES, DELTA_LENGTH, DOUBLES, FIXED, FLOAT, I32, I64, INT32, INT64, INT96, LIST, OPTIONAL, PLAIN, REPEATED,
+                           REQUIRED, RLE, SPLIT, STRUCT, Column, data, data_v2, dictionary, ended, fields, file, group, ints, leaf, levels, packed, page, run, texts, varint)
 from test_parquet_corpus import tool, tutti
 
 SNAPPY, GZIP, LZO, BROTLI, LZ4, ZSTD, LZ4_RAW = 1, 2, 3, 4, 5, 6, 7
