@@ -222,8 +222,8 @@ static void add_chunk_row(const tt_pq_file *f, uint32_t g, uint32_t i, tt_table 
         tt_table_cell(t, TT_STR("?"));
     else
         tt_table_int(t, s.null_count);
-    tt_table_cell(t, tt_str_slice(tt_buf_view(&min), 0, 24));
-    tt_table_cell(t, tt_str_slice(tt_buf_view(&max), 0, 24));
+    tt_table_cell(t, tt_utf8_slice(tt_buf_view(&min), 24));
+    tt_table_cell(t, tt_utf8_slice(tt_buf_view(&max), 24));
 }
 
 static tt_rc stat_(tt_cli *cli, tt_err *err)

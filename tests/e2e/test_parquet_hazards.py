@@ -3,12 +3,16 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Union
 
-from parquet_forge import (BIT_PACKED, BOOLEAN, BYTES, BINARY, CODES, DELTA, DELTA_BYTES, DELTA_LENGTH, DOUBLES, FIXED, FLOAT, I32, I64, INT32, INT64, INT96, LIST, OPTIONAL, PLAIN, REPEATED,
-                           REQUIRED, RLE, SPLIT, STRUCT, Column, data, data_v2, dictionary, ended, fields, file, group, ints, leaf, levels, packed, page, run, texts, varint)
+import parquet_bomb
+from parquet_forge import (BIT_PACKED, BOOLEAN, BYTES, BINARY, CODES, DELTA, DELTA_BYTES, DELTA_LENGTH, DOUBLES, FIXED, FLOAT, I8, I32, I64, INT32, INT64, INT96, LIST, OPTIONAL, PLAIN, REPEATED,
+                           REQUIRED, RLE, SPLIT, STRUCT, TRUE, Column, data, data_v2, dictionary, ended, fields, file, group, ints, leaf, levels, packed, page, run, texts, varint)
 from test_parquet_corpus import tool, tutti
+from tutti_process import binary
 
 SNAPPY, GZIP, LZO, BROTLI, LZ4, ZSTD, LZ4_RAW = 1, 2, 3, 4, 5, 6, 7
 # What is read of the first column (values, or a sentence that refuses it), or a sentence that refuses the file.
@@ -270,3 +274,199 @@ def test_encodings(tmp_path: Path) -> None:
         "split, too many": (flat(data(3, b"\0" * 16, SPLIT), 3), "it holds more values than it says"),
     })
     check(tmp_path, cases)
+
+
+# ---- what values mean ----
+
+def logical(number: int, members: Any = ()) -> Tuple[int, int, Any]:
+    return (10, STRUCT, [(number, STRUCT, list(members))])
+
+
+def unit(number: int, utc: bool = False) -> List[Any]:
+    return [(1, TRUE if utc else 2, None), (2, STRUCT, [(number, STRUCT, [])])]
+
+
+def test_types(tmp_path: Path) -> None:
+    fixed = lambda n: (2, I32, n)  # noqa: E731
+    julian = 2440588
+    cases: List[Tuple[str, Any, bytes, int, Any]] = [  # what it is, its element, its plain values, how many, what is read
+        ("timestamp by the vector of the format", leaf(b"c", INT64, 0, (6, I32, 10), (10, STRUCT, bytes.fromhex("8c111c2c00000000"))), struct.pack("<q", 1), 1, ["1970-01-01T00:00:00.000001Z"]),
+        ("timestamp of nanoseconds, local", leaf(b"c", INT64, 0, logical(8, unit(3))), struct.pack("<2q", -1, 10**9), 2, ["1969-12-31T23:59:59.999999999", "1970-01-01T00:00:01"]),
+        ("timestamp of an unknown unit", leaf(b"c", INT64, 0, logical(8, unit(7))), struct.pack("<q", 5), 1, [5]),
+        ("timestamp, converted", leaf(b"c", INT64, 0, (6, I32, 9)), struct.pack("<q", 1500), 1, ["1970-01-01T00:00:01.500Z"]),
+        ("time", leaf(b"c", INT32, 0, logical(7, unit(1))), ints(86399999), 1, ["23:59:59.999"]),
+        ("date", leaf(b"c", INT32, 0, (6, I32, 6)), ints(-719162, 0, 2932896), 3, ["0001-01-01", "1970-01-01", "9999-12-31"]),
+        ("uint32", leaf(b"c", INT32, 0, (6, I32, 13)), ints(-1, 0), 2, [2**32 - 1, 0]),
+        ("uint64", leaf(b"c", INT64, 0, (6, I32, 14)), struct.pack("<q", -1), 1, [2**64 - 1]),
+        ("uint8, logical", leaf(b"c", INT32, 0, logical(10, [(1, I8, b"\x08"), (2, 2, None)])), ints(255), 1, [255]),
+        ("integer of a mad width", leaf(b"c", INT32, 0, logical(10, [(1, I8, b"\x63"), (2, TRUE, None)])), ints(-7), 1, [-7]),
+        ("int96", leaf(b"c", INT96), b"".join(struct.pack("<qI", n, d) for n, d in ((0, julian), (-1, julian), (10**9, julian + 1), (0, 0))), 4,
+         ["1970-01-01T00:00:00", "1969-12-31T23:59:59.999999", "1970-01-02T00:00:01", "-4713-11-24T00:00:00"]),
+        ("int96 beyond what there is", leaf(b"c", INT96), struct.pack("<qI", -2**63, 2**32 - 1), 1, ...),
+        ("float16", leaf(b"c", FIXED, 0, fixed(2), logical(15)), bytes.fromhex("003c 00c0 ff7b 0100 0080"), 5, ["1.0", "-2.0", "65504.0", "5.9604645e-08", "-0.0"]),
+        ("float16 of 3 bytes", leaf(b"c", FIXED, 0, fixed(3), logical(15)), b"abc", 1, ["abc"]),
+        ("uuid", leaf(b"c", FIXED, 0, fixed(16), logical(14)), bytes(range(16)), 1, ["00010203-0405-0607-0809-0a0b0c0d0e0f"]),
+        ("interval", leaf(b"c", FIXED, 0, fixed(12), (6, I32, 21)), struct.pack("<3I", 1, 2, 2**32 - 1), 1, [{"months": 1, "days": 2, "milliseconds": 2**32 - 1}]),
+        ("decimal of int32", leaf(b"c", INT32, 0, (6, I32, 5), (7, I32, 2), (8, I32, 9)), ints(-2**31, 5), 2, ["-21474836.48", "0.05"]),
+        ("decimal of int64", leaf(b"c", INT64, 0, (6, I32, 5), (7, I32, 0), (8, I32, 18)), struct.pack("<q", -2**63), 1, [-2**63]),
+        ("decimal of bytes", leaf(b"c", BYTES, 0, (6, I32, 5), (7, I32, 1), (8, I32, 40)), texts(b"", b"\xff", b"\x01\x00"), 3, ["0.0", "-0.1", "25.6"]),
+        ("decimal of fixed bytes", leaf(b"c", FIXED, 0, fixed(9), (6, I32, 5), (7, I32, 1), (8, I32, 20)), b"\xff" * 9 + b"\0" * 8 + b"\x0c", 2, ["-0.1", "1.2"]),
+        ("decimal, both annotations", leaf(b"c", INT32, 0, (6, I32, 5), (7, I32, 9), (8, I32, 9), logical(5, [(1, I32, 1), (2, I32, 5)])), ints(15), 1, ["1.5"]),
+        ("text without annotation", leaf(b"c", BYTES), texts("\u00e9".encode(), b"\xff"), 2, ["\u00e9", "\\xff"]),
+        ("text that is none", leaf(b"c", BYTES, 0, (6, I32, 0)), texts(b"a\xffb", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5", b'"\\\n\0'), 5, ["a\ufffdb", ..., ..., ..., '"\\\n\0']),
+        ("an annotation of a later time", leaf(b"c", BYTES, 0, logical(40)), texts(b"a"), 1, ["a"]),
+        ("always null", leaf(b"c", INT32, 1, logical(11)), levels(run(0, 2, 1)), 2, [None, None]),
+    ]
+    paths = []
+    for i, (_, element, values, rows, _) in enumerate(cases):
+        paths.append(tmp_path / ("%d.parquet" % i))
+        paths[-1].write_bytes(file([Column([element], data(rows, values), rows)], rows))
+    for (name, _, _, rows, wanted), said in zip(cases, tool(paths, 1000)):
+        got = said[1].get("values")
+        assert got and len(got) == rows, (name, said)
+        assert wanted is ... or [w if w is ... else g for g, w in zip(got, wanted)] == wanted, (name, got)
+
+
+def test_bytes_that_are_no_text_leave_the_output_text(tmp_path: Path) -> None:
+    bad = [b"\xff", b"a\xe2\x82", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc1\x81", b"ok\0\x1f\x7f"]
+    columns = [Column([leaf(b"\xffname", BYTES, 0, (6, I32, kind))], data(len(bad), texts(*bad)), len(bad)) for kind in (0, 4, 19, 20)]
+    (tmp_path / "a.parquet").write_bytes(file(columns, len(bad)))
+    for args in (["cat"], ["cat", "--csv"], ["schema", "--json"], ["stat", "--json"]):
+        out = tutti(*args, tmp_path / "a.parquet").out.decode()  # all of it is UTF-8
+        assert "\ufffd" in out, args
+        if args == ["cat"]:
+            assert [len(json.loads(line, object_pairs_hook=list)) for line in out.splitlines()] == [4] * len(bad)
+
+
+def test_lists_of_all_times(tmp_path: Path) -> None:
+    """The rules by which the repeated member of a LIST is an element or a layer, and what is no LIST at all."""
+    c, annotated, mapped = b"c", (6, I32, 3), (6, I32, 1)
+
+    def inside(*elements: Any) -> List[Any]:
+        return list(elements)
+
+    trees = {
+        "primitive": (inside(group(c, 1, 1, annotated), leaf(b"element", INT32, REPEATED)), {"c": "list<int32>"}),
+        "several members": (inside(group(c, 1, 1, annotated), group(b"element", 2, REPEATED), leaf(b"s", INT32), leaf(b"n", INT64)), {"c.s": "list<int32>", "c.n": "list<int64>"}),
+        "a repeated member": (inside(group(c, 1, 1, annotated), group(b"list", 1, REPEATED), leaf(b"e", INT32, REPEATED)), {"c.e": "nested<int32>"}),
+        "array": (inside(group(c, 1, 1, annotated), group(b"array", 1, REPEATED), leaf(b"s", INT32)), {"c.s": "list<int32>"}),
+        "tuple": (inside(group(c, 1, 1, annotated), group(b"c_tuple", 1, REPEATED), leaf(b"s", INT32)), {"c.s": "list<int32>"}),
+        "another's tuple": (inside(group(c, 1, 1, annotated), group(b"d_tuple", 1, REPEATED), leaf(b"s", INT32)), {"c": "list<int32>"}),
+        "bag": (inside(group(c, 1, 1, annotated), group(b"bag", 1, REPEATED), leaf(b"array_element", INT32, 1)), {"c": "list<int32>"}),
+        "logical": (inside(group(c, 1, 1, logical(3)), group(b"list", 1, REPEATED), leaf(b"item", INT32, 1)), {"c": "list<int32>"}),
+        "bare": (inside(leaf(c, INT32, REPEATED)), {"c": "list<int32>"}),
+        "a struct in a list": (inside(group(c, 1, 1, annotated), group(b"list", 1, REPEATED), group(b"element", 1, 1), leaf(b"x", INT32, 1)), {"c.x": "list<int32>"}),
+        "map": (inside(group(c, 1, 1, mapped), group(b"key_value", 2, REPEATED), leaf(b"key", INT32), leaf(b"value", INT64, 1)), {"c.key": "list<int32>", "c.value": "list<int64>"}),
+        "map, older": (inside(group(c, 1, 1, (6, I32, 2)), group(b"map", 2, REPEATED), leaf(b"k", INT32), leaf(b"v", INT64, 1)), {"c.k": "list<int32>", "c.v": "list<int64>"}),
+    }
+    for name, (elements, wanted) in trees.items():
+        leaves = [e for e in elements if any(f[0] == 1 for f in e)]
+        columns = [Column([one], b"", 0) for one in leaves]
+        (tmp_path / "a.parquet").write_bytes(file(columns, 0, schema=[group(b"schema", 1), *elements]))
+        shown = json.loads(tutti("schema", "--json", tmp_path / "a.parquet").out)["columns"]
+        assert {one["name"]: one["type"] for one in shown} == wanted, name
+
+
+# ---- statistics ----
+
+def test_bounds_that_cannot_be_believed_are_absent(tmp_path: Path) -> None:
+    def i32(v: int) -> bytes:
+        return struct.pack("<i", v)
+
+    def f64(v: float) -> bytes:
+        return struct.pack("<d", v)
+
+    def new(low: Any, high: Any) -> List[Any]:
+        return ([(5, BINARY, high)] if high is not None else []) + ([(6, BINARY, low)] if low is not None else [])
+
+    def old(low: bytes, high: bytes) -> List[Any]:
+        return [(1, BINARY, high), (2, BINARY, low)]
+
+    plain, unsigned, text, fixed5 = leaf(b"c", INT32), leaf(b"c", INT32, 0, (6, I32, 13)), leaf(b"c", BYTES, 0, (6, I32, 0)), leaf(b"c", FIXED, 0, (2, I32, 5))
+    decimal = leaf(b"c", FIXED, 0, (2, I32, 9), (6, I32, 5), (7, I32, 1), (8, I32, 20))
+    nan = float("nan")
+    none = (None, None)
+    cases: List[Tuple[Any, List[Any], Tuple[Any, Any], Tuple[Any, Any]]] = [  # element, statistics; what they say where an order is stated, and where none is
+        (plain, new(i32(-5), i32(7)), (-5, 7), none),
+        (plain, old(i32(-5), i32(7)), (-5, 7), (-5, 7)),
+        (plain, old(i32(-5), i32(7)) + new(i32(-6), i32(8)), (-6, 8), (-5, 7)),  # DuckDB writes both
+        (plain, new(None, i32(7)), (None, 7), none),
+        (plain, new(i32(7), i32(-5)), none, none),
+        (plain, new(b"\0" * 8, b"\0" * 8), none, none),
+        (plain, new(b"", b""), none, none),
+        (leaf(b"c", INT64), new(i32(1), i32(2)), none, none),
+        (leaf(b"c", BOOLEAN), old(b"\0", b"\1"), (False, True), (False, True)),
+        (leaf(b"c", BOOLEAN), new(b"\0\0", b"\2"), none, none),
+        (unsigned, new(i32(1), i32(-1)), (1, 2**32 - 1), none),
+        (unsigned, new(i32(-1), i32(1)), none, none),
+        (unsigned, old(i32(1), i32(2)), none, none),
+        (unsigned, old(i32(2), i32(2)), (2, 2), (2, 2)),
+        (text, new(b"a", "\u00e9".encode()), ("a", "\u00e9"), none),
+        (text, old(b"a", b"b"), none, none),
+        (text, old(b"a", b"a"), ("a", "a"), ("a", "a")),
+        (fixed5, new(b"abcde", b"abcdf"), ("abcde", "abcdf"), none),
+        (fixed5, new(b"abcd", b"abcdfg"), none, none),
+        (leaf(b"c", FLOAT), new(f64(1), f64(2)), none, none),
+        (leaf(b"c", DOUBLES), new(f64(nan), f64(2)), (None, 2.0), none),
+        (leaf(b"c", DOUBLES), new(f64(1), f64(nan)), (1.0, None), none),
+        (leaf(b"c", DOUBLES), new(f64(0.0), f64(-0.0)), (-0.0, 0.0), none),
+        (leaf(b"c", INT96), new(b"\0" * 12, b"\0" * 12), none, none),
+        (leaf(b"c", FIXED, 0, (2, I32, 2), logical(15)), new(b"\0\0", b"\0\0"), none, none),
+        (leaf(b"c", FIXED, 0, (2, I32, 12), (6, I32, 21)), new(b"\0" * 12, b"\0" * 12), none, none),
+        (leaf(b"c", BYTES, 0, logical(17)), new(b"a", b"b"), none, none),
+        (leaf(b"c", BYTES, 0, logical(40)), new(b"a", b"b"), none, none),
+        (decimal, new(b"\xff" * 9, b"\0" * 8 + b"\x0c"), (-0.1, 1.2), none),
+        (decimal, new(b"\xff" * 8, b"\x0c"), none, none),
+        (decimal, new(b"\x80" + b"\0" * 8, b"\x7f" + b"\0" * 8), none, none),
+        (leaf(b"c", BYTES, 0, (6, I32, 5), (7, I32, 0), (8, I32, 20)), new(b"\xff\xfe", b"\0\x80"), (-2, 128), none),
+    ]
+    counts = [([], -1), ([(3, I64, 1)], 1), ([(3, I64, 3)], 3), ([(3, I64, 4)], -1), ([(3, I64, -1)], -1)]
+    columns = [Column([element], b"", 3, meta=[(12, STRUCT, sorted(statistics, key=lambda f: f[0]))]) for element, statistics, _, _ in cases]
+    columns += [Column([leaf(b"c", INT32, 1)], b"", 3, meta=[(12, STRUCT, statistics)]) for statistics, _ in counts]
+    unknown = [[(9, STRUCT, [])] for _ in columns]
+    for kind, content in enumerate((file(columns, 3), file(columns, 3, orders=False), file(columns, 3, by=[(7, LIST, (STRUCT, unknown))]), file(columns, 3, by=[(7, LIST, (STRUCT, unknown[:1]))]))):
+        (tmp_path / "a.parquet").write_bytes(content)
+        shown = [json.loads(line) for line in tutti("stat", "--json", tmp_path / "a.parquet").out.splitlines()]
+        assert len(shown) == len(columns)
+        for i, ((element, statistics, stated, legacy), one) in enumerate(zip(cases, shown)):
+            wanted = (stated, legacy, none, none)[kind]
+            assert repr((one["min"], one["max"])) == repr(wanted), (kind, i, element, statistics)
+        assert [one["nulls"] for one in shown[len(cases):]] == [n for _, n in counts]
+
+
+# ---- what other programs say about the columns ----
+
+def test_metadata_of_other_programs_never_makes_a_file_unreadable(tmp_path: Path) -> None:
+    def with_keys(*pairs: Any) -> bytes:
+        return flat(GOOD, 3, by=[(5, LIST, (STRUCT, [[(1, BINARY, k), *([] if v is None else [(2, BINARY, v)])] for k, v in pairs]))])
+
+    values = [None, b"", b"{", b"[]", b'{"columns":5,"index_columns":7}', b'{"columns":[1,{"name":5},{"name":"c","pandas_type":[],"numpy_type":{}}],"index_columns":[{},null,"c"]}', b"[" * 100000, b"\xff\xfe\0",
+              b"////", b"/////w==", b"AAAA" * 9, b"!" * 40, b"/////" + b"/" * 399, b"/////wQAAAD/////" + b"f" * 200]
+    cases: Cases = {"%s %d" % (key.decode().replace(":", ""), i): (with_keys((key, v)), [1, 2, 3]) for key in (b"pandas", b"ARROW:schema") for i, v in enumerate(values)}
+    cases["keys that repeat"] = (with_keys((b"pandas", b"{}"), (b"pandas", b"{"), (b"", None)), [1, 2, 3])
+    check(tmp_path, cases)
+
+
+# ---- bombs ----
+
+def peak_kib(*args: Any) -> int:
+    """Of `tutti parquet ARGS`, whose output goes nowhere."""
+    script = ("import resource,subprocess,sys;subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,check=True);"
+              "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+    done = subprocess.run([sys.executable, "-c", script, str(binary()), "parquet", *map(str, args)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_bombs(tmp_path: Path) -> None:
+    path = tmp_path / "text.parquet"
+    parquet_bomb.write(path, 3, text_bytes=1 << 20)  # each of 6 billion rows says the same text of 1 MiB
+    assert peak_kib("head", "-n", 150, path) < (48 << 10) * (8 if "asan" in str(binary()) else 1)
+    slots = 2**31 - 1
+    one_list = levels(run(0, 1, 1) + run(1, slots - 1, 1)) + levels(run(3, slots, 2)) + b"\0"
+    deep = b"g" * 200_000
+    check(tmp_path, {
+        "a list of 2 billion": (lists(dictionary(1, ints(7)) + data(slots, one_list, CODES), 1, slots), "a batch of lists has more than 16777216 elements"),
+        "names": (flat(GOOD, 3, schema=[group(b"schema", 1), group(deep, 3000), *[leaf(b"c", INT32) for _ in range(3000)]]), "the schema's names are too long"),
+        "a page of many pages": (flat(data(0, b"") * 100_000 + GOOD, 3), [1, 2, 3]),
+    })

@@ -34,18 +34,24 @@ void tt_pq_put_csv_text(tt_str text, tt_buf *out)
     tt_buf_char(out, '"');
 }
 
+/* A string of JSON as a cell; text is scratch. */
+static void put_csv_string(const tt_buf *json, tt_buf *text, tt_buf *out)
+{
+    tt_buf_clear(text);
+    tt_json_unescape(tt_buf_view(json), text);
+    tt_pq_put_csv_text(tt_buf_view(text), out);
+}
+
 void tt_pq_put_csv_line(const tt_pq_file *f, const uint32_t *columns, size_t count, const tt_pq_batch *batches, uint32_t row, tt_buf *out)
 {
     TT_BUF_AUTO tt_buf json = {0}, text = {0};
     for (size_t i = 0; i < count; i++) {
         tt_buf_clear(&json);
-        tt_buf_clear(&text);
         tt_pq_text_row(tt_pq_column_at(f, columns[i]), &batches[i], row, &json);
         if (i)
             tt_buf_char(out, ',');
         if (json.len && json.ptr[0] == '"') {
-            tt_json_unescape(tt_buf_view(&json), &text);
-            tt_pq_put_csv_text(tt_buf_view(&text), out);
+            put_csv_string(&json, &text, out);
         } else if (!tt_str_is(tt_buf_view(&json), "null")) {
             tt_pq_put_csv_text(tt_buf_view(&json), out);
         }
@@ -55,10 +61,13 @@ void tt_pq_put_csv_line(const tt_pq_file *f, const uint32_t *columns, size_t cou
 
 void tt_pq_put_csv_header(const tt_pq_file *f, const uint32_t *columns, size_t count, tt_buf *out)
 {
+    TT_BUF_AUTO tt_buf json = {0}, text = {0};
     for (size_t i = 0; i < count; i++) {
         if (i)
             tt_buf_char(out, ',');
-        tt_pq_put_csv_text(tt_pq_column_at(f, columns[i])->name, out);
+        tt_buf_clear(&json);
+        tt_buf_json_str(&json, tt_pq_column_at(f, columns[i])->name); /* names may hold any bytes */
+        put_csv_string(&json, &text, out);
     }
     tt_buf_char(out, '\n');
 }
