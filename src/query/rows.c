@@ -16,7 +16,7 @@ struct tt_rows {
     uint32_t row_group;          /* of the scan's rows at hand; UINT32_MAX: none yet */
     uint32_t *tests;             /* places in the scan: columns with filters, the cheapest of the row group first */
     uint32_t test_count;
-    uint64_t *may;               /* by place: bits that rows of the row group can keep */
+    uint64_t may;                /* bits that rows of the row group can have */
     const tt_pq_batch **batches; /* by the plan's column; NULL: not taken */
     uint32_t groups[TT_ROW_BATCH];
     int64_t times[TT_ROW_BATCH];
@@ -166,11 +166,10 @@ tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err)
     r->batches = tt_calloc(count, sizeof *r->batches);
     r->prepared = tt_calloc(count, sizeof *r->prepared);
     r->tests = tt_calloc(count, sizeof *r->tests);
-    r->may = tt_calloc(count, sizeof *r->may);
     uint64_t rows = tt_pq_row_count(spec->file);
     if (!spec->prepared && rows <= spec->keep_bytes / sizeof *r->kept)
         r->kept = tt_malloc((rows + 1) * sizeof *r->kept); /* without it the groups are looked up again */
-    bool has_room = r->file_columns && r->scanned && r->scanned_file && r->batches && r->prepared && r->tests && r->may;
+    bool has_room = r->file_columns && r->scanned && r->scanned_file && r->batches && r->prepared && r->tests;
     tt_rc rc = has_room ? find_columns(r, err) : no_memory(err);
     if (rc != TT_OK) {
         tt_rows_free(r);
@@ -198,7 +197,6 @@ void tt_rows_free(tt_rows *r)
     free(r->batches);
     free(r->prepared);
     free(r->tests);
-    free(r->may);
     free(r->left_out);
     free(r->remap);
     free(r->kept);
@@ -460,13 +458,6 @@ static void apply_timeframe(tt_rows *r, uint32_t n)
             r->groups[i] = TT_DENSE_NONE;
 }
 
-/* Rows that are not there pass no test. */
-static void begin_masks(tt_rows *r, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        r->masks[i] = r->groups[i] == TT_DENSE_NONE ? 0 : UINT64_MAX;
-}
-
 static uint64_t join_masks(const tt_rows *r, uint32_t n)
 {
     uint64_t any = 0;
@@ -475,37 +466,34 @@ static uint64_t join_masks(const tt_rows *r, uint32_t n)
     return any;
 }
 
-/* By the place in the scan: what the page of the rows at hand, or else the row group, lets them keep. */
-static tt_rc look_at_page(tt_rows *r, uint32_t k, uint64_t *ret, tt_err *err)
+/* Bits that the rows at hand can have, by their pages. */
+static tt_rc look_at_pages(tt_rows *r, uint64_t *ret, tt_err *err)
 {
-    const tt_pq_statistics *s = NULL;
-    *ret = UINT64_MAX;
-    if (!r->scan)
-        return TT_OK;
-    *ret = r->may[k];
-    TT_TRY(tt_pq_scan_page(r->scan, k, &s, err));
-    uint64_t page = UINT64_MAX;
-    if (s)
-        TT_TRY(tt_matcher_may(r->spec.matcher, r->scanned[k], tt_rows_file_column(r, r->scanned[k]), s, &page, err));
-    *ret &= page;
+    *ret = r->scan ? r->may : UINT64_MAX;
+    for (uint32_t t = 0; r->scan && t < r->test_count; t++) {
+        const tt_pq_statistics *s = NULL;
+        uint32_t k = r->tests[t], column = r->scanned[k];
+        uint64_t may = UINT64_MAX;
+        if (*ret & tt_matcher_bits(r->spec.matcher, column))
+            TT_TRY(tt_pq_scan_page(r->scan, k, &s, err));
+        if (s)
+            TT_TRY(tt_matcher_may(r->spec.matcher, column, tt_rows_file_column(r, column), s, &may, err));
+        *ret &= may;
+    }
     return TT_OK;
 }
 
 /* A column whose filters have nothing left to decide is not read. */
 static tt_rc apply_tests(tt_rows *r, uint32_t n, uint64_t *ret_any, tt_err *err)
 {
-    begin_masks(r, n);
-    uint64_t any = join_masks(r, n);
+    uint64_t may, any;
+    TT_TRY(look_at_pages(r, &may, err));
+    for (uint32_t i = 0; i < n; i++)
+        r->masks[i] = r->groups[i] == TT_DENSE_NONE ? 0 : may; /* rows that are not there pass no test */
+    any = join_masks(r, n);
     for (uint32_t t = 0; t < r->test_count; t++) {
-        uint32_t k = r->tests[t], column = r->scanned[k];
-        uint64_t bits = tt_matcher_bits(r->spec.matcher, column), may;
-        TT_TRY(look_at_page(r, k, &may, err));
-        if (~may & any) {
-            for (uint32_t i = 0; i < n; i++)
-                r->masks[i] &= may;
-            any &= may;
-        }
-        if (!(any & bits))
+        uint32_t column = r->scanned[r->tests[t]];
+        if (!(any & tt_matcher_bits(r->spec.matcher, column)))
             continue;
         TT_TRY(take_column(r, column, err));
         TT_TRY(tt_matcher_apply(r->spec.matcher, column, tt_rows_file_column(r, column), r->batches[column], r->masks, err));
@@ -561,23 +549,43 @@ static void prepared_batch(tt_rows *r, uint32_t *ret_rows)
 
 /* ---- a file ---- */
 
-/* What the row group's statistics and dictionary leave to the filters of a column: if nothing, it is not looked at. */
-static tt_rc judge_column(tt_rows *r, uint32_t k, tt_err *err)
+/* What the dictionary of a column leaves to its filters, when it holds all values of the row group. */
+static tt_rc judge_dictionary(tt_rows *r, uint32_t k, tt_err *err)
 {
     uint32_t column = r->scanned[k], file_column = r->scanned_file[k];
-    uint64_t bits = tt_matcher_bits(r->spec.matcher, column), dictionary = UINT64_MAX;
     const tt_pq_column *c = tt_pq_column_at(r->spec.file, file_column);
     const tt_pq_dictionary *d = NULL;
     bool is_complete = false;
-    TT_TRY(tt_matcher_may_chunk(r->spec.matcher, column, r->spec.file, file_column, r->row_group, &r->may[k], err));
-    if ((r->may[k] & bits) && c->shape == TT_PQ_FLAT && tt_pq_row_group_at(r->spec.file, r->row_group)->chunks[file_column].is_all_dictionary)
-        TT_TRY(tt_pq_scan_dictionary(r->scan, k, &d, &is_complete, err));
+    uint64_t may = UINT64_MAX;
+    if (c->shape != TT_PQ_FLAT || !tt_pq_row_group_at(r->spec.file, r->row_group)->chunks[file_column].is_all_dictionary)
+        return TT_OK;
+    TT_TRY(tt_pq_scan_dictionary(r->scan, k, &d, &is_complete, err));
     if (d && is_complete)
-        TT_TRY(tt_matcher_may_dictionary(r->spec.matcher, column, c, d, &dictionary, err));
-    r->may[k] &= dictionary;
-    bool is_for_filters = column != r->spec.plan->columns.group && column != r->spec.plan->columns.time && !(r->need.columns && r->need.columns[column]);
-    if (!(r->may[k] & bits) && is_for_filters)
-        tt_pq_scan_drop(r->scan, k);
+        TT_TRY(tt_matcher_may_dictionary(r->spec.matcher, column, c, d, &may, err));
+    r->may &= may;
+    return TT_OK;
+}
+
+/* Bits that no row of the row group can have; columns whose filters have nothing left to decide are not even looked at. */
+static tt_rc judge_row_group(tt_rows *r, tt_err *err)
+{
+    const tt_query_columns *all = &r->spec.plan->columns;
+    r->may = UINT64_MAX;
+    for (uint32_t t = 0; t < r->test_count; t++) {
+        uint32_t k = r->tests[t];
+        uint64_t may;
+        TT_TRY(tt_matcher_may_chunk(r->spec.matcher, r->scanned[k], r->spec.file, r->scanned_file[k], r->row_group, &may, err));
+        r->may &= may;
+    }
+    for (uint32_t t = 0; t < r->test_count; t++)
+        if (r->may & tt_matcher_bits(r->spec.matcher, r->scanned[r->tests[t]]))
+            TT_TRY(judge_dictionary(r, r->tests[t], err));
+    for (uint32_t t = 0; t < r->test_count; t++) {
+        uint32_t k = r->tests[t], column = r->scanned[k];
+        bool is_for_filters = column != all->group && column != all->time && !(r->need.columns && r->need.columns[column]);
+        if (is_for_filters && !(r->may & tt_matcher_bits(r->spec.matcher, column)))
+            tt_pq_scan_drop(r->scan, k);
+    }
     return TT_OK;
 }
 
@@ -599,9 +607,7 @@ static tt_rc begin_row_group(tt_rows *r, tt_err *err)
     r->remap_is_fresh = false;
     tt_matcher_restart(r->spec.matcher);
     order_tests(r);
-    for (uint32_t t = 0; t < r->test_count; t++)
-        TT_TRY(judge_column(r, r->tests[t], err));
-    return TT_OK;
+    return judge_row_group(r, err);
 }
 
 /* Is no row at hand in the timeframe, as the page of their times says? */
