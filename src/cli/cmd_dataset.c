@@ -67,6 +67,15 @@ static tt_rc make_body(tt_cli *cli, json_t *body, tt_err *err)
     return put_columns(cli, body, err);
 }
 
+/* What is known of files that no query has asked yet. */
+static void say_advice(tt_cli *cli, const json_t *advice)
+{
+    const json_t *one;
+    size_t i;
+    json_array_foreach(advice, i, one)
+        tt_say(cli, "%s: %s", tt_json_member_str(one, "level").ptr, tt_json_member_str(one, "text").ptr);
+}
+
 static tt_rc dataset_register(tt_cli *cli, tt_err *err)
 {
     TT_JSON_AUTO json_t *body = json_object(), *answer = NULL;
@@ -80,6 +89,7 @@ static tt_rc dataset_register(tt_cli *cli, tt_err *err)
     TT_TRY(rc);
     if (tt_cli_json(cli))
         return tt_dataset_print(cli, answer, err);
+    say_advice(cli, json_object_get(answer, "advice"));
     int64_t count = tt_json_member_int(json_object_get(answer, "dataset"), "totalParts");
     return tt_outf(cli, err, "%.*s is registered: %s %s\n", TT_STR_ARG(tt_cli_operand(cli, 0)), tt_grouped(count, parts), count == 1 ? "part" : "parts");
 }
@@ -231,15 +241,21 @@ TT_CLI_COMMAND(tt_cmd_dataset_prepare, dataset_prepare)
 
 static tt_rc print_advice(tt_cli *cli, const json_t *advice, tt_err *err)
 {
+    size_t i;
+    const json_t *one;
+    json_array_foreach(advice, i, one)
+        TT_TRY(tt_outf(cli, err, "%s: %s\n", tt_json_member_str(one, "level").ptr, tt_json_member_str(one, "text").ptr));
+    return i ? TT_OK : tt_outf(cli, err, "nothing to mend\n");
+}
+
+/* Said the same way whatever was printed. */
+static tt_rc fail_faults(const json_t *advice, tt_err *err)
+{
     size_t i, faults = 0;
     const json_t *one;
-    json_array_foreach(advice, i, one) {
+    json_array_foreach(advice, i, one)
         faults += tt_str_is(tt_json_member_str(one, "level"), "fault");
-        TT_TRY(tt_outf(cli, err, "%s: %s\n", tt_json_member_str(one, "level").ptr, tt_json_member_str(one, "text").ptr));
-    }
-    if (faults)
-        return tt_fail(err, TT_CHECK_FAILED, "%zu %s", faults, faults == 1 ? "fault" : "faults");
-    return i ? TT_OK : tt_outf(cli, err, "nothing to mend\n");
+    return faults ? tt_fail(err, TT_CHECK_FAILED, "%zu %s", faults, faults == 1 ? "fault" : "faults") : TT_OK;
 }
 
 static tt_rc dataset_check(tt_cli *cli, tt_err *err)
@@ -251,7 +267,9 @@ static tt_rc dataset_check(tt_cli *cli, tt_err *err)
     tt_buf_cstr_put(&target, "/check");
     TT_TRY(tt_buf_check(&target, err));
     TT_TRY(tt_dataset_job(cli, tt_buf_cstr(&target), TT_STR(""), &answer, err));
-    return tt_cli_json(cli) ? tt_dataset_print(cli, answer, err) : print_advice(cli, json_object_get(answer, "advice"), err);
+    const json_t *advice = json_object_get(answer, "advice");
+    TT_TRY(tt_cli_json(cli) ? tt_dataset_print(cli, answer, err) : print_advice(cli, advice, err));
+    return fail_faults(advice, err);
 }
 TT_CLI_COMMAND(tt_cmd_dataset_check, dataset_check)
 

@@ -1,4 +1,5 @@
 /* Checking a dataset: what would make its queries faster, and what makes them wrong. Footers of all parts are read, and the ids of all groups. */
+#include "query/columns_diff.h"
 #include "query/dataset_job.h"
 #include "query/discover.h"
 #include "query/kinds.h"
@@ -13,6 +14,7 @@ typedef struct {
     uint64_t rows, row_groups;
     json_t *plain_text;      /* {column: files in which it is no dictionary} */
     json_t *nested;          /* {column: 1} */
+    bool *has_groups;        /* by file */
 } check;
 
 static void add(check *c, const char *level, const char *about, tt_buf *text)
@@ -50,32 +52,33 @@ static void count_names(json_t *into, const json_t *names)
         json_object_set_new(into, json_string_value(name), json_integer(json_integer_value(json_object_get(into, json_string_value(name))) + 1));
 }
 
-/* {name: row} */
-static json_t *columns_by_name(const json_t *columns)
+/* Do its ids mean the same as those of the dataset? */
+static bool has_groups(const check *c, const json_t *part)
 {
-    json_t *by_name = json_object();
-    json_t *row;
-    size_t i;
-    json_array_foreach(columns, i, row)
-        json_object_set(by_name, json_string_value(json_array_get(row, 0)), row);
-    return by_name;
+    const char *group = c->d->group.ptr;
+    const json_t *here = json_object_get(json_object_get(json_object_get(part, "schema"), group), "coltype");
+    return json_equal(here, json_object_get(json_object_get(json_object_get(json_object_get(c->d->record, "schema"), "columns"), group), "coltype"));
 }
 
 static void take_part(check *c, const json_t *part)
 {
-    json_t *here = columns_by_name(json_object_get(part, "columns")), *there = columns_by_name(json_object_get(c->d->record, "columns"));
     size_t index = (size_t)json_integer_value(json_object_get(part, "part"));
+    const char *fault = json_string_value(json_object_get(part, "fault"));
     tt_buf text = {0};
+    if (index >= c->d->file_count)
+        return;
+    const tt_columns_of dataset = {json_object_get(c->d->record, "columns"), "the dataset"}, here = {json_object_get(part, "columns"), c->d->files[index].name.ptr};
     c->rows += (uint64_t)json_integer_value(json_object_get(part, "rows"));
     c->row_groups += (uint64_t)json_integer_value(json_object_get(part, "rowGroups"));
+    c->has_groups[index] = !fault && has_groups(c, part);
     count_names(c->plain_text, json_object_get(part, "plainText"));
     count_names(c->nested, json_object_get(part, "nested"));
-    if (!json_equal(here, there) && index < c->d->file_count) {
-        tt_buf_printf(&text, "%.*s has other columns than the parts that were looked through at registration: queries that need those fail", TT_STR_ARG(c->d->files[index].name));
+    if (fault)
+        tt_buf_cstr_put(&text, fault);
+    else if (tt_columns_diff(&dataset, &here, &text))
+        tt_buf_cstr_put(&text, ": queries of these columns fail: write the files with the same columns and types, and register the dataset again");
+    if (text.len)
         add(c, "fault", "schema", &text);
-    }
-    json_decref(here);
-    json_decref(there);
 }
 
 static tt_rc look_at_footers(check *c, tt_err *err)
@@ -109,7 +112,8 @@ static tt_rc look_at_ids(check *c, tt_err *err)
     tt_buf text = {0};
     json_t **results = NULL, *payload = new_payload(d);
     for (size_t i = 0; i < d->file_count; i++)
-        json_array_append_new(json_object_get(payload, "parts"), tt_dataset_job_part(i, &d->files[i]));
+        if (c->has_groups[i])
+            json_array_append_new(json_object_get(payload, "parts"), tt_dataset_job_part(i, &d->files[i]));
     const tt_dataset_gang gang = {.kind = TT_KIND_DATASET_UNIQUES, .about = d->name, .payloads = &payload, .count = 1, .timeout_ms = c->job.ds->prepare_timeout_ms};
     tt_rc rc = tt_dataset_job_run(&c->job, &gang, &results, err);
     json_int_t shared = rc == TT_OK ? json_integer_value(json_object_get(results[0], "shared")) : 0;
@@ -190,6 +194,10 @@ static void advise_on_nesting(check *c)
 static tt_rc run(check *c, tt_err *err)
 {
     const tt_dataset *d = c->d;
+    c->has_groups = tt_arena_alloc(&c->job.arena, (d->file_count + 1) * sizeof *c->has_groups);
+    if (!c->has_groups)
+        return tt_fail(err, TT_NOMEM, "out of memory for a list of files");
+    memset(c->has_groups, 0, d->file_count + 1);
     TT_TRY(tt_discover_check(c->job.ds->roots, d->dir, d->files, d->file_count, err));
     TT_TRY(look_at_footers(c, err));
     if (d->file_count > 1)

@@ -10,6 +10,7 @@ typedef struct {
     tt_col_type element;   /* of a LIST */
     tt_str separator;      /* of a LIST that is text in the file, cut there (pieces.h); len 0: it is none. Its elements are STRING */
     int64_t unit_ns;       /* of a DATETIME: what 1 is in the file (1 = ns, 1000 = us, 1000000 = ms, 86400e9 = days); else 0 */
+    int64_t stored_unit_ns;/* the same as the file says it, whatever type was declared; 0: numbers are no times there; -1: not known */
 } tt_query_column;
 
 typedef struct {

@@ -53,33 +53,39 @@ json_t *tt_query_columns_pack(const tt_query_columns *c)
     json_t *list = json_array();
     for (size_t i = 0; i < c->count; i++) {
         const tt_query_column *one = &c->columns[i];
-        json_t *row = json_pack("[s%,s,s,I]", one->name.ptr, one->name.len, tt_col_type_name(one->type), tt_col_type_name(one->element), (json_int_t)one->unit_ns);
-        if (one->separator.len)
-            json_array_append_new(row, json_stringn(one->separator.ptr, one->separator.len));
-        json_array_append_new(list, row);
+        json_array_append_new(list, json_pack("[s%,s,s,I,s%,I]", one->name.ptr, one->name.len, tt_col_type_name(one->type), tt_col_type_name(one->element),
+                                              (json_int_t)one->unit_ns, one->separator.ptr ? one->separator.ptr : "", one->separator.len, (json_int_t)one->stored_unit_ns));
     }
     return list;
 }
 
-/* The fifth member is there of lists that are text. */
+/* Of lists that are text; older rows of other columns end before it. */
 static bool unpack_separator(const json_t *row, tt_arena *arena, tt_query_column *ret)
 {
     tt_str separator = text_of(json_array_get(row, 4));
-    if (json_array_size(row) == 4)
-        return true;
+    if (!separator.len)
+        return json_array_size(row) == 4 || separator.ptr;
     char *copy = tt_arena_dup(arena, separator);
     ret->separator = (tt_str){copy, separator.len};
-    return json_array_size(row) == 5 && copy && separator.len && separator.len <= TT_SEPARATOR_MAX && ret->type == TT_COL_LIST && ret->element == TT_COL_STRING;
+    return copy && separator.len <= TT_SEPARATOR_MAX && ret->type == TT_COL_LIST && ret->element == TT_COL_STRING;
+}
+
+static bool unpack_units(const json_t *row, tt_query_column *ret)
+{
+    const json_t *unit = json_array_get(row, 3), *stored = json_array_get(row, 5);
+    bool is_time = ret->type == TT_COL_DATETIME || (ret->type == TT_COL_LIST && ret->element == TT_COL_DATETIME);
+    ret->unit_ns = json_integer_value(unit);
+    ret->stored_unit_ns = stored ? json_integer_value(stored) : -1; /* older rows do not say it */
+    return json_array_size(row) <= 6 && json_is_integer(unit) && ret->unit_ns >= is_time && (!stored || json_is_integer(stored)) && ret->stored_unit_ns >= -1;
 }
 
 static bool unpack_column(const json_t *row, tt_arena *arena, tt_query_column *ret)
 {
     tt_str name = text_of(json_array_get(row, 0));
     char *copy = tt_arena_dup(arena, name);
-    *ret = (tt_query_column){.name = {copy, name.len}, .unit_ns = json_integer_value(json_array_get(row, 3))};
-    return copy && name.ptr && tt_col_type_find(text_of(json_array_get(row, 1)), &ret->type) &&
-           tt_col_type_find(text_of(json_array_get(row, 2)), &ret->element) && json_is_integer(json_array_get(row, 3)) && ret->unit_ns >= 0 &&
-           unpack_separator(row, arena, ret);
+    *ret = (tt_query_column){.name = {copy, name.len}};
+    return copy && name.ptr && tt_col_type_find(text_of(json_array_get(row, 1)), &ret->type) && tt_col_type_find(text_of(json_array_get(row, 2)), &ret->element) &&
+           unpack_units(row, ret) && unpack_separator(row, arena, ret);
 }
 
 tt_rc tt_query_columns_unpack(const json_t *packed, tt_arena *arena, tt_query_columns *ret, tt_err *err)

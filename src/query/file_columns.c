@@ -2,7 +2,10 @@
 
 #include <math.h>
 
+#include "base/nearest.h"
 #include "data/parquet/statistics.h"
+
+enum { MOST_NAMES = 12 };
 
 static int64_t unit_ns(const tt_pq_column *c)
 {
@@ -36,6 +39,18 @@ static bool type_of(const tt_pq_column *c, tt_col_type *ret)
     return false;
 }
 
+/* Its name stays the file's. False: queries do not know such values. */
+static bool describe(const tt_pq_column *c, tt_query_column *ret)
+{
+    *ret = (tt_query_column){.name = c->name};
+    if (c->shape == TT_PQ_NESTED || !type_of(c, &ret->type))
+        return false;
+    ret->element = ret->type;
+    ret->unit_ns = ret->stored_unit_ns = ret->type == TT_COL_DATETIME ? unit_ns(c) : 0;
+    ret->type = c->shape == TT_PQ_LIST ? TT_COL_LIST : ret->type;
+    return true;
+}
+
 static tt_rc read_columns(const tt_pq_file *file, tt_arena *arena, tt_query_columns *ret, tt_err *err)
 {
     uint32_t count = tt_pq_column_count(file);
@@ -49,13 +64,9 @@ static tt_rc read_columns(const tt_pq_file *file, tt_arena *arena, tt_query_colu
         char *name = tt_arena_dup(arena, c->name);
         if (!name)
             return tt_fail(err, TT_NOMEM, "out of memory for the columns of %s", tt_pq_name(file));
-        if (c->shape == TT_PQ_NESTED || !type_of(c, &q->type) || tt_query_column_find(ret, c->name) >= 0)
+        if (tt_query_column_find(ret, c->name) >= 0 || !describe(c, q))
             continue;
         q->name = (tt_str){name, c->name.len};
-        q->separator = (tt_str){0};
-        q->element = q->type;
-        q->unit_ns = q->type == TT_COL_DATETIME ? unit_ns(c) : 0;
-        q->type = c->shape == TT_PQ_LIST ? TT_COL_LIST : q->type;
         ret->count++;
     }
     return TT_OK;
@@ -78,38 +89,150 @@ static void read_times(const tt_pq_file *file, tt_query_columns *c)
     }
 }
 
-static tt_rc find(const tt_query_columns *c, tt_str name, uint32_t *ret, tt_err *err)
+/* ---- what is wrong, and what to do ---- */
+
+static const char *unknown_type(const tt_pq_column *c)
+{
+    static const char *const words[] = {[TT_PQ_DECIMAL] = "a decimal", [TT_PQ_INTERVAL] = "an interval", [TT_PQ_BSON] = "BSON", [TT_PQ_UUID] = "a UUID"};
+    const char *word = (size_t)c->meaning < TT_COUNT(words) ? words[c->meaning] : NULL;
+    return c->shape == TT_PQ_NESTED ? "a list of lists or structs" : word ? word : "of bytes in fixed width";
+}
+
+void tt_query_column_type_put(const tt_query_column *c, tt_buf *out)
+{
+    static const struct { int64_t ns; const char *word; } units[] = {{86400000000000, "days"}, {1000000000, "s"}, {1000000, "ms"}, {1000, "us"}, {1, "ns"}};
+    tt_col_type type = c->type == TT_COL_LIST ? c->element : c->type;
+    tt_buf_printf(out, "%s%s", c->type == TT_COL_LIST ? "LIST of " : "", tt_col_type_name(type));
+    for (size_t i = 0; type == TT_COL_DATETIME && i < TT_COUNT(units); i++)
+        if (units[i].ns == c->unit_ns)
+            tt_buf_printf(out, " in %s", units[i].word);
+    for (size_t i = 0; type != TT_COL_DATETIME && i < TT_COUNT(units); i++)
+        if (units[i].ns == c->stored_unit_ns)
+            tt_buf_printf(out, " of times in %s", units[i].word);
+    if (c->separator.len)
+        tt_buf_printf(out, " cut at '%.*s'", TT_STR_ARG(c->separator));
+}
+
+/* The names of a file's columns, or the one that was meant. */
+static tt_rc fail_missing(const tt_pq_file *file, tt_str name, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf names = {0};
+    char hint[256];
+    tt_nearest near = tt_nearest_start(name);
+    uint32_t count = tt_pq_column_count(file);
+    for (uint32_t i = 0; i < count; i++) {
+        tt_str one = tt_pq_column_at(file, i)->name;
+        tt_nearest_offer(&near, one);
+        if (i < MOST_NAMES)
+            tt_buf_printf(&names, "%s%.*s", i ? ", " : "", TT_STR_ARG(tt_str_slice(one, 0, 60)));
+    }
+    if (count > MOST_NAMES)
+        tt_buf_printf(&names, ", and %u more", count - MOST_NAMES);
+    return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file %s%s; its columns are %s", TT_STR_ARG(name), tt_pq_name(file), tt_nearest_hint(&near, hint, sizeof hint),
+                   count ? tt_buf_cstr(&names) : "none");
+}
+
+static tt_rc find(const tt_pq_file *file, const tt_query_columns *c, tt_str name, uint32_t *ret, tt_err *err)
 {
     ptrdiff_t at = tt_query_column_find(c, name);
-    if (at < 0)
-        return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file", TT_STR_ARG(name));
+    int32_t there = tt_pq_column_find(file, name);
     *ret = (uint32_t)at;
-    return TT_OK;
+    if (at >= 0)
+        return TT_OK;
+    if (there < 0)
+        return fail_missing(file, name, err);
+    return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file %s among those that can be queried: it is %s there: write it as numbers or text", TT_STR_ARG(name),
+                   tt_pq_name(file), unknown_type(tt_pq_column_at(file, (uint32_t)there)));
 }
 
 tt_rc tt_query_file_columns(const tt_pq_file *file, tt_str group, tt_str time, tt_arena *arena, tt_query_columns *ret, tt_err *err)
 {
     TT_TRY(read_columns(file, arena, ret, err));
-    TT_TRY(find(ret, group, &ret->group, err));
+    TT_TRY(find(file, ret, group, &ret->group, err));
     tt_col_type type = ret->columns[ret->group].type;
     if (type != TT_COL_INT && type != TT_COL_STRING)
-        return tt_fail(err, TT_UNPROCESSABLE, "Group column %.*s type must be either integer or string, but found: %s", TT_STR_ARG(group), tt_col_type_name(type));
-    TT_TRY(find(ret, time, &ret->time, err));
+        return tt_fail(err, TT_UNPROCESSABLE, "Group column %.*s type must be either integer or string, but found: %s in %s: write whole numbers or text there%s", TT_STR_ARG(group),
+                       tt_col_type_name(type), tt_pq_name(file), type == TT_COL_FLOAT ? " (pandas makes floats of whole numbers where some are missing: drop those rows)" : "");
+    TT_TRY(find(file, ret, time, &ret->time, err));
     type = ret->columns[ret->time].type;
     if (type != TT_COL_INT && type != TT_COL_FLOAT && type != TT_COL_DATETIME)
-        return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s is not numeric", TT_STR_ARG(time));
+        return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s is not numeric but %s in %s: write it as numbers or timestamps", TT_STR_ARG(time), tt_col_type_name(type), tt_pq_name(file));
     read_times(file, ret);
     return TT_OK;
 }
 
+/* ---- a dataset's column in one of its files ---- */
+
+static bool is_whole(const tt_pq_column *c) { return c->kind == TT_PQ_INT32 || c->kind == TT_PQ_INT64 || c->kind == TT_PQ_UINT32 || c->kind == TT_PQ_UINT64; }
+
+/* Can the file's column be read as the type that the dataset has for it? One of nothing but nulls can. */
+static bool fits(const tt_query_column *column, const tt_pq_column *c)
+{
+    tt_query_column there;
+    tt_col_type type = column->type == TT_COL_LIST ? column->element : column->type;
+    if ((column->type == TT_COL_LIST && !column->separator.len) != (c->shape == TT_PQ_LIST))
+        return false;
+    if (c->meaning == TT_PQ_NULL)
+        return type == TT_COL_STRING || is_whole(c) || c->kind == TT_PQ_BOOL;
+    if (c->kind == TT_PQ_FIXED && c->meaning == TT_PQ_UUID)
+        return type == TT_COL_STRING;
+    if (!describe(c, &there))
+        return false;
+    bool is_same_unit = column->stored_unit_ns < 0 || column->stored_unit_ns == there.stored_unit_ns;
+    if (type == TT_COL_STRING || type == TT_COL_BOOL)
+        return there.element == type;
+    if (type == TT_COL_FLOAT && there.element == TT_COL_FLOAT)
+        return true;
+    return (there.element == TT_COL_INT || there.element == TT_COL_DATETIME) && is_same_unit;
+}
+
+tt_rc tt_query_column_in(const tt_query_column *column, const tt_pq_file *file, uint32_t *ret, tt_err *err)
+{
+    static const char *const cure = "write the files of a dataset with the same columns and types, or take this one out, and register the dataset again";
+    TT_BUF_AUTO tt_buf here = {0}, there = {0};
+    tt_query_column found;
+    int32_t at = tt_pq_column_find(file, column->name);
+    if (at < 0)
+        return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file %s, but in others of the dataset: %s", TT_STR_ARG(column->name), tt_pq_name(file), cure);
+    const tt_pq_column *c = tt_pq_column_at(file, (uint32_t)at);
+    *ret = (uint32_t)at;
+    if (fits(column, c))
+        return TT_OK;
+    tt_query_column_type_put(column, &there);
+    if (describe(c, &found))
+        tt_query_column_type_put(&found, &here);
+    else
+        tt_buf_cstr_put(&here, unknown_type(c));
+    return tt_fail(err, TT_UNPROCESSABLE, "column %.*s of %s is %s, not of type %s, as it was when the dataset was registered: %s", TT_STR_ARG(column->name), tt_pq_name(file),
+                   tt_buf_cstr(&here), tt_buf_cstr(&there), cure);
+}
+
+static tt_rc fail_join(const tt_query_column *first, const tt_query_column *other, tt_str path, tt_str other_path, tt_err *err)
+{
+    TT_BUF_AUTO tt_buf here = {0}, there = {0};
+    tt_str name = first ? first->name : other->name;
+    if (!first || !other)
+        return tt_fail(err, TT_UNPROCESSABLE, "Schemas differ! Column `%.*s` is not the same in %.*s and in %.*s: it is not in %.*s: write the files with the same columns",
+                       TT_STR_ARG(name), TT_STR_ARG(path), TT_STR_ARG(other_path), TT_STR_ARG(first ? other_path : path));
+    tt_query_column_type_put(first, &here);
+    tt_query_column_type_put(other, &there);
+    return tt_fail(err, TT_UNPROCESSABLE, "Schemas differ! Column `%.*s` is not the same in %.*s and in %.*s: it is %s and %s: write the files with the same types", TT_STR_ARG(name),
+                   TT_STR_ARG(path), TT_STR_ARG(other_path), tt_buf_cstr(&here), tt_buf_cstr(&there));
+}
+
+static const tt_query_column *column_named(const tt_query_columns *c, tt_str name)
+{
+    ptrdiff_t at = tt_query_column_find(c, name);
+    return at < 0 ? NULL : &c->columns[at];
+}
+
 tt_rc tt_query_columns_join(tt_query_columns *c, const tt_query_columns *other, tt_str path, tt_str other_path, tt_err *err)
 {
-    for (size_t i = 0; i < c->count || i < other->count; i++) {
-        const tt_query_columns *has = i < c->count ? c : other, *lacks = has == c ? other : c;
-        ptrdiff_t at = tt_query_column_find(lacks, has->columns[i].name);
-        if (at < 0 || lacks->columns[at].type != has->columns[i].type || lacks->columns[at].unit_ns != has->columns[i].unit_ns)
-            return tt_fail(err, TT_UNPROCESSABLE, "Schemas differ! Column `%.*s` is not the same in %.*s and in %.*s", TT_STR_ARG(has->columns[i].name),
-                           TT_STR_ARG(path), TT_STR_ARG(other_path));
+    for (size_t i = 0; i < c->count + other->count; i++) {
+        tt_str name = i < c->count ? c->columns[i].name : other->columns[i - c->count].name;
+        const tt_query_column *one = column_named(c, name), *two = column_named(other, name);
+        if (!one || !two || one->type != two->type || one->element != two->element || one->unit_ns != two->unit_ns)
+            return fail_join(one, two, path, other_path, err);
     }
     c->min_time = fmin(c->min_time, other->min_time);
     c->max_time = fmax(c->max_time, other->max_time);

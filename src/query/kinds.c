@@ -202,12 +202,19 @@ static tt_rc survey_parts(tt_kind_call *call, const json_t *payload, json_t **re
         TT_PQ_AUTO tt_pq_file *file = NULL;
         json_t *one = NULL;
         int64_t start_us = tt_mono_us(), loaded_us;
-        rc = open_part(payload, json_array_get(parts, i), &file, NULL, err);
+        tt_err why = {0};
+        rc = open_part(payload, json_array_get(parts, i), &file, NULL, &why);
         loaded_us = tt_mono_us();
         if (rc == TT_OK)
-            rc = tt_survey_part(file, &spec, &one, err);
-        if (rc != TT_OK)
+            rc = tt_survey_part(file, &spec, &one, &why);
+        if (rc != TT_OK && spec.footer_only && !may_get_better(rc)) {
+            one = json_pack("{s:s}", "fault", why.text); /* the others of this task are looked at all the same */
+            rc = TT_OK;
+        }
+        if (rc != TT_OK) {
+            rc = tt_fail(err, rc, "%s", why.text);
             continue;
+        }
         json_object_set(one, "part", json_array_get(json_array_get(parts, i), 0));
         json_object_set_new(one, "loadTime", json_real((double)(loaded_us - start_us) / 1e6));
         json_object_set_new(one, "runTime", json_real((double)(tt_mono_us() - loaded_us) / 1e6));

@@ -7,12 +7,13 @@
 #include "base/civil.h"
 #include "base/clock.h"
 #include "ledger/records.h"
+#include "query/columns_diff.h"
 #include "query/dataset_job.h"
 #include "query/discover.h"
 #include "query/kinds.h"
 #include "query/repr.h"
 
-enum { LEAST_SAMPLES = 2 };
+enum { LEAST_SAMPLES = 2, MOST_ADVICE = 20 };
 
 typedef struct {
     tt_dataset_job job;
@@ -25,6 +26,7 @@ typedef struct {
     json_t **parts;          /* what the workers found out, by sample (borrowed from results) */
     char registered_at[48];
     double min_time, max_time;
+    json_t *advice;          /* of files that were not looked through: [{"level", "about", "text"}] */
     json_t *record;
 } registration;
 
@@ -161,7 +163,25 @@ static tt_rc check_uniques(registration *r, tt_err *err)
     return rc;
 }
 
-/* Times of the parts that are no samples, by their footers. One that cannot be read says so when it is asked. */
+/* One that queries will fail on: the mode of validation lets it pass, but nobody should learn it only then. */
+static void look_at_other(registration *r, const json_t *part)
+{
+    size_t index = (size_t)json_integer_value(json_object_get(part, "part"));
+    const char *fault = json_string_value(json_object_get(part, "fault"));
+    TT_BUF_AUTO tt_buf text = {0};
+    if (index >= r->file_count)
+        return;
+    const tt_columns_of first = {json_object_get(r->parts[0], "columns"), r->files[r->samples[0]].name.ptr}, other = {json_object_get(part, "columns"), r->files[index].name.ptr};
+    widen_times(r, part);
+    if (fault)
+        tt_buf_cstr_put(&text, fault);
+    else if (tt_columns_diff(&first, &other, &text))
+        tt_buf_cstr_put(&text, ": queries of these columns will fail: write the files with the same columns and types");
+    if (text.len && json_array_size(r->advice) < MOST_ADVICE)
+        json_array_append_new(r->advice, json_pack("{s:s,s:s,s:s}", "level", "fault", "about", other.name, "text", tt_buf_cstr(&text)));
+}
+
+/* Times and columns of the parts that are no samples, by their footers. */
 static void look_at_others(registration *r)
 {
     enum { MOST_RIDERS = 64 };
@@ -185,7 +205,7 @@ static void look_at_others(registration *r)
         const json_t *part;
         size_t k;
         json_array_foreach(rc == TT_OK ? json_object_get(results[i], "parts") : NULL, k, part)
-            widen_times(r, part);
+            look_at_other(r, part);
         json_decref(payloads[i]);
     }
     tt_dataset_job_drop(results, count);
@@ -204,17 +224,6 @@ static json_t *types_of(const json_t *part)
     return types;
 }
 
-/* Types, what lists hold, and what times count. */
-static json_t *exact_types_of(const json_t *part)
-{
-    json_t *types = json_object();
-    const json_t *row;
-    size_t i;
-    json_array_foreach(json_object_get(part, "columns"), i, row)
-        json_object_set(types, json_string_value(json_array_get(row, 0)), (json_t *)(uintptr_t)row);
-    return types;
-}
-
 static void put_path(const registration *r, size_t sample, tt_buf *out)
 {
     tt_str base = r->wish->basepath;
@@ -224,41 +233,47 @@ static void put_path(const registration *r, size_t sample, tt_buf *out)
     tt_buf_str(out, r->files[r->samples[sample]].name);
 }
 
-static tt_rc fail_schemas(const registration *r, size_t i, tt_err *err)
+static void put_types(const registration *r, size_t sample, tt_buf *out)
 {
-    TT_BUF_AUTO tt_buf out = {0};
-    json_t *first = types_of(r->parts[0]), *other = types_of(r->parts[i]);
-    if (json_equal(first, other)) {
-        json_decref(first);
-        json_decref(other);
-        first = exact_types_of(r->parts[0]);
-        other = exact_types_of(r->parts[i]);
-    }
-    tt_buf_cstr_put(&out, "Schemas differ!\nIn ");
-    put_path(r, 0, &out);
-    tt_buf_printf(&out, " (%zu columns):\n", json_object_size(first));
-    tt_py_repr(first, &out);
-    tt_buf_cstr_put(&out, " vs.\nIn ");
-    put_path(r, i, &out);
-    tt_buf_printf(&out, " (%zu columns):\n", json_object_size(other));
-    tt_py_repr(other, &out);
-    json_decref(first);
-    json_decref(other);
-    return tt_fail(err, TT_UNPROCESSABLE, "%s", tt_buf_cstr(&out));
+    json_t *types = types_of(r->parts[sample]);
+    put_path(r, sample, out);
+    tt_buf_printf(out, " (%zu columns):\n", json_object_size(types));
+    tt_py_repr(types, out);
+    json_decref(types);
+}
+
+static tt_columns_of columns_of(const registration *r, size_t sample)
+{
+    return (tt_columns_of){json_object_get(r->parts[sample], "columns"), r->files[r->samples[sample]].name.ptr};
 }
 
 static tt_rc compare_schemas(const registration *r, tt_err *err)
 {
-    json_t *first = exact_types_of(r->parts[0]);
-    tt_rc rc = TT_OK;
-    for (size_t i = 1; i < r->sample_count && rc == TT_OK; i++) {
-        json_t *other = exact_types_of(r->parts[i]);
-        if (!json_equal(first, other))
-            rc = fail_schemas(r, i, err);
-        json_decref(other);
+    const tt_columns_of first = columns_of(r, 0);
+    for (size_t i = 1; i < r->sample_count; i++) {
+        TT_BUF_AUTO tt_buf out = {0}, words = {0};
+        const tt_columns_of other = columns_of(r, i);
+        if (!tt_columns_diff(&first, &other, &words))
+            continue;
+        tt_buf_cstr_put(&out, "Schemas differ!\nIn ");
+        put_types(r, 0, &out);
+        tt_buf_cstr_put(&out, " vs.\nIn ");
+        put_types(r, i, &out);
+        tt_buf_printf(&out, "\n%s: write the files with the same columns and types", tt_buf_cstr(&words));
+        return tt_fail(err, TT_UNPROCESSABLE, "%s", tt_buf_cstr(&out));
     }
-    json_decref(first);
-    return rc;
+    return TT_OK;
+}
+
+/* Ids of different types cannot be the same; that they differ is said with the schemas. */
+static bool are_groups_alike(const registration *r)
+{
+    const char *group = r->wish->group.ptr;
+    const json_t *first = json_object_get(json_object_get(json_object_get(r->parts[0], "schema"), group), "coltype");
+    for (size_t i = 1; i < r->sample_count; i++)
+        if (!json_equal(first, json_object_get(json_object_get(json_object_get(r->parts[i], "schema"), group), "coltype")))
+            return false;
+    return true;
 }
 
 /* ---- one schema of all ---- */
@@ -413,7 +428,7 @@ static tt_rc run(registration *r, json_t ***results, tt_err *err)
     TT_TRY(find_files(r, err));
     set_now(r);
     TT_TRY(survey(r, results, err));
-    if (r->wish->uniques && r->sample_count > 1)
+    if (r->wish->uniques && r->sample_count > 1 && are_groups_alike(r))
         TT_TRY(check_uniques(r, err));
     TT_TRY(compare_schemas(r, err));
     look_at_others(r);
@@ -423,7 +438,7 @@ static tt_rc run(registration *r, json_t ***results, tt_err *err)
 
 tt_rc tt_datasets_register(const tt_datasets *ds, const tt_register_wish *wish, const tt_dataset_asker *asker, json_t **ret, tt_err *err)
 {
-    registration r = {.wish = wish, .min_time = NAN, .max_time = NAN};
+    registration r = {.wish = wish, .min_time = NAN, .max_time = NAN, .advice = json_array()};
     json_t **results = NULL, *more = NULL, *prepared = NULL;
     tt_dataset *d = NULL;
     tt_dataset_job_begin(&r.job, ds, asker, false);
@@ -431,7 +446,7 @@ tt_rc tt_datasets_register(const tt_datasets *ds, const tt_register_wish *wish, 
     if (rc == TT_OK)
         rc = tt_dataset_new(json_incref(r.record), &d, err);
     if (rc == TT_OK)
-        more = json_pack("{s:o}", "dataset", tt_dataset_info(d));
+        more = json_pack("{s:o,s:O*}", "dataset", tt_dataset_info(d), "advice", json_array_size(r.advice) ? r.advice : NULL);
     if (rc == TT_OK && wish->prepare) {
         rc = tt_dataset_job_prepare(&r.job, d, NULL, false, &prepared, err);
         json_object_set_new(more, "prepared", prepared ? prepared : json_null());
@@ -441,6 +456,7 @@ tt_rc tt_datasets_register(const tt_datasets *ds, const tt_register_wish *wish, 
     *ret = tt_dataset_job_answer(&r.job, rc, err, more);
     tt_dataset_free(d);
     json_decref(r.record);
+    json_decref(r.advice);
     tt_dataset_job_drop(results, r.sample_count);
     tt_dataset_job_deinit(&r.job);
     return rc;

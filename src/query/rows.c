@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "query/fault.h"
+#include "query/file_columns.h"
 #include "query/prune.h"
 
 struct tt_rows {
@@ -62,22 +63,6 @@ double tt_time_to_double(int64_t t)
 
 /* ---- columns ---- */
 
-/* Can the file's column be read as the type that the dataset has for it? */
-static bool fits(const tt_query_column *column, const tt_pq_column *c)
-{
-    bool whole = c->kind == TT_PQ_BOOL || c->kind == TT_PQ_INT32 || c->kind == TT_PQ_INT64 || c->kind == TT_PQ_UINT32 || c->kind == TT_PQ_UINT64;
-    tt_col_type type = column->type == TT_COL_LIST ? column->element : column->type;
-    if ((column->type == TT_COL_LIST && !column->separator.len) != (c->shape == TT_PQ_LIST))
-        return false;
-    if (type == TT_COL_STRING)
-        return c->kind == TT_PQ_BYTES || (c->kind == TT_PQ_FIXED && c->meaning == TT_PQ_UUID) || c->meaning == TT_PQ_NULL;
-    if (type == TT_COL_BOOL)
-        return c->kind == TT_PQ_BOOL || (c->meaning == TT_PQ_NULL && whole);
-    if (type == TT_COL_FLOAT)
-        return whole || c->kind == TT_PQ_FLOAT || c->kind == TT_PQ_DOUBLE || c->meaning == TT_PQ_FLOAT16;
-    return whole && c->kind != TT_PQ_BOOL;
-}
-
 /* Rows of a group are counted in 32 bits; and nothing is taken for rows that a file only claims. */
 tt_rc tt_rows_check_count(const tt_pq_file *file, tt_err *err)
 {
@@ -96,13 +81,7 @@ static tt_rc find_columns(tt_rows *r, tt_err *err)
         r->file_columns[i] = UINT32_MAX;
         if (!plan->column_used[i])
             continue;
-        int32_t at = tt_pq_column_find(r->spec.file, column->name);
-        if (at < 0)
-            return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file", TT_STR_ARG(column->name));
-        if (!fits(column, tt_pq_column_at(r->spec.file, (uint32_t)at)))
-            return tt_fail(err, TT_UNPROCESSABLE, "column %.*s of %s is not of type %s, as it was when the dataset was registered: register it again",
-                           TT_STR_ARG(column->name), tt_pq_name(r->spec.file), tt_col_type_name(column->type));
-        r->file_columns[i] = (uint32_t)at;
+        TT_TRY(tt_query_column_in(column, r->spec.file, &r->file_columns[i], err));
     }
     return TT_OK;
 }

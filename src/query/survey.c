@@ -99,11 +99,12 @@ static tt_rc apply_given(survey *s, tt_err *err)
         tt_str separator;
         const struct given_type *g = find_given(tt_str_of(json_string_value(word)), &separator);
         if (at < 0)
-            return tt_fail(err, TT_UNPROCESSABLE, "Column %s not found in file, or of a type that queries do not know", name);
+            return tt_fail(err, TT_UNPROCESSABLE, "Column %s not found in file %s among those that can be queried: its type was declared (columns): leave that out, or correct the name", name,
+                           tt_pq_name(s->file));
         tt_query_column *c = (tt_query_column *)(uintptr_t)&s->columns.columns[at]; /* ours: they lie in the arena */
         if (!g || !(g->from & 1u << c->type))
-            return tt_fail(err, TT_UNPROCESSABLE, "column %s cannot be given the type %s: it is of type %s in the file", name,
-                           json_string_value(word), tt_col_type_name(c->type));
+            return tt_fail(err, TT_UNPROCESSABLE, "column %s cannot be given the type %s: it is of type %s in the file %s", name,
+                           json_string_value(word), tt_col_type_name(c->type), tt_pq_name(s->file));
         c->unit_ns = g->type == TT_COL_DATETIME && c->type == TT_COL_INT ? g->unit_ns : g->type == TT_COL_DATETIME || g->type == TT_COL_LIST ? c->unit_ns : 0;
         if (g->type == TT_COL_LIST)
             TT_TRY(make_list(s, at, separator, c, err));
@@ -167,9 +168,11 @@ static tt_rc check_keys(const survey *s, tt_err *err)
     bool lacks;
     TT_TRY(lacks_values(s, s->spec->group, &lacks, err));
     if (lacks)
-        return tt_fail(err, TT_UNPROCESSABLE, "Some values in column %.*s are null", TT_STR_ARG(s->spec->group));
+        return tt_fail(err, TT_UNPROCESSABLE, "Some values in column %.*s are null in %s: every row needs a group: drop those rows, or give them an id", TT_STR_ARG(s->spec->group),
+                       tt_pq_name(s->file));
     TT_TRY(lacks_values(s, s->spec->time, &lacks, err));
-    return lacks ? tt_fail(err, TT_UNPROCESSABLE, "Column %.*s has NaN values", TT_STR_ARG(s->spec->time)) : TT_OK;
+    return !lacks ? TT_OK
+                  : tt_fail(err, TT_UNPROCESSABLE, "Column %.*s has NaN values or nulls in %s: every row needs a time: drop those rows", TT_STR_ARG(s->spec->time), tt_pq_name(s->file));
 }
 
 /* ---- bounds ---- */

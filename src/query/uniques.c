@@ -1,5 +1,6 @@
 #include "query/uniques.h"
 
+#include "query/file_columns.h"
 #include "query/rows.h"
 #include "query/walk.h"
 
@@ -49,19 +50,19 @@ static tt_rc add_batch(tt_uniques *u, const tt_pq_column *column, const tt_pq_ba
 tt_rc tt_uniques_add(tt_uniques *u, const tt_pq_file *file, tt_str column, bool (*is_stopped)(void *arg), void *arg, tt_err *err)
 {
     TT_WALK_AUTO tt_walk w = {0};
-    int32_t at = tt_pq_column_find(file, column);
+    const tt_query_column group = {.name = column, .type = u->values.type, .element = u->values.type, .stored_unit_ns = -1};
+    uint32_t at;
     tt_pq_batch b;
     bool restarted;
-    if (at < 0)
-        return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file", TT_STR_ARG(column));
+    TT_TRY(tt_query_column_in(&group, file, &at, err));
     u->file_count++;
     TT_TRY(tt_rows_check_count(file, err));
-    TT_TRY(tt_walk_begin(&w, file, (uint32_t)at, err));
+    TT_TRY(tt_walk_begin(&w, file, at, err));
     for (;;) {
         TT_TRY(tt_walk_next(&w, &b, &restarted, err));
         if (!b.row_count)
             return TT_OK;
-        TT_TRY(add_batch(u, tt_pq_column_at(file, (uint32_t)at), &b, restarted, err));
+        TT_TRY(add_batch(u, tt_pq_column_at(file, at), &b, restarted, err));
         if (is_stopped && is_stopped(arg))
             return tt_fail(err, TT_CANCELED, "it is not wanted any more");
     }

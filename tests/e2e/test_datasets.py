@@ -169,7 +169,8 @@ def test_registrations_that_fail(service: Service) -> None:
     assert why(basepath=str(service.t.cwd / "nowhere")) == (422, "[Errno 2] No such file or directory: '%s'" % (service.t.cwd / "nowhere"))
     assert why(pattern="*.csv") == (422, "No files found at %s" % service.directory)
     status, text = why(groupIdColumn="notacolumn", validationMode="SINGLE", validateUniques=False)
-    assert status == 422 and text == "No more retries for task(s): [0], failing. Task errors: ['Column notacolumn not found in file']"
+    assert status == 422 and text.startswith("No more retries for task(s): [0], failing. Task errors: ['Column notacolumn not found in file part-0.parquet; its columns are int_64_userid, ")
+    assert re.search(r"Column int_64_user not found in file part-\d.parquet: did you mean 'int_64_userid'\?", why(groupIdColumn="int_64_user")[1])
     assert "Group column float_64_ts type must be either integer or string" in why(groupIdColumn="float_64_ts")[1]
     assert "Some values in column str_and_none are null" in why(groupIdColumn="str_and_none")[1]
     assert "Column float_32 has NaN values" in why(timestampColumn="float_32")[1]
@@ -184,6 +185,60 @@ def test_registrations_that_fail(service: Service) -> None:
     assert "part-9.parquet" in why()[1]
     assert service.t.get("/datasets").json == []
     assert service.register(name="elsewhere", basepath="/etc").status == 403
+
+
+GOOD = [{"user": [1, 1, 2], "ts": [1, 2, 3], "event": ["a", "b", "a"]}, {"user": [5], "ts": [4], "event": ["a"]}]
+DAYS = [pd.to_datetime(t, unit="s").astype("datetime64[ms]") for t in ([1, 2, 3], [4])]
+
+
+def without(column: str) -> Dict[str, Any]:
+    return {k: v for k, v in GOOD[1].items() if k != column}
+
+
+ODD = [
+    ({**GOOD[1], "user": ["x"]}, "`user` is INT in p0.parquet and STRING in p1.parquet", "column user of p1.parquet is STRING, not of type INT, as it was when"),
+    ({"user": [5, None], "ts": [4, 5], "event": ["a", "a"]}, "Group column user type must be either integer or string, but found: FLOAT in p1.parquet", "column user of p1.parquet is FLOAT, not of type INT"),
+    (without("user"), "Column user not found in file p1.parquet; its columns are ts, event", "Column user not found in file p1.parquet, but in others"),
+    (without("ts"), "Column ts not found in file p1.parquet; its columns are user, event", "Column ts not found in file p1.parquet, but in others"),
+    ({**GOOD[1], "ts": [1.5]}, "`ts` is INT in p0.parquet and FLOAT in p1.parquet", "column ts of p1.parquet is FLOAT, not of type INT"),
+    ({**GOOD[1], "ts": ["4"]}, "Column ts is not numeric but STRING in p1.parquet", "column ts of p1.parquet is STRING, not of type INT"),
+    ({**GOOD[1], "ts": DAYS[1]}, "`ts` is INT in p0.parquet and DATETIME in ms in p1.parquet", "column ts of p1.parquet is DATETIME in ms, not of type INT"),
+    ({**GOOD[1], "event": [7]}, "`event` is STRING in p0.parquet and INT in p1.parquet", "column event of p1.parquet is INT, not of type STRING"),
+    (without("event"), "`event` is not in p1.parquet", "Column event not found in file p1.parquet, but in others"),
+]
+
+
+def test_files_that_do_not_fit(tutti: Callable[..., Tutti], tmp_path: Path) -> None:
+    """As a sample one fails the registration, with the older words in front; as another file it is named by the registration, by the query, and by the check."""
+    (tmp_path / "none").mkdir()
+    service = Service(tutti(query_workers=1), tmp_path / "none")
+    query = {"funnel": {"sequence": [{"filter": ["event", "==", "a"]}, {"filter": ["event", "==", "b"]}]}}
+    for odd, registered, asked in ODD:
+        for i, part in enumerate((GOOD[0], odd)):
+            pd.DataFrame(part).to_parquet(service.directory / ("p%d.parquet" % i))
+        refused = service.register(groupIdColumn="user", timestampColumn="ts", validationMode="FIRST_LAST")
+        assert refused.status == 422 and registered in refused.json["errorMessage"], refused.body
+        accepted = service.register(groupIdColumn="user", timestampColumn="ts", validationMode="SINGLE")
+        assert accepted.status == 200 and [(a["level"], a["about"]) for a in accepted.json["advice"]] == [("fault", "p1.parquet")]
+        assert registered in accepted.json["advice"][0]["text"]
+        answer = service.query(query)
+        assert answer.status == 422 and asked in answer.json["errorMessage"] and "register the dataset again" in answer.json["errorMessage"], answer.body
+        faults = service.post("/v1/datasets/events/check").json["advice"]
+        assert [a["level"] for a in faults] == ["fault"] and "p1.parquet" in faults[0]["text"] and registered.split(" in p0")[0] in faults[0]["text"]
+    assert service.cli("dataset", "check", "events", code=3) == "tutti: 1 fault\n"
+    assert '"code":"check_failed"' in service.cli("dataset", "check", "events", "--json", code=3)
+
+
+def test_units_that_a_declaration_hides(service: Service) -> None:
+    """`int` of timestamps: whole numbers of different units would be compared."""
+    shutil.rmtree(service.directory)
+    service.directory.mkdir()
+    for i, unit in enumerate(("ms", "us")):
+        pd.DataFrame({"user": [i], "ts": pd.to_datetime([5 + i], unit="s").astype("datetime64[%s]" % unit)}).to_parquet(service.directory / ("p%d.parquet" % i))
+    columns = {"groupIdColumn": "user", "timestampColumn": "ts", "columns": {"ts": "int"}}
+    assert "`ts` is INT of times in ms in p0.parquet and INT of times in us in p1.parquet" in service.register(**columns).json["errorMessage"]
+    assert service.register(**columns, validationMode="SINGLE").status == 200
+    assert "column ts of p1.parquet is DATETIME in us, not of type INT of times in ms" in service.query({"query": {"conditions": [{"filter": ["ts", ">", 0]}]}}).json["errorMessage"]
 
 
 def test_a_dataset_in_use_is_kept(service: Service) -> None:

@@ -252,7 +252,7 @@ def test_check(tutti: Callable[..., Tutti], files: Path, tmp_path: Path) -> None
     frame.drop(columns="bool").to_parquet(directory / "part-7.parquet")
     register(t, directory, validateUniques=False, validationMode="SINGLE")
     shown = tutti_run(t.cwd, "dataset", "check", "events", "--data", t.data, code=3)
-    assert "fault: part-7.parquet has other columns" in shown and "fault: 200 groups" in shown
+    assert "fault: `bool` is not in part-7.parquet: " in shown and "fault: 200 groups" in shown
 
 
 # ---- repartition ----

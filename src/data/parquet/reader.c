@@ -22,6 +22,7 @@ struct tt_pq_reader {
     bool has_page;
     uint32_t slots_left;
     bool is_open;         /* unpacked, cursors set */
+    uint64_t seen;        /* of a flat page: its values so far; of a page of lists: lists that begin in it so far */
     tt_pq_hybrid def, rep;
     tt_pq_decoder values;
     tt_pq_room validity, scratch;
@@ -182,7 +183,23 @@ static tt_rc next_page(tt_pq_reader *r, bool is_hopping, bool *ret_found, tt_err
     TT_TRY(rc);
     r->has_page = *ret_found;
     r->slots_left = *ret_found ? (uint32_t)r->pages.header.value_count : 0;
+    r->seen = 0;
     return TT_OK;
+}
+
+/* A page of version 2 says how many lists it has, and none goes over its end; of pyarrow before 12 it says how many slots, and one may. */
+static bool counts_lists(const tt_pq_page_header *h) { return h->type == TT_PQ_P_DATA_V2 && h->row_count > 0 && h->row_count < h->value_count; }
+
+/* After the last value of a page of which none was left out: what it says of itself is true. */
+static tt_rc finish_page(tt_pq_reader *r, tt_err *err)
+{
+    const tt_pq_page_header *h = &r->pages.header;
+    const char *why = tt_pq_decoder_finish(&r->values);
+    if (!why && r->column->shape == TT_PQ_FLAT && h->type == TT_PQ_P_DATA_V2 && (uint64_t)(h->value_count - h->null_count) != r->seen)
+        why = "it has more nulls than it says, or fewer";
+    if (!why && r->column->shape == TT_PQ_LIST && counts_lists(h) && (uint64_t)h->row_count != r->seen)
+        why = "it has more lists than it says, or fewer";
+    return why ? tt_pq_pages_fail(&r->pages, tt_pq_why_code(why), why, err) : TT_OK;
 }
 
 /* ---- flat columns ---- */
@@ -252,6 +269,7 @@ static tt_rc pass_slots(tt_pq_reader *r, tt_err *err)
         if (why)
             return tt_pq_pages_fail(&r->pages, tt_pq_why_code(why), why, err);
         r->slots_left -= n;
+        r->seen += valid;
         r->to_pass -= n;
     }
     return TT_OK;
@@ -279,7 +297,8 @@ static tt_rc next_flat(tt_pq_reader *r, uint32_t rows, tt_pq_batch *ret, tt_err 
     ret->validity = bits;
     show_values(r, is_coded, ret);
     r->slots_left -= rows;
-    return TT_OK;
+    r->seen += valid;
+    return r->slots_left ? TT_OK : finish_page(r, err);
 }
 
 /* ---- lists ---- */
@@ -299,9 +318,13 @@ static tt_rc need_levels(tt_pq_reader *r, bool *ret_found, tt_err *err)
     const tt_pq_column *c = r->column;
     if (c->max_def > UINT8_MAX || !tt_pq_hybrid_read(&r->rep, n, 1, r->reps) || !tt_pq_hybrid_read(&r->def, n, 1, r->defs))
         return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "its levels are malformed or too few", err);
-    for (uint32_t i = 0; i < n; i++)
+    if (r->seen == 0 && r->reps[0] && counts_lists(&r->pages.header))
+        return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "its first list begins in the middle", err);
+    for (uint32_t i = 0; i < n; i++) {
         if (r->reps[i] > 1 || r->defs[i] > c->max_def || (r->reps[i] && r->defs[i] < c->list_def))
             return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "its levels contradict each other", err);
+        r->seen += r->reps[i] == 0;
+    }
     r->slots_left -= n;
     r->level = 0;
     r->level_count = n;
@@ -314,7 +337,7 @@ static const char *own_bytes(tt_pq_decoder *d, const tt_pq_values *from, size_t 
     uint32_t *start = (uint32_t *)(void *)d->start.at + at, *length = (uint32_t *)(void *)d->length.at + at;
     for (size_t i = 0; i < count; i++) {
         if (length[i] > d->made_limit - d->made.len)
-            return "its lists hold too many bytes for a batch";
+            return tt_pq_why_too_large;
         uint32_t to = (uint32_t)d->made.len;
         tt_buf_put(&d->made, from->base + start[i], length[i]);
         start[i] = to;
@@ -419,20 +442,28 @@ static tt_rc walk_lists(tt_pq_reader *r, list_state *s, bool is_skipping, tt_err
             const char *why = tt_pq_decoder_skip(&r->values, valid);
             if (why)
                 return tt_pq_pages_fail(&r->pages, tt_pq_why_code(why), why, err);
-            continue;
+        } else {
+            TT_TRY(read_list_values(r, s->slots, slots, valid, err));
+            if (valid < slots)
+                spread(r, r->gives_codes, s->slots, slots, valid, (uint64_t *)(void *)r->validity.at);
+            s->slots += slots;
+            s->valid += valid;
         }
-        TT_TRY(read_list_values(r, s->slots, slots, valid, err));
-        if (valid < slots)
-            spread(r, r->gives_codes, s->slots, slots, valid, (uint64_t *)(void *)r->validity.at);
-        s->slots += slots;
-        s->valid += valid;
+        if (r->level == r->level_count && r->slots_left == 0)
+            TT_TRY(finish_page(r, err));
     }
     if (s->rows < s->max_rows)
         return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "the chunk's pages hold fewer rows than the row group", err);
     return TT_OK;
 }
 
-/* A page of version 2 says how many rows it has, and no list goes over its end. */
+/* Behind the last row of the row group there is nothing. */
+static tt_rc finish_lists(tt_pq_reader *r, uint64_t rows, tt_err *err)
+{
+    bool is_left = r->level < r->level_count || r->slots_left || r->pages.slots_left;
+    return rows == r->rows_left && is_left ? tt_pq_pages_fail(&r->pages, TT_CORRUPT, "the chunk's pages hold more rows than the row group", err) : TT_OK;
+}
+
 static tt_rc pass_lists(tt_pq_reader *r, tt_err *err)
 {
     while (r->to_pass) {
@@ -440,7 +471,7 @@ static tt_rc pass_lists(tt_pq_reader *r, tt_err *err)
             bool found;
             TT_TRY(next_page(r, r->to_pass > r->batch_rows, &found, err));
             const tt_pq_page_header *h = &r->pages.header;
-            if (found && h->type == TT_PQ_P_DATA_V2 && h->row_count > 0 && (uint64_t)h->row_count <= r->to_pass) {
+            if (found && counts_lists(h) && (uint64_t)h->row_count <= r->to_pass) {
                 r->to_pass -= (uint64_t)h->row_count;
                 r->slots_left = 0;
                 continue;
@@ -460,6 +491,7 @@ static tt_rc next_lists(tt_pq_reader *r, uint32_t rows, tt_pq_batch *ret, tt_err
     TT_TRY(pass_lists(r, err));
     tt_buf_clear(&r->values.made);
     TT_TRY(walk_lists(r, &s, false, err));
+    TT_TRY(finish_lists(r, rows, err));
     ((uint32_t *)(void *)r->list_offsets.at)[rows] = (uint32_t)s.slots;
     ret->value_count = (uint32_t)s.slots;
     ret->null_count = (uint32_t)(s.slots - s.valid);
