@@ -104,6 +104,8 @@ static tt_rc schema(tt_cli *cli, tt_err *err)
         return schema_json(cli, f, err);
     tt_say(cli, "%llu row%s in %u row group%s, written by %.*s", (unsigned long long)tt_pq_row_count(f), TT_S(tt_pq_row_count(f)), tt_pq_row_group_count(f), TT_S(tt_pq_row_group_count(f)),
            TT_STR_ARG(tt_pq_created_by(f)));
+    if (tt_pq_stated_row_count(f) != tt_pq_row_count(f))
+        tt_say(cli, "the footer says %llu: the row groups count", (unsigned long long)tt_pq_stated_row_count(f));
     tt_table *t = tt_table_new(headings);
     for (uint32_t i = 0; i < tt_pq_column_count(f); i++) {
         const tt_pq_column *c = tt_pq_column_at(f, i);

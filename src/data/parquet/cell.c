@@ -117,14 +117,6 @@ static void put_decimal(const tt_pq_column *c, big b, tt_buf *out)
     tt_buf_put(out, digits + at, sizeof digits - (size_t)at);
 }
 
-static void put_decimal_bytes(const tt_pq_column *c, tt_str bytes, tt_buf *out)
-{
-    if (bytes.len > DECIMAL_BYTES_MAX)
-        tt_buf_cstr_put(out, "null"); /* the schema says that it has fewer digits */
-    else
-        put_decimal(c, big_of_bytes(bytes), out);
-}
-
 /* ---- time ---- */
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
@@ -177,6 +169,24 @@ static void put_hex(tt_str bytes, tt_buf *out)
     }
 }
 
+static void put_hex_text(tt_str bytes, tt_buf *out)
+{
+    tt_buf_cstr_put(out, "\"\\\\x");
+    put_hex(bytes, out);
+    tt_buf_char(out, '"');
+}
+
+/* The schema says that it has fewer digits than more bytes than these hold; but the sign may stand in front any number of times. */
+static void put_decimal_bytes(const tt_pq_column *c, tt_str bytes, tt_buf *out)
+{
+    while (bytes.len > DECIMAL_BYTES_MAX && (bytes.ptr[0] == 0 || (unsigned char)bytes.ptr[0] == 0xFF) && ((bytes.ptr[0] ^ bytes.ptr[1]) & 0x80) == 0)
+        bytes = tt_str_slice(bytes, 1, bytes.len);
+    if (bytes.len > DECIMAL_BYTES_MAX)
+        put_hex_text(bytes, out);
+    else
+        put_decimal(c, big_of_bytes(bytes), out);
+}
+
 static void put_uuid(tt_str bytes, tt_buf *out)
 {
     static const uint8_t parts[] = {4, 2, 2, 2, 6};
@@ -225,9 +235,7 @@ static void put_bytes(const tt_pq_column *c, tt_str bytes, tt_buf *out)
         tt_buf_json_str(out, bytes);
         return;
     }
-    tt_buf_cstr_put(out, "\"\\\\x");
-    put_hex(bytes, out);
-    tt_buf_char(out, '"');
+    put_hex_text(bytes, out);
 }
 
 /* ---- values ---- */

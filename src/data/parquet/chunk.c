@@ -125,6 +125,8 @@ tt_rc tt_pq_pages_next(tt_pq_pages *p, bool *ret_found, tt_err *err)
             continue;
         if ((uint64_t)h.value_count > p->slots_left)
             return tt_pq_pages_fail(p, TT_CORRUPT, "it has more values than its chunk", err);
+        if (h.type == TT_PQ_P_DATA_V2 && p->column->shape == TT_PQ_FLAT && h.row_count != h.value_count)
+            return tt_pq_pages_fail(p, TT_CORRUPT, "it has not one value per row", err);
         p->slots_left -= (uint64_t)h.value_count;
         p->has_data_page = true;
         if (h.value_count == 0)
@@ -136,13 +138,17 @@ tt_rc tt_pq_pages_next(tt_pq_pages *p, bool *ret_found, tt_err *err)
     return TT_OK;
 }
 
-/* Without a codec the bytes stay where they are. */
+/* Without a codec the bytes stay where they are. Where nothing is packed, some writers leave nothing and some an empty frame. */
 static tt_rc unpack(tt_pq_pages *p, tt_pq_codec codec, tt_str body, size_t out_len, tt_pq_room *room, tt_str *ret, tt_err *err)
 {
     if (codec == TT_PQ_C_NONE && room == &p->page) {
         if (body.len != out_len)
             return tt_pq_pages_fail(p, TT_CORRUPT, "its packed and unpacked sizes differ without a codec", err);
         *ret = body;
+        return TT_OK;
+    }
+    if (codec != TT_PQ_C_NONE && out_len == 0) {
+        *ret = (tt_str){body.ptr, 0};
         return TT_OK;
     }
     const char *why = tt_pq_unpack_check(codec, body.len, out_len);
@@ -181,12 +187,10 @@ tt_rc tt_pq_pages_unpack(tt_pq_pages *p, tt_str *ret_levels, tt_str *ret_values,
     const tt_pq_page_header *h = &p->header;
     tt_str body;
     TT_TRY(read_body(p, h, p->body_at, &body, err));
+    p->work.pages++;
     size_t levels = h->type == TT_PQ_P_DATA_V2 ? (size_t)h->rep_bytes + (size_t)h->def_bytes : 0, out_len = (size_t)h->unpacked_bytes - levels;
     *ret_levels = (tt_str){body.ptr, levels};
-    *ret_values = (tt_str){body.ptr, 0};
     body = (tt_str){body.ptr + levels, body.len - levels};
-    if (h->type == TT_PQ_P_DATA_V2 && out_len == 0)
-        return TT_OK; /* some leave an empty frame there, some nothing */
     tt_pq_codec codec = h->type == TT_PQ_P_DATA_V2 && !is_packed(p) ? TT_PQ_C_NONE : p->chunk->codec;
     return unpack(p, codec, body, out_len, &p->page, ret_values, err);
 }
@@ -200,7 +204,7 @@ tt_rc tt_pq_pages_dictionary(tt_pq_pages *p, tt_err *err)
 {
     const tt_pq_page_header *h = &p->dictionary_header;
     tt_pq_decoder *d = &p->dictionary_decoder;
-    tt_str body, values;
+    tt_str body, values = {0};
     if (p->is_dictionary_loaded || !p->dictionary_at)
         return TT_OK;
     if (p->column->type == TT_PQ_T_BOOLEAN || (h->encoding != TT_PQ_E_PLAIN && h->encoding != TT_PQ_E_PLAIN_DICTIONARY))

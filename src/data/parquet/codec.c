@@ -28,7 +28,7 @@ static bool unpack_none(tt_pq_codec_state *state, tt_str in, char *out, size_t o
 
 static bool unpack_snappy(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len) { return tt_pq_snappy_unpack(in, out, out_len); }
 
-/* Several members may stand one behind the other. */
+/* Several members may stand one behind the other; all together have out_len bytes. */
 static bool unpack_gzip(tt_pq_codec_state *state, tt_str in, char *out, size_t out_len)
 {
     z_stream z = {.next_in = (unsigned char *)in.ptr, .avail_in = (unsigned)in.len, .next_out = (unsigned char *)out, .avail_out = (unsigned)out_len};
@@ -37,7 +37,7 @@ static bool unpack_gzip(tt_pq_codec_state *state, tt_str in, char *out, size_t o
     int rc = Z_OK;
     while (rc == Z_OK) {
         rc = inflate(&z, Z_FINISH);
-        if (rc == Z_STREAM_END && z.avail_in && z.avail_out)
+        if (rc == Z_STREAM_END && z.avail_in)
             rc = inflateReset(&z);
     }
     inflateEnd(&z);
@@ -69,30 +69,44 @@ static uint32_t big_endian(const char *p)
     return __builtin_bswap32(value);
 }
 
-/* Hadoop's framing: {unpacked size, packed size, block}..., tiling both sides exactly. */
+/* Hadoop's framing: {unpacked size, {packed size, block}...}..., tiling both sides exactly. What was more than its buffer when it was written has several
+ * blocks under one size. */
 static bool unpack_lz4_hadoop(tt_str in, char *out, size_t out_len)
 {
     while (in.len >= 8) {
-        uint32_t unpacked = big_endian(in.ptr), packed = big_endian(in.ptr + 4);
-        if (unpacked > out_len || packed > in.len - 8 || !unpack_lz4_raw(NULL, (tt_str){in.ptr + 8, packed}, out, unpacked))
+        uint32_t unpacked = big_endian(in.ptr);
+        in = (tt_str){in.ptr + 4, in.len - 4};
+        if (unpacked > out_len || unpacked > INT32_MAX)
             return false;
-        in = (tt_str){in.ptr + 8 + packed, in.len - 8 - packed};
-        out += unpacked;
         out_len -= unpacked;
+        do {
+            uint32_t packed = in.len >= 4 ? big_endian(in.ptr) : UINT32_MAX;
+            if (packed > INT32_MAX || packed > in.len - 4)
+                return false;
+            int got = LZ4_decompress_safe(in.ptr + 4, out, (int)packed, (int)unpacked);
+            if (got < 0 || (got == 0 && unpacked))
+                return false;
+            in = (tt_str){in.ptr + 4 + packed, in.len - 4 - packed};
+            out += got;
+            unpacked -= (uint32_t)got;
+        } while (unpacked);
     }
     return in.len == 0 && out_len == 0;
 }
 
-/* LZ4's frame format with blocks in it, as far as its header goes without options that need more. */
+enum { LZ4_WINDOW = 64 << 10 };
+
+/* LZ4's frame format with blocks in it, as far as its header goes without options that need more. A block may refer to those before it, up to 64 KiB back. */
 static bool unpack_lz4_frame(tt_str in, char *out, size_t out_len)
 {
     static const char magic[4] = {0x04, 0x22, 0x4D, 0x18};
+    const char *start = out;
     if (in.len < 7 || memcmp(in.ptr, magic, sizeof magic) != 0)
         return false;
     unsigned flags = (unsigned char)in.ptr[4];
-    bool has_block_sums = flags & 16, has_size = flags & 8, is_independent = flags & 32, has_dictionary = flags & 1;
+    bool has_block_sums = flags & 16, has_size = flags & 8, has_dictionary = flags & 1;
     size_t at = 7 + (has_size ? 8u : 0);
-    if (!is_independent || has_dictionary)
+    if (has_dictionary)
         return false;
     while (at <= in.len && in.len - at >= 4) {
         uint32_t word = __builtin_bswap32(big_endian(in.ptr + at)), size = word & 0x7FFFFFFF;
@@ -101,7 +115,8 @@ static bool unpack_lz4_frame(tt_str in, char *out, size_t out_len)
             return out_len == 0;
         if (size > in.len - at)
             return false;
-        int got = word >> 31 ? (int)size : LZ4_decompress_safe(in.ptr + at, out, (int)size, out_len > INT32_MAX ? INT32_MAX : (int)out_len);
+        int before = out - start < LZ4_WINDOW ? (int)(out - start) : LZ4_WINDOW, room = out_len > INT32_MAX ? INT32_MAX : (int)out_len;
+        int got = word >> 31 ? (int)size : LZ4_decompress_safe_usingDict(in.ptr + at, out, (int)size, room, out - before, before);
         if (got < 0 || (size_t)got > out_len)
             return false;
         if (word >> 31)

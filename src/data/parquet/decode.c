@@ -5,8 +5,12 @@
 static const char too_few[] = "it holds fewer values than it says";
 const char tt_pq_why_nomem[] = "out of memory";
 const char tt_pq_why_unsupported[] = "its encoding is not supported for this type";
+const char tt_pq_why_too_large[] = "its values are too long for a batch: ask for fewer rows";
 
-tt_rc tt_pq_why_code(const char *why) { return why == tt_pq_why_nomem ? TT_NOMEM : why == tt_pq_why_unsupported ? TT_UNSUPPORTED : TT_CORRUPT; }
+tt_rc tt_pq_why_code(const char *why)
+{
+    return why == tt_pq_why_nomem ? TT_NOMEM : why == tt_pq_why_unsupported ? TT_UNSUPPORTED : why == tt_pq_why_too_large ? TT_TOO_LARGE : TT_CORRUPT;
+}
 
 static char *fixed_at(tt_pq_decoder *d, size_t at) { return d->fixed.at + at * d->column->width; }
 static uint32_t *start_of(tt_pq_decoder *d) { return (uint32_t *)(void *)d->start.at; }
@@ -304,7 +308,7 @@ static const char *read_delta_bytes(tt_pq_decoder *d, size_t at, size_t count)
             continue;
         }
         if (d->last.len > d->made_limit - d->made.len)
-            return "its values are too long for a batch";
+            return tt_pq_why_too_large;
         start_of(d)[at + i] = (uint32_t)d->made.len;
         length_of(d)[at + i] = (uint32_t)d->last.len;
         tt_buf_str(&d->made, tt_buf_view(&d->last));
@@ -332,6 +336,9 @@ static const char *skip_split(tt_pq_decoder *d, size_t count)
     return NULL;
 }
 
+/* The streams are as long as there are values, or they were not where they were looked for. */
+static const char *finish_split(const tt_pq_decoder *d) { return d->done == d->stream_values ? NULL : "it holds more values than it says"; }
+
 static const char *read_split(tt_pq_decoder *d, size_t at, size_t count)
 {
     size_t width = d->column->width;
@@ -348,14 +355,14 @@ static const char *read_split(tt_pq_decoder *d, size_t at, size_t count)
 
 #define ON(type) (1u << TT_PQ_T_##type)
 static const tt_pq_decode_row rows[TT_PQ_ENCODINGS] = {
-    [TT_PQ_E_PLAIN] = {UINT32_MAX, false, false, start_nothing, read_plain, skip_plain},
-    [TT_PQ_E_PLAIN_DICTIONARY] = {UINT32_MAX, true, false, start_codes, read_codes, skip_codes},
-    [TT_PQ_E_RLE] = {ON(BOOLEAN), false, false, start_runs, read_runs, skip_codes},
-    [TT_PQ_E_DELTA_BINARY] = {ON(INT32) | ON(INT64), false, false, start_delta, read_delta, skip_delta},
-    [TT_PQ_E_DELTA_LENGTH] = {ON(BYTE_ARRAY), false, false, start_delta_length, read_delta_length, skip_delta_length},
-    [TT_PQ_E_DELTA_BYTES] = {ON(BYTE_ARRAY) | ON(FIXED), false, true, start_delta_bytes, read_delta_bytes, skip_delta_bytes},
-    [TT_PQ_E_RLE_DICTIONARY] = {UINT32_MAX, true, false, start_codes, read_codes, skip_codes},
-    [TT_PQ_E_BYTE_STREAM_SPLIT] = {ON(FLOAT) | ON(DOUBLE) | ON(INT32) | ON(INT64) | ON(FIXED), false, false, start_split, read_split, skip_split},
+    [TT_PQ_E_PLAIN] = {UINT32_MAX, false, false, start_nothing, read_plain, skip_plain, NULL},
+    [TT_PQ_E_PLAIN_DICTIONARY] = {UINT32_MAX, true, false, start_codes, read_codes, skip_codes, NULL},
+    [TT_PQ_E_RLE] = {ON(BOOLEAN), false, false, start_runs, read_runs, skip_codes, NULL},
+    [TT_PQ_E_DELTA_BINARY] = {ON(INT32) | ON(INT64), false, false, start_delta, read_delta, skip_delta, NULL},
+    [TT_PQ_E_DELTA_LENGTH] = {ON(BYTE_ARRAY), false, false, start_delta_length, read_delta_length, skip_delta_length, NULL},
+    [TT_PQ_E_DELTA_BYTES] = {ON(BYTE_ARRAY) | ON(FIXED), false, true, start_delta_bytes, read_delta_bytes, skip_delta_bytes, NULL},
+    [TT_PQ_E_RLE_DICTIONARY] = {UINT32_MAX, true, false, start_codes, read_codes, skip_codes, NULL},
+    [TT_PQ_E_BYTE_STREAM_SPLIT] = {ON(FLOAT) | ON(DOUBLE) | ON(INT32) | ON(INT64) | ON(FIXED), false, false, start_split, read_split, skip_split, finish_split},
 };
 
 bool tt_pq_gives_codes(int32_t encoding) { return encoding >= 0 && encoding < TT_PQ_ENCODINGS && rows[encoding].gives_codes; }
@@ -403,6 +410,8 @@ const char *tt_pq_decoder_skip(tt_pq_decoder *d, size_t count)
     const char *why = count ? start(d) : NULL;
     return why || !count ? why : d->row->skip(d, count);
 }
+
+const char *tt_pq_decoder_finish(const tt_pq_decoder *d) { return d->is_started && d->row->finish ? d->row->finish(d) : NULL; }
 
 void tt_pq_decoder_deinit(tt_pq_decoder *d)
 {

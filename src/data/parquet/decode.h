@@ -11,8 +11,8 @@
 
 typedef struct tt_pq_decoder tt_pq_decoder;
 
-/* Why a page cannot be read is a static text; these two mean more than that it is corrupt. */
-extern const char tt_pq_why_nomem[], tt_pq_why_unsupported[];
+/* Why a page cannot be read is a static text; these mean something else than that it is corrupt. */
+extern const char tt_pq_why_nomem[], tt_pq_why_unsupported[], tt_pq_why_too_large[];
 tt_rc tt_pq_why_code(const char *why);
 
 typedef struct {
@@ -23,6 +23,7 @@ typedef struct {
     const char *(*start)(tt_pq_decoder *d);
     const char *(*read)(tt_pq_decoder *d, size_t at, size_t count);
     const char *(*skip)(tt_pq_decoder *d, size_t count);
+    const char *(*finish)(const tt_pq_decoder *d); /* no value is left; NULL: it has nothing to say */
 } tt_pq_decode_row;
 
 struct tt_pq_decoder {
@@ -54,6 +55,8 @@ const char *tt_pq_decoder_open(tt_pq_decoder *d, int32_t encoding, const uint8_t
 bool tt_pq_gives_codes(int32_t encoding);
 const char *tt_pq_decoder_read(tt_pq_decoder *d, size_t at, size_t count);
 const char *tt_pq_decoder_skip(tt_pq_decoder *d, size_t count);
+/* After the page's last value: whether it could be that. */
+const char *tt_pq_decoder_finish(const tt_pq_decoder *d);
 void tt_pq_decoder_deinit(tt_pq_decoder *d);
 
 #endif

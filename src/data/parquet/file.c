@@ -122,6 +122,7 @@ void tt_pq_close(tt_pq_file *f)
 const char *tt_pq_name(const tt_pq_file *f) { return f->name; }
 uint64_t tt_pq_size_bytes(const tt_pq_file *f) { return f->size_bytes; }
 uint64_t tt_pq_row_count(const tt_pq_file *f) { return f->row_count; }
+uint64_t tt_pq_stated_row_count(const tt_pq_file *f) { return f->stated_row_count; }
 tt_str tt_pq_created_by(const tt_pq_file *f) { return f->created_by; }
 uint32_t tt_pq_column_count(const tt_pq_file *f) { return f->column_count; }
 uint32_t tt_pq_row_group_count(const tt_pq_file *f) { return f->row_group_count; }

@@ -28,7 +28,8 @@ struct tt_pq_file {
     uint32_t column_count;
     tt_pq_row_group *row_groups;
     uint32_t row_group_count;
-    uint64_t row_count;
+    uint64_t row_count;  /* of the row groups together */
+    uint64_t stated_row_count;
 };
 
 /* Exactly len bytes at `at`; TT_CORRUPT when the file has them not. */

@@ -19,7 +19,8 @@ static void read_unit(tt_thrift *t, tt_thrift_type type, void *object)
 
 static void read_bit_width(tt_thrift *t, tt_thrift_type type, void *object)
 {
-    ((tt_pq_element *)object)->bit_width = (int8_t)tt_thrift_int(t, type);
+    int64_t width = tt_thrift_int(t, type);
+    ((tt_pq_element *)object)->bit_width = width == 8 || width == 16 || width == 32 || width == 64 ? (int8_t)width : 0;
 }
 
 static const tt_thrift_field decimal_fields[] = {
@@ -69,16 +70,16 @@ typedef struct {
     int32_t child_count;
 } raw_element;
 
-static void read_type(tt_thrift *t, tt_thrift_type type, void *object)
+/* Kept plus one, so that zeroed memory means: absent. What is no number of the format stays one that is not. */
+static int32_t read_choice(tt_thrift *t, tt_thrift_type type)
 {
-    /* Kept plus one, so that zeroed memory means: absent. */
-    ((raw_element *)object)->e.type = (int32_t)tt_thrift_int(t, type) + 1;
+    bool is_int = tt_thrift_is_int(type);
+    int64_t number = tt_thrift_int(t, type);
+    return !is_int ? 0 : number >= 0 && number < INT32_MAX ? (int32_t)number + 1 : INT32_MAX;
 }
 
-static void read_converted(tt_thrift *t, tt_thrift_type type, void *object)
-{
-    ((raw_element *)object)->e.converted_type = (int32_t)tt_thrift_int(t, type) + 1;
-}
+static void read_type(tt_thrift *t, tt_thrift_type type, void *object) { ((raw_element *)object)->e.type = read_choice(t, type); }
+static void read_converted(tt_thrift *t, tt_thrift_type type, void *object) { ((raw_element *)object)->e.converted_type = read_choice(t, type); }
 
 static const tt_thrift_field element_fields[] = {
     {1, TT_THRIFT_TO_FN, 0, read_type},
@@ -124,6 +125,8 @@ static void read_encodings(tt_thrift *t, tt_thrift_type type, void *object)
 {
     tt_thrift_type element;
     uint32_t count = tt_thrift_list(t, type, &element);
+    if (count && !tt_thrift_is_int(element))
+        tt_thrift_fail(t, "encodings are malformed");
     for (uint32_t i = 0; i < count && !t->why; i++) {
         int64_t encoding = tt_thrift_int(t, element);
         ((raw_chunk *)object)->encodings |= encoding >= 0 && encoding < TT_PQ_ENCODINGS ? 1u << encoding : 1u << 31;
@@ -321,28 +324,33 @@ static const tt_thrift_field file_fields[] = {
 
 /* ---- from what was read to what is shown ---- */
 
-static bool make_elements(tt_pq_file *f, const raw_element *raw)
+static tt_rc make_elements(tt_pq_file *f, const raw_element *raw, tt_err *err)
 {
     f->elements = tt_arena_alloc(&f->arena, (size_t)f->element_count * sizeof *f->elements);
-    for (uint32_t i = 0; f->elements && i < f->element_count; i++) {
+    if (!f->elements)
+        return tt_pq_nomem(err, f);
+    for (uint32_t i = 0; i < f->element_count; i++) {
         tt_pq_element *e = &f->elements[i];
+        if (raw[i].child_count < 0)
+            return tt_fail(err, TT_CORRUPT, "%s: `%.*s` in the schema claims %d members", f->name, TT_STR_ARG(raw[i].e.name), raw[i].child_count);
         *e = raw[i].e;
         e->type--;
         e->converted_type--;
         e->column = -1;
-        e->child_count = raw[i].child_count > 0 ? (uint32_t)raw[i].child_count : 0;
+        e->child_count = (uint32_t)raw[i].child_count;
         if (e->logical_type == 0)
             e->logical_type = -1;
         if (e->logical_type != TT_PQ_L_TIME && e->logical_type != TT_PQ_L_TIMESTAMP)
             e->unit = -1;
     }
-    return f->elements != NULL;
+    return TT_OK;
 }
 
 /* Where bytes lie in the file is checked when they are read. */
-static void make_chunk(const raw_chunk *raw, tt_pq_chunk *c)
+static void make_chunk(const raw_chunk *raw, tt_pq_order order, tt_pq_chunk *c)
 {
     const tt_pq_raw_statistics *s = &raw->statistics;
+    bool has_old = s->old_max.ptr || s->old_min.ptr, has_new = s->max.ptr || s->min.ptr;
     uint64_t start = (uint64_t)raw->data_page;
     if (raw->dictionary_page > 0 && (uint64_t)raw->dictionary_page < start)
         start = (uint64_t)raw->dictionary_page;
@@ -357,7 +365,7 @@ static void make_chunk(const raw_chunk *raw, tt_pq_chunk *c)
         .has_dictionary_offset = raw->dictionary_page > 0,
         .is_encrypted = raw->is_encrypted || !raw->has_meta,
         .external_path = raw->file_path,
-        .raw_is_legacy = !s->max.ptr && !s->min.ptr,
+        .raw_is_legacy = !has_new || (has_old && order == TT_PQ_ORDER_LEGACY), /* the newer ones mean nothing without an order */
         .min_is_exact = s->min_is_exact,
         .max_is_exact = s->max_is_exact,
         .null_count = s->null_count >= 0 && s->null_count <= raw->value_count ? s->null_count : -1,
@@ -404,7 +412,7 @@ static tt_rc make_row_group(tt_pq_file *f, uint32_t i, const raw_row_group *raw,
         return tt_pq_nomem(err, f);
     for (uint32_t c = 0; c < raw->chunk_count; c++) {
         TT_TRY(check_chunk(f, i, c, &raw->chunks[c], err));
-        make_chunk(&raw->chunks[c], &chunks[c]);
+        make_chunk(&raw->chunks[c], f->columns[c].order, &chunks[c]);
     }
     *g = (tt_pq_row_group){.row_count = (uint64_t)raw->row_count, .byte_count = raw->byte_count > 0 ? (uint64_t)raw->byte_count : 0, .chunks = chunks};
     g->sorting = raw->sorting;
@@ -435,8 +443,10 @@ tt_rc tt_pq_footer_parse(tt_pq_file *f, tt_str footer, tt_err *err)
         return tt_fail(err, TT_CORRUPT, "%s: the footer cannot be read: %s", f->name, t.why);
     if (f->element_count == 0)
         return tt_fail(err, TT_CORRUPT, "%s: the footer has no schema", f->name);
-    if (!make_elements(f, raw.elements))
-        return tt_pq_nomem(err, f);
+    if (raw.row_count < 0)
+        return tt_fail(err, TT_CORRUPT, "%s: the footer claims %lld rows", f->name, (long long)raw.row_count);
+    f->stated_row_count = (uint64_t)raw.row_count;
+    TT_TRY(make_elements(f, raw.elements, err));
     TT_TRY(tt_pq_schema_build(f, err));
     for (uint32_t c = 0; c < f->column_count; c++)
         f->columns[c].order = order_of(f, c);

@@ -39,7 +39,7 @@ static void read_data_v2(tt_thrift *t, tt_thrift_type type, void *object) { read
 static void read_crc(tt_thrift *t, tt_thrift_type type, void *object)
 {
     tt_pq_page_header *h = object;
-    h->has_crc = true;
+    h->has_crc = tt_thrift_is_int(type);
     h->crc = (uint32_t)tt_thrift_int(t, type);
 }
 

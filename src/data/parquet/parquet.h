@@ -148,6 +148,7 @@ static inline void tt_pq_cleanup(tt_pq_file **f) { tt_pq_close(*f); }
 const char *tt_pq_name(const tt_pq_file *f);
 uint64_t tt_pq_size_bytes(const tt_pq_file *f);
 uint64_t tt_pq_row_count(const tt_pq_file *f); /* the sum over row groups, whatever the footer says */
+uint64_t tt_pq_stated_row_count(const tt_pq_file *f); /* what it says */
 tt_str tt_pq_created_by(const tt_pq_file *f);
 uint32_t tt_pq_column_count(const tt_pq_file *f);
 const tt_pq_column *tt_pq_column_at(const tt_pq_file *f, uint32_t column);

@@ -114,7 +114,7 @@ static void mean_converted(const tt_pq_element *e, tt_pq_column *c)
 static tt_rc fill_type(const tt_pq_file *f, const tt_pq_element *e, tt_pq_column *c, tt_err *err)
 {
     if (e->type < 0 || e->type >= TT_PQ_TYPES)
-        return tt_fail(err, TT_CORRUPT, "%s: column `%.*s` has the unknown type %d", f->name, TT_STR_ARG(e->name), e->type);
+        return tt_fail(err, TT_UNSUPPORTED, "%s: column `%.*s` is of a type that is not known", f->name, TT_STR_ARG(e->name));
     c->type = (tt_pq_type)e->type;
     if (c->type == TT_PQ_T_FIXED && (e->type_length <= 0 || e->type_length > FIXED_BYTES_MAX))
         return tt_fail(err, TT_CORRUPT, "%s: column `%.*s` has values of %d bytes", f->name, TT_STR_ARG(e->name), e->type_length);
@@ -125,6 +125,8 @@ static tt_rc fill_type(const tt_pq_file *f, const tt_pq_element *e, tt_pq_column
     c->unit = TT_PQ_MILLIS;
     if (!mean_logical(e, c))
         mean_converted(e, c);
+    if (e->logical_type >= TT_PQ_L_COUNT && c->meaning == TT_PQ_PLAIN)
+        c->meaning = TT_PQ_OTHER;
     if (c->type == TT_PQ_T_INT96) {
         c->meaning = TT_PQ_TIMESTAMP;
         c->unit = TT_PQ_MICROS;
@@ -232,8 +234,9 @@ static tt_rc visit(walk *w, tt_pq_element *e, tt_err *err)
         TT_TRY(fill_type(f, e, c, err));
         fill_levels(w, c);
         TT_TRY(fill_names(w, c, err));
-    } else if (e->type >= 0) {
-        return tt_fail(err, TT_CORRUPT, "%s: `%.*s` in the schema has both a type and members", f->name, TT_STR_ARG(e->name));
+    } else if (e->type >= 0 || e->child_count == 0) {
+        return tt_fail(err, TT_CORRUPT, "%s: `%.*s` in the schema has %s a type %s members", f->name, TT_STR_ARG(e->name), e->type >= 0 ? "both" : "neither",
+                       e->type >= 0 ? "and" : "nor");
     }
     while (w->depth && w->left[w->depth - 1] == 0) {
         w->depth--;

@@ -59,14 +59,17 @@ static bool read_u32(tt_str raw, uint64_t *ret)
     return true;
 }
 
-/* Of decimals in big-endian bytes, those that fit. */
-static bool read_decimal(tt_str raw, int64_t *ret)
+/* Of decimals in big-endian bytes, those that fit: what stands before the last eight bytes is the sign again. */
+static bool read_decimal(const tt_pq_column *c, tt_str raw, int64_t *ret)
 {
-    if (raw.len == 0 || raw.len > 8)
+    if (raw.len == 0 || (c->kind == TT_PQ_FIXED && raw.len != c->width))
         return false;
-    uint64_t value = raw.ptr[0] & 0x80 ? UINT64_MAX : 0;
-    for (size_t i = 0; i < raw.len; i++)
+    uint64_t sign = raw.ptr[0] & 0x80 ? UINT64_MAX : 0, value = sign;
+    for (size_t i = 0; i < raw.len; i++) {
+        if (value >> 55 != sign >> 55)
+            return false;
         value = value << 8 | (unsigned char)raw.ptr[i];
+    }
     *ret = (int64_t)value;
     return true;
 }
@@ -76,7 +79,7 @@ static bool read_bound(const tt_pq_column *c, tt_str raw, bool is_max, tt_pq_bou
     if (!raw.ptr)
         return false;
     if (c->meaning == TT_PQ_DECIMAL && (c->kind == TT_PQ_BYTES || c->kind == TT_PQ_FIXED))
-        return read_decimal(raw, &ret->i);
+        return read_decimal(c, raw, &ret->i);
     switch (c->kind) {
     case TT_PQ_BOOL:
         return read_bool(raw, &ret->i);
@@ -121,7 +124,7 @@ static bool is_in_order(const tt_pq_column *c, const tt_pq_bound *min, const tt_
 /* The old min and max were compared as signed numbers whatever the type, and of bytes by writers that were wrong about them. */
 static bool may_believe(const tt_pq_column *c, bool is_legacy, tt_str min, tt_str max)
 {
-    if (c->meaning == TT_PQ_NULL || c->order == TT_PQ_ORDER_UNKNOWN || c->order == TT_PQ_ORDER_IEEE || c->type == TT_PQ_T_INT96)
+    if (c->meaning == TT_PQ_NULL || c->meaning == TT_PQ_OTHER || c->order == TT_PQ_ORDER_UNKNOWN || c->order == TT_PQ_ORDER_IEEE || c->type == TT_PQ_T_INT96)
         return false;
     if (!is_legacy)
         return c->order == TT_PQ_ORDER_TYPE;
@@ -274,7 +277,9 @@ static bool fill_pages(const tt_pq_file *f, uint64_t rows, const offset_index *o
         int64_t next = i + 1 < o->location_count ? o->locations[i + 1].first_row : (int64_t)rows;
         if (l->offset < 0 || l->length_bytes <= 0 || (uint64_t)l->offset > f->size_bytes || (uint64_t)l->length_bytes > f->size_bytes - (uint64_t)l->offset)
             return false;
-        if (l->first_row < 0 || next < l->first_row || (uint64_t)next > rows || (i == 0 && l->first_row != 0))
+        if (i > 0 && (uint64_t)l->offset < pages[i - 1].offset + pages[i - 1].length_bytes)
+            return false;
+        if (l->first_row < 0 || next <= l->first_row || (uint64_t)next > rows || (i == 0 && l->first_row != 0))
             return false;
         pages[i] = (tt_pq_page){.offset = (uint64_t)l->offset, .length_bytes = (uint32_t)l->length_bytes, .first_row = (uint64_t)l->first_row,
                                 .row_count = (uint64_t)(next - l->first_row), .statistics = {.null_count = -1, .distinct_count = -1}};

@@ -190,7 +190,7 @@ void tt_thrift_skip(tt_thrift *t, tt_thrift_type type, bool in_list)
     } else if (type == TT_THRIFT_TRUE || type == TT_THRIFT_FALSE) {
         if (in_list)
             take(t, 1, "a list is cut off");
-    } else if (type <= TT_THRIFT_I64 && type >= TT_THRIFT_I8) {
+    } else if (tt_thrift_is_int(type)) {
         tt_thrift_int(t, type);
     } else if (type == TT_THRIFT_DOUBLE || type == TT_THRIFT_UUID) {
         take(t, type == TT_THRIFT_UUID ? 16 : 8, "a value is cut off");
@@ -214,7 +214,7 @@ static bool is_right(tt_thrift_into into, tt_thrift_type type)
     switch (into) {
     case TT_THRIFT_TO_I32:
     case TT_THRIFT_TO_I64:
-        return type >= TT_THRIFT_I8 && type <= TT_THRIFT_I64;
+        return tt_thrift_is_int(type);
     case TT_THRIFT_TO_BOOL:
         return type == TT_THRIFT_TRUE || type == TT_THRIFT_FALSE;
     case TT_THRIFT_TO_STR:

@@ -46,5 +46,6 @@ void tt_thrift_skip(tt_thrift *t, tt_thrift_type type, bool in_list);
 /* The next field of a struct; false at its end. *last is 0 at first. */
 bool tt_thrift_next(tt_thrift *t, int16_t *last, tt_thrift_type *ret_type);
 void tt_thrift_fail(tt_thrift *t, const char *why);
+static inline bool tt_thrift_is_int(tt_thrift_type type) { return type >= TT_THRIFT_I8 && type <= TT_THRIFT_I64; }
 
 #endif

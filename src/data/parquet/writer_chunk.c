@@ -48,9 +48,8 @@ static int compare_numbers(const tt_pq_out_column *c, tt_str a, tt_str b)
 /* Big-endian two's complement: the first byte has the sign. */
 static int compare_decimals(tt_str a, tt_str b)
 {
-    int first = (a.ptr[0] > b.ptr[0]) - (a.ptr[0] < b.ptr[0]);
-    bool signs_differ = (a.ptr[0] < 0) != (b.ptr[0] < 0);
-    return signs_differ ? first : tt_str_cmp(a, b);
+    bool is_negative = a.ptr[0] & 0x80;
+    return is_negative != (bool)(b.ptr[0] & 0x80) ? (is_negative ? -1 : 1) : tt_str_cmp(a, b);
 }
 
 static int compare(const tt_pq_out_column *c, tt_str a, tt_str b)
