@@ -198,11 +198,11 @@ def random_table(rng, count, users, ordered):
     return rows
 
 
-def write(path, rows, rng):
+def write(path, rows, rng, **more):
     schema = pa.schema([("user", pa.int64()), ("ts", pa.int64()), ("event", pa.string()), ("country", pa.string()), ("n", pa.int32()), ("price", pa.float64())])
     table = pa.Table.from_pylist(rows, schema=schema)
     pq.write_table(table, path, row_group_size=rng.choice([7, 50, 10000]), use_dictionary=rng.choice([True, False]),
-                   compression=rng.choice(["snappy", "zstd", "none"]), data_page_version=rng.choice(["1.0", "2.0"]))
+                   compression=rng.choice(["snappy", "zstd", "none"]), data_page_version=rng.choice(["1.0", "2.0"]), **more)
 
 
 def random_filter(rng):

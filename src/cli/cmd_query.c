@@ -63,24 +63,19 @@ static tt_rc print_json(tt_cli *cli, const json_t *answer, tt_err *err)
 /* Of several threads the sum of what each took. */
 static json_t *json_of_work(const tt_query_result *r)
 {
-    const tt_query_work *w = &r->work;
-    const struct { const char *name; uint64_t value; } rows[] = {
-        {"scannedRows", r->scanned_rows}, {"scannedGroups", r->scanned_groups}, {"parts", w->parts}, {"preparedParts", w->prepared_parts},
-        {"rowGroups", w->row_groups}, {"prunedRowGroups", w->pruned_row_groups}, {"packedBytes", w->packed_bytes}, {"unpackedBytes", w->unpacked_bytes},
-        {"spilledBytes", w->spilled_bytes}, {"scanMicroseconds", w->scan_us}, {"sequenceMicroseconds", w->sequence_us}, {"aggregateMicroseconds", w->aggregate_us},
-    };
-    json_t *stats = json_object();
-    for (size_t i = 0; stats && i < TT_COUNT(rows); i++)
-        json_object_set_new(stats, rows[i].name, json_integer((json_int_t)rows[i].value));
+    json_t *stats = json_pack("{s:I,s:I}", "scannedRows", (json_int_t)r->scanned_rows, "scannedGroups", (json_int_t)r->scanned_groups);
+    tt_query_work_show(&r->work, stats);
     return stats;
 }
 
 static tt_rc explain(tt_cli *cli, const json_t *w, tt_err *err)
 {
-    char packed[32], unpacked[32];
-    TT_TRY(tt_outf(cli, err, "parts %lld (%lld prepared), row groups %lld (%lld more passed over), decoded %s bytes (%s packed)\n",
-                   (long long)tt_json_member_int(w, "parts"), (long long)tt_json_member_int(w, "preparedParts"), (long long)tt_json_member_int(w, "rowGroups"),
-                   (long long)tt_json_member_int(w, "prunedRowGroups"), tt_grouped(tt_json_member_int(w, "unpackedBytes"), unpacked),
+    char packed[32], unpacked[32], pages[32], pruned[32];
+    TT_TRY(tt_outf(cli, err, "parts %lld (%lld prepared), row groups %lld (%lld more passed over)\n", (long long)tt_json_member_int(w, "parts"),
+                   (long long)tt_json_member_int(w, "preparedParts"), (long long)tt_json_member_int(w, "rowGroups"),
+                   (long long)tt_json_member_int(w, "prunedRowGroups")));
+    TT_TRY(tt_outf(cli, err, "pages %s (%s more passed over), decoded %s bytes (%s packed)\n", tt_grouped(tt_json_member_int(w, "pages"), pages),
+                   tt_grouped(tt_json_member_int(w, "prunedPages"), pruned), tt_grouped(tt_json_member_int(w, "unpackedBytes"), unpacked),
                    tt_grouped(tt_json_member_int(w, "packedBytes"), packed)));
     if (tt_json_member_int(w, "spilledBytes"))
         TT_TRY(tt_outf(cli, err, "events that did not fit into memory: %s bytes\n", tt_grouped(tt_json_member_int(w, "spilledBytes"), packed)));

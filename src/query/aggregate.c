@@ -21,6 +21,7 @@ struct tt_aggregator {
     TT_VEC(uint32_t) last;    /* clustered: by value, the last group that had it + 1 */
     tt_dense pairs;           /* otherwise: group and value together, as one number */
     TT_VEC(uint64_t) met;     /* lists: by value, the last row that had it, so that one element twice counts once */
+    uint32_t row_group;       /* of the batch before */
     uint64_t row;             /* lists: the one in hand, from 1 */
 };
 
@@ -246,7 +247,8 @@ static tt_rc add_codes(tt_aggregator *a, const tt_rows *rows, const tt_row_batch
 tt_rc tt_aggregator_add(tt_aggregator *a, const tt_rows *rows, const tt_row_batch *batch, const uint8_t *levels_of, tt_err *err)
 {
     const tt_pq_batch *b = batch->columns[a->what->column];
-    TT_TRY(tt_values_begin(&a->values, b, tt_rows_restarted(rows), err));
+    TT_TRY(tt_values_begin(&a->values, b, batch->row_group != a->row_group, err));
+    a->row_group = batch->row_group;
     if (b->form == TT_PQ_FORM_CODES && tt_rows_file_column(rows, a->what->column)->shape == TT_PQ_FLAT && a->what->type != TT_AGG_COUNT && b->dictionary->count &&
         !column_of(a)->separator.len)
         return add_codes(a, rows, batch, levels_of, err);

@@ -94,14 +94,8 @@ static void prepare_often_used(tt_dataset_job *job, const tt_dataset *d, json_t 
 
 static json_t *json_of_work(const tt_query_work *w)
 {
-    const struct { const char *name; uint64_t value; } rows[] = {
-        {"parts", w->parts}, {"preparedParts", w->prepared_parts}, {"rowGroups", w->row_groups}, {"prunedRowGroups", w->pruned_row_groups},
-        {"packedBytes", w->packed_bytes}, {"unpackedBytes", w->unpacked_bytes}, {"spilledBytes", w->spilled_bytes},
-        {"scanMicroseconds", w->scan_us}, {"sequenceMicroseconds", w->sequence_us}, {"aggregateMicroseconds", w->aggregate_us},
-    };
     json_t *o = json_object();
-    for (size_t i = 0; i < TT_COUNT(rows); i++)
-        json_object_set_new(o, rows[i].name, json_integer((json_int_t)rows[i].value));
+    tt_query_work_show(w, o);
     return o;
 }
 

@@ -17,6 +17,7 @@ typedef struct {
     const tt_part *part;
     uint32_t column, step;   /* the first step that happens */
     tt_values values;
+    uint32_t row_group;      /* of the batch before */
     entry *entries;          /* by group */
     cell *cells;             /* by value * steps + the last step passed */
 } breaker;
@@ -59,7 +60,11 @@ static tt_rc take_batch(breaker *b, const tt_row_batch *batch, tt_err *err)
 {
     const uint8_t *levels = b->part->levels;
     uint64_t bit = UINT64_C(1) << (tt_matcher_funnel_bit(b->part->matcher) + b->step);
-    TT_TRY(tt_values_begin(&b->values, batch->columns[b->column], tt_rows_restarted(b->part->rows), err));
+    if (!(batch->any & bit))
+        return b->part->check_stop(b->part->arg, err);
+    TT_TRY(tt_rows_load(b->part->rows, err));
+    TT_TRY(tt_values_begin(&b->values, batch->columns[b->column], batch->row_group != b->row_group, err));
+    b->row_group = batch->row_group;
     for (uint32_t i = 0; i < batch->count; i++) {
         uint32_t g = batch->groups[i];
         if (g != TT_DENSE_NONE && (batch->masks[i] & bit) && batch->times[i] != TT_NO_TIME && levels[g] != UINT8_MAX && levels[g] > b->step)

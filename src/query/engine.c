@@ -170,6 +170,9 @@ static tt_rc take_batch(engine *e, const tt_row_batch *b, bool *ret_in_order, tt
 {
     TT_TRY(reserve_groups(e, err));
     (e->is_clustered ? count_clustered_rows : count_rows)(e, b);
+    if (!b->any)
+        return check_stop(e, err);
+    TT_TRY(tt_rows_load(e->rows, err));
     for (size_t i = 0; i < e->plan->condition_count; i++)
         if (e->tallies[i].counts)
             count_condition(e, i, b);
@@ -370,6 +373,14 @@ static tt_rc add_jobs(engine *e, const tt_aggregations *list, uint32_t levels, c
     return TT_OK;
 }
 
+static bool has_matching(const engine *e, const tt_row_batch *b)
+{
+    for (uint32_t i = 0; i < b->count; i++)
+        if (b->groups[i] != TT_DENSE_NONE && e->matching[b->groups[i]] != UINT8_MAX)
+            return true;
+    return false;
+}
+
 static tt_rc run_jobs(engine *e, const jobs *all, bool *columns, tt_err *err)
 {
     tt_row_batch batch;
@@ -380,7 +391,10 @@ static tt_rc run_jobs(engine *e, const jobs *all, bool *columns, tt_err *err)
         TT_TRY(tt_rows_next(e->rows, &batch, err));
         if (batch.count == 0)
             return TT_OK;
-        for (size_t i = 0; i < all->len; i++)
+        bool is_wanted = has_matching(e, &batch);
+        if (is_wanted)
+            TT_TRY(tt_rows_load(e->rows, err));
+        for (size_t i = 0; i < all->len && is_wanted; i++)
             TT_TRY(tt_aggregator_add(all->ptr[i].aggregator, e->rows, &batch, all->ptr[i].levels_of, err));
         TT_TRY(check_stop(e, err));
     }

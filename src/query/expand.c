@@ -215,7 +215,9 @@ static tt_rc expand_funnel(json_t *funnel, tt_err *err)
 static tt_rc check_timeframe(const json_t *timeframe, tt_err *err)
 {
     const json_t *from = json_object_get(timeframe, "from"), *to = json_object_get(timeframe, "to");
-    if (!json_is_number(from) || !json_is_number(to) || json_number_value(to) > json_number_value(from))
+    bool are_whole = json_is_integer(from) && json_is_integer(to); /* nanoseconds are more than doubles can tell apart */
+    if (!json_is_number(from) || !json_is_number(to) ||
+        (are_whole ? json_integer_value(to) > json_integer_value(from) : json_number_value(to) > json_number_value(from)))
         return TT_OK;
     return tt_query_fail_value(err, TT_QUERY_SCHEMA, "Value of 'to' (exclusive) should be larger than 'from' (inclusive) in query timeframe: ", timeframe, "");
 }

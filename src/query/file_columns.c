@@ -72,10 +72,11 @@ static tt_rc read_columns(const tt_pq_file *file, tt_arena *arena, tt_query_colu
     return TT_OK;
 }
 
-/* From the footers; nothing is read. */
-static void read_times(const tt_pq_file *file, tt_query_columns *c)
+/* From the footers; nothing is read. False: there are times that the engine has no room for. */
+static bool read_times(const tt_pq_file *file, tt_query_columns *c)
 {
     int32_t column = tt_pq_column_find(file, c->columns[c->time].name);
+    bool fits = true;
     for (uint32_t g = 0; g < tt_pq_row_group_count(file); g++) {
         tt_pq_statistics s;
         tt_pq_chunk_statistics(file, g, (uint32_t)column, &s);
@@ -86,7 +87,9 @@ static void read_times(const tt_pq_file *file, tt_query_columns *c)
             c->min_time = fmin(c->min_time, min);
         if (s.has_max)
             c->max_time = fmax(c->max_time, max);
+        fits = fits && !(p->kind == TT_PQ_UINT64 && s.has_max && s.max.u > INT64_MAX);
     }
+    return fits;
 }
 
 /* ---- what is wrong, and what to do ---- */
@@ -157,7 +160,9 @@ tt_rc tt_query_file_columns(const tt_pq_file *file, tt_str group, tt_str time, t
     type = ret->columns[ret->time].type;
     if (type != TT_COL_INT && type != TT_COL_FLOAT && type != TT_COL_DATETIME)
         return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s is not numeric but %s in %s: write it as numbers or timestamps", TT_STR_ARG(time), tt_col_type_name(type), tt_pq_name(file));
-    read_times(file, ret);
+    if (!read_times(file, ret))
+        return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s holds times in %s that do not fit into 64 bits with a sign: write them in larger units, or as floats", TT_STR_ARG(time),
+                       tt_pq_name(file));
     return TT_OK;
 }
 

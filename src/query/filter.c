@@ -41,18 +41,19 @@ tt_str tt_pq_text_at(const tt_pq_column *c, const tt_pq_values *values, uint32_t
 
 static const tt_filter_range nothing = {.lo = 1, .hi = 0, .lo_d = 1, .hi_d = 0};
 
-/* Of whole numbers that compare so with a double. */
+#define PAST_INT64 0x1p63
+
+static int64_t int_at_most(double d) { return d >= PAST_INT64 ? INT64_MAX : d < -PAST_INT64 ? INT64_MIN : (int64_t)d; }
+
+/* Of whole numbers that compare so with a double. None: == or != a number that is not whole, and what lies behind all of 64 bits. */
 static void int_range_of_double(tt_query_op op, double d, tt_filter_range *r)
 {
-    const double far = 9.2e18;
     double least = op == TT_OP_GT ? floor(d) + 1 : ceil(d), most = op == TT_OP_LT ? ceil(d) - 1 : floor(d);
     bool above = op == TT_OP_GT || op == TT_OP_GE, below = op == TT_OP_LT || op == TT_OP_LE;
-    r->lo = above ? (least > far ? INT64_MAX : least < -far ? INT64_MIN : (int64_t)least) : INT64_MIN;
-    r->hi = below ? (most < -far ? INT64_MIN : most > far ? INT64_MAX : (int64_t)most) : INT64_MAX;
-    if (!above && !below) { /* == or != a number that is not whole */
-        r->lo = 1;
-        r->hi = 0;
-    }
+    if ((above && least >= PAST_INT64) || (below && most < -PAST_INT64) || !(above || below))
+        return;
+    r->lo = above ? int_at_most(least) : INT64_MIN;
+    r->hi = below ? int_at_most(most) : INT64_MAX;
 }
 
 static void int_range(tt_query_op op, int64_t v, tt_filter_range *r)
@@ -192,8 +193,10 @@ tt_rc tt_ready_filter_init(tt_ready_filter *f, const tt_plan *plan, const tt_fil
     if (!f->ranges)
         return tt_fail(err, TT_NOMEM, "out of memory for a filter");
     f->range_count = filter->value_count;
-    for (size_t i = 0; i < filter->value_count; i++)
+    for (size_t i = 0; i < filter->value_count; i++) {
         f->ranges[i] = range_of(filter, &filter->values[i], type, is_float32);
+        f->has_large |= filter->values[i].is_float && filter->values[i].d >= PAST_INT64;
+    }
     if (is_one_of(filter))
         sort_ranges(f, type == TT_COL_FLOAT);
     return TT_OK;
@@ -209,14 +212,29 @@ void tt_ready_filter_deinit(tt_ready_filter *f)
     *f = (tt_ready_filter){0};
 }
 
+/* v is above every whole number of a query, but not above every number. */
+static bool large_holds(const tt_ready_filter *f, uint64_t v)
+{
+    const tt_filter *x = f->filter;
+    bool found = false;
+    if (!f->has_large)
+        return f->negated || x->op == TT_OP_GT || x->op == TT_OP_GE;
+    for (size_t i = 0; i < x->value_count && !found; i++) {
+        double d = x->values[i].is_float ? x->values[i].d : 0;
+        int than = d >= 0x1p64 ? -1 : d < PAST_INT64 ? 1 : (v > (uint64_t)d) - (v < (uint64_t)d);
+        found = x->op == TT_OP_GT ? than > 0 : x->op == TT_OP_GE ? than >= 0 : x->op == TT_OP_LT ? than < 0 : x->op == TT_OP_LE ? than <= 0 : than == 0;
+    }
+    return found != f->negated;
+}
+
 static bool holds_as(const tt_ready_filter *f, tt_col_type type, const tt_pq_column *c, const tt_pq_values *values, uint32_t i)
 {
     if (type == TT_COL_STRING)
         return text_holds(f, tt_pq_text_at(c, values, i));
     if (type == TT_COL_FLOAT)
         return double_holds(f, tt_pq_double_at(c, values, i));
-    if (c->kind == TT_PQ_UINT64 && ((const uint64_t *)values->fixed)[i] > INT64_MAX) /* above every literal */
-        return f->negated || f->filter->op == TT_OP_GT || f->filter->op == TT_OP_GE;
+    if (c->kind == TT_PQ_UINT64 && ((const uint64_t *)values->fixed)[i] > INT64_MAX)
+        return large_holds(f, ((const uint64_t *)values->fixed)[i]);
     return int_holds(f, tt_pq_int_at(c, values, i));
 }
 

@@ -16,6 +16,7 @@ typedef struct {
 typedef struct {
     const tt_filter *filter;
     const tt_query_column *column;
+    bool has_large;            /* a number above all of int64 is among the values */
     bool negated;              /* !=, not in, not contains: also true without a value */
     tt_filter_range *ranges;   /* numbers, dates, bools: one, or one for each value of a list (of in, not in: points in order) */
     size_t range_count;

@@ -23,6 +23,17 @@ static tt_rc unfit(const json_t *value, const tt_query_column *column, const cha
                          python_type(value), TT_STR_ARG(column->name), tt_col_type_name(column->type), hint);
 }
 
+static bool read_date(tt_str text, int64_t *ret_ns);
+
+/* For a column of numbers. */
+static tt_rc unfit_number(const json_t *value, const tt_query_column *column, tt_err *err)
+{
+    int64_t ignored;
+    if (json_is_string(value) && read_date(tt_str_of(json_string_value(value)), &ignored))
+        return unfit(value, column, ": give a number in its units; of a dataset it can be declared as times (tutti dataset register --column NAME=datetime[ms])", err);
+    return unfit(value, column, json_is_string(value) ? ": give a number, without quotes" : ": give a number", err);
+}
+
 static tt_rc read_int(const json_t *value, const tt_query_column *column, tt_literal *ret, tt_err *err)
 {
     if (json_is_integer(value)) {
@@ -30,9 +41,9 @@ static tt_rc read_int(const json_t *value, const tt_query_column *column, tt_lit
         return TT_OK;
     }
     if (!json_is_real(value))
-        return unfit(value, column, "", err);
+        return unfit_number(value, column, err);
     double d = json_real_value(value);
-    ret->is_float = trunc(d) != d || fabs(d) >= 9.2e18;
+    ret->is_float = trunc(d) != d || d >= 0x1p63 || d < -0x1p63;
     if (ret->is_float)
         ret->d = d;
     else
@@ -43,7 +54,7 @@ static tt_rc read_int(const json_t *value, const tt_query_column *column, tt_lit
 static tt_rc read_float(const json_t *value, const tt_query_column *column, tt_literal *ret, tt_err *err)
 {
     if (!json_is_number(value))
-        return unfit(value, column, "", err);
+        return unfit_number(value, column, err);
     ret->is_float = true;
     ret->d = json_number_value(value);
     return TT_OK;
@@ -52,13 +63,13 @@ static tt_rc read_float(const json_t *value, const tt_query_column *column, tt_l
 static tt_rc read_bool(const json_t *value, const tt_query_column *column, tt_literal *ret, tt_err *err)
 {
     ret->b = json_is_true(value);
-    return json_is_boolean(value) ? TT_OK : unfit(value, column, "", err);
+    return json_is_boolean(value) ? TT_OK : unfit(value, column, ": give true or false, without quotes", err);
 }
 
 static tt_rc read_string(const json_t *value, const tt_query_column *column, tt_literal *ret, tt_err *err)
 {
     ret->text = (tt_str){json_string_value(value), json_string_length(value)};
-    return json_is_string(value) ? TT_OK : unfit(value, column, "", err);
+    return json_is_string(value) ? TT_OK : unfit(value, column, ": give a text, in quotes", err);
 }
 
 /* ---- dates ---- */

@@ -1,7 +1,7 @@
 #include "query/match.h"
 
 #include "query/bits.h"
-#include "query/filter.h"
+#include "query/prune.h"
 
 /* The filters on one column, each with the bit of its test. */
 typedef struct {
@@ -267,6 +267,62 @@ tt_rc tt_matcher_apply(tt_matcher *m, uint32_t column, const tt_pq_column *file_
     }
     if (batch->validity)
         apply_nulls(c, batch, before, masks);
+    return check_filters(c, err);
+}
+
+/* ---- before rows are read ---- */
+
+uint64_t tt_matcher_bits(const tt_matcher *m, uint32_t column)
+{
+    uint64_t bits = 0;
+    for (size_t k = 0; k < m->columns[column].bits.len; k++)
+        bits |= m->columns[column].bits.ptr[k];
+    return bits;
+}
+
+uint64_t tt_matcher_all_bits(const tt_matcher *m)
+{
+    unsigned count = m->retention_bit + (m->plan->retention.given ? 2 : 0);
+    return count < 64 ? (UINT64_C(1) << count) - 1 : UINT64_MAX;
+}
+
+tt_rc tt_matcher_may(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_statistics *s, uint64_t *ret, tt_err *err)
+{
+    column_filters *c = &m->columns[column];
+    if (!c->is_ready)
+        TT_TRY(make_ready(m, c, file_column, err));
+    *ret = UINT64_MAX;
+    for (size_t k = 0; k < c->filters.len; k++)
+        if (!tt_prune_may_hold(&c->filters.ptr[k], file_column, s))
+            *ret &= ~c->bits.ptr[k];
+    return TT_OK;
+}
+
+tt_rc tt_matcher_may_chunk(tt_matcher *m, uint32_t column, const tt_pq_file *file, uint32_t file_column, uint32_t row_group, uint64_t *ret, tt_err *err)
+{
+    column_filters *c = &m->columns[column];
+    tt_pq_statistics s;
+    tt_pq_chunk_statistics(file, row_group, file_column, &s);
+    TT_TRY(tt_matcher_may(m, column, tt_pq_column_at(file, file_column), &s, ret, err));
+    for (size_t k = 0; k < c->filters.len; k++) {
+        bool may = true;
+        if (*ret & c->bits.ptr[k])
+            TT_TRY(tt_prune_bloom_may_hold(&c->filters.ptr[k], file, row_group, file_column, &may, err));
+        if (!may)
+            *ret &= ~c->bits.ptr[k];
+    }
+    return TT_OK;
+}
+
+tt_rc tt_matcher_may_dictionary(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_dictionary *d, uint64_t *ret, tt_err *err)
+{
+    column_filters *c = &m->columns[column];
+    if (!c->is_ready)
+        TT_TRY(make_ready(m, c, file_column, err));
+    TT_TRY(fill_lut(c, file_column, d, err));
+    *ret = c->null_mask;
+    for (uint32_t i = 0; i < c->lut_count; i++)
+        *ret |= c->lut[i];
     return check_filters(c, err);
 }
 

@@ -22,6 +22,13 @@ unsigned tt_matcher_retention_bit(const tt_matcher *m);
 unsigned tt_matcher_test_count(const tt_matcher *m);
 /* Does a filter look at this column of the plan? */
 bool tt_matcher_uses(const tt_matcher *m, uint32_t column);
+/* The bits of the tests that have a filter on this column, and of all tests. */
+uint64_t tt_matcher_bits(const tt_matcher *m, uint32_t column);
+uint64_t tt_matcher_all_bits(const tt_matcher *m);
+/* What a row can keep of its mask, at most, when the column's value lies within these bounds; is one of the chunk; is one of the dictionary. */
+tt_rc tt_matcher_may(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_statistics *s, uint64_t *ret, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_matcher_may_chunk(tt_matcher *m, uint32_t column, const tt_pq_file *file, uint32_t file_column, uint32_t row_group, uint64_t *ret, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_matcher_may_dictionary(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_dictionary *d, uint64_t *ret, tt_err *err) TT_MUST_CHECK;
 /* Another row group begins: dictionaries are other ones. */
 void tt_matcher_restart(tt_matcher *m);
 /* masks[i] &= what the filters on this column leave. file_column: how the column's values come. */

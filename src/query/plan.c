@@ -128,14 +128,24 @@ static tt_rc read_operand(maker *m, const json_t *value, const tt_query_column *
     return op->op == TT_OP_REGEX ? check_regex(m, values[0].text) : TT_OK;
 }
 
+static tt_rc fail_operator(maker *m, const tt_op_row *op, const tt_query_column *column)
+{
+    TT_BUF_AUTO tt_buf known = {0};
+    const tt_op_row *one;
+    for (size_t i = 0; (one = tt_op_at(i)); i++)
+        if (one->types & (1u << column->type))
+            tt_buf_printf(&known, "%s%s", known.len ? ", " : "", one->word);
+    return tt_query_fail(m->err, TT_QUERY_TYPE_MISMATCH, "Operator '%s' is not applicable for column '%.*s' of type %s: it takes %s", op->word,
+                         TT_STR_ARG(tt_str_slice(column->name, 0, 200)), tt_col_type_name(column->type), tt_buf_cstr(&known));
+}
+
 static tt_rc read_filter(maker *m, const json_t *filter, tt_filter *f)
 {
     const tt_op_row *op = tt_op_find(tt_str_of(text_of(filter, "op")));
     TT_TRY(use_column(m, text_of(filter, "column"), &f->column));
     const tt_query_column *column = &m->plan->columns.columns[f->column];
     if (!(op->types & (1u << column->type)))
-        return tt_query_fail(m->err, TT_QUERY_TYPE_MISMATCH, "Operator '%s' is not applicable for column '%.*s' of type %s", op->word, TT_STR_ARG(column->name),
-                             tt_col_type_name(column->type));
+        return fail_operator(m, op, column);
     f->op = op->op;
     return read_operand(m, json_object_get(filter, "value"), column, op, f);
 }
@@ -303,11 +313,12 @@ static int digits_of(double value)
     return n;
 }
 
-/* A time in seconds given for a column in milliseconds is a mistake that is worth an error. */
-static tt_rc check_scale(maker *m, double given, double known, const char *which, const json_t *timeframe)
+/* A time in seconds given for a column in milliseconds is a mistake that is worth an error. A date has no scale, and what lies among the known times has theirs. */
+static tt_rc check_scale(maker *m, const json_t *timeframe, const char *member, double given, double known, const char *which)
 {
     char before[200];
-    if (given == 0 || isnan(known) || abs(digits_of(given) - digits_of(known)) < 2)
+    bool is_among = given >= m->plan->columns.min_time && given <= m->plan->columns.max_time, is_date = json_is_string(json_object_get(timeframe, member));
+    if (given == 0 || isnan(known) || is_among || is_date || abs(digits_of(given) - digits_of(known)) < 2)
         return TT_OK;
     snprintf(before, sizeof before, "Given timestamp %.0f doesn't appear to be in same scale as %s timestamp in dataset (%.0f). Query timeframe is: ", given, which, known);
     return tt_query_fail_value(m->err, TT_QUERY_TYPE_MISMATCH, before, timeframe, "");
@@ -332,10 +343,10 @@ static tt_rc read_timeframe(maker *m, const json_t *timeframe)
     TT_TRY(read_moment(m, timeframe, "from", &p->has_from, &p->from, &p->from_f));
     TT_TRY(read_moment(m, timeframe, "to", &p->has_to, &p->to, &p->to_f));
     if (p->has_from)
-        TT_TRY(check_scale(m, p->from_f, p->columns.min_time, "minimum", timeframe));
+        TT_TRY(check_scale(m, timeframe, "from", p->from_f, p->columns.min_time, "minimum"));
     if (p->has_to)
-        TT_TRY(check_scale(m, p->to_f, p->columns.max_time, "maximum", timeframe));
-    if (p->has_from && p->has_to && p->to_f <= p->from_f)
+        TT_TRY(check_scale(m, timeframe, "to", p->to_f, p->columns.max_time, "maximum"));
+    if (p->has_from && p->has_to && (time_column(m)->type == TT_COL_FLOAT ? p->to_f <= p->from_f : p->to <= p->from))
         return tt_query_fail_value(m->err, TT_QUERY_SCHEMA, "Value of 'to' (exclusive) should be larger than 'from' (inclusive) in query timeframe: ", timeframe, "");
     return TT_OK;
 }

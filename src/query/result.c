@@ -159,24 +159,10 @@ static bool merge_step(const tt_plan *plan, tt_step_result *to, const tt_step_re
     return merge_aggregation(to->breakdown, from->breakdown) && merge_aggregations(to->aggregations, from->aggregations, plan->funnel.step.count);
 }
 
-static void merge_work(tt_query_work *to, const tt_query_work *from)
-{
-    to->parts += from->parts;
-    to->prepared_parts += from->prepared_parts;
-    to->row_groups += from->row_groups;
-    to->pruned_row_groups += from->pruned_row_groups;
-    to->packed_bytes += from->packed_bytes;
-    to->unpacked_bytes += from->unpacked_bytes;
-    to->spilled_bytes += from->spilled_bytes;
-    to->scan_us += from->scan_us;
-    to->sequence_us += from->sequence_us;
-    to->aggregate_us += from->aggregate_us;
-}
-
 tt_rc tt_query_result_merge(tt_query_result *r, const tt_query_result *from, tt_err *err)
 {
     const tt_plan *plan = r->plan;
-    merge_work(&r->work, &from->work);
+    tt_query_work_add(&r->work, &from->work);
     r->scanned_rows += from->scanned_rows;
     r->scanned_groups += from->scanned_groups;
     r->groups += from->groups;
@@ -231,27 +217,6 @@ static json_t *pack_retention(const tt_query_result *r)
     return array;
 }
 
-/* The members of tt_query_work, in their order. */
-enum { WORK_MEMBERS = 10 };
-static void list_work(tt_query_work *w, uint64_t *list[WORK_MEMBERS])
-{
-    uint64_t *const all[] = {&w->parts, &w->prepared_parts, &w->row_groups, &w->pruned_row_groups, &w->packed_bytes, &w->unpacked_bytes, &w->spilled_bytes, &w->scan_us,
-                             &w->sequence_us, &w->aggregate_us};
-    _Static_assert(TT_COUNT(all) == WORK_MEMBERS && sizeof *w == sizeof all / sizeof *all * sizeof(uint64_t), "all of them");
-    memcpy(list, all, sizeof all);
-}
-
-static json_t *pack_work(const tt_query_work *w)
-{
-    tt_query_work copy = *w;
-    uint64_t *members[WORK_MEMBERS];
-    json_t *array = json_array();
-    list_work(&copy, members);
-    for (size_t i = 0; i < WORK_MEMBERS; i++)
-        json_array_append_new(array, json_integer((json_int_t)*members[i]));
-    return array;
-}
-
 json_t *tt_query_result_pack(const tt_query_result *r)
 {
     const tt_plan *p = r->plan;
@@ -267,7 +232,7 @@ json_t *tt_query_result_pack(const tt_query_result *r)
     }
     return json_pack("{s:[I,I,I,I],s:o,s:o,s:o,s:o,s:o}", "counts", (json_int_t)r->scanned_rows, (json_int_t)r->scanned_groups, (json_int_t)r->groups,
                      (json_int_t)r->rows, "aggregations", pack_aggregations(r->aggregations, p->aggregations.count), "end",
-                     pack_aggregations(r->end, p->funnel.end.count), "steps", steps, "retention", pack_retention(r), "work", pack_work(&r->work));
+                     pack_aggregations(r->end, p->funnel.end.count), "steps", steps, "retention", pack_retention(r), "work", tt_query_work_pack(&r->work));
 }
 
 /* ---- unpacked ---- */
@@ -351,16 +316,6 @@ static bool unpack_retention(const json_t *array, tt_query_result *r)
     return ok;
 }
 
-static bool unpack_work(const json_t *array, tt_query_work *w)
-{
-    uint64_t *members[WORK_MEMBERS];
-    bool ok = json_array_size(array) == WORK_MEMBERS;
-    list_work(w, members);
-    for (size_t i = 0; ok && i < WORK_MEMBERS; i++)
-        ok = read_u64(json_array_get(array, i), members[i]);
-    return ok;
-}
-
 static bool unpack(const json_t *packed, tt_query_result *r)
 {
     const tt_plan *p = r->plan;
@@ -372,7 +327,7 @@ static bool unpack(const json_t *packed, tt_query_result *r)
               json_array_size(steps) == p->funnel.sequence.count;
     for (size_t i = 0; ok && i < p->funnel.sequence.count; i++)
         ok = unpack_step(p, json_array_get(steps, i), &r->steps[i]);
-    return ok && unpack_work(json_object_get(packed, "work"), &r->work) && unpack_retention(json_object_get(packed, "retention"), r);
+    return ok && tt_query_work_unpack(json_object_get(packed, "work"), &r->work) && unpack_retention(json_object_get(packed, "retention"), r);
 }
 
 tt_rc tt_query_result_unpack(const tt_plan *plan, const json_t *packed, tt_query_result **ret, tt_err *err)

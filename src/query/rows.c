@@ -2,10 +2,9 @@
 
 #include <math.h>
 
-#include "data/parquet/statistics.h"
 #include "query/fault.h"
 #include "query/file_columns.h"
-#include "query/filter.h"
+#include "query/prune.h"
 
 struct tt_rows {
     tt_rows_spec spec;
@@ -15,7 +14,11 @@ struct tt_rows {
     uint32_t *scanned;           /* the plan's columns in the order of the scan */
     uint32_t *scanned_file;      /* and the file's */
     uint32_t scanned_count;
-    const tt_pq_batch **batches; /* by the plan's column */
+    uint32_t row_group;          /* of the scan's rows at hand; UINT32_MAX: none yet */
+    uint32_t *tests;             /* places in the scan: columns with filters, the cheapest of the row group first */
+    uint32_t test_count;
+    uint64_t may;                /* bits that rows of the row group can have */
+    const tt_pq_batch **batches; /* by the plan's column; NULL: not taken */
     uint32_t groups[TT_ROW_BATCH];
     int64_t times[TT_ROW_BATCH];
     uint64_t masks[TT_ROW_BATCH];
@@ -30,7 +33,6 @@ struct tt_rows {
     uint64_t row_count;          /* of the others */
     tt_pq_work work;             /* of the passes that are over */
     uint64_t at_row;             /* among the rows that are not left out */
-    bool restarted;
     tt_pq_batch *prepared;       /* by the plan's column, of a prepared part */
     uint32_t prepared_end;       /* row */
     uint32_t group;              /* of a prepared part: where the next row is, or before it */
@@ -111,19 +113,10 @@ static bool has_timeframe(const tt_plan *p) { return p->has_from || p->has_to; }
 /* Does the footer say that no row of the row group is in the timeframe? */
 static bool is_outside(const tt_rows *r, uint32_t row_group)
 {
-    const tt_plan *p = r->spec.plan;
-    uint32_t column = r->file_columns[p->columns.time];
-    const tt_pq_column *c = tt_pq_column_at(r->spec.file, column);
+    uint32_t column = r->file_columns[r->spec.plan->columns.time];
     tt_pq_statistics s;
     tt_pq_chunk_statistics(r->spec.file, row_group, column, &s);
-    bool known = s.has_min && s.has_max, is_float = p->columns.columns[p->columns.time].type == TT_COL_FLOAT;
-    if (!known)
-        return false;
-    if (is_float && (c->kind == TT_PQ_DOUBLE || c->kind == TT_PQ_FLOAT))
-        return (p->has_from && s.max.d < p->from_f) || (p->has_to && s.min.d >= p->to_f);
-    if (!is_float && (c->kind == TT_PQ_INT64 || c->kind == TT_PQ_INT32))
-        return (p->has_from && s.max.i < p->from) || (p->has_to && s.min.i >= p->to);
-    return false;
+    return !tt_prune_may_be_inside(r->spec.plan, tt_pq_column_at(r->spec.file, column), &s);
 }
 
 static bool leave_out(tt_rows *r)
@@ -151,10 +144,12 @@ tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err)
     r->scanned_file = tt_calloc(count, sizeof *r->scanned_file);
     r->batches = tt_calloc(count, sizeof *r->batches);
     r->prepared = tt_calloc(count, sizeof *r->prepared);
+    r->tests = tt_calloc(count, sizeof *r->tests);
     uint64_t rows = tt_pq_row_count(spec->file);
     if (!spec->prepared && rows <= spec->keep_bytes / sizeof *r->kept)
         r->kept = tt_malloc((rows + 1) * sizeof *r->kept); /* without it the groups are looked up again */
-    tt_rc rc = r->file_columns && r->scanned && r->scanned_file && r->batches && r->prepared ? find_columns(r, err) : no_memory(err);
+    bool has_room = r->file_columns && r->scanned && r->scanned_file && r->batches && r->prepared && r->tests;
+    tt_rc rc = has_room ? find_columns(r, err) : no_memory(err);
     if (rc != TT_OK) {
         tt_rows_free(r);
         return rc;
@@ -180,6 +175,7 @@ void tt_rows_free(tt_rows *r)
     free(r->scanned_file);
     free(r->batches);
     free(r->prepared);
+    free(r->tests);
     free(r->left_out);
     free(r->remap);
     free(r->kept);
@@ -187,7 +183,6 @@ void tt_rows_free(tt_rows *r)
 }
 
 const tt_pq_column *tt_rows_file_column(const tt_rows *r, uint32_t column) { return tt_pq_column_at(r->spec.file, r->file_columns[column]); }
-bool tt_rows_restarted(const tt_rows *r) { return r->restarted; }
 
 /* ---- a pass ---- */
 
@@ -220,6 +215,8 @@ static void count_scan(const tt_rows *r, tt_pq_work *sum)
     tt_pq_work scan = r->scan ? tt_pq_scan_work(r->scan) : (tt_pq_work){0};
     sum->packed_bytes += scan.packed_bytes;
     sum->unpacked_bytes += scan.unpacked_bytes;
+    sum->pages += scan.pages;
+    sum->passed_pages += scan.passed_pages;
 }
 
 void tt_rows_count_work(const tt_rows *r, tt_query_work *work)
@@ -228,6 +225,8 @@ void tt_rows_count_work(const tt_rows *r, tt_query_work *work)
     count_scan(r, &sum);
     work->packed_bytes = sum.packed_bytes;
     work->unpacked_bytes = sum.unpacked_bytes;
+    work->pages = sum.pages;
+    work->pruned_pages = sum.passed_pages;
     work->pruned_row_groups = r->left_out_count;
     work->row_groups = r->spec.prepared ? 0 : tt_pq_row_group_count(r->spec.file) - r->left_out_count;
 }
@@ -235,12 +234,15 @@ void tt_rows_count_work(const tt_rows *r, tt_query_work *work)
 tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err)
 {
     r->need = *need;
-    r->scanned_count = 0;
+    r->scanned_count = r->test_count = 0;
     r->at_row = 0;
+    r->row_group = UINT32_MAX;
     for (uint32_t i = 0; i < r->spec.plan->columns.count; i++) {
         r->batches[i] = NULL;
         if (!is_wanted(r, i))
             continue;
+        if (need->masks && tt_matcher_uses(r->spec.matcher, i))
+            r->tests[r->test_count++] = r->scanned_count;
         r->scanned[r->scanned_count] = i;
         r->scanned_file[r->scanned_count++] = r->file_columns[i];
     }
@@ -254,6 +256,22 @@ tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err)
     TT_TRY(tt_pq_scan_new(r->spec.file, r->scanned_file, r->scanned_count, TT_ROW_BATCH, &r->scan, err));
     tt_pq_scan_leave_out(r->scan, r->left_out);
     return TT_OK;
+}
+
+/* ---- columns of the rows at hand ---- */
+
+static uint32_t place_of(const tt_rows *r, uint32_t column)
+{
+    uint32_t k = 0;
+    while (r->scanned[k] != column)
+        k++;
+    return k;
+}
+
+/* Of a prepared part all are there. */
+static tt_rc take_column(tt_rows *r, uint32_t column, tt_err *err)
+{
+    return r->batches[column] ? TT_OK : tt_pq_scan_take(r->scan, place_of(r, column), &r->batches[column], err);
 }
 
 /* ---- groups ---- */
@@ -368,11 +386,12 @@ static tt_rc number_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *
 static tt_rc number_groups(tt_rows *r, uint32_t n, tt_err *err)
 {
     uint32_t column = r->spec.plan->columns.group;
-    const tt_pq_batch *b = r->batches[column];
     if (r->kept_is_full) {
         memcpy(r->groups, r->kept + r->at_row, n * sizeof *r->groups);
         return TT_OK;
     }
+    TT_TRY(take_column(r, column, err));
+    const tt_pq_batch *b = r->batches[column];
     const tt_pq_column *c = tt_rows_file_column(r, column);
     drop_nulls(r->groups, b);
     if (b->form == TT_PQ_FORM_CODES)
@@ -418,16 +437,52 @@ static void apply_timeframe(tt_rows *r, uint32_t n)
             r->groups[i] = TT_DENSE_NONE;
 }
 
-static tt_rc apply_tests(tt_rows *r, uint32_t n, tt_err *err)
+static uint64_t join_masks(const tt_rows *r, uint32_t n)
 {
-    memset(r->masks, 0xff, n * sizeof *r->masks);
-    for (uint32_t k = 0; k < r->scanned_count; k++) {
-        uint32_t column = r->scanned[k];
-        if (tt_matcher_uses(r->spec.matcher, column))
-            TT_TRY(tt_matcher_apply(r->spec.matcher, column, tt_rows_file_column(r, column), r->batches[column], r->masks, err));
+    uint64_t any = 0;
+    for (uint32_t i = 0; i < n; i++)
+        any |= r->masks[i];
+    return any;
+}
+
+/* Bits that the rows at hand can have, by their pages. */
+static tt_rc look_at_pages(tt_rows *r, uint64_t *ret, tt_err *err)
+{
+    *ret = r->scan ? r->may : UINT64_MAX;
+    for (uint32_t t = 0; r->scan && t < r->test_count; t++) {
+        const tt_pq_statistics *s = NULL;
+        uint32_t k = r->tests[t], column = r->scanned[k];
+        uint64_t may = UINT64_MAX;
+        if (*ret & tt_matcher_bits(r->spec.matcher, column))
+            TT_TRY(tt_pq_scan_page(r->scan, k, &s, err));
+        if (s)
+            TT_TRY(tt_matcher_may(r->spec.matcher, column, tt_rows_file_column(r, column), s, &may, err));
+        *ret &= may;
     }
     return TT_OK;
 }
+
+/* A column whose filters have nothing left to decide is not read. */
+static tt_rc apply_tests(tt_rows *r, uint32_t n, uint64_t *ret_any, tt_err *err)
+{
+    uint64_t may, any;
+    TT_TRY(look_at_pages(r, &may, err));
+    for (uint32_t i = 0; i < n; i++)
+        r->masks[i] = r->groups[i] == TT_DENSE_NONE ? 0 : may; /* rows that are not there pass no test */
+    any = join_masks(r, n);
+    for (uint32_t t = 0; t < r->test_count; t++) {
+        uint32_t column = r->scanned[r->tests[t]];
+        if (!(any & tt_matcher_bits(r->spec.matcher, column)))
+            continue;
+        TT_TRY(take_column(r, column, err));
+        TT_TRY(tt_matcher_apply(r->spec.matcher, column, tt_rows_file_column(r, column), r->batches[column], r->masks, err));
+        any = join_masks(r, n);
+    }
+    *ret_any = any & tt_matcher_all_bits(r->spec.matcher);
+    return TT_OK;
+}
+
+/* ---- a prepared part ---- */
 
 /* Rows follow one another by group: each group's rows are filled at once. */
 static void fill_groups(tt_rows *r, uint32_t n)
@@ -460,7 +515,6 @@ static void prepared_batch(tt_rows *r, uint32_t *ret_rows)
     *ret_rows = n;
     if (n == 0)
         return;
-    r->restarted = r->at_row == tt_prepared_first_rows(r->spec.prepared)[r->spec.first_group] / 64 * 64;
     fill_groups(r, n);
     for (uint32_t k = 0; k < r->scanned_count; k++) {
         tt_pq_batch *b = &r->prepared[r->scanned[k]];
@@ -472,49 +526,148 @@ static void prepared_batch(tt_rows *r, uint32_t *ret_rows)
     }
 }
 
-static tt_rc scan_batch(tt_rows *r, uint32_t *ret_rows, tt_err *err)
+/* ---- a file ---- */
+
+/* What the dictionary of a column leaves to its filters, when it holds all values of the row group. */
+static tt_rc judge_dictionary(tt_rows *r, uint32_t k, tt_err *err)
 {
-    const tt_pq_batch *batches = NULL;
-    *ret_rows = 0;
-    if (r->spec.prepared) {
-        prepared_batch(r, ret_rows);
+    uint32_t column = r->scanned[k], file_column = r->scanned_file[k];
+    const tt_pq_column *c = tt_pq_column_at(r->spec.file, file_column);
+    const tt_pq_dictionary *d = NULL;
+    bool is_complete = false;
+    uint64_t may = UINT64_MAX;
+    if (c->shape != TT_PQ_FLAT || !tt_pq_row_group_at(r->spec.file, r->row_group)->chunks[file_column].is_all_dictionary)
         return TT_OK;
+    TT_TRY(tt_pq_scan_dictionary(r->scan, k, &d, &is_complete, err));
+    if (d && is_complete)
+        TT_TRY(tt_matcher_may_dictionary(r->spec.matcher, column, c, d, &may, err));
+    r->may &= may;
+    return TT_OK;
+}
+
+/* Bits that no row of the row group can have; columns whose filters have nothing left to decide are not even looked at. */
+static tt_rc judge_row_group(tt_rows *r, tt_err *err)
+{
+    const tt_query_columns *all = &r->spec.plan->columns;
+    r->may = UINT64_MAX;
+    for (uint32_t t = 0; t < r->test_count; t++) {
+        uint32_t k = r->tests[t];
+        uint64_t may;
+        TT_TRY(tt_matcher_may_chunk(r->spec.matcher, r->scanned[k], r->spec.file, r->scanned_file[k], r->row_group, &may, err));
+        r->may &= may;
     }
+    for (uint32_t t = 0; t < r->test_count; t++)
+        if (r->may & tt_matcher_bits(r->spec.matcher, r->scanned[r->tests[t]]))
+            TT_TRY(judge_dictionary(r, r->tests[t], err));
+    for (uint32_t t = 0; t < r->test_count; t++) {
+        uint32_t k = r->tests[t], column = r->scanned[k];
+        bool is_for_filters = column != all->group && column != all->time && !(r->need.columns && r->need.columns[column]);
+        if (is_for_filters && !(r->may & tt_matcher_bits(r->spec.matcher, column)))
+            tt_pq_scan_drop(r->scan, k);
+    }
+    return TT_OK;
+}
+
+/* Columns with fewer bytes first: what they decide need not be read of the others. */
+static void order_tests(tt_rows *r)
+{
+    const tt_pq_chunk *chunks = tt_pq_row_group_at(r->spec.file, r->row_group)->chunks;
+    for (uint32_t i = 1; i < r->test_count; i++) {
+        uint32_t test = r->tests[i], k = i;
+        for (; k > 0 && chunks[r->scanned_file[r->tests[k - 1]]].length_bytes > chunks[r->scanned_file[test]].length_bytes; k--)
+            r->tests[k] = r->tests[k - 1];
+        r->tests[k] = test;
+    }
+}
+
+static tt_rc begin_row_group(tt_rows *r, tt_err *err)
+{
+    r->row_group = tt_pq_scan_row_group(r->scan);
+    r->remap_is_fresh = false;
+    tt_matcher_restart(r->spec.matcher);
+    order_tests(r);
+    return judge_row_group(r, err);
+}
+
+/* Is no row at hand in the timeframe, as the page of their times says? */
+static tt_rc is_page_outside(tt_rows *r, bool *ret, tt_err *err)
+{
+    const tt_pq_statistics *s = NULL;
+    uint32_t time = r->spec.plan->columns.time;
+    *ret = false;
+    if (!has_timeframe(r->spec.plan) || r->kept_is_full)
+        return TT_OK;
+    TT_TRY(tt_pq_scan_page(r->scan, place_of(r, time), &s, err));
+    *ret = s && !tt_prune_may_be_inside(r->spec.plan, tt_rows_file_column(r, time), s);
+    return TT_OK;
+}
+
+static tt_rc step_in_file(tt_rows *r, uint32_t *ret_rows, tt_err *err)
+{
+    bool is_outside = true;
     if (!r->scan) { /* nothing is read: only the kept numbers are wanted */
         uint64_t left = r->row_count - r->at_row;
         *ret_rows = left < TT_ROW_BATCH ? (uint32_t)left : TT_ROW_BATCH;
         return TT_OK;
     }
-    TT_TRY(tt_pq_scan_next(r->scan, TT_ROW_BATCH, &batches, ret_rows, err));
-    for (uint32_t k = 0; k < r->scanned_count && *ret_rows; k++)
-        r->batches[r->scanned[k]] = &batches[k];
-    r->restarted = *ret_rows && batches[0].first_row == 0;
+    for (; is_outside; r->at_row += is_outside ? *ret_rows : 0) {
+        TT_TRY(tt_pq_scan_step(r->scan, TT_ROW_BATCH, ret_rows, err));
+        if (*ret_rows == 0)
+            return TT_OK;
+        if (tt_pq_scan_row_group(r->scan) != r->row_group)
+            TT_TRY(begin_row_group(r, err));
+        TT_TRY(is_page_outside(r, &is_outside, err));
+        for (uint32_t i = 0; is_outside && r->kept && i < *ret_rows; i++)
+            r->kept[r->at_row + i] = TT_DENSE_NONE;
+    }
+    for (uint32_t k = 0; k < r->scanned_count; k++)
+        r->batches[r->scanned[k]] = NULL;
     return TT_OK;
+}
+
+/* ---- batches ---- */
+
+/* Groups of the rows at hand: TT_DENSE_NONE of those that are not there. */
+static tt_rc find_groups(tt_rows *r, uint32_t n, tt_err *err)
+{
+    uint32_t time = r->spec.plan->columns.time;
+    bool cuts = has_timeframe(r->spec.plan) && !r->kept_is_full;
+    if (!r->kept_is_full && !r->spec.prepared)
+        memset(r->groups, 0, n * sizeof *r->groups);
+    if (cuts) {
+        TT_TRY(take_column(r, time, err));
+        read_times(r, r->batches[time]);
+        apply_timeframe(r, n);
+    }
+    return r->spec.prepared ? TT_OK : number_groups(r, n, err);
 }
 
 tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err)
 {
-    uint32_t n;
-    const tt_pq_batch *time;
-    TT_TRY(scan_batch(r, &n, err));
-    *ret = (tt_row_batch){.count = n, .groups = r->groups, .times = r->times, .masks = r->masks, .columns = r->batches};
+    uint32_t n = 0;
+    if (r->spec.prepared)
+        prepared_batch(r, &n);
+    else
+        TT_TRY(step_in_file(r, &n, err));
+    *ret = (tt_row_batch){.count = n, .row_group = r->scan ? r->row_group : 0, .groups = r->groups, .times = r->times, .masks = r->masks, .columns = r->batches};
     if (n == 0) {
         r->kept_is_full = r->kept != NULL;
         return TT_OK;
     }
-    if (r->restarted) {
-        r->remap_is_fresh = false;
-        tt_matcher_restart(r->spec.matcher);
-    }
-    if (!r->kept_is_full && !r->spec.prepared)
-        memset(r->groups, 0, n * sizeof *r->groups);
-    time = r->batches[r->spec.plan->columns.time];
-    if (time)
-        read_times(r, time);
-    if (has_timeframe(r->spec.plan) && !r->kept_is_full)
-        apply_timeframe(r, n);
-    if (!r->spec.prepared)
-        TT_TRY(number_groups(r, n, err));
+    TT_TRY(find_groups(r, n, err));
     r->at_row += n;
-    return r->need.masks ? apply_tests(r, n, err) : TT_OK;
+    return r->need.masks ? apply_tests(r, n, &ret->any, err) : TT_OK;
+}
+
+tt_rc tt_rows_load(tt_rows *r, tt_err *err)
+{
+    uint32_t time = r->spec.plan->columns.time;
+    for (uint32_t k = 0; k < r->scanned_count; k++) {
+        uint32_t column = r->scanned[k];
+        if ((r->need.columns && r->need.columns[column]) || (column == time && r->need.times))
+            TT_TRY(take_column(r, column, err));
+    }
+    if (r->need.times)
+        read_times(r, r->batches[time]);
+    return TT_OK;
 }

@@ -1,6 +1,9 @@
 /* The rows of one part as the engine wants them: batch after batch, each row with the number of its group, its time, and the tests that it
  * passes. Rows outside of the timeframe and rows without a group count as not there: their group is TT_DENSE_NONE.
  *
+ * Of a file only what matters is read: a row group or a page that the timeframe leaves out is passed over by its statistics, a column of a filter is not
+ * read where no row can pass the filter's test any more, and times and other columns only when the caller asks for them (tt_rows_load), batch by batch.
+ *
  * Groups are numbered in the order in which they are met, the same in every pass over the part: the table of groups is the caller's and grows
  * in the first pass. Numbers of rows are kept for later passes when a part is small enough (keep_bytes). One thread. */
 #ifndef TT_QUERY_ROWS_H
@@ -17,10 +20,12 @@ enum { TT_ROW_BATCH = 4096 };
 
 typedef struct {
     uint32_t count;
+    uint32_t row_group;       /* of the file: codes of dictionaries mean the same within one; 0 of a prepared part */
     const uint32_t *groups;
-    const int64_t *times;     /* in an order-preserving form: whole numbers as they are, doubles by tt_time_of_double */
-    const uint64_t *masks;    /* bits of match.h */
-    const tt_pq_batch *const *columns; /* by the plan's column; NULL: not asked for */
+    const uint64_t *masks;    /* bits of match.h; 0 of rows that are not there */
+    uint64_t any;             /* all masks together */
+    const int64_t *times;     /* after tt_rows_load; in an order-preserving form: whole numbers as they are, doubles by tt_time_of_double */
+    const tt_pq_batch *const *columns; /* after tt_rows_load, by the plan's column; NULL: not asked for */
 } tt_row_batch;
 
 typedef struct {
@@ -50,11 +55,11 @@ void tt_rows_free(tt_rows *r);
 tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err) TT_MUST_CHECK;
 /* count 0: the end. Valid until the next call. */
 tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err) TT_MUST_CHECK;
+/* Times and columns of the batch given last, as the pass needs them. Pages of which no batch is loaded are not read. */
+tt_rc tt_rows_load(tt_rows *r, tt_err *err) TT_MUST_CHECK;
 const tt_pq_column *tt_rows_file_column(const tt_rows *r, uint32_t column);
-/* Row groups and bytes, of all passes so far. */
+/* Row groups, pages and bytes, of all passes so far. */
 void tt_rows_count_work(const tt_rows *r, tt_query_work *work);
-/* A new row group begins with the batch given last (codes of dictionaries mean something else from here on). */
-bool tt_rows_restarted(const tt_rows *r);
 
 /* Doubles in the order of whole numbers, and back. NaN: TT_NO_TIME. */
 int64_t tt_time_of_double(double d);

@@ -113,7 +113,9 @@ static tt_rc too_long(size_t size, size_t most, tt_err *err)
 
 static tt_rc check_operand(const json_t *value, tt_err *err)
 {
-    bool fits = is_scalar(value) || (json_is_array(value) && json_array_size(value) > 0);
+    bool fits = is_scalar(value) || json_is_array(value);
+    if (json_is_array(value) && json_array_size(value) == 0)
+        return tt_query_fail(err, TT_QUERY_SCHEMA, "[] is too short: a list of values has at least one");
     if (json_array_size(value) > MOST_VALUES)
         return too_long(json_array_size(value), MOST_VALUES, err);
     for (size_t i = 0; fits && i < json_array_size(value); i++)

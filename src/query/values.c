@@ -22,6 +22,7 @@ void tt_values_deinit(tt_values *v)
 
 tt_rc tt_values_begin(tt_values *v, const tt_pq_batch *b, bool restarted, tt_err *err)
 {
+    v->is_stale |= restarted;
     if (b->form != TT_PQ_FORM_CODES)
         return TT_OK;
     uint32_t count = b->dictionary->count;
@@ -32,9 +33,10 @@ tt_rc tt_values_begin(tt_values *v, const tt_pq_batch *b, bool restarted, tt_err
         if (!v->codes)
             return no_memory(err);
         v->code_cap = count;
-    } else if (restarted && count) {
+    } else if (v->is_stale && count) {
         memset(v->codes, 0, count * sizeof *v->codes);
     }
+    v->is_stale = false;
     return TT_OK;
 }
 

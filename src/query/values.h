@@ -14,11 +14,12 @@ typedef struct {
     tt_dense dense;           /* doubles in the form of tt_time_of_double */
     uint32_t *codes;          /* by code: number + 1; 0: not met in this row group; UINT32_MAX: no value */
     uint32_t code_cap;
+    bool is_stale;            /* codes are of a row group before */
 } tt_values;
 
 void tt_values_init(tt_values *v, const tt_query_column *column);
 void tt_values_deinit(tt_values *v);
-/* Before the slots of a batch. restarted: a row group begins with it. */
+/* Before the slots of a batch. restarted: it is the first one of a row group that is given to these values. */
 tt_rc tt_values_begin(tt_values *v, const tt_pq_batch *b, bool restarted, tt_err *err) TT_MUST_CHECK;
 /* The number of the value in a slot of the batch; TT_DENSE_NONE: there is none (a null, NaN). */
 tt_rc tt_values_number(tt_values *v, const tt_pq_column *c, const tt_pq_batch *b, uint32_t slot, uint32_t *ret, tt_err *err) TT_MUST_CHECK;

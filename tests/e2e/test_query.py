@@ -5,7 +5,9 @@ import random
 
 import pytest
 
-pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+np = pytest.importorskip("numpy", reason="numpy is not installed")
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+import pyarrow.parquet as pq  # noqa: E402
 from query_cases import agree, ask, command_line, random_query, random_table, write  # noqa: E402
 
 
@@ -37,6 +39,33 @@ def test_prepared_parts_give_the_same(tmp_path, seed, is_long):
             agree(rows, query, answer)
             assert answer["stats"]["preparedParts"] == 1
     assert len(list(cache.iterdir())) == 1
+
+
+def shifted(node, by):
+    """A query whose literals of the time are later by so much."""
+    if isinstance(node, list) and len(node) == 3 and node[0] == "ts":
+        return [*node[:2], node[2] + by]
+    if isinstance(node, dict) and node.get("column") == "ts":
+        return {**node, "value": node["value"] + by}
+    return [shifted(one, by) for one in node] if isinstance(node, list) else {k: shifted(v, by) for k, v in node.items()} if isinstance(node, dict) else node
+
+
+@pytest.mark.parametrize("kind, first", [(pa.int32(), -20), (pa.float64(), -20.5), (pa.float16(), -20), (pa.timestamp("ms"), -20), (pa.timestamp("ns", "UTC"), -20), (pa.date32(), -20),
+                                         (pa.int64(), 2**53), (pa.int64(), 1 - 2**63), (pa.uint64(), 2**63 - 60)], ids=str)
+def test_times_of_all_types_mean_the_same(tmp_path, kind, first, is_long):
+    """Also before 1970, and where doubles cannot tell them apart."""
+    rng = random.Random(len(str(kind)))
+    stored = pa.int64() if pa.types.is_timestamp(kind) else pa.int32() if pa.types.is_date(kind) else kind
+    for _ in range(30 if is_long else 1):
+        rows = random_table(rng, rng.choice([40, 150]), 8, rng.random() < 0.5)
+        write(tmp_path / "numbers.parquet", rows, rng)
+        table = pq.read_table(tmp_path / "numbers.parquet")
+        times = [None if row["ts"] is None else np.float16(row["ts"] + first) if pa.types.is_float16(kind) else row["ts"] + first for row in rows]
+        pq.write_table(table.set_column(1, "ts", pa.array(times, type=stored).view(kind)), tmp_path / "p.parquet", row_group_size=rng.choice([7, 1000]))
+        for _ in range(3):
+            query = random_query(rng)
+            query.pop("retention", None), query.pop("timeframe", None)
+            agree(rows, query, ask(tmp_path / "p.parquet", shifted(query, first)))
 
 
 def test_several_files_are_added_up(tmp_path):

@@ -13,12 +13,12 @@ NAN = float("nan")
 SCHEMA = pa.schema([
     ("user", pa.int64()), ("ts", pa.int64()), ("n", pa.int32()), ("f", pa.float64()), ("f32", pa.float32()), ("b", pa.bool_()), ("s", pa.string()),
     ("day", pa.date32()), ("at", pa.timestamp("us", "UTC")), ("tags", pa.list_(pa.string())), ("nums", pa.list_(pa.int64())), ("event time", pa.int64()), ("we`ird#\\", pa.int64()),
-    ("__cond_1", pa.int64())])
+    ("__cond_1", pa.int64()), ("u", pa.uint64())])
 ROWS = [
-    (1, 10, 5, 1.5, 0.1, True, "alpha", dt.date(2026, 1, 31), dt.datetime(2026, 1, 31, 10, 30, tzinfo=UTC), ["x", "y"], [1, 2], 10, 1, 1),
-    (2, 10, None, NAN, None, None, None, None, None, None, None, 10, 1, 1),
-    (3, 10, -3, -0.5, NAN, False, "Alpha", dt.date(1969, 12, 31), dt.datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), [], [], 10, 2, 1),
-    (4, 10, 7, None, 2.0, True, "back\\slash's \"q\"\n", dt.date(2026, 2, 1), dt.datetime(2026, 1, 31, 10, 30, 0, 1, tzinfo=UTC), ["y", None, "z"], [2, 2], 10, 2, 2),
+    (1, 10, 5, 1.5, 0.1, True, "alpha", dt.date(2026, 1, 31), dt.datetime(2026, 1, 31, 10, 30, tzinfo=UTC), ["x", "y"], [1, 2], 10, 1, 1, 2**64 - 1),
+    (2, 10, None, NAN, None, None, None, None, None, None, None, 10, 1, 1, 2**63),
+    (3, 10, -3, -0.5, NAN, False, "Alpha", dt.date(1969, 12, 31), dt.datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), [], [], 10, 2, 1, 2**63 - 1),
+    (4, 10, 7, None, 2.0, True, "back\\slash's \"q\"\n", dt.date(2026, 2, 1), dt.datetime(2026, 1, 31, 10, 30, 0, 1, tzinfo=UTC), ["y", None, "z"], [2, 2], 10, 2, 2, None),
 ]
 TABLE = pa.Table.from_pylist([dict(zip(SCHEMA.names, row)) for row in ROWS], schema=SCHEMA)
 
@@ -49,6 +49,9 @@ FILTERS = [
     ("n", "==", 5, [1]), ("n", "!=", 5, [2, 3, 4]), ("n", ">", 5, [4]), ("n", ">=", 5, [1, 4]), ("n", "<", 5, [3]), ("n", "<=", 5, [1, 3]),
     ("n", ">", 4.5, [1, 4]), ("n", "==", 4.5, []), ("n", "!=", 4.5, [1, 2, 3, 4]), ("n", "==", 5.0, [1]), ("n", "<", 1e300, [1, 3, 4]), ("n", ">=", -9223372036854775808, [1, 3, 4]),
     ("f", "==", 1.5, [1]), ("f", "!=", 1.5, [2, 3, 4]), ("f", ">", -1, [1, 3]), ("f", ">=", 1.5, [1]), ("f", "<", 0, [3]), ("f", "<=", 1.5, [1, 3]),
+    ("n", ">=", 9.3e18, []), ("n", "<", -9.3e18, []), ("n", "<", 9.3e18, [1, 3, 4]), ("n", "!=", 1e19, [1, 2, 3, 4]), ("n", ">", -9.3e18, [1, 3, 4]),
+    ("u", ">", 9223372036854775807, [1, 2]), ("u", ">=", 9.223372036854775808e18, [1, 2]), ("u", ">", 1e19, [1]), ("u", "<", 1e19, [2, 3]), ("u", "==", 9.223372036854775808e18, [2]),
+    ("u", "!=", 9.223372036854775808e18, [1, 3, 4]), ("u", "in", [9.223372036854775808e18, 1], [2]), ("u", "not in", [1, 2], [1, 2, 3, 4]), ("u", "<", 2e19, [1, 2, 3]), ("u", "<", -1, []),
     ("f32", "==", 0.1, [1]), ("f32", "!=", 0.1, [2, 3, 4]), ("f32", ">", 0.1, [4]), ("f32", "<=", 0.1, [1]),
     ("b", "==", True, [1, 4]), ("b", "==", False, [3]), ("b", "!=", True, [2, 3]), ("b", "!=", False, [1, 2, 4]),
     ("s", "==", "alpha", [1]), ("s", "!=", "alpha", [2, 3, 4]), ("s", "contains", "lph", [1, 3]), ("s", "contains", "", [1, 3, 4]), ("s", "contains", "A", [3]),
@@ -174,7 +177,12 @@ BAD = [
     # timeframes
     ({"timeframe": {"from": 5, "to": 5}}, "SCHEMA: Value of 'to' (exclusive) should be larger than 'from' (inclusive)"),
     ({"timeframe": {"from": 123456}}, "TYPE_MISMATCH: Given timestamp 123456 doesn't appear to be in same scale as minimum timestamp in dataset (10)"),
-    ({"timeframe": {"from": "2026-01-31"}}, "TYPE_MISMATCH: "),
+    ({"timeframe": {"from": "2026-01-31"}}, "column 'ts' of type INT: give a number in its units; of a dataset it can be declared as times"),
+    ({"timeframe": {"from": 1700000000000000100, "to": 1700000000000000001}}, "should be larger than"),
+    # what to give instead
+    ({"query": {"conditions": [{"filter": ["n", "==", "5"]}]}}, "of type INT: give a number, without quotes"), ({"query": {"conditions": [{"filter": ["s", "==", 5]}]}}, "of type STRING: give a text, in quotes"),
+    ({"query": {"conditions": [{"filter": ["b", "==", "true"]}]}}, "of type BOOL: give true or false, without quotes"), ({"query": {"conditions": [{"filter": ["n", "in", []]}]}}, "[] is too short"),
+    ({"query": {"conditions": [{"filter": ["b", ">", True]}]}}, "of type BOOL: it takes ==, !=, in, not in"),
     # types
     *[({"query": {"conditions": [{"filter": one}]}}, "TYPE_MISMATCH: Operator") for one in (["n", "contains", "1"], ["s", ">", "a"], ["b", ">", True], ["b", "contains", True], ["n", "regex", "1"],
                                                                                           ["tags", "==", "x"], ["s", "containsAny", ["x"]], ["s", "size ==", 1], ["tags", "in", ["x"]])],
@@ -276,6 +284,23 @@ def test_keys_do_not_depend_on_nulls(tmp_path):
     write_rows(tmp_path / "b.parquet", user=[3], ts=[1], k=[5], b=[False])
     assert values_of(tmp_path / "a.parquet", str(tmp_path / "b.parquet")) == {"5": 2}
     assert values_of(tmp_path / "a.parquet", str(tmp_path / "b.parquet"), column="b") == {"True": 1, "False": 1}
+
+
+def test_a_timeframe_within_the_times_has_their_scale(tmp_path):
+    pq.write_table(pa.table({"user": [1, 2, 3], "ts": [0, 5000, 100000]}), tmp_path / "p.parquet")
+    assert ask(tmp_path / "p.parquet", {"timeframe": {"from": 4000, "to": 6000}})["query"]["matchingGroups"] == 1
+    days = pa.array([-7, 3, 20000], type=pa.int32()).view(pa.date32())
+    pq.write_table(pa.table({"user": [1, 2, 3], "ts": days}), tmp_path / "p.parquet")
+    for frame, groups in (({"from": "1900-01-01"}, 3), ({"to": "1970-01-01"}, 1), ({"from": "1970-01-02", "to": "2100-01-01"}, 2)):
+        assert ask(tmp_path / "p.parquet", {"timeframe": frame})["query"]["matchingGroups"] == groups, frame
+
+
+def test_times_that_do_not_fit(tmp_path):
+    pq.write_table(pa.table({"user": [1, 2], "ts": pa.array([1, 2**63], type=pa.uint64())}), tmp_path / "p.parquet")
+    done = command_line("query", str(tmp_path / "p.parquet"), "-g", "user", "-t", "ts", "--empty")
+    assert done.returncode == 2 and "Column ts holds times in %s/p.parquet that do not fit" % tmp_path in done.stderr
+    pq.write_table(pa.table({"user": [1, 2], "ts": [1700000000000000000, 1700000000000000100]}), tmp_path / "p.parquet")
+    assert ask(tmp_path / "p.parquet", {"timeframe": {"from": 1700000000000000001, "to": 1700000000000000101}})["query"]["matchingGroups"] == 1
 
 
 def test_times_of_nanoseconds_are_exact(tmp_path):

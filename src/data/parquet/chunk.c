@@ -187,6 +187,7 @@ tt_rc tt_pq_pages_unpack(tt_pq_pages *p, tt_str *ret_levels, tt_str *ret_values,
     const tt_pq_page_header *h = &p->header;
     tt_str body;
     TT_TRY(read_body(p, h, p->body_at, &body, err));
+    p->work.pages++;
     size_t levels = h->type == TT_PQ_P_DATA_V2 ? (size_t)h->rep_bytes + (size_t)h->def_bytes : 0, out_len = (size_t)h->unpacked_bytes - levels;
     *ret_levels = (tt_str){body.ptr, levels};
     body = (tt_str){body.ptr + levels, body.len - levels};

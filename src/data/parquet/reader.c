@@ -16,8 +16,10 @@ struct tt_pq_reader {
     uint32_t column_no, batch_rows;
     bool is_at_group;     /* sought, and no error since */
     uint64_t row, rows_left; /* of the row group */
+    uint64_t to_pass;     /* rows before `row` that were skipped, but stand in the page in hand (flat columns) or from there on (lists) */
     tt_pq_pages pages;
     /* The page in hand. */
+    bool has_page;
     uint32_t slots_left;
     bool is_open;         /* unpacked, cursors set */
     uint64_t seen;        /* of a flat page: its values so far; of a page of lists: lists that begin in it so far */
@@ -76,10 +78,19 @@ void tt_pq_reader_free(tt_pq_reader *r)
     free(r);
 }
 
+/* A page that was never opened was passed over. */
+static void leave_page(tt_pq_reader *r)
+{
+    r->pages.work.passed_pages += r->has_page && !r->is_open;
+    r->has_page = r->is_open = false;
+    r->slots_left = r->level = r->level_count = 0;
+}
+
 tt_rc tt_pq_reader_seek(tt_pq_reader *r, uint32_t row_group, tt_err *err)
 {
-    r->is_at_group = r->is_open = false;
-    r->slots_left = r->level = r->level_count = 0;
+    leave_page(r);
+    r->is_at_group = false;
+    r->to_pass = 0;
     r->values.row = NULL;
     TT_TRY(tt_pq_pages_seek(&r->pages, row_group, r->column_no, err));
     r->row = 0;
@@ -163,11 +174,14 @@ static tt_rc open_codes(tt_pq_reader *r, tt_err *err)
     return TT_OK;
 }
 
-static tt_rc next_page(tt_pq_reader *r, bool *ret_found, tt_err *err)
+static tt_rc next_page(tt_pq_reader *r, bool is_hopping, bool *ret_found, tt_err *err)
 {
-    r->is_open = false;
-    r->level = r->level_count = 0;
-    TT_TRY(tt_pq_pages_next(&r->pages, ret_found, err));
+    leave_page(r);
+    r->pages.is_hopping = is_hopping;
+    tt_rc rc = tt_pq_pages_next(&r->pages, ret_found, err);
+    r->pages.is_hopping = false;
+    TT_TRY(rc);
+    r->has_page = *ret_found;
     r->slots_left = *ret_found ? (uint32_t)r->pages.header.value_count : 0;
     r->seen = 0;
     return TT_OK;
@@ -186,14 +200,6 @@ static tt_rc finish_page(tt_pq_reader *r, tt_err *err)
     if (!why && r->column->shape == TT_PQ_LIST && counts_lists(h) && (uint64_t)h->row_count != r->seen)
         why = "it has more lists than it says, or fewer";
     return why ? tt_pq_pages_fail(&r->pages, tt_pq_why_code(why), why, err) : TT_OK;
-}
-
-static tt_rc need_page(tt_pq_reader *r, tt_err *err)
-{
-    bool found = true;
-    if (r->slots_left == 0)
-        TT_TRY(next_page(r, &found, err));
-    return found ? TT_OK : tt_pq_pages_fail(&r->pages, TT_CORRUPT, "the chunk's pages hold fewer rows than the row group", err);
 }
 
 /* ---- flat columns ---- */
@@ -238,12 +244,44 @@ static void show_values(const tt_pq_reader *r, bool is_coded, tt_pq_batch *ret)
     }
 }
 
+/* A page in hand with slots that are not passed over: those of which nothing is read are never opened. */
+static tt_rc need_page(tt_pq_reader *r, tt_err *err)
+{
+    while (r->slots_left <= r->to_pass) {
+        bool found;
+        r->to_pass -= r->slots_left;
+        TT_TRY(next_page(r, true, &found, err));
+        if (!found)
+            return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "the chunk's pages hold fewer rows than the row group", err);
+    }
+    return TT_OK;
+}
+
+/* Of the page in hand, which is open. */
+static tt_rc pass_slots(tt_pq_reader *r, tt_err *err)
+{
+    while (r->to_pass) {
+        uint32_t n = r->to_pass < r->batch_rows ? (uint32_t)r->to_pass : r->batch_rows, valid = 0;
+        const uint64_t *bits = NULL;
+        TT_TRY(read_validity(r, n, &valid, &bits, err));
+        tt_buf_clear(&r->values.made);
+        const char *why = tt_pq_decoder_skip(&r->values, valid);
+        if (why)
+            return tt_pq_pages_fail(&r->pages, tt_pq_why_code(why), why, err);
+        r->slots_left -= n;
+        r->seen += valid;
+        r->to_pass -= n;
+    }
+    return TT_OK;
+}
+
 static tt_rc next_flat(tt_pq_reader *r, uint32_t rows, tt_pq_batch *ret, tt_err *err)
 {
     uint32_t valid = 0;
     const uint64_t *bits = NULL;
     TT_TRY(open_page(r, err));
     TT_TRY(open_codes(r, err));
+    TT_TRY(pass_slots(r, err));
     bool is_coded = r->values.row->gives_codes;
     TT_TRY(read_validity(r, rows, &valid, &bits, err));
     if (!is_coded && !tt_pq_decoder_reserve(&r->values, 0, rows))
@@ -263,33 +301,6 @@ static tt_rc next_flat(tt_pq_reader *r, uint32_t rows, tt_pq_batch *ret, tt_err 
     return r->slots_left ? TT_OK : finish_page(r, err);
 }
 
-static tt_rc skip_flat(tt_pq_reader *r, uint64_t rows, tt_err *err)
-{
-    while (rows) {
-        r->pages.is_hopping = r->slots_left == 0 && rows > r->batch_rows;
-        tt_rc rc = need_page(r, err);
-        r->pages.is_hopping = false;
-        TT_TRY(rc);
-        if (rows >= r->slots_left) {
-            rows -= r->slots_left;
-            r->slots_left = 0;
-            continue;
-        }
-        uint32_t n = rows < r->batch_rows ? (uint32_t)rows : r->batch_rows, valid = 0;
-        const uint64_t *bits = NULL;
-        TT_TRY(open_page(r, err));
-        TT_TRY(read_validity(r, n, &valid, &bits, err));
-        tt_buf_clear(&r->values.made);
-        const char *why = tt_pq_decoder_skip(&r->values, valid);
-        if (why)
-            return tt_pq_pages_fail(&r->pages, tt_pq_why_code(why), why, err);
-        r->slots_left -= n;
-        r->seen += valid;
-        rows -= n;
-    }
-    return TT_OK;
-}
-
 /* ---- lists ---- */
 
 /* The next levels of the page in hand, or of the next page. *ret_found false: the chunk is at its end. */
@@ -299,7 +310,7 @@ static tt_rc need_levels(tt_pq_reader *r, bool *ret_found, tt_err *err)
     if (r->level < r->level_count)
         return TT_OK;
     if (r->slots_left == 0)
-        TT_TRY(next_page(r, ret_found, err));
+        TT_TRY(next_page(r, false, ret_found, err));
     if (!*ret_found)
         return TT_OK;
     TT_TRY(open_page(r, err));
@@ -453,9 +464,31 @@ static tt_rc finish_lists(tt_pq_reader *r, uint64_t rows, tt_err *err)
     return rows == r->rows_left && is_left ? tt_pq_pages_fail(&r->pages, TT_CORRUPT, "the chunk's pages hold more rows than the row group", err) : TT_OK;
 }
 
+static tt_rc pass_lists(tt_pq_reader *r, tt_err *err)
+{
+    while (r->to_pass) {
+        if (r->level == r->level_count && r->slots_left == 0) {
+            bool found;
+            TT_TRY(next_page(r, r->to_pass > r->batch_rows, &found, err));
+            const tt_pq_page_header *h = &r->pages.header;
+            if (found && counts_lists(h) && (uint64_t)h->row_count <= r->to_pass) {
+                r->to_pass -= (uint64_t)h->row_count;
+                r->slots_left = 0;
+                continue;
+            }
+        }
+        list_state s = {.max_rows = r->to_pass < r->batch_rows ? (uint32_t)r->to_pass : r->batch_rows};
+        tt_buf_clear(&r->values.made);
+        TT_TRY(walk_lists(r, &s, true, err));
+        r->to_pass -= s.max_rows;
+    }
+    return TT_OK;
+}
+
 static tt_rc next_lists(tt_pq_reader *r, uint32_t rows, tt_pq_batch *ret, tt_err *err)
 {
     list_state s = {.max_rows = rows};
+    TT_TRY(pass_lists(r, err));
     tt_buf_clear(&r->values.made);
     TT_TRY(walk_lists(r, &s, false, err));
     TT_TRY(finish_lists(r, rows, err));
@@ -468,29 +501,6 @@ static tt_rc next_lists(tt_pq_reader *r, uint32_t rows, tt_pq_batch *ret, tt_err
     show_values(r, r->gives_codes, ret);
     if (!r->gives_codes)
         ret->values.base = tt_buf_cstr(&r->values.made);
-    return TT_OK;
-}
-
-static tt_rc skip_lists(tt_pq_reader *r, uint64_t rows, tt_err *err)
-{
-    while (rows) {
-        if (r->level == r->level_count && r->slots_left == 0) {
-            bool found;
-            r->pages.is_hopping = rows > r->batch_rows;
-            tt_rc rc = next_page(r, &found, err);
-            r->pages.is_hopping = false;
-            TT_TRY(rc);
-            if (found && counts_lists(&r->pages.header) && (uint64_t)r->pages.header.row_count <= rows) {
-                rows -= (uint64_t)r->pages.header.row_count;
-                r->slots_left = 0;
-                continue;
-            }
-        }
-        list_state s = {.max_rows = rows < r->batch_rows ? (uint32_t)rows : r->batch_rows};
-        tt_buf_clear(&r->values.made);
-        TT_TRY(walk_lists(r, &s, true, err));
-        rows -= s.max_rows;
-    }
     return TT_OK;
 }
 
@@ -510,7 +520,8 @@ tt_rc tt_pq_reader_ready(tt_pq_reader *r, uint32_t max_rows, uint32_t *ret_rows,
     rows = rows < r->rows_left ? rows : r->rows_left;
     if (rows && r->column->shape == TT_PQ_FLAT) {
         TT_TRY(end_if_bad(r, need_page(r, err)));
-        rows = rows < r->slots_left ? rows : r->slots_left;
+        uint64_t left = r->slots_left - r->to_pass;
+        rows = rows < left ? rows : left;
     }
     *ret_rows = (uint32_t)rows;
     return TT_OK;
@@ -536,7 +547,7 @@ tt_rc tt_pq_reader_skip(tt_pq_reader *r, uint64_t rows, tt_err *err)
     if (rows > r->rows_left)
         return tt_fail(err, TT_INVALID, "%s: column `%.*s`: cannot skip %llu rows: %llu are left", r->pages.f->name, TT_STR_ARG(r->column->path),
                        (unsigned long long)rows, (unsigned long long)r->rows_left);
-    TT_TRY(end_if_bad(r, r->column->shape == TT_PQ_FLAT ? skip_flat(r, rows, err) : skip_lists(r, rows, err)));
+    r->to_pass += rows;
     r->row += rows;
     r->rows_left -= rows;
     return TT_OK;
@@ -550,7 +561,7 @@ tt_rc tt_pq_reader_dictionary(tt_pq_reader *r, const tt_pq_dictionary **ret, boo
             TT_TRY(end_if_bad(r, need_page(r, err)));
         } else {
             bool found;
-            TT_TRY(end_if_bad(r, next_page(r, &found, err)));
+            TT_TRY(end_if_bad(r, next_page(r, false, &found, err)));
         }
     }
     TT_TRY(end_if_bad(r, tt_pq_pages_dictionary(&r->pages, err)));
@@ -558,6 +569,16 @@ tt_rc tt_pq_reader_dictionary(tt_pq_reader *r, const tt_pq_dictionary **ret, boo
     if (ret_is_complete)
         *ret_is_complete = *ret && r->pages.chunk->is_all_dictionary;
     return TT_OK;
+}
+
+bool tt_pq_reader_page(const tt_pq_reader *r, tt_pq_page *ret)
+{
+    const tt_pq_page_header *h = &r->pages.header;
+    if (!r->has_page || r->column->shape != TT_PQ_FLAT)
+        return false;
+    *ret = (tt_pq_page){.offset = r->pages.body_at - h->header_bytes, .length_bytes = h->header_bytes + (uint32_t)h->packed_bytes,
+                        .first_row = r->pages.chunk->value_count - r->pages.slots_left - (uint64_t)h->value_count, .row_count = (uint64_t)h->value_count};
+    return true;
 }
 
 tt_pq_work tt_pq_reader_work(const tt_pq_reader *r) { return r->pages.work; }

@@ -7,7 +7,7 @@
  *
  * A batch has one form and lies inside one page (a list that a page cut in two is put together again), so batches of two columns may differ in
  * length: to read several in step, ask each with tt_pq_reader_ready how many rows its next batch has at most, and take the least.
- * Skipped rows cost a look at page headers; pages that are skipped whole are neither read nor unpacked.
+ * Skipped rows cost a look at page headers at most; pages that are skipped whole are neither read nor unpacked.
  *
  * Memory: the page in hand (packed and unpacked), the dictionary of the chunk and one batch; whatever the file claims, nothing is taken
  * before the bytes that justify it are there. One thread per reader; it must not outlive its file. After an error a reader can only be
@@ -15,7 +15,7 @@
 #ifndef TT_DATA_PARQUET_READER_H
 #define TT_DATA_PARQUET_READER_H
 
-#include "data/parquet/parquet.h"
+#include "data/parquet/statistics.h"
 
 typedef struct tt_pq_reader tt_pq_reader;
 
@@ -66,15 +66,20 @@ tt_rc tt_pq_reader_seek(tt_pq_reader *r, uint32_t row_group, tt_err *err) TT_MUS
 tt_rc tt_pq_reader_ready(tt_pq_reader *r, uint32_t max_rows, uint32_t *ret_rows, tt_err *err) TT_MUST_CHECK;
 /* At most max_rows rows (no more than batch_rows), at least one unless the row group is at its end. */
 tt_rc tt_pq_reader_next(tt_pq_reader *r, uint32_t max_rows, tt_pq_batch *ret, tt_err *err) TT_MUST_CHECK;
-/* Passes over rows (no more than are left: TT_INVALID). */
+/* Passes over rows (no more than are left: TT_INVALID). Costs nothing yet: a page of which nothing is read afterwards is never unpacked, and
+ * what is wrong with it never seen. */
 tt_rc tt_pq_reader_skip(tt_pq_reader *r, uint64_t rows, tt_err *err) TT_MUST_CHECK;
 /* The dictionary of the chunk, before any row is read; NULL: it has none. *ret_is_complete (may be NULL): every data page is declared to use
  * it, so that a value which is not there is nowhere in the chunk. */
 tt_rc tt_pq_reader_dictionary(tt_pq_reader *r, const tt_pq_dictionary **ret, bool *ret_is_complete, tt_err *err) TT_MUST_CHECK;
 
-/* Bytes of pages that were unpacked so far, before and after. */
+/* The data page that the next batch lies in, after tt_pq_reader_ready, as its header has it (without statistics). False: of lists, and at the end. */
+bool tt_pq_reader_page(const tt_pq_reader *r, tt_pq_page *ret);
+
+/* So far. */
 typedef struct {
-    uint64_t packed_bytes, unpacked_bytes;
+    uint64_t packed_bytes, unpacked_bytes; /* of pages that were unpacked, before and after */
+    uint64_t pages, passed_pages;          /* data pages that were unpacked; that were passed over by their headers */
 } tt_pq_work;
 tt_pq_work tt_pq_reader_work(const tt_pq_reader *r);
 

@@ -277,7 +277,9 @@ static bool fill_pages(const tt_pq_file *f, uint64_t rows, const offset_index *o
         int64_t next = i + 1 < o->location_count ? o->locations[i + 1].first_row : (int64_t)rows;
         if (l->offset < 0 || l->length_bytes <= 0 || (uint64_t)l->offset > f->size_bytes || (uint64_t)l->length_bytes > f->size_bytes - (uint64_t)l->offset)
             return false;
-        if (l->first_row < 0 || next < l->first_row || (uint64_t)next > rows || (i == 0 && l->first_row != 0))
+        if (i > 0 && (uint64_t)l->offset < pages[i - 1].offset + pages[i - 1].length_bytes)
+            return false;
+        if (l->first_row < 0 || next <= l->first_row || (uint64_t)next > rows || (i == 0 && l->first_row != 0))
             return false;
         pages[i] = (tt_pq_page){.offset = (uint64_t)l->offset, .length_bytes = (uint32_t)l->length_bytes, .first_row = (uint64_t)l->first_row,
                                 .row_count = (uint64_t)(next - l->first_row), .statistics = {.null_count = -1, .distinct_count = -1}};
