@@ -69,21 +69,30 @@ tt_rc tt_track_give(tt_track *t, uint32_t count, uint8_t **ret_levels, tt_err *e
 
 /* ---- rows ---- */
 
-static bool add_in_order(tt_track *t, const tt_row_batch *b)
+/* Rows that match a step, without a branch on each: few do, and nobody can guess which. */
+static uint32_t find_rows(const uint64_t *masks, uint32_t row_count, uint64_t wanted, uint16_t *rows)
 {
-    uint64_t wanted = step_bits(t->sequence);
-    for (uint32_t i = 0; i < b->count; i++) {
-        uint64_t mask = b->masks[i] >> t->bit & wanted;
-        uint32_t g = b->groups[i];
-        if (!mask || g == TT_DENSE_NONE || b->times[i] == TT_NO_TIME)
-            continue;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < row_count; i++) {
+        rows[count] = (uint16_t)i;
+        count += (masks[i] & wanted) != 0;
+    }
+    return count;
+}
+
+static bool add_in_order(tt_track *t, const tt_row_batch *b, const uint16_t *rows, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t i = rows[k], g = b->groups[i];
         int64_t time = b->times[i];
         uint8_t level = t->levels[g];
         tt_track_times *times = &t->times[g];
+        if (time == TT_NO_TIME)
+            continue;
         if (time < times->seen)
             return false;
         times->seen = time;
-        if (level < t->sequence->count && (mask >> level & 1) && time > times->last) {
+        if (level < t->sequence->count && (b->masks[i] >> t->bit >> level & 1) && time > times->last) {
             t->levels[g] = (uint8_t)(level + 1);
             times->last = time;
         }
@@ -91,28 +100,30 @@ static bool add_in_order(tt_track *t, const tt_row_batch *b)
     return true;
 }
 
-static tt_rc add_events(tt_track *t, const tt_row_batch *b, tt_err *err)
+static tt_rc add_events(tt_track *t, const tt_row_batch *b, const uint16_t *rows, uint32_t count, tt_err *err)
 {
     uint64_t wanted = step_bits(t->sequence);
-    for (uint32_t i = 0; i < b->count; i++) {
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t i = rows[k], g = b->groups[i];
         uint64_t mask = b->masks[i] >> t->bit & wanted;
-        uint32_t g = b->groups[i], high = (uint32_t)(mask >> 32);
-        if (!mask || g == TT_DENSE_NONE || b->times[i] == TT_NO_TIME)
+        if (b->times[i] == TT_NO_TIME)
             continue;
         if ((uint32_t)mask)
             TT_TRY(tt_events_add(&t->events, g, (uint32_t)mask, b->times[i], err));
-        if (high)
-            TT_TRY(tt_events_add(&t->events, g | TT_EVENT_HIGH, high, b->times[i], err));
+        if (mask >> 32)
+            TT_TRY(tt_events_add(&t->events, g | TT_EVENT_HIGH, (uint32_t)(mask >> 32), b->times[i], err));
     }
     return TT_OK;
 }
 
 tt_rc tt_track_add(tt_track *t, const tt_row_batch *batch, bool *ret_in_order, tt_err *err)
 {
+    uint16_t rows[TT_ROW_BATCH];
+    uint32_t count = find_rows(batch->masks, batch->count, step_bits(t->sequence) << t->bit, rows);
     *ret_in_order = true;
     if (!t->in_order)
-        return add_events(t, batch, err);
-    *ret_in_order = add_in_order(t, batch);
+        return add_events(t, batch, rows, count, err);
+    *ret_in_order = add_in_order(t, batch, rows, count);
     return TT_OK;
 }
 
