@@ -91,21 +91,21 @@ static void clear_groups(engine *e)
 
 /* ---- the first pass ---- */
 
-/* As long as the rows of each group follow one another, which the sequences profit from. */
+/* As long as the rows of each group follow one another, which aggregations profit from: each run of them is counted at once. */
 static void count_clustered_rows(engine *e, const tt_row_batch *b)
 {
-    uint32_t last = e->last_group;
-    for (uint32_t i = 0; i < b->count; i++) {
-        uint32_t g = b->groups[i];
+    const uint32_t *groups = b->groups;
+    for (uint32_t i = 0, end; i < b->count; i = end) {
+        uint32_t g = groups[i];
+        for (end = i + 1; end < b->count && groups[end] == g;)
+            end++;
         if (g == TT_DENSE_NONE)
             continue;
-        if (g != last && e->row_counts[g])
-            e->is_clustered = false;
-        last = g;
-        e->row_counts[g]++;
-        e->scanned_rows++;
+        e->is_clustered &= g == e->last_group || e->row_counts[g] == 0;
+        e->last_group = g;
+        e->row_counts[g] += end - i;
+        e->scanned_rows += end - i;
     }
-    e->last_group = last;
 }
 
 static void count_rows(engine *e, const tt_row_batch *b)

@@ -328,18 +328,17 @@ static bool number_values(tt_rows *r, const tt_pq_column *c, const tt_pq_values 
     return tt_dense_texts(r->spec.groups, c->kind == TT_PQ_BYTES ? values->base : values->fixed, start, length, count, numbers);
 }
 
-/* The groups of all rows whose codes were met before; the other rows that have a group stand in `rows` afterwards. Gives how many these are. */
+/* The groups of all rows whose codes were met before; the other rows that have a group stand in `rows` afterwards. Gives how many these are. groups: 0, or
+ * TT_DENSE_NONE, which is all ones and stays so. */
 #define NUMBER_CODES(bits)                                                                                                                    \
     static uint32_t number_codes_##bits(const uint##bits##_t *codes, const uint32_t *remap, uint32_t count, uint32_t *groups, uint32_t *rows) \
     {                                                                                                                                         \
         uint32_t unknown = 0;                                                                                                                 \
         for (uint32_t i = 0; i < count; i++) {                                                                                                \
-            uint32_t known = remap[codes[i]];                                                                                                 \
-            if (groups[i] == TT_DENSE_NONE)                                                                                                   \
-                continue;                                                                                                                     \
-            groups[i] = known - 1;                                                                                                            \
-            if (!known)                                                                                                                       \
-                rows[unknown++] = i;                                                                                                          \
+            uint32_t known = remap[codes[i]], before = groups[i];                                                                             \
+            rows[unknown] = i;                                                                                                                \
+            unknown += (known | before) == 0;                                                                                                 \
+            groups[i] = before | (known - 1);                                                                                                 \
         }                                                                                                                                     \
         return unknown;                                                                                                                       \
     }
