@@ -158,13 +158,13 @@ static void count_condition(engine *e, size_t number, const tt_row_batch *b)
     }
 }
 
-static tt_rc take_batch(engine *e, const tt_row_batch *b, bool *ret_in_order, tt_err *err)
+static tt_rc take_batch(engine *e, tt_row_batch *b, bool *ret_in_order, tt_err *err)
 {
     TT_TRY(reserve_groups(e, err));
     (e->is_clustered ? count_clustered_rows : count_rows)(e, b);
     if (!b->any)
         return check_stop(e, err);
-    TT_TRY(tt_rows_load(e->rows, err));
+    TT_TRY(tt_rows_load(e->rows, b, err));
     for (size_t i = 0; i < e->plan->condition_count; i++)
         if (e->tallies[i].counts)
             count_condition(e, i, b);
@@ -332,7 +332,7 @@ static tt_rc run_jobs(engine *e, const jobs *all, bool *columns, tt_err *err)
             return TT_OK;
         bool is_wanted = has_matching(e, &batch);
         if (is_wanted)
-            TT_TRY(tt_rows_load(e->rows, err));
+            TT_TRY(tt_rows_load(e->rows, &batch, err));
         for (size_t i = 0; i < all->len && is_wanted; i++)
             TT_TRY(tt_aggregator_add(all->ptr[i].aggregator, e->rows, &batch, all->ptr[i].levels_of, err));
         TT_TRY(check_stop(e, err));

@@ -136,6 +136,7 @@ Test(query_speed, a_sequence_needs_no_order)
             }
         }
         cr_assert_eq(tt_track_plain(&s, packed, packed_count), level, "trial %d", trial);
+        cr_assert_eq(tt_track_fast(&s, packed, packed_count), level, "trial %d", trial);
     }
 }
 
