@@ -40,9 +40,9 @@ def flat(pages: bytes, rows: int, kind: int = INT32, repetition: int = REQUIRED,
     return file([Column([leaf(b"c", kind, repetition, *more)], pages, rows if values is None else values, codec, rest.pop("meta", []), rest.pop("chunk", []))], rows, **rest)
 
 
-def lists(pages: bytes, rows: int, slots: int) -> bytes:
-    """optional list of optional int32: levels up to 3 and 1."""
-    return file([Column([group(b"c", 1, OPTIONAL, (6, I32, 3)), group(b"list", 1, REPEATED), leaf(b"element", INT32, OPTIONAL)], pages, slots)], rows)
+def lists(pages: bytes, rows: int, slots: int, kind: int = INT32) -> bytes:
+    """optional list of optional values: levels up to 3 and 1."""
+    return file([Column([group(b"c", 1, OPTIONAL, (6, I32, 3)), group(b"list", 1, REPEATED), leaf(b"element", kind, OPTIONAL)], pages, slots)], rows)
 
 
 GOOD = data(3, ints(1, 2, 3))
@@ -467,6 +467,7 @@ def test_bombs(tmp_path: Path) -> None:
     deep = b"g" * 200_000
     check(tmp_path, {
         "a list of 2 billion": (lists(dictionary(1, ints(7)) + data(slots, one_list, CODES), 1, slots), "a batch of lists has more than 16777216 elements"),
+        "a list of 2 billion texts": (lists(dictionary(1, texts(b"")) + data(slots, one_list, CODES), 1, slots, BYTES), "a batch of lists has more than 16777216 elements"),
         "names": (flat(GOOD, 3, schema=[group(b"schema", 1), group(deep, 3000), *[leaf(b"c", INT32) for _ in range(3000)]]), "the schema's names are too long"),
         "a page of many pages": (flat(data(0, b"") * 100_000 + GOOD, 3), [1, 2, 3]),
     })
