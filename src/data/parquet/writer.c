@@ -8,6 +8,7 @@
 #include "data/parquet/pack.h"
 #include "data/parquet/writer_impl.h"
 #include "io/fd.h"
+#include "io/whole_file.h"
 
 enum {
     GROUP_ROWS = 1 << 20,
@@ -105,8 +106,10 @@ static tt_rc new_writer(int fd, const char *name, bool owns_file, const tt_pq_wr
     tt_rc rc = TT_OK;
     if (owns_file && !w->temporary_path)
         rc = tt_fail(err, TT_NOMEM, "out of memory");
+    if (rc == TT_OK && owns_file)
+        rc = tt_whole_file_check(name, err);
     if (rc == TT_OK && owns_file && (w->fd = tt_sys.open(w->temporary_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) < 0)
-        rc = tt_fail_errno(err, errno, "%s: cannot create", w->temporary_path);
+        rc = tt_whole_file_fail_create(name, err);
     if (rc == TT_OK)
         rc = set_up(w, options, err);
     if (rc != TT_OK) {
