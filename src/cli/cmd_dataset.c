@@ -18,7 +18,7 @@ static tt_rc put_path(tt_cli *cli, json_t *body, tt_err *err)
     char *real = here && !is_uri ? realpath(path.ptr, NULL) : NULL;
     json_object_set_new(body, "basepath", json_string(real ? real : path.ptr));
     free(real);
-    return TT_OK;
+    return json_object_get(body, "basepath") ? TT_OK : tt_fail(err, TT_USAGE, "the path is not UTF-8: rename the directory, or register it by a link with another name");
 }
 
 /* --column NAME=TYPE */
@@ -50,12 +50,15 @@ static tt_rc make_body(tt_cli *cli, json_t *body, tt_err *err)
 {
     static const char *const modes[][2] = {{"single", "SINGLE"}, {"first_last", "FIRST_LAST"}, {"sample", "SAMPLE"}};
     tt_str mode = tt_cli_flag(cli, "--validation"), name = tt_cli_operand(cli, 0);
+    const char *time = tt_cli_has(cli, "--timestamp") ? "--timestamp" : "--time"; /* as queries of files call it */
     json_object_set_new(body, "name", json_stringn(name.ptr, name.len));
+    if (!name.len || !json_object_get(body, "name"))
+        return tt_fail(err, TT_USAGE, "%s: give the dataset a name by which queries ask for it", name.len ? "the name is not UTF-8" : "the name is empty");
     TT_TRY(put_path(cli, body, err));
-    if (!tt_cli_flag(cli, "--group").len || !tt_cli_flag(cli, "--timestamp").len)
+    if (!tt_cli_flag(cli, "--group").len || !tt_cli_flag(cli, time).len)
         return tt_fail(err, TT_USAGE, "give the two columns that a dataset must have: --group COLUMN (users, cases) and --timestamp COLUMN");
     TT_TRY(put_text(cli, "--group", body, "groupIdColumn", err));
-    TT_TRY(put_text(cli, "--timestamp", body, "timestampColumn", err));
+    TT_TRY(put_text(cli, time, body, "timestampColumn", err));
     TT_TRY(put_text(cli, "--pattern", body, "pattern", err));
     for (size_t i = 0; i < TT_COUNT(modes); i++)
         if (tt_str_eq_nocase(mode, tt_str_of(modes[i][0])))
@@ -282,7 +285,10 @@ static tt_rc dataset_unregister(tt_cli *cli, tt_err *err)
     tt_dataset_target(&target, tt_cli_operand(cli, 0));
     tt_buf_printf(&target, "/unregister%s", tt_cli_has(cli, "--force") ? "?force=true" : "");
     TT_TRY(tt_buf_check(&target, err));
-    TT_TRY(tt_dataset_call(cli, "POST", tt_buf_cstr(&target), TT_STR(""), &answer, err));
+    tt_rc rc = tt_dataset_call(cli, "POST", tt_buf_cstr(&target), TT_STR(""), &answer, err);
+    if (rc == TT_CONFLICT)
+        snprintf(cli->problem.hint, sizeof cli->problem.hint, "add --force");
+    TT_TRY(rc);
     if (tt_cli_json(cli))
         return tt_dataset_print(cli, answer, err);
     bool found = json_is_true(json_object_get(answer, "datasetFound"));

@@ -1,5 +1,6 @@
 /* `tutti parquet convert`: CSV and JSON lines into Parquet, Parquet into them or into another Parquet file. */
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "cli/cli.h"
 #include "cli/cmds.h"
@@ -119,6 +120,7 @@ static tt_rc rows_into_text(const tt_pq_file *f, const tt_column_list *columns, 
     bool is_csv = tt_has_extension(tt_str_of(output), csv_names);
     tt_pq_put_line_fn *put_line = is_csv ? tt_pq_put_csv_line : tt_pq_put_json_line;
     TT_TRY(tt_whole_file_create(output, &file, err));
+    tt_whole_file_out(file)->limit_bytes = TT_PQ_ROW_TEXT_MAX;
     if (is_csv)
         tt_pq_put_csv_header(f, columns->ptr, columns->len, tt_whole_file_out(file));
     for (uint32_t rows;;) {
@@ -154,12 +156,27 @@ static tt_rc from_parquet(tt_cli *cli, const char *input, const char *output, tt
 
 /* ---- the command ---- */
 
+static tt_rc check_input(const char *input, tt_err *err)
+{
+    static const char *const names[] = {".csv", ".tsv", ".jsonl", ".ndjson", ".json", NULL};
+    struct stat st;
+    if (stat(input, &st) != 0)
+        return tt_fail_errno(err, errno, "%s: cannot open", input);
+    if (S_ISDIR(st.st_mode))
+        return tt_fail(err, TT_USAGE, "%s is a directory: give one of its files", input);
+    if (!tt_has_extension(tt_str_of(input), names))
+        return tt_fail(err, TT_USAGE, "%s: its name does not say what it is: let it end in .csv, .tsv, .jsonl, .ndjson or .parquet", input);
+    return TT_OK;
+}
+
 static tt_rc convert(tt_cli *cli, tt_err *err)
 {
     const char *input = tt_cli_operand(cli, 0).ptr, *output = tt_cli_operand(cli, 1).ptr;
     bool reads_parquet = tt_has_extension(tt_str_of(input), parquet_names), writes_parquet = tt_has_extension(tt_str_of(output), parquet_names);
     if (!reads_parquet && !writes_parquet)
         return tt_fail(err, TT_USAGE, "neither %s nor %s is a Parquet file by its name: one must end in .parquet", input, output);
+    if (!reads_parquet)
+        TT_TRY(check_input(input, err));
     if (reads_parquet && tt_cli_has(cli, "--column"))
         return tt_fail(err, TT_USAGE, "--column: a Parquet input has its types: the flag is for CSV and JSON lines");
     if (!reads_parquet && tt_cli_has(cli, "--columns"))

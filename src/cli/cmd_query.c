@@ -1,4 +1,5 @@
 /* `tutti query`: an audience or funnel question, of a registered dataset, or of Parquet files alone: then without a server and a data directory. */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,16 +29,20 @@ static tt_rc read_query(tt_cli *cli, tt_str operand, tt_buf *text, tt_err *err)
     tt_str given = operand.ptr ? operand : string.ptr ? string : older;
     int sources = (file.ptr != NULL) + (operand.ptr != NULL) + (string.ptr != NULL) + (older.ptr != NULL) + tt_cli_has(cli, "--empty");
     if (sources != 1)
-        return tt_fail(err, TT_USAGE, "give the query once: behind the dataset's name, --file QUERY.json, --string '{...}', or --empty");
-    if (file.ptr)
-        return tt_file_read_whole(file.ptr, MAX_QUERY_BYTES, text, NULL, err); /* flags are NUL-ended */
+        return tt_fail(err, TT_USAGE, "%s: give the query once: behind the dataset's name, --file QUERY.json, --string '{...}', or --empty",
+                       sources ? "several queries are given" : "no query is given");
+    if (file.ptr) /* flags are NUL-ended */
+        return tt_file_read_whole(tt_str_is(file, "-") ? "/dev/stdin" : file.ptr, MAX_QUERY_BYTES, text, NULL, err);
     tt_buf_str(text, given.ptr ? given : TT_STR("{}"));
     return tt_buf_check(text, err);
 }
 
+/* Datasets are registered with --timestamp. */
+static tt_str time_flag(const tt_cli *cli) { return tt_cli_has(cli, "--time") ? tt_cli_flag(cli, "--time") : tt_cli_flag(cli, "--timestamp"); }
+
 static tt_rc need_flag(tt_cli *cli, const char *name, const char *what, tt_str *ret, tt_err *err)
 {
-    *ret = tt_cli_flag(cli, name);
+    *ret = tt_str_is(tt_str_of(name), "--time") ? time_flag(cli) : tt_cli_flag(cli, name);
     return ret->len ? TT_OK : tt_fail(err, TT_USAGE, "%s is missing: it names %s", name, what);
 }
 
@@ -111,7 +116,7 @@ static tt_rc read_export(tt_cli *cli, const char **ret_path, tt_ids_wanted *ret,
         return tt_fail(err, TT_USAGE, "--export-step and --export-dropped say whose ids --export writes: give --export FILE and one of them");
     TT_TRY(tt_parse_u64(step.ptr ? step : dropped, &number, err));
     if (number < 1 || number > UINT8_MAX)
-        return tt_fail(err, TT_USAGE, "--export-%s: steps are counted from 1", step.ptr ? "step" : "dropped");
+        return tt_fail(err, TT_USAGE, "--export-%s: steps are counted from 1, and a funnel has at most 64", step.ptr ? "step" : "dropped");
     *ret = (tt_ids_wanted){(uint32_t)number, dropped.ptr != NULL};
     return TT_OK;
 }
@@ -169,7 +174,7 @@ static tt_rc query_files(tt_cli *cli, tt_err *err)
 /* What is for files alone. */
 static tt_rc check_flags(tt_cli *cli, tt_err *err)
 {
-    static const char *const flags[] = {"--group", "--time", "--threads", "--prepared", "--cache"};
+    static const char *const flags[] = {"--group", "--time", "--timestamp", "--threads", "--prepared", "--cache"};
     for (size_t i = 0; i < TT_COUNT(flags); i++)
         if (tt_cli_has(cli, flags[i]))
             return tt_fail(err, TT_USAGE, "%s is for queries of files: those need --group COLUMN and --time COLUMN; a dataset has its own", flags[i]);
@@ -193,7 +198,7 @@ static tt_rc export_target(tt_cli *cli, const char *path, const tt_ids_wanted *w
 static tt_rc query_dataset(tt_cli *cli, tt_err *err)
 {
     TT_BUF_AUTO tt_buf target = {0}, text = {0}, ids = {0};
-    TT_JSON_AUTO json_t *answer = NULL;
+    TT_JSON_AUTO json_t *answer = NULL, *query = NULL;
     const char *path = NULL;
     tt_ids_wanted wanted = {0};
     size_t count = tt_cli_operand_count(cli);
@@ -201,6 +206,7 @@ static tt_rc query_dataset(tt_cli *cli, tt_err *err)
     if (count > 2)
         return tt_fail(err, TT_USAGE, "one dataset at a time: tutti query DATASET '{...}'; queries of files need --group and --time");
     TT_TRY(read_query(cli, count == 2 ? tt_cli_operand(cli, 1) : (tt_str){0}, &text, err));
+    TT_TRY(tt_query_parse(tt_buf_view(&text), &query, err));
     TT_TRY(read_export(cli, &path, &wanted, err));
     if (path) {
         TT_TRY(export_target(cli, path, &wanted, &ids, err));
@@ -219,10 +225,12 @@ static tt_rc query_dataset(tt_cli *cli, tt_err *err)
     return draw(cli, answer, json_object_get(stats, "engine"), err);
 }
 
-static tt_rc refuse_directory(tt_str path, tt_err *err)
+static tt_rc refuse_others(tt_str path, tt_err *err)
 {
     struct stat st;
-    if (stat(path.ptr, &st) != 0 || !S_ISDIR(st.st_mode))
+    if (stat(path.ptr, &st) != 0)
+        return tt_fail_errno(err, errno, "%.*s: cannot open (a dataset has its own columns: leave out --group and --time)", TT_STR_ARG(tt_str_slice(path, 0, 300)));
+    if (!S_ISDIR(st.st_mode))
         return TT_OK;
     return tt_fail(err, TT_USAGE, "%.*s is a directory: give its files (%.*s/*.parquet), or make a dataset of it with tutti dataset register", TT_STR_ARG(path), TT_STR_ARG(path));
 }
@@ -239,11 +247,11 @@ static tt_rc refuse_file(tt_str name, tt_err *err)
 /* Files come with the columns that a dataset knows by itself. */
 static tt_rc query(tt_cli *cli, tt_err *err)
 {
-    bool is_of_files = tt_cli_has(cli, "--group") && tt_cli_has(cli, "--time");
+    bool is_of_files = tt_cli_has(cli, "--group") && (tt_cli_has(cli, "--time") || tt_cli_has(cli, "--timestamp"));
     for (size_t i = 0; i < tt_cli_operand_count(cli); i++)
         TT_TRY(refuse_text(tt_cli_operand(cli, i), err));
     for (size_t i = 0; is_of_files && i < tt_cli_operand_count(cli); i++)
-        TT_TRY(refuse_directory(tt_cli_operand(cli, i), err));
+        TT_TRY(refuse_others(tt_cli_operand(cli, i), err));
     if (!is_of_files && tt_cli_operand_count(cli))
         TT_TRY(refuse_file(tt_cli_operand(cli, 0), err));
     return is_of_files ? query_files(cli, err) : query_dataset(cli, err);

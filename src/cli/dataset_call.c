@@ -19,6 +19,8 @@ static tt_rc check(tt_cli *cli, int status, tt_str text, const json_t *answer, t
     tt_rc rc = status < 400 ? TT_FAILED : tt_cli_check_status(cli, status, text, err);
     if (failed)
         return tt_fail(err, rc, "%.*s", TT_STR_ARG(message));
+    if (rc == TT_NOT_FOUND)
+        snprintf(cli->problem.hint, sizeof cli->problem.hint, "tutti dataset list shows those that are registered");
     if (!tt_str_starts(rest, TT_STR("Error: ")))
         return rc;
     return tt_fail(err, rc, "%.*s", TT_STR_ARG(tt_str_slice(rest, 7, rest.len)));

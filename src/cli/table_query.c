@@ -9,6 +9,7 @@ static const tt_operand one_dataset[] = {{"NAME", "the dataset"}, {NULL}};
 static const tt_flag register_flags[] = {
     {"--group", "-g", "COLUMN", .help = "the column of the group ids: users, cases, devices"},
     {"--timestamp", "-t", "COLUMN", .help = "the column of the timestamps"},
+    {"--time", NULL, "COLUMN", .help = "the same"},
     {"--pattern", NULL, "GLOB", .help = "the names of its files; default: *.parquet"},
     {"--validation", NULL, "MODE", .help = "which files are looked through: single, first_last or sample; default: sample"},
     {"--skip-uniques", .help = "do not check that no group lies in two of these files"},
@@ -31,7 +32,8 @@ static const tt_flag unregister_flags[] = {{"--force", .help = "also when it was
 static const tt_flag query_flags[] = {
     {"--group", "-g", "COLUMN", .help = "the column of the group ids: users, cases, devices"},
     {"--time", "-t", "COLUMN", .help = "the column of the timestamps"},
-    {"--file", "-f", "QUERY.json", .help = "the query, from a file"},
+    {"--timestamp", NULL, "COLUMN", .help = "the same"},
+    {"--file", "-f", "QUERY.json", .help = "the query, from a file; -: from standard input"},
     {"--string", "-e", "JSON", .help = "the query itself"},
     {"--string-s", "-s", "JSON", .help = "the same: Funnel Rocket's spelling"},
     {"--empty", .help = "the empty query: how many groups and rows there are"},

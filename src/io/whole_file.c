@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/sys.h"
@@ -17,14 +18,27 @@ struct tt_whole_file {
     bool is_finished;
 };
 
+tt_rc tt_whole_file_check(const char *path, tt_err *err)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? tt_fail(err, TT_USAGE, "%s is a directory: give the name of a file in it", path) : TT_OK;
+}
+
+tt_rc tt_whole_file_fail_create(const char *path, tt_err *err)
+{
+    int why = errno;
+    return tt_fail_errno(err, why, "%s: cannot create%s", path, why == ENOENT ? ", its directory is not there" : "");
+}
+
 static tt_rc open_part(tt_whole_file *f, tt_err *err)
 {
     TT_BUF_AUTO tt_buf part = {0};
     tt_buf_printf(&part, "%s.part", f->path);
     TT_TRY(tt_buf_check(&part, err));
+    TT_TRY(tt_whole_file_check(f->path, err));
     f->part = tt_dup_cstr(tt_buf_cstr(&part));
     f->fd = tt_sys.open(f->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    return f->fd >= 0 ? TT_OK : tt_fail_errno(err, errno, "%s: cannot create", f->part);
+    return f->fd >= 0 ? TT_OK : tt_whole_file_fail_create(f->path, err);
 }
 
 tt_rc tt_whole_file_create(const char *path, tt_whole_file **ret, tt_err *err)

@@ -16,4 +16,8 @@ tt_buf *tt_whole_file_out(tt_whole_file *f);
 tt_rc tt_whole_file_flush(tt_whole_file *f, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_whole_file_finish(tt_whole_file *f, tt_err *err) TT_MUST_CHECK;
 
+/* For others that make files so: TT_USAGE where the name is a directory's; and what errno says of a file that could not be made. */
+tt_rc tt_whole_file_check(const char *path, tt_err *err) TT_MUST_CHECK;
+tt_rc tt_whole_file_fail_create(const char *path, tt_err *err);
+
 #endif

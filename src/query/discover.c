@@ -12,6 +12,15 @@
 
 static int64_t changed_ns(const struct stat *st) { return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec; }
 
+static tt_rc fail_absent(const tt_roots *roots, tt_str dir, tt_err *err)
+{
+    tt_str shown = tt_str_slice(dir, 0, 400);
+    TT_FD_AUTO int fd = -1;
+    if (tt_roots_open(roots, dir, O_RDONLY | O_NONBLOCK, 0, &fd, NULL, NULL) == TT_OK)
+        return tt_fail(err, TT_NOT_FOUND, "[Errno 20] Not a directory: '%.*s': give the directory of the files; --pattern chooses among them", TT_STR_ARG(shown));
+    return tt_fail(err, TT_NOT_FOUND, "[Errno 2] No such file or directory: '%.*s': give the directory of the Parquet files, as the server sees it", TT_STR_ARG(shown));
+}
+
 /* The directory itself, through the parent of a name in it, so that the roots decide. */
 static tt_rc open_dir(const tt_roots *roots, tt_str dir, int *ret, tt_err *err)
 {
@@ -23,7 +32,9 @@ static tt_rc open_dir(const tt_roots *roots, tt_str dir, int *ret, tt_err *err)
     TT_TRY(tt_buf_check(&inner, err));
     tt_rc rc = tt_roots_open_parent(roots, tt_buf_view(&inner), &fd, &name, NULL, err);
     if (rc == TT_NOT_FOUND)
-        return tt_fail(err, rc, "[Errno 2] No such file or directory: '%.*s'", TT_STR_ARG(tt_str_slice(dir, 0, 400)));
+        return fail_absent(roots, dir, err);
+    if (rc == TT_DENIED)
+        (void)!tt_roots_open(roots, dir, O_RDONLY, 0, &fd, NULL, err); /* the same, with its own name */
     TT_TRY(rc);
     *ret = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int why = errno;

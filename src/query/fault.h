@@ -14,4 +14,7 @@ tt_rc tt_query_fail(tt_err *err, tt_query_fault kind, const char *fmt, ...) TT_P
 /* As above with the text BEFORE, the value's Python repr (cut to a readable length), and AFTER. */
 tt_rc tt_query_fail_value(tt_err *err, tt_query_fault kind, const char *before, const json_t *value, const char *after);
 
+/* What to do about a query's text that is not JSON: ": ..." or "". */
+const char *tt_query_json_hint(tt_str text, const json_error_t *why);
+
 #endif

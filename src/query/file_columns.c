@@ -1,6 +1,7 @@
 #include "query/file_columns.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/nearest.h"
 #include "data/parquet/statistics.h"
@@ -117,7 +118,7 @@ void tt_query_column_type_put(const tt_query_column *c, tt_buf *out)
 }
 
 /* The names of a file's columns, or the one that was meant. */
-static tt_rc fail_missing(const tt_pq_file *file, tt_str name, tt_err *err)
+tt_rc tt_query_fail_missing(const tt_pq_file *file, tt_str name, tt_err *err)
 {
     TT_BUF_AUTO tt_buf names = {0};
     char hint[256];
@@ -131,8 +132,10 @@ static tt_rc fail_missing(const tt_pq_file *file, tt_str name, tt_err *err)
     }
     if (count > MOST_NAMES)
         tt_buf_printf(&names, ", and %u more", count - MOST_NAMES);
-    return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file %s%s; its columns are %s", TT_STR_ARG(name), tt_pq_name(file), tt_nearest_hint(&near, hint, sizeof hint),
-                   count ? tt_buf_cstr(&names) : "none");
+    tt_nearest_hint(&near, hint, sizeof hint - 8);
+    memcpy(hint + strlen(hint), " Its", sizeof " Its");
+    return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file %s%s columns are %s", TT_STR_ARG(tt_str_slice(name, 0, 200)), tt_pq_name(file),
+                   near.best.ptr ? hint : ": its", count ? tt_buf_cstr(&names) : "none");
 }
 
 static tt_rc find(const tt_pq_file *file, const tt_query_columns *c, tt_str name, uint32_t *ret, tt_err *err)
@@ -143,7 +146,7 @@ static tt_rc find(const tt_pq_file *file, const tt_query_columns *c, tt_str name
     if (at >= 0)
         return TT_OK;
     if (there < 0)
-        return fail_missing(file, name, err);
+        return tt_query_fail_missing(file, name, err);
     return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file %s among those that can be queried: it is %s there: write it as numbers or text", TT_STR_ARG(name),
                    tt_pq_name(file), unknown_type(tt_pq_column_at(file, (uint32_t)there)));
 }
@@ -159,7 +162,9 @@ tt_rc tt_query_file_columns(const tt_pq_file *file, tt_str group, tt_str time, t
     TT_TRY(find(file, ret, time, &ret->time, err));
     type = ret->columns[ret->time].type;
     if (type != TT_COL_INT && type != TT_COL_FLOAT && type != TT_COL_DATETIME)
-        return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s is not numeric but %s in %s: write it as numbers or timestamps", TT_STR_ARG(time), tt_col_type_name(type), tt_pq_name(file));
+        return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s is not numeric but %s in %s: write it as numbers or timestamps%s%.*s%s", TT_STR_ARG(time), tt_col_type_name(type), tt_pq_name(file),
+                       type == TT_COL_STRING ? " (of CSV: tutti parquet convert --column '" : "", TT_STR_ARG(tt_str_slice(time, 0, type == TT_COL_STRING ? 100 : 0)),
+                       type == TT_COL_STRING ? "=datetime')" : "");
     if (!read_times(file, ret))
         return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s holds times in %s that do not fit into 64 bits with a sign: write them in larger units, or as floats", TT_STR_ARG(time),
                        tt_pq_name(file));

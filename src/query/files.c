@@ -64,7 +64,8 @@ static void take_result(crew *c, share *s, tt_rc rc, tt_query_result *r, const t
         rc = add_results(c, &failure);
     if (rc != TT_OK && c->rc == TT_OK) {
         c->rc = rc;
-        tt_fail(&c->err, rc, "%.*s: %s", TT_STR_ARG(c->q->paths[s->part]), failure.text);
+        bool is_named = tt_str_starts(tt_str_of(failure.text), c->q->paths[s->part]); /* where the damage is in it */
+        tt_fail(&c->err, rc, "%.*s%s%s", TT_STR_ARG(tt_str_slice(c->q->paths[s->part], 0, is_named ? 0 : 300)), is_named ? "" : ": ", failure.text);
     }
     c->done++;
     if (c->q->progress)

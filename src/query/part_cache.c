@@ -194,8 +194,8 @@ static tt_rc write_file(const tt_part_cache *c, const char *name, const char *ma
         return tt_fail_errno(err, errno, "%s: cannot make", making);
     TT_TRY(tt_prepare_write(file, columns, identity, options, fd, tt_pq_name(file), ret_bytes, err));
     if (*ret_bytes > limit)
-        return tt_fail(err, TT_TOO_LARGE, "%s: prepared it has %llu MiB, more than all prepared parts may have (%llu MiB)", tt_pq_name(file),
-                       (unsigned long long)*ret_bytes >> 20, (unsigned long long)limit >> 20);
+        return tt_fail(err, TT_TOO_LARGE, "%s: prepared it has %llu bytes, more than all prepared parts may have (%llu): raise --cache-size (of a server: query.cache_size)", tt_pq_name(file),
+                       (unsigned long long)*ret_bytes, (unsigned long long)limit);
     if (tt_sys.fsync(fd) != 0)
         return tt_fail_errno(err, errno, "%s: cannot sync", making);
     tidy(c, *ret_bytes);

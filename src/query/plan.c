@@ -472,15 +472,22 @@ tt_rc tt_plan_make_json(const json_t *query, const tt_query_columns *columns, tt
     return rc;
 }
 
-tt_rc tt_plan_make(tt_str query, const tt_query_columns *columns, tt_plan **ret, tt_err *err)
+tt_rc tt_query_parse(tt_str query, json_t **ret, tt_err *err)
 {
     enum { MAX_QUERY_BYTES = 1 << 20 };
-    json_error_t fault;
+    json_error_t fault = {0};
     if (query.len > MAX_QUERY_BYTES)
         return tt_fail(err, TT_TOO_LARGE, "the query has %zu bytes: at most %d are read", query.len, MAX_QUERY_BYTES);
-    json_t *tree = json_loadb(query.ptr, query.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &fault);
-    if (!tree)
-        return tt_fail(err, TT_INVALID, "the query is not JSON: %s (line %d, column %d)", fault.text, fault.line, fault.column);
+    *ret = json_loadb(query.ptr ? query.ptr : "", query.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &fault);
+    if (*ret)
+        return TT_OK;
+    return tt_fail(err, TT_INVALID, "the query is not JSON: %s (line %d, column %d)%s", fault.text, fault.line, fault.column, tt_query_json_hint(query, &fault));
+}
+
+tt_rc tt_plan_make(tt_str query, const tt_query_columns *columns, tt_plan **ret, tt_err *err)
+{
+    json_t *tree = NULL;
+    TT_TRY(tt_query_parse(query, &tree, err));
     tt_rc rc = tt_plan_make_json(tree, columns, ret, err);
     json_decref(tree);
     return rc;

@@ -122,6 +122,8 @@ typedef struct {
     tt_retention retention;
 } tt_plan;
 
+/* The text of a query as JSON, the caller's; TT_INVALID says what is wrong with it. */
+tt_rc tt_query_parse(tt_str query, json_t **ret, tt_err *err) TT_MUST_CHECK;
 /* From a query's bytes. TT_INVALID: not JSON. TT_UNPROCESSABLE: with the words of fault.h. On success *ret is the caller's: tt_plan_free. */
 tt_rc tt_plan_make(tt_str query, const tt_query_columns *columns, tt_plan **ret, tt_err *err) TT_MUST_CHECK;
 /* The same from a tree (borrowed). */

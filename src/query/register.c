@@ -88,7 +88,8 @@ static tt_rc find_files(registration *r, tt_err *err)
     if (rc != TT_OK)
         return rc == TT_NOT_FOUND ? TT_UNPROCESSABLE : rc;
     if (r->file_count == 0)
-        return tt_fail(err, TT_UNPROCESSABLE, "No files found at %.*s", TT_STR_ARG(tt_str_slice(path, 0, 400)));
+        return tt_fail(err, TT_UNPROCESSABLE, "No files found at %.*s: no name there matches the pattern %.*s", TT_STR_ARG(tt_str_slice(path, 0, 400)),
+                       TT_STR_ARG(tt_str_slice(r->wish->pattern, 0, 100)));
     r->job.stats.parts = r->file_count;
     for (size_t i = 0; i < r->file_count; i++)
         r->job.stats.size_bytes += r->files[i].size_bytes;
@@ -235,10 +236,12 @@ static void put_path(const registration *r, size_t sample, tt_buf *out)
 
 static void put_types(const registration *r, size_t sample, tt_buf *out)
 {
+    enum { MOST_REPR = 120 }; /* what differs comes behind it, and a sentence is not endless */
+    TT_BUF_AUTO tt_buf repr = {0};
     json_t *types = types_of(r->parts[sample]);
     put_path(r, sample, out);
-    tt_buf_printf(out, " (%zu columns):\n", json_object_size(types));
-    tt_py_repr(types, out);
+    tt_py_repr(types, &repr);
+    tt_buf_printf(out, " (%zu columns):\n%.*s%s", json_object_size(types), TT_STR_ARG(tt_str_slice(tt_buf_view(&repr), 0, MOST_REPR)), repr.len > MOST_REPR ? "..." : "");
     json_decref(types);
 }
 

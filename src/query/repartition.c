@@ -15,6 +15,7 @@
 #include "data/parquet/scan.h"
 #include "data/parquet/writer.h"
 #include "io/fd.h"
+#include "query/file_columns.h"
 #include "query/filter.h"
 
 enum { BATCH_ROWS = 4096, MOST_PARTS = 10000, LEAST_GROUP_BYTES = 1 << 20, MOST_THREADS = 64 };
@@ -63,13 +64,13 @@ static tt_rc take_fields(job *j, size_t input, tt_err *err)
     if (!j->fields)
         return tt_fail(err, TT_NOMEM, "out of memory for the columns of %s", tt_pq_name(f));
     if (input > 0 && count != j->field_count)
-        return tt_fail(err, TT_UNPROCESSABLE, "Schemas differ! %s has %u columns, %s has %u", tt_pq_name(j->files[0]), j->field_count, tt_pq_name(f), count);
+        return tt_fail(err, TT_UNPROCESSABLE, "Schemas differ! %s has %u columns, %s has %u: write the files with the same ones", tt_pq_name(j->files[0]), j->field_count, tt_pq_name(f), count);
     for (uint32_t i = 0; i < count; i++) {
         const tt_pq_column *c = tt_pq_column_at(f, i);
         tt_pq_field field = tt_pq_field_of(c);
         TT_TRY(tt_pq_column_check(f, i, err));
         if (input > 0 && !is_same(&field, &j->fields[i]))
-            return tt_fail(err, TT_UNPROCESSABLE, "Schemas differ! Column `%.*s` is not the same in %s and in %s", TT_STR_ARG(c->name), tt_pq_name(j->files[0]), tt_pq_name(f));
+            return tt_fail(err, TT_UNPROCESSABLE, "Schemas differ! Column `%.*s` is not the same in %s and in %s: write the files with the same columns and types, in the same order", TT_STR_ARG(c->name), tt_pq_name(j->files[0]), tt_pq_name(f));
         field.is_nullable = field.is_nullable || (input > 0 && j->fields[i].is_nullable);
         j->fields[i] = field;
     }
@@ -89,11 +90,11 @@ static tt_rc open_inputs(job *j, tt_err *err)
     }
     int32_t group = tt_pq_column_find(j->files[0], r->group);
     if (group < 0)
-        return tt_fail(err, TT_UNPROCESSABLE, "Column %.*s not found in file", TT_STR_ARG(r->group));
+        return tt_query_fail_missing(j->files[0], r->group, err);
     j->group = (uint32_t)group;
     const tt_pq_field *g = &j->fields[group];
     if (g->is_list || g->kind == TT_PQ_BOOL || g->kind == TT_PQ_FLOAT || g->kind == TT_PQ_DOUBLE)
-        return tt_fail(err, TT_UNPROCESSABLE, "Group column %.*s type must be either integer or string", TT_STR_ARG(r->group));
+        return tt_fail(err, TT_UNPROCESSABLE, "Group column %.*s type must be either integer or string: in %s it is neither", TT_STR_ARG(r->group), tt_pq_name(j->files[0]));
     uint64_t parts = r->parts ? r->parts : (bytes + target / 2) / target;
     j->parts = parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : (uint32_t)parts;
     return TT_OK;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "io/fd.h"
+#include "query/fault.h"
 #include "query/repr.h"
 #include "query/survey.h"
 #include "query/wire.h"
@@ -118,6 +119,7 @@ static const struct wish_member {
     {"pattern", "pattern", false}, {"validation_mode", "validationMode", false}, {"validate_uniques", "validateUniques", false}, {"columns", "columns", false},
     {"prepare", "prepare", false},
 };
+enum { MOST_NAME_BYTES = 1000 };
 enum { W_NAME, W_BASEPATH, W_GROUP, W_TIME, W_PATTERN, W_MODE, W_UNIQUES, W_COLUMNS, W_PREPARE, W_COUNT };
 
 static void find_members(const json_t *body, const json_t *found[W_COUNT])
@@ -175,7 +177,11 @@ static tt_rc read_wish(const json_t *body, tt_register_wish *ret, tt_err *err)
         return tt_fail(err, TT_INVALID, "the body is no JSON object");
     find_members(body, found);
     TT_TRY(read_text(found, W_NAME, &ret->name, err));
+    if (ret->name.len > MOST_NAME_BYTES)
+        return tt_fail(err, TT_INVALID, "the name of a dataset has %zu bytes, and at most %d fit into the addresses that ask for it", ret->name.len, MOST_NAME_BYTES);
     TT_TRY(read_text(found, W_BASEPATH, &ret->basepath, err));
+    if (!ret->basepath.len)
+        return tt_fail(err, TT_INVALID, "'basepath' missing or invalid in body: give the directory of the Parquet files");
     TT_TRY(read_text(found, W_GROUP, &ret->group, err));
     TT_TRY(read_text(found, W_TIME, &ret->time, err));
     TT_TRY(read_text(found, W_PATTERN, &ret->pattern, err));
@@ -201,7 +207,7 @@ static tt_rc read_body(const tt_req *req, json_t **ret, tt_err *err)
         return TT_OK;
     if (tt_str_trim(body).len == 0)
         return tt_fail(err, TT_INVALID, "Expecting value: line 1 column 1 (char 0)");
-    return tt_fail(err, TT_INVALID, "the body is not JSON: %s: line %d column %d (char %d)", why.text, why.line, why.column, why.position);
+    return tt_fail(err, TT_INVALID, "the body is not JSON: %s: line %d column %d (char %d)%s", why.text, why.line, why.column, why.position, tt_query_json_hint(body, &why));
 }
 
 static void register_on_pool(tt_req *req)

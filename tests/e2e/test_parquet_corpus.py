@@ -288,9 +288,16 @@ def check_file(path: Path, said: List[Dict[str, Any]], rows_max: int) -> bool:
     return True
 
 
-def catalog(top: Path) -> List[str]:
+def catalog(top: Path) -> Dict[str, Dict[str, str]]:
     with open(top / "parquet" / "CATALOG.csv") as f:
-        return [row["path"] for row in csv.DictReader(f)]
+        return {row["path"]: row for row in csv.DictReader(f)}
+
+
+def check_catalog(row: Dict[str, str], said: List[Dict[str, Any]]) -> None:
+    """What another reader of footers found."""
+    if not row["parse_error"] and said[0].get("names"):
+        assert len(said[0]["names"]) == int(row["leaf_columns"])
+        assert said[-1].get("rows", int(row["rows"])) == int(row["rows"]) or row["rows"] == "0"  # which an old parquet-rs left in the footer
 
 
 FOLDERS = ["arrow", "arrow-testing", "cudf", "fastparquet", "hyparquet", "parquet-java", "parquet-testing", "polars", "velox"]
@@ -312,9 +319,11 @@ def test_no_file_of_the_corpora_is_left_out(shared: Path) -> None:
 def test_the_corpora(shared: Path, folder: str, is_long: bool) -> None:
     faults: Dict[str, str] = {}
     compared, rows_max = 0, ROWS_MAX * (10 if is_long else 1)
-    paths = [shared / name for name in catalog(shared) if name.split("/")[1] == folder]
+    rows = catalog(shared)
+    paths = [shared / name for name in rows if name.split("/")[1] == folder]
     for path, said in zip(paths, tool(paths, rows_max)):
         try:
+            check_catalog(rows[str(path.relative_to(shared))], said)
             compared += check_file(path, said, rows_max)
         except (AssertionError, ValueError, KeyError) as fault:
             faults[str(path)] = str(fault).splitlines()[0][:400]
@@ -364,3 +373,96 @@ def test_memory_is_of_a_batch_and_not_of_the_rows(tmp_path: Path) -> None:
                            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)", str(binary()), "parquet", "cat", str(tmp_path / "one.parquet")],
                           capture_output=True, text=True, timeout=LIMIT_S, check=True)
     assert int(peak.stdout) < (64 << 10) * (8 if "asan" in str(binary()) else 1)  # KiB: a batch, not a million rows
+
+
+# ---- the answers that lie beside hyparquet's files ----
+
+def answer_leaves(schema: List[Dict[str, Any]]) -> List[Optional[Tuple[Dict[str, Any], Callable[[List[Any]], Any], bool]]]:
+    """Of each leaf: its element, its value in a row, whether it is a list; None where their form of the row does not say it (maps, lists of structs, variants)."""
+    found: List[Any] = []
+
+    def walk(i: int, get: Any, is_list: bool, listed: Optional[Dict[str, Any]]) -> int:
+        element, after = schema[i], i + 1
+        count, name = element.get("num_children", 0), element["name"]
+        repeats = element.get("repetition_type") == "REPEATED"
+        annotated = element.get("converted_type") == "LIST" or element.get("logical_type", {}).get("type") == "LIST"
+        layer = listed is not None and repeats and count == 1 and not is_list  # the repeated group of three levels: not in the row
+        inside = get if layer or (listed is not None and not repeats) else get and (lambda row: None if get(row) is None else get(row).get(name) if isinstance(get(row), dict) else ...)
+        if repeats and not layer or is_list and count or element.get("converted_type", "").startswith("MAP") or element.get("logical_type", {}).get("type") in ("MAP", "VARIANT"):
+            inside = None
+        if not count:
+            found.append((element, inside, is_list) if inside else None)
+        for _ in range(count):
+            after = walk(after, inside, is_list or layer, element if annotated else schema[i] if layer else None)
+        return after
+
+    after, fields = 1, schema[0].get("num_children", 0)
+    for k in range(fields):
+        name = schema[after]["name"]
+        after = walk(after, lambda row, k=k, name=name: {name: row[k]}, False, None)
+    return found
+
+
+def says(element: Dict[str, Any], ours: Any, theirs: Any) -> bool:
+    if ours is None or theirs is None or theirs is ...:
+        return ours is theirs or theirs is ... or (theirs is None and ours != ours)  # NaN is null there
+    if isinstance(theirs, list) and isinstance(ours, str):  # bytes
+        return (bytes.fromhex(ours[2:]) if ours.startswith("\\x") else ours.encode()) == bytes(theirs)
+    if isinstance(theirs, list):
+        return isinstance(ours, list) and len(ours) == len(theirs) and all(says(element, a, b) for a, b in zip(ours, theirs))
+    if isinstance(theirs, dict) or (isinstance(ours, str) and ours.startswith("\\x")):
+        return True  # a document, a geometry: bytes to us
+    if isinstance(theirs, bool):
+        return ours is theirs
+    if isinstance(theirs, (int, float)):
+        return math.isclose(float(ours), theirs, rel_tol=1e-6 if element["type"] == "FLOAT" else 1e-14)
+    if "T" in theirs and theirs.endswith("Z"):  # milliseconds there
+        day, _, time = str(ours).rstrip("Z").partition("T")
+        return "%sT%s" % (day, ((time or "00:00:00") + ("" if "." in time else ".000"))[:12]) == theirs[:-1] or (len(day) > 10)
+    return ours == theirs
+
+
+def compare_answers(path: Path, said: List[Dict[str, Any]]) -> int:
+    schema = json.loads(path.with_suffix(".metadata.json").read_text())["schema"]
+    rows, compared = json.loads(path.with_suffix(".json").read_text()), 0
+    leaves_there = answer_leaves(schema)
+    assert len(leaves_there) == len(said[0]["names"])
+    for name, one, leaf in zip(said[0]["names"], said[1:], leaves_there):
+        if leaf is None or "values" not in one:
+            continue
+        element, get, _ = leaf
+        assert len(one["values"]) == len(rows), name
+        for i, (ours, row) in enumerate(zip(one["values"], rows)):
+            assert says(element, ours, get(row)), "%s, row %d: %r, there %r" % (name, i, ours, get(row))
+        compared += 1
+    return compared
+
+
+def compare_metadata(path: Path) -> None:
+    there = json.loads(path.with_suffix(".metadata.json").read_text())
+    shown = [json.loads(line) for line in tutti("stat", "--json", path).out.splitlines()]
+    chunks = [(group, column["meta_data"]) for group in there["row_groups"] for column in group["columns"]]
+    assert len(shown) == len(chunks)
+    for ours, (group, meta) in zip(shown, chunks):
+        assert ours["rows"] == group["num_rows"] and ours["values"] == meta["num_values"] and ours["codec"] == meta["codec"]
+        assert (ours["bytes"], ours["unpacked_bytes"]) == (meta["total_compressed_size"], meta["total_uncompressed_size"])
+        assert set(ours["encodings"]) == set(meta["encodings"]), ours["column"]
+        statistics = meta.get("statistics", {})
+        assert ours["nulls"] == statistics.get("null_count", -1), ours["column"]
+        for side in ("min", "max"):
+            said_there = statistics.get(side + "_value", statistics.get(side))
+            assert ours[side] is None or says({"type": meta["type"]}, ours[side], said_there), (ours["column"], side, ours[side], said_there)
+
+
+def test_the_answers_beside_the_files(shared: Path) -> None:
+    paths = sorted(path for path in (shared / "parquet" / "hyparquet").rglob("*.parquet") if path.with_suffix(".metadata.json").exists() and path.with_suffix(".json").exists())
+    assert paths
+    faults, compared = [], 0
+    for path, said in zip(paths, tool(paths, 10_000)):
+        try:
+            compare_metadata(path)
+            compared += compare_answers(path, said)
+        except AssertionError as fault:
+            faults.append("%s: %s" % (path.name, str(fault).splitlines()[0][:300]))
+    assert not faults, "\n".join(faults)
+    assert compared > 400

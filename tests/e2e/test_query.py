@@ -1,7 +1,9 @@
 """Queries over Parquet files: `tutti query` against a small evaluator that follows docs/semantics.md row by row, on random
 tables full of ties and nulls, and against DuckDB and pandas on real histories."""
 import json
+import os
 import random
+import subprocess
 
 import pytest
 
@@ -9,6 +11,7 @@ np = pytest.importorskip("numpy", reason="numpy is not installed")
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 import pyarrow.parquet as pq  # noqa: E402
 from query_cases import agree, ask, command_line, random_query, random_table, write  # noqa: E402
+from tutti_process import binary  # noqa: E402
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -118,20 +121,81 @@ def test_any_name_is_one_of_a_column(tmp_path):
     assert [step["matchingGroups"] for step in answer["funnel"]["sequence"]] == [2, 1]
 
 
-@pytest.mark.parametrize("arguments, code, text", [
-    (["--time", "ts", "--empty"], 2, "queries of files need --group COLUMN"),
-    (["--group", "user", "--time", "ts"], 2, "give the query once"),
-    (["--group", "nope", "--time", "ts", "--empty"], 2, "Column nope not found in file"),
-    (["--group", "price", "--time", "ts", "--empty"], 2, "must be either integer or string, but found: FLOAT"),
-    (["--group", "user", "--time", "event", "--empty"], 2, "Column event is not numeric"),
-    (["--group", "user", "--time", "ts", "-e", "{"], 2, "the query is not JSON"),
-    (["--group", "user", "--time", "ts", "-e", '{"blah":1}'], 2, "ValidationError(SCHEMA: Additional properties are not allowed ('blah' was unexpected))"),
-    (["--group", "user", "--time", "ts", "-e", '{"query":{"conditions":[{"filter":["event","regex","("]}]}}'], 2, "the regular expression '(' cannot be read"),
-])
-def test_what_is_wrong_is_said(tmp_path, arguments, code, text):
-    write(tmp_path / "p.parquet", random_table(random.Random(3), 10, 3, False), random.Random(3))
-    done = command_line("query", str(tmp_path / "p.parquet"), *arguments)
-    assert (done.returncode, text in done.stderr) == (code, True), done.stderr
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """What somebody has lying about: a good file, and many that are none."""
+    place = tmp_path_factory.mktemp("desk")
+    write(place / "p.parquet", random_table(random.Random(3), 10, 3, False), random.Random(3))
+    good = (place / "p.parquet").read_bytes()
+    for name, content in (("cut.parquet", good[:len(good) // 2]), ("tail.parquet", good[len(good) // 2:]), ("none.parquet", b""), ("magic.parquet", b"PAR1"), ("note.txt", b"hello\n"),
+                          ("text.parquet", b"user,ts\n1,2\n" * 9), ("foot.parquet", good[:-8] + b"\0\0\0\x7fPAR1"), ("x.csv", b"user,ts\n1,2\n"), ("double.csv", b"a,a\n1,2\n"),
+                          ("wide.csv", b"a,b\n1,2,3\n"), ("days.csv", b"a,t\n1,31.1.2026\n"), ("latin.csv", b"a\n\xff\n"), ("empty.csv", b""), ("half.jsonl", b'{"a":1}\n{"a":\n'), ("lists.jsonl", b"[1]\n"),
+                          ("half.json", b'{"query":'), ("single.json", b"{'query':{}}"), ("empty.json", b""), ("twice.json", b'{"query":{},"query":{}}'),
+                          ("large.json", b'{"query":{"conditions":[{"filter":["n","==",99999999999999999999]}]}}')):
+        (place / name).write_bytes(content)
+    (place / "directory.parquet").mkdir(), (place / "days").mkdir(), (place / "days" / "x.csv").write_text("a\n1\n")
+    os.mkfifo(place / "pipe.parquet")
+    (place / "lost.parquet").symlink_to("/nowhere/at/all")
+    return place
+
+
+COLUMNS = ["-g", "user", "-t", "ts"]
+FILE = ["query", "p.parquet", *COLUMNS]
+WRONG = [
+    # the question
+    (["query"], 2, "DATASET|FILE... is missing"), (["query", "p.parquet"], 2, "queries of files need --group COLUMN and --time COLUMN"), (FILE, 2, "no query is given: give the query once"),
+    ([*FILE, "-e", "{}", "--empty"], 2, "several queries are given"), ([*FILE, "-e"], 2, "flag `--string` needs a value"), ([*FILE, "-e", ""], 2, "it is empty, and {} asks for all groups"),
+    (["query", "p.parquet", "--time", "ts", "--empty"], 2, "queries of files need --group COLUMN"), (["query", "p.parquet", "-g", "", "-t", "ts", "--empty"], 2, "--group is missing"),
+    ([*FILE, "-e", "{"], 2, "the query is not JSON"), ([*FILE, "-e", '{"blah":1}'], 2, "ValidationError(SCHEMA: Additional properties are not allowed ('blah' was unexpected))"),
+    ([*FILE, "-e", '{"query":{"conditions":[{"filter":["event","regex","("]}]}}'], 2, "the regular expression '(' cannot be read"),
+    ([*FILE, "-f", "half.json"], 2, "the query is not JSON"), ([*FILE, "-f", "single.json"], 2, "names and texts stand in double quotes"), ([*FILE, "-f", "empty.json"], 2, "it is empty"),
+    ([*FILE, "-f", "twice.json"], 2, "name each member once"), ([*FILE, "-f", "large.json"], 2, "larger ones are written with an exponent, like 1e19"),
+    ([*FILE, "-f", "nothing.json"], 4, "cannot open `nothing.json`: No such file"), ([*FILE, "-f", "days"], 2, "`days` is not a file"), ([*FILE, "-f", "-"], 2, "it is empty"),
+    ([*FILE, "--empty", "--threads", "x"], 2, "`x` is not a whole number"), ([*FILE, "--empty", "--threads", "9" * 30], 2, "is too large"), ([*FILE, "--emty"], 2, "did you mean `--empty`?"),
+    # the columns
+    (["query", "p.parquet", "-g", "usr", "-t", "ts", "--empty"], 2, "Column usr not found in file p.parquet: did you mean 'user'? Its columns are user, ts, event, country, n, price"),
+    (["query", "p.parquet", "-g", "user", "-t", "when it was", "--empty"], 2, "Column when it was not found in file p.parquet: its columns are user, ts"),
+    (["query", "p.parquet", "-g", "price", "-t", "ts", "--empty"], 2, "must be either integer or string, but found: FLOAT in p.parquet: write whole numbers or text there"),
+    (["query", "p.parquet", "-g", "user", "-t", "event", "--empty"], 2, "Column event is not numeric but STRING in p.parquet: write it as numbers or timestamps (of CSV: tutti parquet convert --column 'event=datetime')"),
+    (["query", "p.parquet", "-g", "\udcff", "-t", "ts", "--empty"], 2, "Column \udcff not found"), (["query", "p.parquet", "-g", "u" * 100000, "-t", "ts", "--empty"], 2, "not found in file p.parquet"),
+    # the files
+    *[(["query", name, *COLUMNS, "--empty"], code, text) for name, code, text in (
+        ("nothing.parquet", 4, "a dataset has its own columns: leave out --group and --time): No such file"), ("n" * 300 + ".parquet", 2, "File name too long"), ("lost.parquet", 4, "No such file"),
+        ("days", 2, "days is a directory: give its files (days/*.parquet)"), ("directory.parquet", 2, "is a directory"), ("pipe.parquet", 2, "not a regular file"),
+        ("note.txt", 1, "only 6 bytes long: it looks like text"), ("text.parquet", 1, "it looks like text: tutti parquet convert makes Parquet"), ("none.parquet", 1, "it is empty"),
+        ("cut.parquet", 1, "its end is missing: was it written and copied to the end?"), ("magic.parquet", 1, "its end is missing"), ("tail.parquet", 1, "does not begin and end with PAR1"),
+        ("foot.parquet", 1, "is longer than the file: it is damaged or cut off"))],
+    # the output
+    ([*FILE, "--empty", "--export"], 2, "flag `--export` needs a value"), ([*FILE, "--empty", "--export", "x.json"], 2, "name it .parquet or .csv"), ([*FILE, "--empty", "--export", "-"], 2, "name it .parquet or .csv"),
+    ([*FILE, "--empty", "--export", "nowhere/x.csv"], 4, "nowhere/x.csv: cannot create, its directory is not there"), ([*FILE, "--empty", "--export", "p.parquet"], 2, "is one of the files that are asked"),
+    ([*FILE, "--empty", "--export", "directory.parquet"], 2, "directory.parquet is a directory: give the name of a file in it"), ([*FILE, "--empty", "--export-step", "1"], 2, "give --export FILE"),
+    ([*FILE, "--empty", "--export", "y.csv", "--export-step", "99"], 2, "a funnel of 0 steps"), ([*FILE, "--empty", "--export", "y.csv", "--export-step", "9" * 12], 2, "a funnel has at most 64"),
+    # converting
+    (["parquet", "convert", "note.txt", "y.parquet"], 2, "note.txt: its name does not say what it is: let it end in .csv, .tsv, .jsonl"), (["parquet", "convert", "days", "y.parquet"], 2, "days is a directory"),
+    (["parquet", "convert", "nothing.csv", "y.parquet"], 4, "nothing.csv: cannot open"), (["parquet", "convert", "x.csv", "y.xls"], 2, "one must end in .parquet"), (["parquet", "convert", "x.csv"], 2, "OUTPUT is missing"),
+    (["parquet", "convert", "x.csv", "nowhere/y.parquet"], 4, "cannot create, its directory is not there"), (["parquet", "convert", "x.csv", "directory.parquet"], 2, "is a directory: give the name of a file"),
+    (["parquet", "convert", "days.csv", "y.parquet", "--column", "t=datetime"], 2, "`31.1.2026` is no datetime: ISO 8601 is read"), (["parquet", "convert", "x.csv", "y.parquet", "--column", "ts=number"], 2, "no type `number`"),
+    (["parquet", "convert", "x.csv", "y.parquet", "--column", "usr=int"], 4, "column `usr`: not in the header"), (["parquet", "convert", "x.csv", "y.parquet", "--codec", "lzo"], 2, "use zstd, snappy"),
+    (["parquet", "convert", "double.csv", "y.parquet"], 2, "stands twice in the header"), (["parquet", "convert", "wide.csv", "y.parquet"], 2, "the row has 3 cells, the header 2: mend or remove it"),
+    (["parquet", "convert", "latin.csv", "y.parquet"], 2, "the row is not UTF-8"), (["parquet", "convert", "empty.csv", "y.parquet"], 2, "is empty: a CSV file needs a header line"),
+    (["parquet", "convert", "half.jsonl", "y.parquet"], 2, "record 2, at byte 8: a value is missing"), (["parquet", "convert", "lists.jsonl", "y.parquet"], 2, "record 1 is not an object"),
+    (["parquet", "convert", "cut.parquet", "y.csv"], 1, "its end is missing"), (["parquet", "convert", "p.parquet", "y.parquet", "--column", "n=float"], 2, "a Parquet input has its types"),
+    # looking
+    (["parquet", "schema", "x.csv"], 1, "it looks like text"), (["parquet", "head", "p.parquet", "--columns", "nope"], 4, "`tutti parquet schema` lists the columns"), (["parquet", "cat", "pipe.parquet"], 2, "not a regular file"),
+    (["parquet", "head", "p.parquet", "-n", "x"], 2, "`x` is not a whole number"), (["parquet", "prepare", "p.parquet"], 2, "--group is missing"),
+    (["parquet", "prepare", "p.parquet", *COLUMNS, "--cache", "c", "--cache-size", "1"], 1, "raise --cache-size"), (["parquet", "prepare", "cut.parquet", *COLUMNS, "--cache", "c"], 1, "its end is missing"),
+    # dividing
+    (["dataset", "repartition", "days", "out", "--group", "user"], 4, "no files of days match *.parquet"), (["dataset", "repartition", "p.parquet", "days", "--group", "user"], 5, "days is there already"),
+    (["dataset", "repartition", "p.parquet", "out", "--group", "usr"], 2, "Column usr not found in file p.parquet: did you mean 'user'?"), (["dataset", "repartition", "p.parquet", "out"], 2, "--group is missing"),
+    (["dataset", "repartition", "p.parquet", "out", "--group", "user", "--parts", "0"], 2, "--parts takes 1 to 10000"), (["dataset", "repartition", "p.parquet", "nowhere/out", "--group", "user"], 4, "No such file"),
+]
+
+
+@pytest.mark.parametrize("arguments, code, text", WRONG, ids=range(len(WRONG)))
+def test_what_is_wrong_is_said(desk, arguments, code, text):
+    done = subprocess.run([str(binary()), *arguments], cwd=desk, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="surrogateescape", timeout=120)
+    assert (done.returncode, text in done.stderr) == (code, True), done.stderr[:700]
+    assert done.stderr.count("\n") == 1 and not (desk / "y.parquet").exists() and not (desk / "y.csv").exists() and not (desk / "out").exists()
 
 
 def test_a_file_of_text_is_told_what_to_become(tmp_path):

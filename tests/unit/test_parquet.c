@@ -241,7 +241,7 @@ Test(parquet_runs, malformed_ones_end)
         bool ok;
     } cases[] = {
         {"", 1, 4, 1, false},               {"", 0, 4, 9, true},              /* a width of 0 may lack its run */
-        {"00 01 00 01", 1, 4, 1, false},    {"01 01 01", 1, 4, 1, false},     /* no values, no groups */
+        {"00 01 02 01", 1, 4, 1, false},    {"01 02 01", 1, 4, 1, false},     /* no values, no groups; a good run behind them */
         {"02", 1, 4, 1, false},             {"02 01", 9, 4, 1, false},        /* no value, half a value */
         {"8080808080 00", 1, 4, 1, false},  {"ffffffff1f 01", 1, 4, 1, false}, /* a header of six bytes, of more than 32 bits */
         {"ffffffff0f aa", 1, 4, 8, true},   {"ffffffff0f aa", 1, 4, 9, false}, /* as many groups as can be, of which one is there */
@@ -284,6 +284,7 @@ Test(parquet_delta, malformed_ones_end)
         {"80808001 04 01 02", 1, false, false},                                         /* one that is too large */
         {"8001 00 01 02", 1, false, false},    {"8001 03 01 02", 1, false, false},      /* miniblocks: none, not even */
         {"8001 08 01 02", 1, false, false},    {"8001 808004 01 02", 1, false, false},  /* of 16 values; more than values */
+        {"8009 23 01 02", 1, false, false},                                             /* 35 of 1152 */
         {"8001 04", 1, false, false},          {"8001 04 01", 1, false, false},         /* cut in the header */
         {"8001 04 00 00", 0, true, true},      {"8001 04 00 00", 1, true, false},       /* no values */
         {"8001 04 01 02", 2, true, false},                                              /* fewer than are needed */
@@ -307,6 +308,20 @@ Test(parquet_delta, malformed_ones_end)
             cr_assert_eq(tt_pq_delta_read(&d, cases[i].count, 8, got), cases[i].reads, "%s", cases[i].hex);
         }
         free(exact);
+    }
+}
+
+Test(parquet_delta, more_than_64_bits_are_malformed)
+{
+    for (unsigned width = 63; width <= 66; width++) {
+        uint8_t bytes[512] = {0};
+        int64_t got[2];
+        tt_pq_delta d;
+        size_t n = from_hex("8001 04 02 02 02", bytes);
+        bytes[n] = (uint8_t)width;
+        cr_assert(tt_pq_delta_init(&d, bytes, bytes + sizeof bytes));
+        cr_assert_eq(tt_pq_delta_read(&d, 2, 8, got), width <= 64);
+        cr_assert(width > 64 || (got[0] == 1 && got[1] == 2));
     }
 }
 

@@ -31,20 +31,37 @@ tt_rc tt_pq_read_at(const tt_pq_file *f, uint64_t at, void *buf, size_t len, tt_
     return TT_OK;
 }
 
+/* What to do about a file that does not have the signs of one. */
+static const char *what_else(tt_pq_file *f)
+{
+    unsigned char head[64];
+    size_t n = f->size_bytes < sizeof head ? (size_t)f->size_bytes : sizeof head;
+    if (n == 0)
+        return ": it is empty";
+    if (tt_pq_read_at(f, 0, head, n, NULL) != TT_OK)
+        return "";
+    if (n >= MAGIC_BYTES && memcmp(head, "PAR1", MAGIC_BYTES) == 0)
+        return ": its end is missing: was it written and copied to the end?";
+    for (size_t i = 0; i < n; i++)
+        if (head[i] < ' ' && head[i] != '\n' && head[i] != '\r' && head[i] != '\t')
+            return "";
+    return ": it looks like text: tutti parquet convert makes Parquet of CSV and JSON lines";
+}
+
 static tt_rc read_footer(tt_pq_file *f, tt_err *err)
 {
     unsigned char tail[TAIL_BYTES], head[MAGIC_BYTES];
     if (f->size_bytes < MAGIC_BYTES + TAIL_BYTES)
-        return tt_fail(err, TT_CORRUPT, "%s: no Parquet file: only %llu bytes long", f->name, (unsigned long long)f->size_bytes);
+        return tt_fail(err, TT_CORRUPT, "%s: no Parquet file: only %llu bytes long%s", f->name, (unsigned long long)f->size_bytes, what_else(f));
     TT_TRY(tt_pq_read_at(f, f->size_bytes - TAIL_BYTES, tail, sizeof tail, err));
     TT_TRY(tt_pq_read_at(f, 0, head, sizeof head, err));
     if (memcmp(tail + 4, "PARE", MAGIC_BYTES) == 0)
         return tt_fail(err, TT_UNSUPPORTED, "%s: the footer is encrypted, which is not supported: decrypt the file first", f->name);
     if (memcmp(tail + 4, "PAR1", MAGIC_BYTES) != 0 || memcmp(head, "PAR1", MAGIC_BYTES) != 0)
-        return tt_fail(err, TT_CORRUPT, "%s: no Parquet file: it does not begin and end with PAR1", f->name);
+        return tt_fail(err, TT_CORRUPT, "%s: no Parquet file: it does not begin and end with PAR1%s", f->name, what_else(f));
     uint32_t length = (uint32_t)tail[0] | (uint32_t)tail[1] << 8 | (uint32_t)tail[2] << 16 | (uint32_t)tail[3] << 24;
     if (length > f->size_bytes - MAGIC_BYTES - TAIL_BYTES)
-        return tt_fail(err, TT_CORRUPT, "%s: the footer of %u bytes is longer than the file", f->name, length);
+        return tt_fail(err, TT_CORRUPT, "%s: the footer of %u bytes is longer than the file: it is damaged or cut off", f->name, length);
     if (length > f->options.max_footer_bytes)
         return tt_fail(err, TT_TOO_LARGE, "%s: the footer has %u bytes, more than %llu", f->name, length, (unsigned long long)f->options.max_footer_bytes);
     f->footer = tt_malloc(length);

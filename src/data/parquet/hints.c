@@ -2,6 +2,7 @@
  * (base64 of a flatbuffer). Foreign text: whatever makes no sense is passed over, and nothing here can make a file unreadable. */
 #include <jansson.h>
 
+#include "base/map.h"
 #include "data/parquet/file_impl.h"
 
 enum { HINT_BYTES_MAX = 16 << 20, FIELDS_MAX = 65536 };
@@ -16,19 +17,21 @@ static tt_str value_of(const tt_pq_file *f, const char *key)
 
 /* ---- pandas ---- */
 
-static tt_pq_column *column_named(tt_pq_file *f, const char *name)
+/* Columns by name, of one name the first: files have tens of thousands. */
+static void map_columns(tt_pq_file *f, tt_map *m)
 {
-    for (uint32_t i = 0; name && i < f->column_count; i++)
-        if (tt_str_is(f->columns[i].name, name))
-            return &f->columns[i];
-    return NULL;
+    for (uint32_t i = 0; i < f->column_count; i++)
+        if (!tt_map_get(m, f->columns[i].name) && !tt_map_put(m, f->columns[i].name, &f->columns[i], NULL))
+            return;
 }
 
-static void apply_pandas_column(tt_pq_file *f, const json_t *one)
+static tt_pq_column *column_named(const tt_map *m, const char *name) { return name ? tt_map_get(m, tt_str_of(name)) : NULL; }
+
+static void apply_pandas_column(tt_pq_file *f, const tt_map *by_name, const json_t *one)
 {
     const char *field = json_string_value(json_object_get(one, "field_name")), *type = json_string_value(json_object_get(one, "pandas_type"));
     const char *numpy = json_string_value(json_object_get(one, "numpy_type"));
-    tt_pq_column *c = column_named(f, field ? field : json_string_value(json_object_get(one, "name")));
+    tt_pq_column *c = column_named(by_name, field ? field : json_string_value(json_object_get(one, "name")));
     if (!c)
         return;
     c->is_category = type && strcmp(type, "categorical") == 0;
@@ -42,13 +45,17 @@ static void apply_pandas(tt_pq_file *f)
     tt_str text = value_of(f, "pandas");
     json_t *root = text.len ? json_loadb(text.ptr, text.len, JSON_ALLOW_NUL, NULL) : NULL;
     json_t *columns = json_object_get(root, "columns"), *indexes = json_object_get(root, "index_columns");
+    tt_map by_name = {0};
+    if (root)
+        map_columns(f, &by_name);
     for (size_t i = 0; i < json_array_size(columns); i++)
-        apply_pandas_column(f, json_array_get(columns, i));
+        apply_pandas_column(f, &by_name, json_array_get(columns, i));
     for (size_t i = 0; i < json_array_size(indexes); i++) {
-        tt_pq_column *c = column_named(f, json_string_value(json_array_get(indexes, i)));
+        tt_pq_column *c = column_named(&by_name, json_string_value(json_array_get(indexes, i)));
         if (c)
             c->is_index = true;
     }
+    tt_map_deinit(&by_name);
     json_decref(root);
 }
 
@@ -104,7 +111,8 @@ static tt_str string_at(const flat *b, size_t at)
 enum { MESSAGE_HEADER = 2, SCHEMA_FIELDS = 1, FIELD_TYPE_KIND = 2, FIELD_TYPE = 3, FIELD_DICTIONARY = 4, FIELD_CHILDREN = 5, TIMESTAMP_ZONE = 1 };
 enum { ARROW_TIMESTAMP = 10, ARROW_LIST = 12 };
 
-static void apply_field(tt_pq_file *f, const flat *b, size_t field, uint32_t number)
+/* *column: the first of a field that was not looked at yet, as the columns stand in the order of their fields. */
+static void apply_field(tt_pq_file *f, const flat *b, size_t field, uint32_t number, uint32_t *column)
 {
     size_t kind_at = member(b, field, FIELD_TYPE_KIND);
     uint8_t kind = kind_at && kind_at < b->len ? b->at[kind_at] : 0;
@@ -117,8 +125,8 @@ static void apply_field(tt_pq_file *f, const flat *b, size_t field, uint32_t num
     bool is_category = follow(b, member(b, field, FIELD_DICTIONARY)) != 0;
     tt_str zone = kind == ARROW_TIMESTAMP ? string_at(b, follow(b, member(b, follow(b, member(b, field, FIELD_TYPE)), TIMESTAMP_ZONE))) : (tt_str){0};
     char *copy = zone.len ? tt_arena_dup(&f->arena, zone) : NULL;
-    for (uint32_t i = 0; i < f->column_count; i++) {
-        tt_pq_column *c = &f->columns[i];
+    for (; *column < f->column_count && f->columns[*column].field <= number; ++*column) {
+        tt_pq_column *c = &f->columns[*column];
         if (c->field != number || (c->shape == TT_PQ_FLAT ? c->max_def > 1 : !c->is_list_annotated))
             continue; /* members of structs and maps are not looked for */
         c->is_category |= is_category;
@@ -154,9 +162,9 @@ static void apply_arrow(tt_pq_file *f)
     b = (flat){bytes + prefix, b.len > prefix ? b.len - prefix : 0};
     size_t schema = follow(&b, member(&b, u32_at(&b, 0), MESSAGE_HEADER));
     size_t fields = follow(&b, member(&b, schema, SCHEMA_FIELDS));
-    uint32_t count = fields ? u32_at(&b, fields) : 0;
+    uint32_t count = fields ? u32_at(&b, fields) : 0, column = 0;
     for (uint32_t i = 0; i < count && i < FIELDS_MAX && i < f->elements[0].child_count; i++)
-        apply_field(f, &b, follow(&b, fields + 4 + (size_t)i * 4), i);
+        apply_field(f, &b, follow(&b, fields + 4 + (size_t)i * 4), i, &column);
     free(bytes);
 }
 

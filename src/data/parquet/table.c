@@ -285,8 +285,8 @@ static tt_rc put_one(tt_pq_table *t, tt_pq_writer *w, uint32_t i, tt_str raw, tt
     }
     tt_str text = is_text(raw) ? unescape(raw, &t->text) : raw;
     if (!type->put(t, w, i, raw, text))
-        return tt_fail(err, TT_INVALID, "record %llu, column `%.*s`: `%.*s` is no %s", (unsigned long long)t->record, TT_STR_ARG(c->name),
-                       TT_STR_ARG(tt_str_slice(text, 0, 80)), type->name);
+        return tt_fail(err, TT_INVALID, "record %llu, column `%.*s`: `%.*s` is no %s%s", (unsigned long long)t->record, TT_STR_ARG(c->name),
+                       TT_STR_ARG(tt_str_slice(text, 0, 80)), type->name, tt_str_starts(tt_str_of(type->name), TT_STR("date")) ? ": ISO 8601 is read, like 2026-01-31T12:00:00Z" : "");
     return TT_OK;
 }
 

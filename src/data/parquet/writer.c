@@ -8,6 +8,7 @@
 #include "data/parquet/pack.h"
 #include "data/parquet/writer_impl.h"
 #include "io/fd.h"
+#include "io/whole_file.h"
 
 enum {
     GROUP_ROWS = 1 << 20,
@@ -17,6 +18,7 @@ enum {
     DICTIONARY_TRIAL = 16384, /* values after which a dictionary must have shown that it is worth it */
     TABLE_FIRST = 1024,
 };
+static const uint64_t ROW_BYTES_MAX = UINT64_C(1) << 30; /* beyond those of a row group: a row is in one, and a page has not more */
 
 static const char no_memory[] = "out of memory";
 
@@ -104,8 +106,10 @@ static tt_rc new_writer(int fd, const char *name, bool owns_file, const tt_pq_wr
     tt_rc rc = TT_OK;
     if (owns_file && !w->temporary_path)
         rc = tt_fail(err, TT_NOMEM, "out of memory");
+    if (rc == TT_OK && owns_file)
+        rc = tt_whole_file_check(name, err);
     if (rc == TT_OK && owns_file && (w->fd = tt_sys.open(w->temporary_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) < 0)
-        rc = tt_fail_errno(err, errno, "%s: cannot create", w->temporary_path);
+        rc = tt_whole_file_fail_create(name, err);
     if (rc == TT_OK)
         rc = set_up(w, options, err);
     if (rc != TT_OK) {
@@ -268,6 +272,8 @@ static void add_value(tt_pq_writer *w, uint32_t column, tt_str value)
         fail_put(w, "a value outside of a list in a column of lists");
     if (value.len > INT32_MAX)
         fail_put(w, "a value is longer than 2 GiB");
+    if (w->buffered_bytes > w->options.group_bytes && w->buffered_bytes - w->options.group_bytes > ROW_BYTES_MAX)
+        fail_put(w, "its row is longer than 1 GiB");
     if (w->fault)
         return;
     add_level(w, c, c->max_def);
