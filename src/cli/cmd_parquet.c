@@ -258,7 +258,7 @@ static tt_rc flush(tt_cli *cli, tt_buf *out, size_t above, tt_err *err)
 static tt_rc print_rows(tt_cli *cli, const tt_pq_file *f, const tt_column_list *columns, uint64_t skip, uint64_t limit, tt_err *err)
 {
     TT_PQ_SCAN_AUTO tt_pq_scan *scan = NULL;
-    TT_BUF_AUTO tt_buf out = {0};
+    TT_BUF_AUTO tt_buf out = {.limit_bytes = TT_PQ_ROW_TEXT_MAX};
     const tt_pq_batch *batches;
     bool is_csv = tt_cli_has(cli, "--csv");
     tt_pq_put_line_fn *put = is_csv ? tt_pq_put_csv_line : tt_pq_put_json_line;
@@ -274,6 +274,7 @@ static tt_rc print_rows(tt_cli *cli, const tt_pq_file *f, const tt_column_list *
         }
         for (uint32_t i = 0; i < rows; i++) {
             put(f, columns->ptr, columns->len, batches, i, &out);
+            TT_TRY(tt_buf_check(&out, err));
             TT_TRY(flush(cli, &out, OUT_BYTES, err));
         }
     }

@@ -120,6 +120,7 @@ static tt_rc rows_into_text(const tt_pq_file *f, const tt_column_list *columns, 
     bool is_csv = tt_has_extension(tt_str_of(output), csv_names);
     tt_pq_put_line_fn *put_line = is_csv ? tt_pq_put_csv_line : tt_pq_put_json_line;
     TT_TRY(tt_whole_file_create(output, &file, err));
+    tt_whole_file_out(file)->limit_bytes = TT_PQ_ROW_TEXT_MAX;
     if (is_csv)
         tt_pq_put_csv_header(f, columns->ptr, columns->len, tt_whole_file_out(file));
     for (uint32_t rows;;) {

@@ -139,11 +139,12 @@ static void give_place(tt_reader *r, place where)
     pthread_mutex_unlock(&p->lock);
 }
 
-static tt_rc put_item(tt_reader *r, tt_loaded *l, uint32_t index, tt_str row, tt_json_opts *json, tt_buf *out, tt_err *err)
+/* is_whole: false of a row that was cut at the limit. */
+static tt_rc put_item(tt_reader *r, tt_loaded *l, uint32_t index, tt_str row, bool is_whole, tt_json_opts *json, tt_buf *out, tt_err *err)
 {
     tt_json_fault fault;
     tt_bad_record bad = {.index = index, .offset = l->block.offset + index, .text = row};
-    if (row.len > r->max_item_bytes)
+    if (!is_whole || row.len > r->max_item_bytes)
         bad.reason = tt_loaded_reason(l, "the row is longer than %" PRIu64 " bytes", r->max_item_bytes);
     else if (((const parquet *)r->own)->has_floats && !tt_json_skip(row.ptr, row.ptr + row.len, json, &fault))
         bad.reason = fault.reason; /* NaN, where that is refused */
@@ -163,8 +164,8 @@ static tt_rc put_rows(tt_reader *r, tt_loaded *l, place *at, tt_buf *out, tt_err
     const tt_pq_file *f = p->files[l->block.file_no];
     const tt_pq_batch *batches;
     tt_json_opts json = {.strict = r->options.json_strict};
-    TT_BUF_AUTO tt_buf row = {0};
-    out->limit_bytes = UINT32_MAX; /* offsets are 32 bits wide */
+    TT_BUF_AUTO tt_buf row = {.limit_bytes = r->max_item_bytes < TT_PQ_ROW_TEXT_MAX ? (size_t)r->max_item_bytes + 1 : TT_PQ_ROW_TEXT_MAX};
+    out->limit_bytes = TT_PQ_ROW_TEXT_MAX; /* whatever the footer says of its bytes */
     for (uint32_t done = 0, rows; done < l->block.count; done += rows) {
         TT_TRY(tt_pq_scan_next(at->scan, l->block.count - done, &batches, &rows, err));
         if (rows == 0)
@@ -172,8 +173,7 @@ static tt_rc put_rows(tt_reader *r, tt_loaded *l, place *at, tt_buf *out, tt_err
         for (uint32_t i = 0; i < rows; i++) {
             tt_buf_clear(&row);
             tt_pq_put_json_line(f, p->columns[l->block.file_no], tt_pq_column_count(f), batches, i, &row);
-            TT_TRY(tt_buf_check(&row, err));
-            TT_TRY(put_item(r, l, done + i, (tt_str){row.ptr, row.len - 1}, &json, out, err));
+            TT_TRY(put_item(r, l, done + i, (tt_str){row.ptr, row.len - !row.failed}, !row.failed, &json, out, err));
             l->offsets[done + i + 1] = (uint32_t)out->len;
         }
         at->row += rows;

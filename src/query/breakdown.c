@@ -56,13 +56,13 @@ static tt_rc take_row(breaker *b, const tt_row_batch *batch, uint32_t row, tt_er
     return TT_OK;
 }
 
-static tt_rc take_batch(breaker *b, const tt_row_batch *batch, tt_err *err)
+static tt_rc take_batch(breaker *b, tt_row_batch *batch, tt_err *err)
 {
     const uint8_t *levels = b->part->levels;
     uint64_t bit = UINT64_C(1) << (tt_matcher_funnel_bit(b->part->matcher) + b->step);
     if (!(batch->any & bit))
         return b->part->check_stop(b->part->arg, err);
-    TT_TRY(tt_rows_load(b->part->rows, err));
+    TT_TRY(tt_rows_load(b->part->rows, batch, err));
     TT_TRY(tt_values_begin(&b->values, batch->columns[b->column], batch->row_group != b->row_group, err));
     b->row_group = batch->row_group;
     for (uint32_t i = 0; i < batch->count; i++) {

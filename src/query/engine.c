@@ -5,18 +5,10 @@
 #include "query/breakdown.h"
 #include "query/filter.h"
 #include "query/hop.h"
+#include "query/matching.h"
 #include "query/retention.h"
-#include "query/track.h"
 
 enum { DEFAULT_MEMORY = 48 << 20, ASK_EVERY = 64 /* batches */ };
-
-/* What is counted for a condition, by group. */
-typedef struct {
-    uint32_t *counts;
-    int64_t *int_sums;
-    double *float_sums;
-    tt_track *track;         /* of a sequence */
-} tally;
 
 typedef struct {
     const tt_plan *plan;
@@ -29,7 +21,7 @@ typedef struct {
     bool is_double;          /* the timestamps */
     uint32_t group_cap;
     uint32_t *row_counts;    /* by group */
-    tally *tallies;          /* by condition */
+    tt_condition_tally *tallies; /* by condition */
     tt_track *tracks;        /* of the conditions that are sequences, then the funnel's */
     size_t track_count;
     tt_track *funnel;
@@ -52,7 +44,7 @@ static tt_rc check_stop(engine *e, tt_err *err)
 
 /* ---- memory by group ---- */
 
-static bool grow_tally(const engine *e, const tt_condition *c, tally *t, uint32_t from, uint32_t to)
+static bool grow_tally(const engine *e, const tt_condition *c, tt_condition_tally *t, uint32_t from, uint32_t to)
 {
     bool is_int = c->kind == TT_CONDITION_SUM && e->plan->columns.columns[c->sum_column].type == TT_COL_INT;
     if (!c->is_used || c->kind == TT_CONDITION_SEQUENCE)
@@ -87,7 +79,7 @@ static void clear_groups(engine *e)
     if (e->row_counts)
         memset(e->row_counts, 0, e->group_cap * sizeof *e->row_counts);
     for (size_t i = 0; i < e->plan->condition_count; i++) {
-        tally *t = &e->tallies[i];
+        tt_condition_tally *t = &e->tallies[i];
         if (t->counts)
             memset(t->counts, 0, e->group_cap * sizeof *t->counts);
         if (t->int_sums)
@@ -99,21 +91,21 @@ static void clear_groups(engine *e)
 
 /* ---- the first pass ---- */
 
-/* As long as the rows of each group follow one another, which the sequences profit from. */
+/* As long as the rows of each group follow one another, which aggregations profit from: each run of them is counted at once. */
 static void count_clustered_rows(engine *e, const tt_row_batch *b)
 {
-    uint32_t last = e->last_group;
-    for (uint32_t i = 0; i < b->count; i++) {
-        uint32_t g = b->groups[i];
+    const uint32_t *groups = b->groups;
+    for (uint32_t i = 0, end; i < b->count; i = end) {
+        uint32_t g = groups[i];
+        for (end = i + 1; end < b->count && groups[end] == g;)
+            end++;
         if (g == TT_DENSE_NONE)
             continue;
-        if (g != last && e->row_counts[g])
-            e->is_clustered = false;
-        last = g;
-        e->row_counts[g]++;
-        e->scanned_rows++;
+        e->is_clustered &= g == e->last_group || e->row_counts[g] == 0;
+        e->last_group = g;
+        e->row_counts[g] += end - i;
+        e->scanned_rows += end - i;
     }
-    e->last_group = last;
 }
 
 static void count_rows(engine *e, const tt_row_batch *b)
@@ -137,7 +129,7 @@ static int64_t saturated(int64_t a, int64_t b)
     return sum;
 }
 
-static void add_to_sum(tally *t, uint32_t g, const tt_pq_column *c, const tt_pq_values *values, uint32_t at)
+static void add_to_sum(tt_condition_tally *t, uint32_t g, const tt_pq_column *c, const tt_pq_values *values, uint32_t at)
 {
     if (t->int_sums) {
         bool above = c->kind == TT_PQ_UINT64 && ((const uint64_t *)values->fixed)[at] > INT64_MAX;
@@ -152,7 +144,7 @@ static void add_to_sum(tally *t, uint32_t g, const tt_pq_column *c, const tt_pq_
 static void count_condition(engine *e, size_t number, const tt_row_batch *b)
 {
     const tt_condition *c = &e->plan->conditions[number];
-    tally *t = &e->tallies[number];
+    tt_condition_tally *t = &e->tallies[number];
     unsigned bit = tt_matcher_condition_bit(e->matcher, number);
     const tt_pq_batch *column = c->kind == TT_CONDITION_SUM ? b->columns[c->sum_column] : NULL;
     bool codes = column && column->form == TT_PQ_FORM_CODES;
@@ -166,13 +158,13 @@ static void count_condition(engine *e, size_t number, const tt_row_batch *b)
     }
 }
 
-static tt_rc take_batch(engine *e, const tt_row_batch *b, bool *ret_in_order, tt_err *err)
+static tt_rc take_batch(engine *e, tt_row_batch *b, bool *ret_in_order, tt_err *err)
 {
     TT_TRY(reserve_groups(e, err));
     (e->is_clustered ? count_clustered_rows : count_rows)(e, b);
     if (!b->any)
         return check_stop(e, err);
-    TT_TRY(tt_rows_load(e->rows, err));
+    TT_TRY(tt_rows_load(e->rows, b, err));
     for (size_t i = 0; i < e->plan->condition_count; i++)
         if (e->tallies[i].counts)
             count_condition(e, i, b);
@@ -261,73 +253,17 @@ static void note_durations(void *arg, uint32_t group, const tt_chain *chain, con
 
 /* ---- which groups match ---- */
 
-static bool compare(tt_query_op op, double order)
-{
-    switch (op) {
-    case TT_OP_EQ: return order == 0;
-    case TT_OP_NE: return order != 0;
-    case TT_OP_GT: return order > 0;
-    case TT_OP_GE: return order >= 0;
-    case TT_OP_LT: return order < 0;
-    default: return order <= 0;
-    }
-}
-
-static bool int_target(const tt_condition *c, int64_t v)
-{
-    if (c->value.is_float)
-        return compare(c->op, (double)v < c->value.d ? -1 : (double)v > c->value.d);
-    return compare(c->op, v < c->value.i ? -1 : v > c->value.i);
-}
-
-static bool condition_holds(const engine *e, size_t number, uint32_t g)
-{
-    const tt_condition *c = &e->plan->conditions[number];
-    const tally *t = &e->tallies[number];
-    if (c->kind == TT_CONDITION_SEQUENCE)
-        return t->track->levels[g] == c->sequence.count;
-    if (t->counts[g] == 0)
-        return c->kind == TT_CONDITION_COUNT && c->include_zero && int_target(c, 0);
-    if (c->kind == TT_CONDITION_COUNT)
-        return int_target(c, t->counts[g]);
-    if (t->int_sums)
-        return int_target(c, t->int_sums[g]);
-    return compare(c->op, t->float_sums[g] < c->value.d ? -1 : t->float_sums[g] > c->value.d);
-}
-
-static bool matches(const engine *e, bool *stack, uint32_t g)
-{
-    const tt_relation *r = &e->plan->relation;
-    size_t top = 0;
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->ops[i].kind == TT_REL_CONDITION) {
-            stack[top++] = condition_holds(e, r->ops[i].condition, g);
-            continue;
-        }
-        top--;
-        stack[top - 1] = r->ops[i].kind == TT_REL_AND ? stack[top - 1] && stack[top] : stack[top - 1] || stack[top];
-    }
-    return r->count == 0 || stack[0];
-}
-
 /* Of a prepared part all groups have numbers: one that has no row in the timeframe is none. */
 static tt_rc find_matching(engine *e, tt_err *err)
 {
-    bool *stack = tt_calloc(e->plan->relation.count + 1, sizeof *stack);
-    e->matching = tt_calloc((size_t)e->groups.count + 1, 1);
-    if (!stack || !e->matching) {
-        free(stack);
+    tt_matching_sums sums;
+    e->matching = tt_malloc((size_t)e->groups.count + 1);
+    if (!e->matching)
         return no_memory(err);
-    }
-    bool all = e->plan->relation.count == 0;
-    for (uint32_t g = 0; g < e->groups.count; g++) {
-        bool is_there = e->row_counts[g] > 0, is_in = is_there && (all || matches(e, stack, g));
-        e->matching[g] = is_in ? 0 : UINT8_MAX;
-        e->result->scanned_groups += is_there;
-        e->result->groups += is_in;
-        e->result->rows += is_in ? e->row_counts[g] : 0;
-    }
-    free(stack);
+    TT_TRY(tt_matching_find(e->plan, e->tallies, e->row_counts, e->groups.count, e->matching, &sums, err));
+    e->result->scanned_groups += sums.there;
+    e->result->groups += sums.groups;
+    e->result->rows += sums.rows;
     return TT_OK;
 }
 
@@ -336,19 +272,22 @@ static tt_rc find_matching(engine *e, tt_err *err)
 /* By group: the steps it passed, or UINT8_MAX. A step's groups are those of its level and above. */
 static void count_steps(engine *e)
 {
-    uint64_t groups[UINT8_MAX + 1] = {0}, rows[UINT8_MAX + 1] = {0};
+    enum { TURNS = 4 /* sums, so that none waits for itself when groups of one level follow one another */ };
+    uint64_t groups[TURNS][UINT8_MAX + 1] = {0}, rows[TURNS][UINT8_MAX + 1] = {0};
     size_t count = e->plan->funnel.sequence.count;
     uint8_t *levels = e->funnel->levels;
     for (uint32_t g = 0; g < e->groups.count; g++) {
         uint8_t level = levels[g] | e->matching[g]; /* 0 or UINT8_MAX */
         levels[g] = level;
-        groups[level]++;
-        rows[level] += e->row_counts[g];
+        groups[g % TURNS][level]++;
+        rows[g % TURNS][level] += e->row_counts[g];
     }
     uint64_t group_sum = 0, row_sum = 0;
     for (size_t i = count; i-- > 0;) {
-        group_sum += groups[i + 1];
-        row_sum += rows[i + 1];
+        for (size_t turn = 0; turn < TURNS; turn++) {
+            group_sum += groups[turn][i + 1];
+            row_sum += rows[turn][i + 1];
+        }
         e->result->steps[i].groups = group_sum;
         e->result->steps[i].rows = row_sum;
     }
@@ -393,7 +332,7 @@ static tt_rc run_jobs(engine *e, const jobs *all, bool *columns, tt_err *err)
             return TT_OK;
         bool is_wanted = has_matching(e, &batch);
         if (is_wanted)
-            TT_TRY(tt_rows_load(e->rows, err));
+            TT_TRY(tt_rows_load(e->rows, &batch, err));
         for (size_t i = 0; i < all->len && is_wanted; i++)
             TT_TRY(tt_aggregator_add(all->ptr[i].aggregator, e->rows, &batch, all->ptr[i].levels_of, err));
         TT_TRY(check_stop(e, err));
@@ -478,8 +417,9 @@ static tt_rc make_tracks(engine *e, uint64_t memory_bytes, tt_err *err)
         return no_memory(err);
     for (size_t i = 0; i < p->condition_count; i++)
         if (p->conditions[i].is_used && p->conditions[i].kind == TT_CONDITION_SEQUENCE) {
-            e->tallies[i].track = &e->tracks[e->track_count++];
-            tt_track_init(e->tallies[i].track, &p->conditions[i].sequence, tt_matcher_condition_bit(e->matcher, i), e->is_double, false, memory_bytes, e->temp_dir);
+            tt_track *track = &e->tracks[e->track_count++];
+            e->tallies[i].track = track;
+            tt_track_init(track, &p->conditions[i].sequence, tt_matcher_condition_bit(e->matcher, i), e->is_double, false, memory_bytes, e->temp_dir);
         }
     if (p->funnel.given) {
         e->funnel = &e->tracks[e->track_count++];
@@ -507,6 +447,12 @@ static tt_rc name_groups(engine *e, tt_err *err)
     return TT_OK;
 }
 
+/* After the first pass over the rows. */
+static bool looks_again(const tt_plan *p)
+{
+    return p->aggregations.count || p->retention.given || p->funnel.breakdown.given || p->funnel.step.count || p->funnel.end.count;
+}
+
 static tt_rc open_engine(engine *e, const tt_pq_file *file, tt_err *err)
 {
     const tt_plan *p = e->plan;
@@ -516,7 +462,7 @@ static tt_rc open_engine(engine *e, const tt_pq_file *file, tt_err *err)
     TT_TRY(name_groups(e, err));
     TT_TRY(tt_matcher_new(p, &e->matcher, err));
     TT_TRY(tt_query_result_new(p, &e->result, err));
-    tt_rows_spec spec = {.plan = p, .file = file, .matcher = e->matcher, .groups = &e->groups, .keep_bytes = memory_bytes / 3, .prepared = e->options->prepared,
+    tt_rows_spec spec = {.plan = p, .file = file, .matcher = e->matcher, .groups = &e->groups, .keep_bytes = looks_again(p) ? memory_bytes / 3 : 0, .prepared = e->options->prepared,
                          .first_group = e->options->first_group, .group_count = e->options->group_count};
     TT_TRY(tt_rows_new(&spec, &e->rows, err));
     return make_tracks(e, memory_bytes / 3 * 2, err);

@@ -50,7 +50,7 @@ static tt_rc read_rows(maker *m, tt_err *err)
         TT_TRY(tt_rows_next(m->rows, &b, err));
         if (b.count == 0)
             return TT_OK;
-        TT_TRY(tt_rows_load(m->rows, err));
+        TT_TRY(tt_rows_load(m->rows, &b, err));
         tt_assert(b.count <= m->source_rows - at);
         memcpy(m->group_of + at, b.groups, b.count * sizeof *b.groups);
         memcpy(m->times + at, b.times, b.count * sizeof *b.times);

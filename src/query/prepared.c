@@ -5,6 +5,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <xxhash.h>
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h> /* with the widest instructions that the processor has */
+#endif
 
 #include "base/sys.h"
 #include "io/fd.h"

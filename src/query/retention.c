@@ -48,12 +48,12 @@ static void note_last(keeper *k, int64_t piece)
     r->retention.has_last = true;
 }
 
-static tt_rc take_batch(keeper *k, const tt_row_batch *batch, bool is_again, tt_err *err)
+static tt_rc take_batch(keeper *k, tt_row_batch *batch, bool is_again, tt_err *err)
 {
     uint64_t bit = UINT64_C(1) << (tt_matcher_retention_bit(k->part->matcher) + is_again);
     bool is_wanted = batch->count && (!is_again || (batch->any & bit)); /* the times of all rows say where they end */
     if (is_wanted)
-        TT_TRY(tt_rows_load(k->part->rows, err));
+        TT_TRY(tt_rows_load(k->part->rows, batch, err));
     for (uint32_t i = 0; is_wanted && i < batch->count; i++) {
         uint32_t g = batch->groups[i];
         int64_t piece;

@@ -328,18 +328,17 @@ static bool number_values(tt_rows *r, const tt_pq_column *c, const tt_pq_values 
     return tt_dense_texts(r->spec.groups, c->kind == TT_PQ_BYTES ? values->base : values->fixed, start, length, count, numbers);
 }
 
-/* The groups of all rows whose codes were met before; the other rows that have a group stand in `rows` afterwards. Gives how many these are. */
+/* The groups of all rows whose codes were met before; the other rows that have a group stand in `rows` afterwards. Gives how many these are. groups: 0, or
+ * TT_DENSE_NONE, which is all ones and stays so. */
 #define NUMBER_CODES(bits)                                                                                                                    \
     static uint32_t number_codes_##bits(const uint##bits##_t *codes, const uint32_t *remap, uint32_t count, uint32_t *groups, uint32_t *rows) \
     {                                                                                                                                         \
         uint32_t unknown = 0;                                                                                                                 \
         for (uint32_t i = 0; i < count; i++) {                                                                                                \
-            uint32_t known = remap[codes[i]];                                                                                                 \
-            if (groups[i] == TT_DENSE_NONE)                                                                                                   \
-                continue;                                                                                                                     \
-            groups[i] = known - 1;                                                                                                            \
-            if (!known)                                                                                                                       \
-                rows[unknown++] = i;                                                                                                          \
+            uint32_t known = remap[codes[i]], before = groups[i];                                                                             \
+            rows[unknown] = i;                                                                                                                \
+            unknown += (known | before) == 0;                                                                                                 \
+            groups[i] = before | (known - 1);                                                                                                 \
         }                                                                                                                                     \
         return unknown;                                                                                                                       \
     }
@@ -405,16 +404,15 @@ static tt_rc number_groups(tt_rows *r, uint32_t n, tt_err *err)
 
 /* ---- times and tests ---- */
 
-static void read_times(tt_rows *r, const tt_pq_batch *b)
+/* Whole numbers of eight bytes stay where they are. */
+static const int64_t *read_times(tt_rows *r, const tt_pq_batch *b)
 {
     uint32_t column = r->spec.plan->columns.time;
     const tt_pq_column *c = tt_rows_file_column(r, column);
     bool is_float = r->spec.plan->columns.columns[column].type == TT_COL_FLOAT, codes = b->form == TT_PQ_FORM_CODES;
     const tt_pq_values *values = codes ? &b->dictionary->values : &b->values;
-    if (!codes && !b->validity && !is_float && c->kind == TT_PQ_INT64) {
-        memcpy(r->times, b->values.fixed, b->row_count * sizeof *r->times);
-        return;
-    }
+    if (!codes && !b->validity && !is_float && c->kind == TT_PQ_INT64)
+        return b->values.fixed;
     for (uint32_t i = 0; i < b->row_count; i++) {
         if (!tt_pq_is_valid(b->validity, i)) {
             r->times[i] = TT_NO_TIME;
@@ -423,17 +421,18 @@ static void read_times(tt_rows *r, const tt_pq_batch *b)
         uint32_t at = codes ? tt_pq_code(b, i) : i;
         r->times[i] = is_float ? tt_time_of_double(tt_pq_double_at(c, values, at)) : tt_pq_int_at(c, values, at);
     }
+    return r->times;
 }
 
 /* Rows outside of the timeframe are not there. */
-static void apply_timeframe(tt_rows *r, uint32_t n)
+static void apply_timeframe(tt_rows *r, const int64_t *times, uint32_t n)
 {
     const tt_plan *p = r->spec.plan;
     bool is_float = p->columns.columns[p->columns.time].type == TT_COL_FLOAT;
     int64_t from = !p->has_from ? INT64_MIN + 1 : is_float ? tt_time_of_double(p->from_f) : p->from;
     int64_t below = is_float ? tt_time_of_double(p->to_f) : p->to;
     for (uint32_t i = 0; i < n; i++)
-        if (r->times[i] < from || (p->has_to && r->times[i] >= below))
+        if (times[i] < from || (p->has_to && times[i] >= below))
             r->groups[i] = TT_DENSE_NONE;
 }
 
@@ -636,8 +635,7 @@ static tt_rc find_groups(tt_rows *r, uint32_t n, tt_err *err)
         memset(r->groups, 0, n * sizeof *r->groups);
     if (cuts) {
         TT_TRY(take_column(r, time, err));
-        read_times(r, r->batches[time]);
-        apply_timeframe(r, n);
+        apply_timeframe(r, read_times(r, r->batches[time]), n);
     }
     return r->spec.prepared ? TT_OK : number_groups(r, n, err);
 }
@@ -649,7 +647,7 @@ tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err)
         prepared_batch(r, &n);
     else
         TT_TRY(step_in_file(r, &n, err));
-    *ret = (tt_row_batch){.count = n, .row_group = r->scan ? r->row_group : 0, .groups = r->groups, .times = r->times, .masks = r->masks, .columns = r->batches};
+    *ret = (tt_row_batch){.count = n, .row_group = r->scan ? r->row_group : 0, .groups = r->groups, .masks = r->masks, .columns = r->batches};
     if (n == 0) {
         r->kept_is_full = r->kept != NULL;
         return TT_OK;
@@ -659,7 +657,7 @@ tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err)
     return r->need.masks ? apply_tests(r, n, &ret->any, err) : TT_OK;
 }
 
-tt_rc tt_rows_load(tt_rows *r, tt_err *err)
+tt_rc tt_rows_load(tt_rows *r, tt_row_batch *batch, tt_err *err)
 {
     uint32_t time = r->spec.plan->columns.time;
     for (uint32_t k = 0; k < r->scanned_count; k++) {
@@ -668,6 +666,6 @@ tt_rc tt_rows_load(tt_rows *r, tt_err *err)
             TT_TRY(take_column(r, column, err));
     }
     if (r->need.times)
-        read_times(r, r->batches[time]);
+        batch->times = read_times(r, r->batches[time]);
     return TT_OK;
 }

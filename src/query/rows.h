@@ -55,8 +55,8 @@ void tt_rows_free(tt_rows *r);
 tt_rc tt_rows_begin(tt_rows *r, const tt_rows_need *need, tt_err *err) TT_MUST_CHECK;
 /* count 0: the end. Valid until the next call. */
 tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err) TT_MUST_CHECK;
-/* Times and columns of the batch given last, as the pass needs them. Pages of which no batch is loaded are not read. */
-tt_rc tt_rows_load(tt_rows *r, tt_err *err) TT_MUST_CHECK;
+/* Times and columns of the batch given last, as the pass needs them, into it. Pages of which no batch is loaded are not read. */
+tt_rc tt_rows_load(tt_rows *r, tt_row_batch *batch, tt_err *err) TT_MUST_CHECK;
 const tt_pq_column *tt_rows_file_column(const tt_rows *r, uint32_t column);
 /* Row groups, pages and bytes, of all passes so far. */
 void tt_rows_count_work(const tt_rows *r, tt_query_work *work);

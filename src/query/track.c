@@ -1,5 +1,7 @@
 #include "query/track.h"
 
+#include "data/simd.h"
+
 static tt_rc no_memory(tt_err *err) { return tt_fail(err, TT_NOMEM, "out of memory for the events of a sequence: give the query a timeframe, or make the parts smaller"); }
 
 static uint64_t step_bits(const tt_sequence *s) { return s->count >= 64 ? UINT64_MAX : (UINT64_C(1) << s->count) - 1; }
@@ -69,21 +71,30 @@ tt_rc tt_track_give(tt_track *t, uint32_t count, uint8_t **ret_levels, tt_err *e
 
 /* ---- rows ---- */
 
-static bool add_in_order(tt_track *t, const tt_row_batch *b)
+/* Rows that match a step, without a branch on each: few do, and nobody can guess which. */
+static uint32_t find_rows(const uint64_t *masks, uint32_t row_count, uint64_t wanted, uint16_t *rows)
 {
-    uint64_t wanted = step_bits(t->sequence);
-    for (uint32_t i = 0; i < b->count; i++) {
-        uint64_t mask = b->masks[i] >> t->bit & wanted;
-        uint32_t g = b->groups[i];
-        if (!mask || g == TT_DENSE_NONE || b->times[i] == TT_NO_TIME)
-            continue;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < row_count; i++) {
+        rows[count] = (uint16_t)i;
+        count += (masks[i] & wanted) != 0;
+    }
+    return count;
+}
+
+static bool add_in_order(tt_track *t, const tt_row_batch *b, const uint16_t *rows, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t i = rows[k], g = b->groups[i];
         int64_t time = b->times[i];
         uint8_t level = t->levels[g];
         tt_track_times *times = &t->times[g];
+        if (time == TT_NO_TIME)
+            continue;
         if (time < times->seen)
             return false;
         times->seen = time;
-        if (level < t->sequence->count && (mask >> level & 1) && time > times->last) {
+        if (level < t->sequence->count && (b->masks[i] >> t->bit >> level & 1) && time > times->last) {
             t->levels[g] = (uint8_t)(level + 1);
             times->last = time;
         }
@@ -91,28 +102,30 @@ static bool add_in_order(tt_track *t, const tt_row_batch *b)
     return true;
 }
 
-static tt_rc add_events(tt_track *t, const tt_row_batch *b, tt_err *err)
+static tt_rc add_events(tt_track *t, const tt_row_batch *b, const uint16_t *rows, uint32_t count, tt_err *err)
 {
     uint64_t wanted = step_bits(t->sequence);
-    for (uint32_t i = 0; i < b->count; i++) {
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t i = rows[k], g = b->groups[i];
         uint64_t mask = b->masks[i] >> t->bit & wanted;
-        uint32_t g = b->groups[i], high = (uint32_t)(mask >> 32);
-        if (!mask || g == TT_DENSE_NONE || b->times[i] == TT_NO_TIME)
+        if (b->times[i] == TT_NO_TIME)
             continue;
         if ((uint32_t)mask)
             TT_TRY(tt_events_add(&t->events, g, (uint32_t)mask, b->times[i], err));
-        if (high)
-            TT_TRY(tt_events_add(&t->events, g | TT_EVENT_HIGH, high, b->times[i], err));
+        if (mask >> 32)
+            TT_TRY(tt_events_add(&t->events, g | TT_EVENT_HIGH, (uint32_t)(mask >> 32), b->times[i], err));
     }
     return TT_OK;
 }
 
 tt_rc tt_track_add(tt_track *t, const tt_row_batch *batch, bool *ret_in_order, tt_err *err)
 {
+    uint16_t rows[TT_ROW_BATCH];
+    uint32_t count = find_rows(batch->masks, batch->count, step_bits(t->sequence) << t->bit, rows);
     *ret_in_order = true;
     if (!t->in_order)
-        return add_events(t, batch, err);
-    *ret_in_order = add_in_order(t, batch);
+        return add_events(t, batch, rows, count, err);
+    *ret_in_order = add_in_order(t, batch, rows, count);
     return TT_OK;
 }
 
@@ -199,6 +212,51 @@ uint8_t tt_track_plain(const tt_sequence *s, const tt_packed_event *events, size
     return (uint8_t)s->count;
 }
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+enum { LANES = 8, FEW = 16 };
+
+/* Up to eight events: their times, and the bits of their steps. */
+typedef struct {
+    __m512i times, bits;
+} event_lanes;
+
+TT_VBMI TT_ALWAYS_INLINE event_lanes load_lanes(const tt_packed_event *events, size_t count)
+{
+    const __m512i odd = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    uint32_t words = count >= LANES ? 0xFFFF : (1u << (2 * count)) - 1;
+    __m512i a = _mm512_maskz_loadu_epi64((__mmask8)words, events), b = _mm512_maskz_loadu_epi64((__mmask8)(words >> 8), events + LANES / 2);
+    return (event_lanes){_mm512_permutex2var_epi64(a, odd, b), _mm512_srli_epi64(_mm512_permutex2var_epi64(a, even, b), 32)};
+}
+
+/* The same of few events and of sequences that need no more than 32 bits: they stay in registers, whatever the number of steps. */
+TT_VBMI static uint8_t vbmi_plain(const tt_sequence *s, const tt_packed_event *events, size_t count)
+{
+    event_lanes x = load_lanes(events, count), y = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    __m512i last = _mm512_set1_epi64(TT_NO_TIME);
+    const __m512i never = _mm512_set1_epi64(INT64_MAX);
+    if (count > LANES)
+        y = load_lanes(events + LANES, count - LANES);
+    for (size_t level = 0; level < s->count; level++) {
+        __m512i bit = _mm512_set1_epi64(INT64_C(1) << level);
+        __mmask8 in_x = _mm512_mask_cmpgt_epi64_mask(_mm512_test_epi64_mask(x.bits, bit), x.times, last), in_y = _mm512_mask_cmpgt_epi64_mask(_mm512_test_epi64_mask(y.bits, bit), y.times, last);
+        if (!(in_x | in_y))
+            return (uint8_t)level;
+        if (level + 1 < s->count)
+            last = _mm512_set1_epi64(_mm512_reduce_min_epi64(_mm512_min_epi64(_mm512_mask_mov_epi64(never, in_x, x.times), _mm512_mask_mov_epi64(never, in_y, y.times))));
+    }
+    return (uint8_t)s->count;
+}
+
+uint8_t tt_track_fast(const tt_sequence *s, const tt_packed_event *events, size_t count)
+{
+    return tt_simd_vbmi && count <= FEW && s->count <= 32 ? vbmi_plain(s, events, count) : tt_track_plain(s, events, count);
+}
+#else
+uint8_t tt_track_fast(const tt_sequence *s, const tt_packed_event *events, size_t count) { return tt_track_plain(s, events, count); }
+#endif
+
 static uint8_t passed(const tt_sequence *s, const tt_chain_step *steps)
 {
     size_t level = 0;
@@ -246,7 +304,7 @@ static tt_rc finish_partition(finisher *f, uint32_t partition, uint32_t group_co
         if (f->chain)
             TT_TRY(finish_chain(f, g, events + start, ends[i] - start, err));
         else
-            f->t->levels[g] = tt_track_plain(f->t->sequence, events + start, ends[i] - start);
+            f->t->levels[g] = tt_track_fast(f->t->sequence, events + start, ends[i] - start);
     }
     return TT_OK;
 }

@@ -45,6 +45,8 @@ tt_rc tt_track_finish(tt_track *t, uint32_t group_count, tt_track_fn *on_group, 
 
 /* The steps that one group passes, from its events in any order; the reference of the sorted way, and faster. */
 uint8_t tt_track_plain(const tt_sequence *s, const tt_packed_event *events, size_t count);
+/* The same with what the processor has; the one above is its reference. */
+uint8_t tt_track_fast(const tt_sequence *s, const tt_packed_event *events, size_t count);
 /* By time, stable; spare: room for count events. */
 void tt_track_sort(tt_event *events, size_t count, tt_event *spare);
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple, Union
 
 import parquet_bomb
+import pytest
 from parquet_forge import (BIT_PACKED, BOOLEAN, BYTES, BINARY, CODES, DELTA, DELTA_BYTES, DELTA_LENGTH, DOUBLES, FIXED, FLOAT, I8, I32, I64, INT32, INT64, INT96, LIST, OPTIONAL, PLAIN, REPEATED,
                            REQUIRED, RLE, SPLIT, STRUCT, TRUE, Column, data, data_v2, dictionary, ended, fields, file, group, ints, leaf, levels, packed, page, run, texts, varint)
 from test_parquet_corpus import tool, tutti
@@ -40,9 +41,9 @@ def flat(pages: bytes, rows: int, kind: int = INT32, repetition: int = REQUIRED,
     return file([Column([leaf(b"c", kind, repetition, *more)], pages, rows if values is None else values, codec, rest.pop("meta", []), rest.pop("chunk", []))], rows, **rest)
 
 
-def lists(pages: bytes, rows: int, slots: int, kind: int = INT32) -> bytes:
+def lists(pages: bytes, rows: int, slots: int, kind: int = INT32, **rest: Any) -> bytes:
     """optional list of optional values: levels up to 3 and 1."""
-    return file([Column([group(b"c", 1, OPTIONAL, (6, I32, 3)), group(b"list", 1, REPEATED), leaf(b"element", kind, OPTIONAL)], pages, slots)], rows)
+    return file([Column([group(b"c", 1, OPTIONAL, (6, I32, 3)), group(b"list", 1, REPEATED), leaf(b"element", kind, OPTIONAL)], pages, slots, **rest)], rows)
 
 
 GOOD = data(3, ints(1, 2, 3))
@@ -276,6 +277,44 @@ def test_encodings(tmp_path: Path) -> None:
     check(tmp_path, cases)
 
 
+def test_codecs(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    plain, wanted = ints(*range(40)), list(range(40))
+    rest = dict(unpacked=len(plain))
+
+    def by(name: str, content: bytes = plain) -> bytes:
+        return pa.compress(content, codec=name, asbytes=True)
+
+    raw, zstd, gzip = by("lz4_raw"), by("zstd"), by("gzip")
+    damaged = "its compressed bytes are damaged"
+    nulls = dict(nulls=3, defs=run(0, 3, 1), unpacked=2)
+    old_cpp = [(6, BINARY, b"parquet-cpp version 1.5.1-SNAPSHOT")]
+    cases: Cases = {
+        "brotli": (flat(data(40, by("brotli"), **rest), 40, codec=BROTLI), wanted),
+        "gzip of two members": (flat(data(80, gzip + by("gzip", b"") + gzip, unpacked=320), 80, codec=GZIP), wanted * 2),
+        "zstd of two frames": (flat(data(80, zstd + zstd, unpacked=320), 80, codec=ZSTD), wanted * 2),
+        "lz4, a block": (flat(data(40, raw, **rest), 40, codec=LZ4_RAW), wanted),
+        "lz4, a bare block": (flat(data(40, raw, **rest), 40, codec=LZ4), wanted),
+        "lz4, a frame": (flat(data(40, by("lz4"), **rest), 40, codec=LZ4), wanted),
+        "lz4, Hadoop's": (flat(data(80, (struct.pack(">2I", 160, len(raw)) + raw) * 2, unpacked=320), 80, codec=LZ4), wanted * 2),
+        "lz4, Hadoop's of two blocks": (flat(data(80, struct.pack(">I", 320) + (struct.pack(">I", len(raw)) + raw) * 2, unpacked=320), 80, codec=LZ4), wanted * 2),
+        "lz4, Hadoop's with a rest": (flat(data(40, struct.pack(">2I", 160, len(raw)) + raw + b"\0" * 7, **rest), 40, codec=LZ4), damaged),
+        "v2, not packed": (flat(data_v2(3, ints(1, 2, 3), packs=False), 3, codec=SNAPPY), [1, 2, 3]),
+        "v2, packed whatever it says": (flat(data_v2(40, by("snappy"), packs=False, **rest), 40, codec=SNAPPY, by=old_cpp), wanted),
+        "v2, nothing and no frame": (flat(data_v2(3, b"", **nulls), 3, codec=ZSTD, repetition=OPTIONAL), [None] * 3),
+        "v2, nothing in a frame": (flat(data_v2(3, by("zstd", b""), **nulls), 3, codec=ZSTD, repetition=OPTIONAL), [None] * 3),
+        "v2, levels are not packed": (flat(data_v2(40, by("snappy"), defs=run(1, 40, 1), unpacked=len(plain) + 2), 40, codec=SNAPPY, repetition=OPTIONAL), wanted),
+        "a dictionary's offset behind the data": (flat(GOOD, 3, meta=[(11, I64, 90)]), [1, 2, 3]),
+    }
+    for name, codec in (("snappy", SNAPPY), ("gzip", GZIP), ("brotli", BROTLI), ("zstd", ZSTD), ("lz4_raw", LZ4_RAW)):
+        content = by(name)
+        cases["%s, cut" % name] = (flat(data(40, content[:-1], **rest), 40, codec=codec), damaged)
+        cases["%s, one byte more" % name] = (flat(data(40, content, unpacked=161), 40, codec=codec), damaged)
+        cases["%s, one byte fewer" % name] = (flat(data(39, content, unpacked=159), 39, codec=codec), damaged)
+        cases["%s, nothing" % name] = (flat(data(40, b"", **rest), 40, codec=codec), "page at")
+    check(tmp_path, cases)
+
+
 # ---- what values mean ----
 
 def logical(number: int, members: Any = ()) -> Tuple[int, int, Any]:
@@ -456,6 +495,33 @@ def peak_kib(*args: Any) -> int:
     done = subprocess.run([sys.executable, "-c", script, str(binary()), "parquet", *map(str, args)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
+
+
+def text_bomb(rows: int = 1) -> bytes:
+    """Lists of which each says a text of 1 MiB two million times: 2 TiB in 1 MiB."""
+    slots = 1 << 21
+    body = levels(b"".join(run(0, 1, 1) + run(1, slots - 1, 1) for _ in range(rows))) + levels(run(3, slots * rows, 2)) + b"\0"
+    counts = [[(1, I32, kind), (2, I32, encoding), (3, I32, 1)] for kind, encoding in ((2, PLAIN), (0, CODES))]  # so that they stay codes
+    return lists(dictionary(1, texts(b"x" * (1 << 20))) + data(slots * rows, body, CODES), rows, slots * rows, BYTES, meta=[(13, LIST, (STRUCT, counts))])
+
+
+def test_a_row_that_is_too_long_is_refused_and_not_put_together(tmp_path: Path, is_long: bool) -> None:
+    if not is_long:
+        pytest.skip("up to 3 GiB of memory: --long")
+    (tmp_path / "a.parquet").write_bytes(text_bomb())
+    for args in (["cat", tmp_path / "a.parquet"], ["cat", "--csv", tmp_path / "a.parquet"], ["convert", tmp_path / "a.parquet", tmp_path / "b.jsonl"]):
+        assert "a text grew beyond its limit of 1073741824 bytes" in tutti(*args).err, args
+    assert "its row is longer than 1 GiB" in tutti("convert", tmp_path / "a.parquet", tmp_path / "b.parquet").err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_long_lists_come_in_smaller_batches(tmp_path: Path) -> None:
+    """Vectors of 5,000 numbers: 20 million in 4,096 rows, more than a batch may hold."""
+    rows, length = 4096, 5000
+    body = levels((run(0, 1, 1) + run(1, length - 1, 1)) * rows) + levels(run(3, rows * length, 2)) + b"\0"
+    (tmp_path / "a.parquet").write_bytes(lists(dictionary(1, ints(7)) + data(rows * length, body, CODES), rows, rows * length))
+    said = tool([tmp_path / "a.parquet"], 1)[0]
+    assert said[1] == {"values": [[7] * length]} and said[-1] == {"rows": rows}
 
 
 def test_bombs(tmp_path: Path) -> None:

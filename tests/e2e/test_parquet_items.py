@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, List
 
 import pytest
+from test_parquet_hazards import text_bomb
 from tutti_process import Tutti, until
 
 pa = pytest.importorskip("pyarrow")
@@ -57,6 +58,17 @@ def test_what_cannot_be_read_refuses_the_job(tutti) -> None:
     for name, why in (("deep", "column `deep.list.element.list.element` is a list of lists"), ("bad", "the footer")):
         answer = one.post("/v1/jobs", {"name": "j", "input": "%s.parquet" % name, "output": "out.jsonl"})
         assert 400 <= answer.status < 500 and why in answer.json["detail"], answer
+
+
+def test_a_row_of_terabytes_is_an_error_of_its_own(tutti) -> None:
+    """Lists that say one text again and again: the server refuses the rows and keeps its memory."""
+    one = tutti()
+    (one.cwd / "bomb.parquet").write_bytes(text_bomb(3))
+    assert one.post("/v1/jobs", {"name": "j", "input": "bomb.parquet", "output": "out.jsonl"}).status == 201
+    until(lambda: one.get("/v1/jobs/j").json["total"] == 3, "a plan", 60)
+    assert claim(one, 10) == []
+    errors = one.get("/v1/jobs/j/errors").json["errors"]
+    assert len(errors) == 3 and all(e["reason"].startswith("the row is longer than 8388608 bytes") for e in errors), errors
 
 
 def test_results_become_a_file(tutti) -> None:

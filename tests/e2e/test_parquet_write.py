@@ -6,12 +6,14 @@ import datetime
 import decimal
 import json
 import random
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any, List
 
 import pytest
 
+from parquet_forge import BOOLEAN, BYTES, DOUBLES, FIXED, FLOAT, I32, INT32, INT64, INT96, STRUCT, Column, data, file, ints, leaf, levels, run, texts
 from tutti_process import BAD_WORDS, binary
 
 pa = pytest.importorskip("pyarrow")
@@ -74,7 +76,7 @@ def test_all_types_go_round(tmp_path: Path, codec: str, version: str) -> None:
                    use_dictionary=rng.choice([True, False]), data_page_size=rng.choice([2_000, 1 << 20]))
     group_rows = rng.choice([1_000, 20_000, 1 << 20])
     tutti("convert", source, ours, "--codec", codec, "--group-rows", group_rows)
-    again = pq.read_table(ours)
+    again = pq.read_table(ours, page_checksum_verification=True)
     again.validate(full=True)
     for name in table.column_names:
         assert again.column(name).combine_chunks().cast(table.schema.field(name).type).equals(table.column(name).combine_chunks()) or name == "d", name
@@ -87,6 +89,86 @@ def test_all_types_go_round(tmp_path: Path, codec: str, version: str) -> None:
     by_polars = polars.read_parquet(ours)
     for name in ("i32", "u64", "s", "fixed", "tags", "nums", "up", "run"):
         assert by_polars[name].to_list() == table.column(name).to_pylist(), name
+
+
+def test_every_meaning_goes_round(tmp_path: Path) -> None:
+    """Of columns that pyarrow does not write too; bounds are as pyarrow sorts them."""
+    def logical(number: int, *members: Any) -> Any:
+        return (10, STRUCT, [(number, STRUCT, list(members))])
+
+    def of_time(utc: bool, unit: int) -> List[Any]:
+        return [(1, 1 if utc else 2, None), (2, STRUCT, [(unit, STRUCT, [])])]
+
+    def decimal_of(scale: int, precision: int) -> List[Any]:
+        return [(6, I32, 5), (7, I32, scale), (8, I32, precision)]
+
+    longs = struct.Struct("<2q").pack
+    columns = [
+        (leaf(b"enum", BYTES, 0, (6, I32, 4)), texts(b"A", b"B")), (leaf(b"json", BYTES, 0, (6, I32, 19)), texts(b"{}", b"[1]")),
+        (leaf(b"uuid", FIXED, 0, (2, I32, 16), logical(14)), bytes(range(32))), (leaf(b"interval", FIXED, 0, (2, I32, 12), (6, I32, 21)), struct.pack("<6I", 1, 2, 3, 4, 5, 6)),
+        (leaf(b"f16", FIXED, 0, (2, I32, 2), logical(15)), bytes.fromhex("003c00c0")), (leaf(b"d32", INT32, 0, *decimal_of(2, 9)), ints(-5, 700)),
+        (leaf(b"d64", INT64, 0, *decimal_of(3, 18)), longs(-5, 700)), (leaf(b"dfixed", FIXED, 0, (2, I32, 9), *decimal_of(1, 20)), b"\xff" * 9 + b"\0" * 8 + b"\x0c"),
+        (leaf(b"dbytes", BYTES, 0, *decimal_of(1, 20)), texts(b"\xff", b"\x01\x00")), (leaf(b"time_ms", INT32, 0, logical(7, *of_time(False, 1))), ints(5, 86399999)),
+        (leaf(b"time_us", INT64, 0, logical(7, *of_time(True, 2))), longs(5, 6)), (leaf(b"time_ns", INT64, 0, logical(7, *of_time(True, 3))), longs(5000, 6000)),
+        (leaf(b"ts_ms", INT64, 0, (6, I32, 9)), longs(5, 6)), (leaf(b"ts_ns", INT64, 0, logical(8, *of_time(False, 3))), longs(-5, 6)),
+        (leaf(b"i96", INT96), b"".join(struct.pack("<qI", n, 2440588) for n in (0, 1000))), (leaf(b"u8", INT32, 0, (6, I32, 11)), ints(0, 255)),
+        (leaf(b"u32", INT32, 0, (6, I32, 13)), ints(0, -1)), (leaf(b"u64", INT64, 0, (6, I32, 14)), longs(0, -1)), (leaf(b"i8", INT32, 0, (6, I32, 15)), ints(-128, 127)),
+        (leaf(b"date", INT32, 0, (6, I32, 6)), ints(-1, 1)), (leaf(b"later", BYTES, 0, logical(40)), texts(b"a", b"b")), (leaf(b"f", FLOAT), struct.pack("<2f", -0.0, float("nan"))),
+        (leaf(b"nan", DOUBLES), struct.pack("<2d", float("nan"), float("nan"))), (leaf(b"b", BOOLEAN), b"\2"), (leaf(b"null", INT32, 1, logical(11)), levels(run(0, 2, 1)))]
+    source, ours = tmp_path / "source.parquet", tmp_path / "ours.parquet"
+    source.write_bytes(file([Column([element], data(2, values), 2) for element, values in columns], 2))
+    tutti("convert", source, ours)
+    assert tutti("cat", source).stdout == tutti("cat", ours).stdout
+    shown = [{c["name"]: (c["type"], c["physical"]) for c in json.loads(tutti("schema", "--json", path).stdout)["columns"]} for path in (source, ours)]
+    assert {name: (shown[0][name], shown[1][name]) for name in shown[0] if shown[0][name] != shown[1][name]} == {
+        "i96": (("timestamp[us]", "INT96"), ("timestamp[us]", "INT64")), "null": (("null", "INT32"), ("int32", "INT32"))}
+    by_pyarrow = pq.ParquetFile(ours, page_checksum_verification=True)
+    table, group = by_pyarrow.read(), by_pyarrow.metadata.row_group(0)
+    table.validate(full=True)
+    for i, name in enumerate(table.column_names):
+        stats, values = group.column(i).statistics, [v for v in table.column(i).to_pylist() if v is not None and v == v]
+        assert stats.null_count == table.column(i).null_count
+        if name in ("interval", "f16", "dbytes", "nan", "null"):  # without an order that all agree on, or without a value
+            assert not stats.has_min_max, name
+        elif name == "uuid":
+            assert (stats.min, stats.max) == (bytes(range(16)), bytes(range(16, 32)))
+        elif name in ("enum", "json", "later"):
+            assert (stats.min, stats.max) == (min(values, key=str), max(values, key=str)) or stats.min < stats.max
+        elif name not in ("time_ns", "ts_ns", "f"):
+            assert (stats.min, stats.max) == (min(values), max(values)), name
+    assert str((group.column(21).statistics.min, group.column(21).statistics.max)) == "(-0.0, 0.0)"
+    assert len(duckdb.sql("select * from '%s'" % ours).fetchall()) == 2
+    fit = [name for name in table.column_names if name != "interval"]  # with which polars reads no column of a file
+    tutti("convert", source, tmp_path / "fit.parquet", "--columns", ",".join(fit))
+    names = ["d32", "d64", "dfixed", "u8", "u64", "i8", "ts_ms", "date", "b", "null"]
+    assert polars.read_parquet(tmp_path / "fit.parquet").select(names).to_dicts() == table.select(names).to_pylist()
+
+
+def test_odd_tables_and_what_duckdb_says_of_their_chunks(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    tables = {
+        "no rows": pa.table({"a": pa.array([], pa.int64()), "l": pa.array([], pa.list_(pa.string()))}),
+        "one null": pa.table({"a": pa.nulls(1, pa.int64()), "l": pa.nulls(1, pa.list_(pa.string()))}),
+        "empty lists": pa.table({"l": pa.array([[], None, [None], []] * 30_000, pa.list_(pa.string()))}),
+        "long texts": pa.table({"s": [rng.choice("xyz") * rng.randrange(1 << 20, 3 << 20) for _ in range(7)] + ["", None]}),
+        "long lists": pa.table({"l": [list(range(400_000)), [], list(range(5))]}),
+        "many rows": pa.table({"a": pa.array([rng.randrange(1 << 62) for _ in range(90_000)], pa.int64()), "c": pa.array([i % 3 for i in range(90_000)], pa.int32())}),
+    }
+    for name, table in tables.items():
+        source, ours = tmp_path / "source.parquet", tmp_path / "ours.parquet"
+        pq.write_table(table, source)
+        tutti("convert", source, ours, "--codec", "snappy")
+        assert pq.read_table(ours, page_checksum_verification=True).to_pylist() == table.to_pylist(), name
+        assert duckdb.sql("select * from '%s'" % ours).to_arrow_table().to_pylist() == table.to_pylist(), name
+        assert polars.read_parquet(ours).height == table.num_rows
+        at, end = 4, ours.stat().st_size
+        for row in duckdb.sql("select * from parquet_metadata('%s')" % ours).to_arrow_table().to_pylist():
+            first = row["dictionary_page_offset"] or row["data_page_offset"]
+            assert first == at and row["total_compressed_size"] > 0 and set(row["encodings"].split(", ")) <= {"RLE", "PLAIN", "RLE_DICTIONARY", "DELTA_BINARY_PACKED"}, (name, row)
+            at += row["total_compressed_size"]
+        assert at < end
+    shown = [json.loads(line) for line in tutti("stat", "--json", ours).stdout.splitlines()]
+    assert [row["pages"] for row in shown] == [5, 5]  # of 20,000 rows at most
 
 
 def test_statistics_and_page_index(tmp_path: Path) -> None:

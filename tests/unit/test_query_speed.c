@@ -5,6 +5,7 @@
 #include "data/simd.h"
 #include "query/bits.h"
 #include "query/dense.h"
+#include "query/matching.h"
 #include "query/hop.h"
 #include "query/track.h"
 
@@ -136,6 +137,7 @@ Test(query_speed, a_sequence_needs_no_order)
             }
         }
         cr_assert_eq(tt_track_plain(&s, packed, packed_count), level, "trial %d", trial);
+        cr_assert_eq(tt_track_fast(&s, packed, packed_count), level, "trial %d", trial);
     }
 }
 
@@ -169,6 +171,50 @@ Test(query_speed, events_come_back_by_group)
         }
         cr_assert_eq(seen, EVENTS);
         tt_events_deinit(&e);
+    }
+}
+
+/* ---- which groups match ---- */
+
+/* Loops over many groups say the same as one group after the other. */
+Test(query_speed, groups_match_many_at_a_time)
+{
+    enum { GROUPS = 9000 };
+    static const tt_query_op ops[] = {TT_OP_EQ, TT_OP_NE, TT_OP_GT, TT_OP_GE, TT_OP_LT, TT_OP_LE};
+    static const int64_t targets[] = {INT64_MIN, -1, 0, 1, 2, 3, UINT32_MAX - 1ll, UINT32_MAX, UINT32_MAX + 1ll, INT64_MAX};
+    static uint32_t counts[GROUPS], rows[GROUPS];
+    static uint8_t levels[GROUPS], matching[GROUPS];
+    static tt_track track = {.levels = levels};
+    tt_rel_op relation[] = {{TT_REL_CONDITION, 0}, {TT_REL_CONDITION, 1}, {TT_REL_AND, 0}, {TT_REL_CONDITION, 2}, {TT_REL_OR, 0}};
+    for (size_t trial = 0; trial < TT_COUNT(ops) * TT_COUNT(targets) * 4; trial++) {
+        uint32_t there = 0, groups = 0;
+        uint64_t row_sum = 0;
+        tt_err err = {0};
+        tt_matching_sums sums;
+        tt_condition conditions[] = {
+            {.kind = TT_CONDITION_COUNT, .op = ops[trial % TT_COUNT(ops)], .value = {.i = targets[trial / TT_COUNT(ops) % TT_COUNT(targets)]}, .include_zero = trial % 7 < 3},
+            {.kind = TT_CONDITION_SEQUENCE, .sequence = {.count = 2}},
+            {.kind = TT_CONDITION_COUNT, .op = TT_OP_GT, .value = {.is_float = true, .d = 2.5}},
+        };
+        tt_condition_tally tallies[] = {{.counts = counts}, {.track = &track}, {.counts = counts}};
+        tt_plan plan = {.conditions = conditions, .condition_count = 3, .relation = {relation, trial % 3 ? TT_COUNT(relation) : trial % 2}};
+        for (size_t g = 0; g < GROUPS; g++) {
+            counts[g] = next_random() % 9 == 0 ? UINT32_MAX - (uint32_t)(next_random() % 3) : (uint32_t)(next_random() % 5);
+            rows[g] = (uint32_t)(next_random() % 3);
+            levels[g] = (uint8_t)(next_random() % 3);
+        }
+        cr_assert_eq(tt_matching_find(&plan, tallies, rows, GROUPS, matching, &sums, &err), TT_OK);
+        for (uint32_t g = 0; g < GROUPS; g++) {
+            bool holds[3];
+            for (size_t i = 0; i < 3; i++)
+                holds[i] = tt_matching_holds(&conditions[i], &tallies[i], g);
+            bool all = plan.relation.count == 0 || (plan.relation.count == 1 ? holds[0] : (holds[0] && holds[1]) || holds[2]), is_in = rows[g] && all;
+            cr_assert_eq(matching[g], is_in ? 0 : UINT8_MAX, "trial %zu", trial);
+            there += rows[g] > 0;
+            groups += is_in;
+            row_sum += is_in ? rows[g] : 0;
+        }
+        cr_assert(sums.there == there && sums.groups == groups && sums.rows == row_sum);
     }
 }
 

@@ -309,7 +309,7 @@ void tt_pq_text_row(const tt_pq_column *c, const tt_pq_batch *b, uint32_t i, tt_
         return;
     }
     tt_buf_char(out, '[');
-    for (uint32_t k = b->list_offsets[i]; k < b->list_offsets[i + 1]; k++) {
+    for (uint32_t k = b->list_offsets[i]; k < b->list_offsets[i + 1] && !out->failed; k++) {
         if (k > b->list_offsets[i])
             tt_buf_char(out, ',');
         put_slot(c, b, k, out);

@@ -70,11 +70,39 @@ static const char *skip_plain_bytes(tt_pq_decoder *d, size_t count)
     return NULL;
 }
 
+/* As many of count values as have the length of the first, in fours: where they lie is then known without a look at those before. */
+static size_t read_alike(const uint8_t *p, const uint8_t *end, uint32_t from, size_t count, uint32_t *start, uint32_t *length)
+{
+    uint32_t len, step;
+    size_t done = 0, room = (size_t)(end - p);
+    if (room < sizeof len)
+        return 0;
+    memcpy(&len, p, sizeof len);
+    if (len >= room || len > INT32_MAX)
+        return 0;
+    step = len + (uint32_t)sizeof len;
+    for (size_t most = room / step < count ? room / step : count; most - done >= 4; done += 4) {
+        uint32_t l[4];
+        for (size_t k = 0; k < 4; k++)
+            memcpy(&l[k], p + (done + k) * step, sizeof l[k]);
+        if ((l[0] ^ len) | (l[1] ^ len) | (l[2] ^ len) | (l[3] ^ len))
+            break;
+        for (uint32_t k = 0; k < 4; k++) {
+            start[done + k] = from + (uint32_t)(done + k) * step + (uint32_t)sizeof len;
+            length[done + k] = len;
+        }
+    }
+    return done;
+}
+
 static const char *read_plain_bytes(tt_pq_decoder *d, size_t at, size_t count)
 {
     uint32_t *start = start_of(d) + at, *length = length_of(d) + at;
     const uint8_t *p = d->at, *base = (const uint8_t *)d->base, *end = d->end;
-    for (size_t i = 0; i < count; i++) {
+    size_t alike = read_alike(p, end, (uint32_t)(p - base), count, start, length);
+    if (alike)
+        p += alike * (length[0] + sizeof *length);
+    for (size_t i = alike; i < count; i++) {
         uint32_t len;
         if (end - p < 4)
             return too_few;

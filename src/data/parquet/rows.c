@@ -44,8 +44,8 @@ static void put_csv_string(const tt_buf *json, tt_buf *text, tt_buf *out)
 
 void tt_pq_put_csv_line(const tt_pq_file *f, const uint32_t *columns, size_t count, const tt_pq_batch *batches, uint32_t row, tt_buf *out)
 {
-    TT_BUF_AUTO tt_buf json = {0}, text = {0};
-    for (size_t i = 0; i < count; i++) {
+    TT_BUF_AUTO tt_buf json = {.limit_bytes = out->limit_bytes}, text = {.limit_bytes = out->limit_bytes};
+    for (size_t i = 0; i < count && !out->failed; i++) {
         tt_buf_clear(&json);
         tt_pq_text_row(tt_pq_column_at(f, columns[i]), &batches[i], row, &json);
         if (i)
@@ -55,6 +55,7 @@ void tt_pq_put_csv_line(const tt_pq_file *f, const uint32_t *columns, size_t cou
         } else if (!tt_str_is(tt_buf_view(&json), "null")) {
             tt_pq_put_csv_text(tt_buf_view(&json), out);
         }
+        out->failed |= json.failed || text.failed;
     }
     tt_buf_char(out, '\n');
 }

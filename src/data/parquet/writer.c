@@ -18,6 +18,7 @@ enum {
     DICTIONARY_TRIAL = 16384, /* values after which a dictionary must have shown that it is worth it */
     TABLE_FIRST = 1024,
 };
+static const uint64_t ROW_BYTES_MAX = UINT64_C(1) << 30; /* beyond those of a row group: a row is in one, and a page has not more */
 
 static const char no_memory[] = "out of memory";
 
@@ -271,6 +272,8 @@ static void add_value(tt_pq_writer *w, uint32_t column, tt_str value)
         fail_put(w, "a value outside of a list in a column of lists");
     if (value.len > INT32_MAX)
         fail_put(w, "a value is longer than 2 GiB");
+    if (w->buffered_bytes > w->options.group_bytes && w->buffered_bytes - w->options.group_bytes > ROW_BYTES_MAX)
+        fail_put(w, "its row is longer than 1 GiB");
     if (w->fault)
         return;
     add_level(w, c, c->max_def);
