@@ -515,6 +515,15 @@ def test_a_row_that_is_too_long_is_refused_and_not_put_together(tmp_path: Path, 
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
+def test_long_lists_come_in_smaller_batches(tmp_path: Path) -> None:
+    """Vectors of 5,000 numbers: 20 million in 4,096 rows, more than a batch may hold."""
+    rows, length = 4096, 5000
+    body = levels((run(0, 1, 1) + run(1, length - 1, 1)) * rows) + levels(run(3, rows * length, 2)) + b"\0"
+    (tmp_path / "a.parquet").write_bytes(lists(dictionary(1, ints(7)) + data(rows * length, body, CODES), rows, rows * length))
+    said = tool([tmp_path / "a.parquet"], 1)[0]
+    assert said[1] == {"values": [[7] * length]} and said[-1] == {"rows": rows}
+
+
 def test_bombs(tmp_path: Path) -> None:
     path = tmp_path / "text.parquet"
     parquet_bomb.write(path, 3, text_bytes=1 << 20)  # each of 6 billion rows says the same text of 1 MiB

@@ -513,11 +513,25 @@ static tt_rc end_if_bad(tt_pq_reader *r, tt_rc rc)
     return rc;
 }
 
+/* So many lists as the footer says they are long come to half of what a batch may hold; one at least. */
+static uint64_t lists_that_fit(const tt_pq_reader *r)
+{
+    uint64_t rows = tt_pq_row_group_at(r->pages.f, r->pages.row_group)->row_count, slots = r->pages.chunk->value_count / rows + 1;
+    uint64_t bytes = r->column->width ? slots * r->column->width : r->pages.chunk->unpacked_bytes / rows + 1;
+    uint64_t fit = LIST_SLOTS_MAX / 2 / slots, fit_bytes = LIST_BYTES_MAX / 2 / bytes;
+    fit = fit < fit_bytes ? fit : fit_bytes;
+    return fit ? fit : 1;
+}
+
 tt_rc tt_pq_reader_ready(tt_pq_reader *r, uint32_t max_rows, uint32_t *ret_rows, tt_err *err)
 {
     tt_assert(r->is_at_group);
     uint64_t rows = max_rows < r->batch_rows ? max_rows : r->batch_rows;
     rows = rows < r->rows_left ? rows : r->rows_left;
+    if (rows && r->column->shape == TT_PQ_LIST) {
+        uint64_t fit = lists_that_fit(r);
+        rows = rows < fit ? rows : fit;
+    }
     if (rows && r->column->shape == TT_PQ_FLAT) {
         TT_TRY(end_if_bad(r, need_page(r, err)));
         uint64_t left = r->slots_left - r->to_pass;
