@@ -1,4 +1,5 @@
 /* `tutti dataset`: register, list, show, parts, check, prepare, unregister. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "cli/cli.h"
@@ -6,6 +7,7 @@
 #include "cli/dataset_call.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "query/moment.h"
 
 /* ---- register ---- */
 
@@ -135,50 +137,79 @@ TT_CLI_COMMAND(tt_cmd_dataset_list, dataset_list)
 
 /* ---- show, parts ---- */
 
-static void put_number(tt_buf *out, const json_t *attributes, const char *name)
+/* A time in its units as a date, a number as it is. */
+static void put_bound(tt_buf *out, const json_t *column, const char *name)
 {
-    const json_t *v = json_object_get(attributes, name);
-    if (json_is_number(v))
-        tt_buf_printf(out, "%.15g", json_number_value(v));
+    const json_t *attributes = json_object_get(column, "colattrs"), *v = json_object_get(attributes, name);
+    static const int64_t micro_ns = 1000;
+    int64_t unit_ns = tt_json_member_int(attributes, "unitNs");
+    double d = json_number_value(v);
+    if (!json_is_number(v))
+        return;
+    if (unit_ns > 0 && unit_ns < micro_ns)
+        tt_moment_put(llround(d / (double)(micro_ns / unit_ns)), micro_ns, out); /* a double has no room for more */
+    else if (unit_ns > 0 && fabs(d) < 9e18)
+        tt_moment_put((int64_t)d, unit_ns, out);
+    else
+        tt_buf_printf(out, "%.15g", d);
 }
 
 /* The largest first: answers have them by name. */
-static void put_values(tt_buf *out, const json_t *attributes)
+static void put_values(tt_buf *out, const json_t *attributes, size_t most_bytes)
 {
-    enum { MOST_BYTES = 60 };
     json_t *values = json_copy(json_object_get(attributes, "catTopValues")), *share;
     const char *value, *largest = "";
-    while (json_object_size(values) && out->len < MOST_BYTES) {
+    while (json_object_size(values)) {
+        TT_BUF_AUTO tt_buf one = {0};
         double most = -1;
         json_object_foreach(values, value, share)
             if (json_number_value(share) > most) {
                 most = json_number_value(share);
                 largest = value;
             }
-        tt_buf_printf(out, "%s%s %.1f %%", out->len ? ", " : "", largest, most * 100);
+        tt_buf_printf(&one, "%s%s %.1f %%", out->len ? ", " : "", largest, most * 100);
+        if (out->len + one.len > most_bytes)
+            break;
+        tt_buf_str(out, tt_buf_view(&one));
         json_object_del(values, largest);
     }
     json_decref(values);
 }
 
-static void add_column(tt_table *t, const char *name, const json_t *column)
+static void add_column(tt_table *t, const char *name, const json_t *column, bool is_plain, size_t most_bytes)
 {
     TT_BUF_AUTO tt_buf min = {0}, max = {0}, values = {0};
     const json_t *a = json_object_get(column, "colattrs");
-    put_number(&min, a, "numericMin");
-    put_number(&max, a, "numericMax");
-    put_values(&values, a);
+    put_bound(&min, column, "numericMin");
+    put_bound(&max, column, "numericMax");
+    put_values(&values, a, most_bytes);
     tt_table_cell(t, tt_str_of(name));
     tt_table_cell(t, tt_json_member_str(column, "coltype"));
     tt_table_cell(t, json_is_true(json_object_get(a, "categorical")) ? TT_STR("category") : (tt_str){0});
-    tt_table_cell(t, tt_buf_view(&min));
-    tt_table_cell(t, tt_buf_view(&max));
+    if (is_plain) {
+        tt_table_cell(t, tt_buf_view(&min));
+        tt_table_cell(t, tt_buf_view(&max));
+    } else if (min.len) {
+        tt_buf_printf(&values, "%s to %s", tt_buf_cstr(&min), tt_buf_cstr(&max));
+    }
     tt_table_cell(t, tt_buf_view(&values));
+}
+
+/* How much of the values fits behind names and types. */
+static size_t room_for_values(const tt_cli *cli, const json_t *columns)
+{
+    enum { USUAL = 100, LEAST = 20, TYPES = 2 + 8 + 2 + 8 + 2 };
+    size_t longest = 0, width = cli->stdout_tty ? tt_term_columns(1) : 0;
+    const char *name;
+    json_t *column;
+    json_object_foreach((json_t *)(uintptr_t)columns, name, column)
+        longest = strlen(name) > longest ? strlen(name) : longest;
+    return !width ? USUAL : width > longest + TYPES + LEAST ? width - longest - TYPES : LEAST;
 }
 
 static tt_rc dataset_show(tt_cli *cli, tt_err *err)
 {
-    static const char *const headings[] = {"COLUMN", "TYPE", "", ">FROM", ">TO", "COMMONEST", NULL};
+    static const char *const headings[] = {"COLUMN", "TYPE", "", "VALUES", NULL}, *const plain[] = {"COLUMN", "TYPE", "", ">FROM", ">TO", "COMMONEST", NULL};
     TT_BUF_AUTO tt_buf target = {0};
     TT_JSON_AUTO json_t *schema = NULL;
     const char *name;
@@ -190,9 +221,10 @@ static tt_rc dataset_show(tt_cli *cli, tt_err *err)
     if (tt_cli_json(cli))
         return tt_dataset_print(cli, schema, err);
     TT_TRY(tt_outf(cli, err, "group %s, timestamp %s\n", tt_json_member_str(schema, "groupIdColumn").ptr, tt_json_member_str(schema, "timestampColumn").ptr));
-    tt_table *t = tt_table_new(headings);
+    tt_table *t = tt_table_new(cli->plain ? plain : headings);
+    size_t room = room_for_values(cli, json_object_get(schema, "columns"));
     json_object_foreach(json_object_get(schema, "columns"), name, column)
-        add_column(t, name, column);
+        add_column(t, name, column, cli->plain, room);
     tt_rc rc = tt_table_print(cli, t, err);
     tt_table_free(t);
     json_object_foreach(json_object_get(schema, "unsupportedColumns"), name, column)

@@ -192,7 +192,7 @@ static tt_rc write_file(const tt_part_cache *c, const char *name, const char *ma
     TT_FD_AUTO int fd = tt_sys.open(making, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return tt_fail_errno(err, errno, "%s: cannot make", making);
-    TT_TRY(tt_prepare_write(file, columns, identity, options, fd, tt_pq_name(file), ret_bytes, err));
+    TT_TRY(tt_prepare_write(file, columns, identity, options, fd, making, ret_bytes, err));
     if (*ret_bytes > limit)
         return tt_fail(err, TT_TOO_LARGE, "%s: prepared it has %llu bytes, more than all prepared parts may have (%llu): raise --cache-size (of a server: query.cache_size)", tt_pq_name(file),
                        (unsigned long long)*ret_bytes, (unsigned long long)limit);

@@ -362,6 +362,7 @@ static json_t *merge_columns(const registration *r)
         json_t *one = json_copy(first), *attrs = json_object();
         merge_category(r, name, attrs);
         merge_bounds(r, name, attrs);
+        json_object_set(attrs, "unitNs", json_object_get(json_object_get(first, "colattrs"), "unitNs")); /* of times */
         json_object_set_new(one, "colattrs", attrs);
         json_object_set_new(columns, name, one);
     }

@@ -379,6 +379,8 @@ static tt_rc describe_column(const survey *s, uint32_t i, json_t *schema, tt_err
     json_object_set_new(attributes, "categorical", json_false());
     if (json_object_setn_new(schema, q->name.ptr, q->name.len, one) != 0)
         return tt_fail(err, TT_UNPROCESSABLE, "a column of %s has a name that is not UTF-8", tt_pq_name(s->file));
+    if (q->type == TT_COL_DATETIME)
+        json_object_set_new(attributes, "unitNs", json_integer((json_int_t)q->unit_ns));
     if (s->spec->footer_only)
         return TT_OK;
     if (q->type == TT_COL_STRING)

@@ -96,7 +96,11 @@ def test_what_a_registration_found_out(service: Service) -> None:
     assert columns["int_64_userid"] == {"name": "int_64_userid", "dtypeName": "int64", "coltype": "INT", "colattrs": {"categorical": False, "numericMin": 0.0, "numericMax": 199.0}}
     assert columns["bool"]["colattrs"] == {"categorical": False} == columns["float_all_none"]["colattrs"]
     assert columns["int_u32"]["dtypeName"] == "uint32" and columns["float_32"]["dtypeName"] == "float32"
-    assert columns["str_category_many"]["dtypeName"] == "category"
+    assert columns["str_category_many"]["dtypeName"] == "category" and columns["datetimes"]["colattrs"]["unitNs"] == {"ms": 10**6, "us": 1000, "ns": 1}[columns["datetimes"]["dtypeName"][11:-1]]
+    shown = service.cli("dataset", "show", "events")
+    day = lambda ms: pd.Timestamp(ms, unit="ms").strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: E731
+    assert re.search(r"^datetimes +DATETIME +%s to %s$" % (day(BASE), day(BASE + 10000)), shown, re.M) and re.search(r"^int_64_userid +INT +0 to 199$", shown, re.M), shown
+    assert re.search(r"^str_category_few +STRING +category +0 90.0 %, 1 7.0 %, 2 2.0 %, 3 1.0 %$", shown, re.M)
     few, many = columns["str_category_few"]["colattrs"], columns["str_category_many"]["colattrs"]
     assert few["catTopValues"] == pytest.approx({"0": 0.9, "1": 0.07, "2": 0.02, "3": 0.01}) and few["catUniqueRatio"] == 4 / 1000
     assert len(many["catTopValues"]) == 20 and many["catTopValues"]["0"] == 0.5 and many["catTopValues"]["1"] == 0.2

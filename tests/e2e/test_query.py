@@ -1,9 +1,13 @@
 """Queries over Parquet files: `tutti query` against a small evaluator that follows docs/semantics.md row by row, on random
 tables full of ties and nulls, and against DuckDB and pandas on real histories."""
+import fcntl
 import json
 import os
 import random
+import re
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -196,6 +200,62 @@ def test_what_is_wrong_is_said(desk, arguments, code, text):
     done = subprocess.run([str(binary()), *arguments], cwd=desk, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="surrogateescape", timeout=120)
     assert (done.returncode, text in done.stderr) == (code, True), done.stderr[:700]
     assert done.stderr.count("\n") == 1 and not (desk / "y.parquet").exists() and not (desk / "y.csv").exists() and not (desk / "out").exists()
+
+
+def on_terminal(columns, *arguments, **environment):
+    """Lines as a terminal of so many columns shows them; both streams."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    with subprocess.Popen([str(binary()), *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm", **environment}) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                chunk = os.read(ours, 65536)
+            except OSError: # the other side is closed
+                break
+            shown += chunk
+            if not chunk:
+                break
+    os.close(ours)
+    assert process.returncode == 0, shown
+    return shown.decode().replace("\r\n", "\n").split("\n")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_an_answer_fits_the_terminal(tmp_path, columns):
+    rng = random.Random(7)
+    rows = [{**row, "country": {"de": "Deutschland", "fr": "la R\u00e9publique fran\u00e7aise", "us": "u", None: None}[row["country"]]} for row in random_table(rng, 4000, 1500, False)]
+    write(tmp_path / "p.parquet", rows, rng)
+    query = {"query": {"aggregations": [{"column": "country", "type": "countPerValue", "name": "rows"}]},
+             "funnel": {"sequence": [{"filter": ["event", "==", event]} for event in ("view", "cart", "buy")], "timeToConvert": True, "breakdown": {"column": "country"},
+                        "stepAggregations": [{"column": "price", "type": "count"}]}, "retention": {"period": 5, "periods": 20}}
+    asked = ["query", str(tmp_path / "p.parquet"), "-g", "user", "-t", "ts", "-e", json.dumps(query)]
+    shown, answer = on_terminal(columns, *asked), ask(tmp_path / "p.parquet", query)
+    assert not [line for line in shown if len(line) > columns and not re.match(r"[\d,]+ groups match|came back", line)], shown
+    assert not any("\x1b" in line for line in shown)
+    steps = [line for line in shown if re.match(r"  [123]  [\u2588\u00b7]+ ", line)]
+    for step, line in zip(answer["funnel"]["sequence"], steps, strict=True):
+        assert " %s " % format(step["matchingGroups"], ",") in line
+    assert len([line for line in shown if "median" in line]) == 2 == len([line for line in shown if "of the step before" in line])
+    for value in answer["funnel"]["breakdown"]["values"]:
+        [line] = [line for line in shown if line.startswith("  " + value["value"][:8]) and "%" in line]
+        assert re.split(r" +", line.split("%")[1].strip()) == [format(step["matchingGroups"], ",") for step in value["sequence"]]
+    assert "countPerValue of country (rows):" in shown and "step 3: count of price: %s" % format(answer["funnel"]["sequence"][2]["aggregations"][0]["value"], ",") in shown
+    assert "  (periods up to 20: --json shows them)" in shown
+    piped = command_line(*asked).stdout
+    assert len(max(piped.split("\n"), key=len)) > 80
+
+
+def test_progress_is_for_terminals(tmp_path):
+    for i in range(3):
+        write(tmp_path / ("p%d.parquet" % i), [{**row, "user": row["user"] and row["user"] + 100 * i} for row in random_table(random.Random(i), 50, 5, False)], random.Random(1))
+    asked = ["query", *(str(tmp_path / ("p%d.parquet" % i)) for i in range(3)), "-g", "user", "-t", "ts", "--empty"]
+    shown = on_terminal(80, *asked)[0]
+    assert "1 of 3 parts" in shown and re.search(r"\r\x1b\[K\d+ groups match, with \d+ of \d+ rows$", shown), shown
+    done = command_line(*asked)
+    assert done.stderr == "" and re.fullmatch(r"\d+ groups match, with \d+ of \d+ rows\n", done.stdout)
+    assert json.loads("".join(on_terminal(80, *asked, "--json")))["schema"] == 1
 
 
 def test_a_file_of_text_is_told_what_to_become(tmp_path):
