@@ -521,6 +521,8 @@ static tt_rc end_if_bad(tt_pq_reader *r, tt_rc rc)
 static uint64_t lists_that_fit(const tt_pq_reader *r)
 {
     uint64_t rows = tt_pq_row_group_at(r->pages.f, r->pages.row_group)->row_count, slots = r->pages.chunk->value_count / rows + 1;
+    if (slots > LIST_SLOTS_MAX)
+        return 1;
     uint64_t bytes = r->column->width ? slots * r->column->width : r->pages.chunk->unpacked_bytes / rows + 1;
     uint64_t fit = LIST_SLOTS_MAX / 2 / slots, fit_bytes = LIST_BYTES_MAX / 2 / bytes;
     fit = fit < fit_bytes ? fit : fit_bytes;
