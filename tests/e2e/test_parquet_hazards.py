@@ -534,6 +534,7 @@ def test_bombs(tmp_path: Path) -> None:
     check(tmp_path, {
         "a list of 2 billion": (lists(dictionary(1, ints(7)) + data(slots, one_list, CODES), 1, slots), "a batch of lists has more than 16777216 elements"),
         "a list of 2 billion texts": (lists(dictionary(1, texts(b"")) + data(slots, one_list, CODES), 1, slots, BYTES), "a batch of lists has more than 16777216 elements"),
+        "a list of 2^61": (file([Column([leaf(b"c", INT64, REPEATED)], data(3, levels(run(0, 3, 1)) + levels(run(1, 3, 1)) + b"\0" * 24), 2**61 - 1)], 1), "page"),
         "names": (flat(GOOD, 3, schema=[group(b"schema", 1), group(deep, 3000), *[leaf(b"c", INT32) for _ in range(3000)]]), "the schema's names are too long"),
         "a page of many pages": (flat(data(0, b"") * 100_000 + GOOD, 3), [1, 2, 3]),
     })

@@ -320,11 +320,15 @@ static tt_rc need_levels(tt_pq_reader *r, bool *ret_found, tt_err *err)
         return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "its levels are malformed or too few", err);
     if (r->seen == 0 && r->reps[0] && counts_lists(&r->pages.header))
         return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "its first list begins in the middle", err);
+    uint8_t bad = 0, max_def = (uint8_t)c->max_def, list_def = (uint8_t)c->list_def;
+    uint32_t begun = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (r->reps[i] > 1 || r->defs[i] > c->max_def || (r->reps[i] && r->defs[i] < c->list_def))
-            return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "its levels contradict each other", err);
-        r->seen += r->reps[i] == 0;
+        bad |= (uint8_t)((r->reps[i] > 1) | (r->defs[i] > max_def) | ((r->reps[i] != 0) & (r->defs[i] < list_def)));
+        begun += r->reps[i] == 0;
     }
+    if (bad)
+        return tt_pq_pages_fail(&r->pages, TT_CORRUPT, "its levels contradict each other", err);
+    r->seen += begun;
     r->slots_left -= n;
     r->level = 0;
     r->level_count = n;
@@ -517,6 +521,8 @@ static tt_rc end_if_bad(tt_pq_reader *r, tt_rc rc)
 static uint64_t lists_that_fit(const tt_pq_reader *r)
 {
     uint64_t rows = tt_pq_row_group_at(r->pages.f, r->pages.row_group)->row_count, slots = r->pages.chunk->value_count / rows + 1;
+    if (slots > LIST_SLOTS_MAX)
+        return 1;
     uint64_t bytes = r->column->width ? slots * r->column->width : r->pages.chunk->unpacked_bytes / rows + 1;
     uint64_t fit = LIST_SLOTS_MAX / 2 / slots, fit_bytes = LIST_BYTES_MAX / 2 / bytes;
     fit = fit < fit_bytes ? fit : fit_bytes;
