@@ -514,6 +514,11 @@ def test_metadata_of_other_programs_never_makes_a_file_unreadable(tmp_path: Path
     cases: Cases = {"%s %d" % (key.decode().replace(":", ""), i): (with_keys((key, v)), [1, 2, 3]) for key in (b"pandas", b"ARROW:schema") for i, v in enumerate(values)}
     cases["keys that repeat"] = (with_keys((b"pandas", b"{}"), (b"pandas", b"{"), (b"", None)), [1, 2, 3])
     check(tmp_path, cases)
+    two = [Column([leaf(b"c", INT32)], GOOD, 3) for _ in range(2)]
+    said = b'{"columns":[{"name":"c","field_name":"c","pandas_type":"categorical"}],"index_columns":["c"]}'
+    (tmp_path / "two.parquet").write_bytes(file(two, 3, by=[(5, LIST, (STRUCT, [[(1, BINARY, b"pandas"), (2, BINARY, said)]]))]))
+    shown = json.loads(tutti("schema", "--json", tmp_path / "two.parquet").out)["columns"]
+    assert [(c["category"], c["index"]) for c in shown] == [(True, True), (False, False)]  # of a name that stands twice the first is meant
 
 
 # ---- bombs ----
