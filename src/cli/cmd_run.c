@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/cmds.h"
 #include "cli/job.h"
@@ -234,14 +235,45 @@ static tt_rc print_new_log(tt_cli *cli, int64_t task, uint64_t *offset, tt_err *
     }
 }
 
+/* One whose queues are not known may. */
+static bool serves(const json_t *worker, tt_str queue)
+{
+    const json_t *queues = json_object_get(worker, "queues"), *one;
+    size_t i;
+    json_array_foreach(queues, i, one)
+        if (tt_str_is(queue, json_string_value(one)))
+            return true;
+    return !json_is_array(queues);
+}
+
+/* An execution that nobody will take is waited for all the same: a worker may come. But it is not waited for in silence. */
+static void say_if_unserved(tt_cli *cli, const json_t *execution)
+{
+    TT_BUF_AUTO tt_buf answer = {0};
+    TT_JSON_AUTO json_t *list = NULL;
+    tt_str queue = tt_json_member_str(execution, "queue");
+    const json_t *worker;
+    tt_err ignored = {0};
+    size_t i;
+    if (!tt_str_is(tt_json_member_str(execution, "state"), "queued") || tt_cli_call(cli, "GET", "/v1/workers", (tt_str){0}, &answer, &ignored) != TT_OK ||
+        tt_json_answer(tt_buf_view(&answer), &list, &ignored) != TT_OK)
+        return;
+    json_array_foreach(json_object_get(list, "workers"), i, worker)
+        if (serves(worker, queue))
+            return;
+    tt_say(cli, "no worker serves the queue `%.*s`: waiting for one (tutti worker --queue %.*s)", TT_STR_ARG(queue), TT_STR_ARG(queue));
+}
+
 /* Asks until it has ended; *ret is the last answer. */
 static tt_rc await_end(tt_cli *cli, const char *id, bool follows, tt_buf *answer, json_t **ret, tt_err *err)
 {
-    TT_BUF_AUTO tt_buf target = {0};
+    enum { SAY_AFTER_MS = 1500 };
     TT_JSON_AUTO json_t *shown = json_object();
     uint64_t offset = 0;
-    tt_buf_printf(&target, "/v1/executions/%s?wait=%s", id, follows ? "500ms" : "20s");
+    int64_t say_at_ms = tt_mono_ms() + SAY_AFTER_MS;
     for (;;) {
+        TT_BUF_AUTO tt_buf target = {0};
+        tt_buf_printf(&target, "/v1/executions/%s?wait=%s", id, follows ? "500ms" : say_at_ms < INT64_MAX ? "2s" : "20s");
         tt_buf_clear(answer);
         TT_TRY(tt_job_call_patiently(cli, "GET", tt_buf_cstr(&target), (tt_str){0}, answer, err));
         TT_TRY(tt_json_answer(tt_buf_view(answer), ret, err));
@@ -251,6 +283,10 @@ static tt_rc await_end(tt_cli *cli, const char *id, bool follows, tt_buf *answer
         }
         if (json_is_string(json_object_get(*ret, "ended")))
             return TT_OK;
+        if (tt_mono_ms() >= say_at_ms) {
+            say_at_ms = INT64_MAX;
+            say_if_unserved(cli, *ret);
+        }
         json_decref(*ret);
         *ret = NULL;
     }

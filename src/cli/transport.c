@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -12,6 +10,7 @@
 #include "cli/output.h"
 #include "io/fd.h"
 #include "io/http.h"
+#include "io/socket_probe.h"
 #include "io/whole_file.h"
 
 enum { TOKEN_MAX_BYTES = 4096 };
@@ -45,43 +44,6 @@ void tt_transport_free(tt_transport *t)
 void tt_transport_allow_ms(tt_cli *cli, int64_t extra_ms) { get(cli)->extra_ms = extra_ms; }
 
 /* ---- where the server is ---- */
-
-/* The path as an address; one that is too long for it goes through its opened directory (*ret_dir_fd, else -1). */
-static bool make_address(const char *path, struct sockaddr_un *ret, int *ret_dir_fd)
-{
-    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-    *ret_dir_fd = -1;
-    const char *slash = strrchr(path, '/');
-    if (strlen(path) < sizeof ret->sun_path) {
-        memcpy(ret->sun_path, path, strlen(path));
-        return true;
-    }
-    if (!slash)
-        return false;
-    TT_BUF_AUTO tt_buf dir = {0};
-    tt_buf_put(&dir, path, (size_t)(slash - path));
-    *ret_dir_fd = open(tt_buf_cstr(&dir), O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int n = snprintf(ret->sun_path, sizeof ret->sun_path, "/proc/self/fd/%d/%s", *ret_dir_fd, slash + 1);
-    return *ret_dir_fd >= 0 && n < (int)sizeof ret->sun_path;
-}
-
-tt_rc tt_socket_probe(const char *path, tt_err *err)
-{
-    struct sockaddr_un address;
-    int dir_fd, failed = ENOENT;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (make_address(path, &address, &dir_fd) && fd >= 0)
-        failed = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : errno;
-    if (fd >= 0)
-        close(fd);
-    if (dir_fd >= 0)
-        close(dir_fd);
-    if (failed == 0)
-        return TT_OK;
-    if (failed == EACCES || failed == EPERM)
-        return tt_fail(err, TT_DENIED, "cannot use the socket `%s`: it belongs to another user: run as that user, or use --server URL", path);
-    return tt_fail(err, TT_UNAVAILABLE, "no server answers at `%s`", path);
-}
 
 tt_rc tt_cli_data_dir(tt_cli *cli, tt_str *ret, tt_err *err)
 {

@@ -29,8 +29,6 @@ tt_rc tt_transport_is_here(tt_cli *cli, bool *ret, tt_err *err) TT_MUST_CHECK;
 struct tt_http *tt_transport_second(tt_cli *cli, int64_t timeout_ms);
 void tt_transport_free(tt_transport *t);
 
-/* TT_OK when somebody accepts connections on the Unix socket at path; TT_UNAVAILABLE when not, TT_DENIED when we may not. */
-tt_rc tt_socket_probe(const char *path, tt_err *err) TT_MUST_CHECK;
 /* DIR/tutti.sock, in the command's arena. */
 tt_rc tt_cli_socket_path(tt_cli *cli, const char **ret, tt_err *err) TT_MUST_CHECK;
 tt_rc tt_cli_data_dir(tt_cli *cli, tt_str *ret, tt_err *err) TT_MUST_CHECK;

@@ -30,6 +30,18 @@ static const char *drain_of(view *v, const tt_worker_info *w)
     return w->in_hand ? "draining" : "drained";
 }
 
+/* null: it has not asked yet. */
+static json_t *queues_of(const tt_worker_info *w)
+{
+    tt_str rest = w->queues, one;
+    json_t *list = rest.len ? json_array() : json_null();
+    while (rest.len && tt_str_cut(&rest, ',', &one))
+        json_array_append_new(list, json_stringn(one.ptr, one.len));
+    if (rest.len)
+        json_array_append_new(list, json_stringn(rest.ptr, rest.len));
+    return list;
+}
+
 static void add_worker(void *arg, const tt_worker_info *w)
 {
     view *v = arg;
@@ -39,6 +51,7 @@ static void add_worker(void *arg, const tt_worker_info *w)
     json_object_set_new(o, "in_hand", json_integer((json_int_t)w->in_hand));
     json_object_set_new(o, "task", w->task ? json_integer((json_int_t)w->task) : json_null());
     json_object_set_new(o, "kind", w->task ? json_stringn(w->kind.ptr, w->kind.len) : json_null());
+    json_object_set_new(o, "queues", queues_of(w));
     const char *drain = drain_of(v, w);
     json_object_set_new(o, "drain", drain ? json_string(drain) : json_null());
     json_array_append_new(v->list, o);
@@ -122,7 +135,7 @@ static const tt_param name_params[] = {{"name", TT_PARAM_STR, true, NULL, "The w
 #define R TT_TASK_ROUTE
 #define A_LIST(drain, names, drained, resting)                                                                                                                    \
     "{\"schema\":1,\"workers\":[{\"worker\":\"sanjer1\",\"pid\":4711,\"since\":\"2026-01-31T12:00:00.000Z\",\"seen_ago_ms\":12,\"consuming\":true,\"done\":3,\"failed\":0," \
-    "\"claimed_ago_ms\":12,\"in_hand\":0,\"task\":null,\"kind\":null,\"drain\":" drain "}],\"drains\":[" names "],\"drained\":" drained ",\"draining\":0,\"resting\":" resting "}"
+    "\"claimed_ago_ms\":12,\"in_hand\":0,\"task\":null,\"kind\":null,\"queues\":[\"default\"],\"drain\":" drain "}],\"drains\":[" names "],\"drained\":" drained ",\"draining\":0,\"resting\":" resting "}"
 
 const tt_route tt_worker_list_routes[] = {
     R("GET", "/v1/workers", TT_ACCESS_READ, TT_BODY_NONE, no_params, list_route, "Attached workers, whether they consume, and which are drained.", A_LIST("null", "", "false", "0")),

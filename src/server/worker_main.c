@@ -13,6 +13,7 @@
 #include "base/signals.h"
 #include "io/http.h"
 #include "io/roots.h"
+#include "io/socket_probe.h"
 #include "query/kinds.h"
 #include "server/server_main.h"
 #include "server/reload.h"
@@ -27,6 +28,7 @@ typedef struct {
     char name[128];
     int64_t instance;      /* of this process */
     const char *queues;    /* may be NULL */
+    char *socket;          /* its path; NULL: the server is somewhere else */
 } http_transport;
 
 /* ---- calls ---- */
@@ -108,7 +110,16 @@ static tt_rc present(http_transport *t, const char *target, tt_err *err)
     return call(t->words, target, tt_buf_view(&body), NULL, err);
 }
 
-static tt_rc do_attach(void *arg, tt_err *err) { return present(arg, "/v1/workers/attach", err); }
+/* A socket that nobody answers says why better than the connection did: another user's never will. */
+static tt_rc do_attach(void *arg, tt_err *err)
+{
+    http_transport *t = arg;
+    tt_err why = {0};
+    tt_rc rc = present(t, "/v1/workers/attach", err);
+    tt_rc seen = rc == TT_UNAVAILABLE && t->socket ? tt_socket_probe(t->socket, &why) : TT_OK;
+    return seen == TT_OK ? rc : tt_fail(err, seen, "%s", why.text);
+}
+
 static tt_rc do_detach(void *arg, tt_err *err) { return present(arg, "/v1/workers/detach", err); }
 
 static tt_rc decode_payload(const json_t *task, tt_arena *arena, tt_str *ret, tt_err *err)
@@ -283,6 +294,8 @@ static tt_rc connect_to(http_transport *t, const tt_options *o, const char *serv
     else
         tt_buf_printf(&url, "unix:%s/tutti.sock", tt_option_str(o, "data").ptr);
     TT_TRY(tt_buf_check(&url, err));
+    if (tt_str_starts(tt_buf_view(&url), TT_STR("unix:")))
+        t->socket = tt_dup_cstr(tt_buf_cstr(&url) + strlen("unix:"));
     TT_TRY(tt_http_new(tt_buf_view(&url), token, WAIT_MS + CALL_TIMEOUT_MS, &t->claims, err));
     TT_TRY(tt_http_new(tt_buf_view(&url), token, LEASE_MS / 3 + CALL_TIMEOUT_MS, &t->watch, err));
     TT_TRY(tt_http_new(tt_buf_view(&url), token, CALL_TIMEOUT_MS, &t->words, err));
@@ -437,6 +450,7 @@ int tt_worker_main(tt_options *o, const tt_worker_args *args)
     tt_http_free(h.http.watch);
     tt_http_free(h.http.words);
     tt_http_free(h.http.reports);
+    free(h.http.socket);
     tt_log_set_process(NULL);
     return tt_rc_exit(rc);
 }

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -369,9 +370,17 @@ def test_what_belongs_to_another_user() -> None:
         (place / "d").mkdir()
         (place / "d").chmod(0o755)
         (place / "d" / "lock").touch(0o600)
-        done = subprocess.run([place / "tutti", "up", "--data", place / "d", "--listen", "127.0.0.1:0"], capture_output=True, text=True, cwd=place,
-                              env={"PATH": os.environ["PATH"], "HOME": name, "ASAN_OPTIONS": "detect_leaks=0"}, user=65534, group=65534, extra_groups=[], timeout=120)
-        assert done.returncode == 6 and "belongs to another user: run tutti as that user" in done.stderr, done.stderr
+        (place / "closed").mkdir(0o700)
+
+        def run_as_other(*arguments: Any) -> str:
+            done = subprocess.run([place / "tutti", *arguments], capture_output=True, text=True, cwd=place, user=65534, group=65534, extra_groups=[], timeout=120,
+                                  env={"PATH": os.environ["PATH"], "HOME": name, "ASAN_OPTIONS": "detect_leaks=0"})
+            assert done.returncode == 6, done
+            return done.stderr
+
+        assert "belongs to another user: run tutti as that user" in run_as_other("up", "--data", place / "d", "--listen", "127.0.0.1:0")
+        owner = "the directory belongs to another user, `%s` (uid 0): run as that user" % pwd.getpwuid(0).pw_name
+        assert owner in run_as_other("job", "list", "--data", place / "closed") and owner in run_as_other("worker", "--data", place / "closed", "--root", name)
 
 
 def test_a_ledger_of_a_newer_tutti(tutti: Callable[..., Tutti]) -> None:

@@ -178,6 +178,27 @@ def test_a_worker_of_its_own_for_some_queues(tutti) -> None:
         worker.wait()
 
 
+def test_who_waits_for_a_queue_that_nobody_serves_is_told(tutti) -> None:
+    t = tutti(workers=1, start=False)
+    program(t, "quick", "echo done")
+    t.start()
+    until(lambda: [w["queues"] for w in workers(t)] == [["default"]], "the worker has asked for work", LIMIT_S)
+    waiting = subprocess.Popen([binary(), "run", "quick", "--queue", "late", "--wait", "--data", t.data], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    worker = None
+    try:
+        assert waiting.stderr.readline().startswith("tutti: started ")
+        assert waiting.stderr.readline() == "tutti: no worker serves the queue `late`: waiting for one (tutti worker --queue late)\n"
+        assert waiting.poll() is None
+        worker = subprocess.Popen([binary(), "worker", "--data", t.data, "--name", "late", "--queue", "late,other"], stderr=subprocess.DEVNULL)
+        assert waiting.wait(LIMIT_S) == 0 and waiting.stderr.read() == ""
+        assert ["late", "other"] in [w["queues"] for w in workers(t)]
+    finally:
+        for process in filter(None, (waiting, worker)):
+            process.kill()
+            process.wait()
+        waiting.stderr.close()
+
+
 def test_what_is_not_begun_goes_back_when_a_task_is_long(tutti) -> None:
     t = tutti(workers=0)
     tasks = [push(t, kind="probe") for _ in range(64)] + [push(t, payload="1000s")] + [push(t, kind="probe") for _ in range(20)]
