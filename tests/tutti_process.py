@@ -107,11 +107,11 @@ class Tutti:
             self.process = subprocess.Popen(
                 [binary(), "up", "--data", self.data, "--listen", "127.0.0.1:%d" % port, "--workers", str(self.workers), "--query-workers", str(self.query_workers),
                  *self.args],
-                cwd=self.cwd, env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+                cwd=self.cwd, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         self.port = int(self._await_announcement(self.log().count(DEATH) + deaths if deaths else 0).rpartition(":")[2])
         return self
 
-    def _environment(self) -> Dict[str, str]:
+    def environment(self) -> Dict[str, str]:
         base = {k: v for k, v in os.environ.items() if not k.startswith(("TUTTI_", "PLANCHET_", "PYTEST_"))}
         base.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
         base.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")

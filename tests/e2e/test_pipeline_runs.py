@@ -217,7 +217,7 @@ def test_a_paused_pipeline_holds_before_its_next_group(pipes):
 def test_drain_returns_when_the_last_task_has_ended(pipes):
     """Built on the pause: what runs ends, nothing else begins, and `resume` goes on with all of it."""
     def drain(*args: str) -> Any:
-        return subprocess.Popen([binary(), "pipeline", "drain", "p", "--data", str(pipes.t.data), *args], stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen([binary(), "pipeline", "drain", "p", "--data", str(pipes.t.data), *args], stderr=subprocess.PIPE, text=True, env=pipes.t.environment())
     assert "there is no pipeline `p`" in drain("--wait").communicate(timeout=60)[1]
     pipes.post("/v1/pipelines/p/pause", status=404)
     pipes.post("/v1/pipelines/p/resume", status=404)
@@ -246,7 +246,7 @@ def test_a_drain_that_is_undone_meanwhile_says_so(pipes):
     flag, last = pipes.flag("wait"), pipes.flag("last")
     run = pipes.start([{"name": "a", "template": "step", "variables": {"waits_while": str(flag)}}], [{"name": "b", "template": "step", "variables": {"waits_while": str(last)}}])
     until(lambda: "begin a" in pipes.lines(), "the task runs")
-    waits = subprocess.Popen([binary(), "pipeline", "drain", "p", "--wait", "--data", str(pipes.t.data)], stderr=subprocess.PIPE, text=True)
+    waits = subprocess.Popen([binary(), "pipeline", "drain", "p", "--wait", "--data", str(pipes.t.data)], stderr=subprocess.PIPE, text=True, env=pipes.t.environment())
     assert "is paused" in waits.stderr.readline() and "is running" in waits.stderr.readline()
     pipes.post("/v1/pipelines/p/resume")
     flag.unlink()

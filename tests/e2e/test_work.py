@@ -183,7 +183,8 @@ def test_who_waits_for_a_queue_that_nobody_serves_is_told(tutti) -> None:
     program(t, "quick", "echo done")
     t.start()
     until(lambda: [w["queues"] for w in workers(t)] == [["default"]], "the worker has asked for work", LIMIT_S)
-    waiting = subprocess.Popen([binary(), "run", "quick", "--queue", "late", "--wait", "--data", t.data], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    waiting = subprocess.Popen([binary(), "run", "quick", "--queue", "late", "--wait", "--data", t.data], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               env=t.environment())
     worker = None
     try:
         assert waiting.stderr.readline().startswith("tutti: started ")
