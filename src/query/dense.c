@@ -404,3 +404,29 @@ bool tt_dense_texts(tt_dense *d, const char *base, const uint32_t *start, const 
     }
     return ok;
 }
+
+/* ---- codes ---- */
+
+/* TT_DENSE_NONE is all ones, so that it stays whatever comes to it. */
+#define NUMBER_CODES(bits)                                                                                                                     \
+    static uint32_t number_codes_##bits(const uint##bits##_t *codes, const uint32_t *remap, uint32_t count, uint32_t *numbers, uint32_t *rows) \
+    {                                                                                                                                          \
+        uint32_t unknown = 0;                                                                                                                  \
+        for (uint32_t i = 0; i < count; i++) {                                                                                                 \
+            uint32_t known = remap[codes[i]], before = numbers[i];                                                                             \
+            rows[unknown] = i;                                                                                                                 \
+            unknown += (known | before) == 0;                                                                                                  \
+            numbers[i] = before | (known - 1);                                                                                                 \
+        }                                                                                                                                      \
+        return unknown;                                                                                                                        \
+    }
+NUMBER_CODES(8)
+NUMBER_CODES(16)
+NUMBER_CODES(32)
+
+uint32_t tt_dense_codes(const void *codes, unsigned code_width, const uint32_t *remap, uint32_t count, uint32_t *numbers, uint32_t *rows)
+{
+    if (code_width == 1)
+        return number_codes_8(codes, remap, count, numbers, rows);
+    return code_width == 2 ? number_codes_16(codes, remap, count, numbers, rows) : number_codes_32(codes, remap, count, numbers, rows);
+}

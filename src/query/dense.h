@@ -42,6 +42,10 @@ uint32_t tt_dense_bytes(tt_dense *d, const char *ptr, uint32_t len);
  * (then some may have none). */
 bool tt_dense_ints(tt_dense *d, const int64_t *values, uint32_t count, uint32_t *numbers) TT_MUST_CHECK;
 bool tt_dense_texts(tt_dense *d, const char *base, const uint32_t *start, const uint32_t *length, uint32_t count, uint32_t *numbers) TT_MUST_CHECK;
+/* Of count dictionary codes (code_width bytes each: 1, 2 or 4) by what was learned of them: remap has the number + 1 of each code, 0 of those that were not met
+ * yet. numbers: 0 before, or TT_DENSE_NONE, which stays. Rows whose codes were not met stand in `rows` afterwards (room for count), with TT_DENSE_NONE; gives
+ * how many these are. */
+uint32_t tt_dense_codes(const void *codes, unsigned code_width, const uint32_t *remap, uint32_t count, uint32_t *numbers, uint32_t *rows);
 tt_str tt_dense_text(const tt_dense *d, uint32_t number); /* of bytes; valid until the next is added */
 uint64_t tt_dense_memory(const tt_dense *d);
 

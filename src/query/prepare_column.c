@@ -140,14 +140,16 @@ static uint32_t number_one(column *k, const tt_pq_values *values, uint32_t i)
 /* The part's code of each row that has a place and a value. */
 static tt_rc number_codes(column *k, const tt_pq_batch *b, tt_err *err)
 {
+    uint32_t rows[BATCH];
     TT_TRY(fresh_remap(k, b, err));
-    for (uint32_t i = 0; i < b->row_count; i++) {
-        if (k->numbers[i] == TT_DENSE_NONE)
-            continue;
-        uint32_t code = tt_pq_code(b, i);
+    if (b->dictionary->count == 0) /* then every row is null */
+        return TT_OK;
+    uint32_t unknown = tt_dense_codes(b->codes, b->code_width, k->remap, b->row_count, k->numbers, rows);
+    for (uint32_t i = 0; i < unknown; i++) {
+        uint32_t code = tt_pq_code(b, rows[i]);
         if (!k->remap[code] && !(k->remap[code] = number_one(k, &b->dictionary->values, code) + 1))
             return no_memory(err);
-        k->numbers[i] = k->remap[code] - 1;
+        k->numbers[rows[i]] = k->remap[code] - 1;
     }
     return TT_OK;
 }
@@ -155,7 +157,9 @@ static tt_rc number_codes(column *k, const tt_pq_batch *b, tt_err *err)
 static tt_rc number_batch(column *k, const uint32_t *places, const tt_pq_batch *b, tt_err *err)
 {
     for (uint32_t i = 0; i < b->row_count; i++)
-        k->numbers[i] = places[i] == UINT32_MAX || !tt_pq_is_valid(b->validity, i) ? TT_DENSE_NONE : 0;
+        k->numbers[i] = places[i] == UINT32_MAX ? TT_DENSE_NONE : 0;
+    for (uint32_t i = 0; b->validity && i < b->row_count; i++)
+        k->numbers[i] |= tt_pq_is_valid(b->validity, i) ? 0 : TT_DENSE_NONE;
     if (b->form == TT_PQ_FORM_CODES)
         return number_codes(k, b, err);
     if (k->c->width == 0)

@@ -328,24 +328,6 @@ static bool number_values(tt_rows *r, const tt_pq_column *c, const tt_pq_values 
     return tt_dense_texts(r->spec.groups, c->kind == TT_PQ_BYTES ? values->base : values->fixed, start, length, count, numbers);
 }
 
-/* The groups of all rows whose codes were met before; the other rows that have a group stand in `rows` afterwards. Gives how many these are. groups: 0, or
- * TT_DENSE_NONE, which is all ones and stays so. */
-#define NUMBER_CODES(bits)                                                                                                                    \
-    static uint32_t number_codes_##bits(const uint##bits##_t *codes, const uint32_t *remap, uint32_t count, uint32_t *groups, uint32_t *rows) \
-    {                                                                                                                                         \
-        uint32_t unknown = 0;                                                                                                                 \
-        for (uint32_t i = 0; i < count; i++) {                                                                                                \
-            uint32_t known = remap[codes[i]], before = groups[i];                                                                             \
-            rows[unknown] = i;                                                                                                                \
-            unknown += (known | before) == 0;                                                                                                 \
-            groups[i] = before | (known - 1);                                                                                                 \
-        }                                                                                                                                     \
-        return unknown;                                                                                                                       \
-    }
-NUMBER_CODES(8)
-NUMBER_CODES(16)
-NUMBER_CODES(32)
-
 /* Codes that were not met yet get the groups of their values; a code that waits is marked, so that it stands in the list once. */
 static tt_rc learn_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, const uint32_t *rows, uint32_t row_count, tt_err *err)
 {
@@ -369,16 +351,11 @@ static tt_rc learn_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b
 
 static tt_rc number_codes(tt_rows *r, const tt_pq_column *c, const tt_pq_batch *b, tt_err *err)
 {
-    uint32_t rows[TT_ROW_BATCH], unknown;
+    uint32_t rows[TT_ROW_BATCH];
     TT_TRY(make_remap(r, b->dictionary->count, err));
     if (b->dictionary->count == 0) /* then every row is null */
         return TT_OK;
-    if (b->code_width == 1)
-        unknown = number_codes_8(b->codes, r->remap, b->row_count, r->groups, rows);
-    else if (b->code_width == 2)
-        unknown = number_codes_16(b->codes, r->remap, b->row_count, r->groups, rows);
-    else
-        unknown = number_codes_32(b->codes, r->remap, b->row_count, r->groups, rows);
+    uint32_t unknown = tt_dense_codes(b->codes, b->code_width, r->remap, b->row_count, r->groups, rows);
     return unknown ? learn_codes(r, c, b, rows, unknown, err) : TT_OK;
 }
 

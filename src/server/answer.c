@@ -24,7 +24,7 @@ void tt_req_publish(tt_req *req)
     if (before == TT_REQ_SUSPENDED && atomic_compare_exchange_strong(&req->state, &before, TT_REQ_ANSWERED)) {
         pthread_mutex_lock(&s->live_lock); /* the server does not stop between these two */
         tt_req_unlink(req);
-        MHD_resume_connection(req->conn);
+        tt_mhd.MHD_resume_connection(req->conn);
         pthread_mutex_unlock(&s->live_lock);
         return;
     }
@@ -34,10 +34,10 @@ void tt_req_publish(tt_req *req)
 
 void tt_req_add_fixed_headers(const tt_req *req, struct MHD_Response *response, const char *content_type)
 {
-    MHD_add_response_header(response, "Content-Type", content_type);
-    MHD_add_response_header(response, "X-Request-Id", req->id);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(response, "Server", "tutti/" TT_VERSION);
+    tt_mhd.MHD_add_response_header(response, "Content-Type", content_type);
+    tt_mhd.MHD_add_response_header(response, "X-Request-Id", req->id);
+    tt_mhd.MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    tt_mhd.MHD_add_response_header(response, "Server", "tutti/" TT_VERSION);
     tt_cors_add_headers(req, response);
 }
 
@@ -49,7 +49,7 @@ void tt_req_set_response(tt_req *req, int status, const char *content_type, stru
         return; /* the connection will be closed */
     tt_req_add_fixed_headers(req, response, content_type);
     for (const tt_out_header *h = req->out_headers; h; h = h->next)
-        MHD_add_response_header(response, h->name, h->value);
+        tt_mhd.MHD_add_response_header(response, h->name, h->value);
 }
 
 static void answer_local(tt_req *req, int status, const struct iovec *iov, unsigned count)
@@ -68,8 +68,8 @@ static void answer_bytes(tt_req *req, int status, const char *content_type, char
         if (owned)
             free(ptr);
     } else {
-        struct MHD_Response *response = owned ? MHD_create_response_from_buffer_with_free_callback(len, ptr, free)
-                                              : MHD_create_response_from_buffer(len, ptr, MHD_RESPMEM_PERSISTENT);
+        struct MHD_Response *response = owned ? tt_mhd.MHD_create_response_from_buffer_with_free_callback(len, ptr, free)
+                                              : tt_mhd.MHD_create_response_from_buffer(len, ptr, MHD_RESPMEM_PERSISTENT);
         if (!response && owned)
             free(ptr);
         tt_req_set_response(req, status, content_type, response);
@@ -117,11 +117,11 @@ void tt_req_answer_iov(tt_req *req, int status, const char *content_type, const 
     }
     struct MHD_Response *response = NULL;
     if (!req->local && count)
-        response = MHD_create_response_from_iovec(parts, count, release, arg);
+        response = tt_mhd.MHD_create_response_from_iovec(parts, count, release, arg);
     if (req->local)
         answer_local(req, status, iov, iov_count);
     else
-        tt_req_set_response(req, status, content_type, count ? response : MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+        tt_req_set_response(req, status, content_type, count ? response : tt_mhd.MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
     if (!response)
         release(arg);
     tt_req_publish(req);
@@ -134,7 +134,7 @@ void tt_req_answer_file(tt_req *req, int status, const char *content_type, int f
         req->local->status = status;
         req->local->file = fd_taken;
     } else {
-        struct MHD_Response *response = MHD_create_response_from_fd64(size_bytes, fd_taken);
+        struct MHD_Response *response = tt_mhd.MHD_create_response_from_fd64(size_bytes, fd_taken);
         if (!response)
             close(fd_taken);
         tt_req_set_response(req, status, content_type, response);

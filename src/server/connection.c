@@ -10,9 +10,9 @@ static tt_connection *opened(tt_server *s, struct MHD_Connection *conn)
     tt_connection *c = tt_calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    c->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    c->fd = tt_mhd.MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     c->head_since_ms = tt_mono_ms();
-    tt_peer_read(s, c->fd, MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, &c->peer);
+    tt_peer_read(s, c->fd, tt_mhd.MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr, &c->peer);
     pthread_mutex_lock(&s->connections_lock);
     c->next = s->connections;
     if (c->next)
@@ -51,7 +51,7 @@ void tt_connection_notify(void *cls, struct MHD_Connection *conn, void **socket_
 
 tt_connection *tt_connection_of(struct MHD_Connection *conn)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const union MHD_ConnectionInfo *info = tt_mhd.MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info ? info->socket_context : NULL;
 }
 

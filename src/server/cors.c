@@ -24,10 +24,10 @@ void tt_cors_add_headers(const tt_req *req, struct MHD_Response *response)
 {
     if (!req->cors_origin)
         return;
-    MHD_add_response_header(response, "Access-Control-Allow-Origin", req->cors_origin);
-    MHD_add_response_header(response, "Access-Control-Allow-Methods", "OPTIONS,GET,POST,PUT,DELETE");
-    MHD_add_response_header(response, "Access-Control-Allow-Headers", "Origin, Accept, Content-Type, Authorization");
-    MHD_add_response_header(response, "Vary", "Origin");
+    tt_mhd.MHD_add_response_header(response, "Access-Control-Allow-Origin", req->cors_origin);
+    tt_mhd.MHD_add_response_header(response, "Access-Control-Allow-Methods", "OPTIONS,GET,POST,PUT,DELETE");
+    tt_mhd.MHD_add_response_header(response, "Access-Control-Allow-Headers", "Origin, Accept, Content-Type, Authorization");
+    tt_mhd.MHD_add_response_header(response, "Vary", "Origin");
 }
 
 bool tt_cors_answer_preflight(tt_req *req)

@@ -14,13 +14,13 @@
 #ifndef TT_SERVER_INSIDE_H
 #define TT_SERVER_INSIDE_H
 
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/map.h"
 #include "base/vec.h"
+#include "server/mhd.h"
 #include "server/server.h"
 
 enum {

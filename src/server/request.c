@@ -65,7 +65,7 @@ void tt_req_unref(tt_req *req)
         return;
     bool was_cut = req->state == TT_REQ_CUT;
     if (req->response)
-        MHD_destroy_response(req->response);
+        tt_mhd.MHD_destroy_response(req->response);
     json_decref(req->json);
     tt_body_discard(s, &req->body);
     tt_vec_deinit(&req->headers);
@@ -198,7 +198,7 @@ static void read_head(tt_req *req, struct MHD_Connection *conn, const char *meth
     char *own = tt_arena_dup(&req->arena, tt_str_of(method));
     req->method = own ? tt_str_of(own) : TT_STR("?");
     req->http10 = strcmp(version, "HTTP/1.0") == 0;
-    MHD_get_connection_values_n(conn, MHD_HEADER_KIND, copy_header, req);
+    tt_mhd.MHD_get_connection_values_n(conn, MHD_HEADER_KIND, copy_header, req);
     tt_str id = tt_req_header(req, "X-Request-Id");
     if (sane_id(id)) {
         memcpy(req->id, id.ptr, id.len);
@@ -220,20 +220,20 @@ static enum MHD_Result queue(tt_req *req)
 {
     note_arrival(req);
     req->stage = TT_STAGE_QUEUED;
-    return req->response ? MHD_queue_response(req->conn, (unsigned)req->status, req->response) : MHD_NO;
+    return req->response ? tt_mhd.MHD_queue_response(req->conn, (unsigned)req->status, req->response) : MHD_NO;
 }
 
 static enum MHD_Result queue_cut(tt_req *req)
 {
     static const char text[] = "the server is going down\n";
-    struct MHD_Response *gone = MHD_create_response_from_buffer(sizeof text - 1, (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *gone = tt_mhd.MHD_create_response_from_buffer(sizeof text - 1, (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
     req->stage = TT_STAGE_QUEUED;
     if (!gone)
         return MHD_NO;
     tt_req_add_fixed_headers(req, gone, "text/plain; charset=utf-8"); /* only those: the rest is still the handler's */
-    MHD_add_response_header(gone, "Retry-After", "1");
-    enum MHD_Result result = MHD_queue_response(req->conn, 503, gone);
-    MHD_destroy_response(gone);
+    tt_mhd.MHD_add_response_header(gone, "Retry-After", "1");
+    enum MHD_Result result = tt_mhd.MHD_queue_response(req->conn, 503, gone);
+    tt_mhd.MHD_destroy_response(gone);
     return result;
 }
 
@@ -277,11 +277,11 @@ static bool hold(tt_req *req)
     if (stopping) {
         tt_req_cut(req, before);
     } else {
-        MHD_suspend_connection(req->conn);
+        tt_mhd.MHD_suspend_connection(req->conn);
         if (atomic_compare_exchange_strong(&req->state, &before, TT_REQ_SUSPENDED))
             link_suspended(s, req);
         else
-            MHD_resume_connection(req->conn); /* answered meanwhile: we are called again */
+            tt_mhd.MHD_resume_connection(req->conn); /* answered meanwhile: we are called again */
     }
     pthread_mutex_unlock(&s->live_lock);
     return !stopping;
@@ -375,7 +375,7 @@ void tt_http_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
         atomic_store_explicit(&c->head_since_ms, tt_mono_ms(), memory_order_relaxed);
     note_arrival(req);
     if (req->linger)
-        tt_linger_add(s->linger, MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
+        tt_linger_add(s->linger, tt_mhd.MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
     if (req->stage != TT_STAGE_QUEUED)
         req->status = 0; /* the client went away, or was too slow */
     if (req->state == TT_REQ_CUT)

@@ -159,7 +159,7 @@ static struct MHD_Daemon *start_daemon(tt_server *s, int fd)
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     /* Half of it is what one read can take. Beyond 32 KiB it is mapped and goes back with the connection; an idle connection holds it all. */
     enum { CONNECTION_MEMORY_BYTES = 48 * 1024, CONNECTION_GROWTH_BYTES = 16 * 1024 };
-    return MHD_start_daemon(flags, 0, NULL, NULL, tt_http_access, s, MHD_OPTION_EXTERNAL_LOGGER, log_library, s, MHD_OPTION_LISTEN_SOCKET, fd,
+    return tt_mhd.MHD_start_daemon(flags, 0, NULL, NULL, tt_http_access, s, MHD_OPTION_EXTERNAL_LOGGER, log_library, s, MHD_OPTION_LISTEN_SOCKET, fd,
                             MHD_OPTION_CONNECTION_LIMIT, o->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_timeout_s,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
                             (size_t)CONNECTION_GROWTH_BYTES, MHD_OPTION_URI_LOG_CALLBACK, tt_http_uri, s, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, s,
@@ -179,6 +179,7 @@ static void raise_file_limit(void)
 
 tt_rc tt_server_start(tt_server *s, tt_err *err)
 {
+    TT_TRY(tt_mhd_load(err));
     TT_TRY(tt_server_compile(s, err));
     raise_file_limit();
     if (s->options.insecure && !s->access.has_tokens)
@@ -199,7 +200,7 @@ tt_rc tt_server_start(tt_server *s, tt_err *err)
 static void stop_listening(tt_server *s)
 {
     for (size_t i = 0; i < s->daemon_count && !s->quiet; i++)
-        MHD_quiesce_daemon(s->daemons[i]);
+        tt_mhd.MHD_quiesce_daemon(s->daemons[i]);
     s->quiet = true;
 }
 
@@ -234,7 +235,7 @@ static void wake_all(tt_server *s)
         if (!tt_req_cut(req, TT_REQ_SUSPENDED))
             continue; /* its answer is on the way, and wakes it */
         tt_req_unlink(req);
-        MHD_resume_connection(req->conn);
+        tt_mhd.MHD_resume_connection(req->conn);
     }
     for (tt_stream *st = s->streams; st; st = tt_stream_next(st))
         tt_stream_cut(st);
@@ -283,7 +284,7 @@ void tt_server_free(tt_server *s)
     for (int64_t end_ms = tt_mono_ms() + LAST_WORDS_MS; tt_mono_ms() < end_ms && atomic_load(&s->stats.requests_running) > 0;)
         usleep(1000);
     for (size_t i = 0; i < s->daemon_count; i++)
-        MHD_stop_daemon(s->daemons[i]);
+        tt_mhd.MHD_stop_daemon(s->daemons[i]);
     for (size_t i = 0; i < s->options.listen_count; i++)
         close(s->fds[i]);
     tt_linger_free(s->linger);

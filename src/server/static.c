@@ -98,7 +98,7 @@ static range_kind read_range(tt_str header, uint64_t size, uint64_t *ret_from, u
 /* fd goes to the response. */
 static void send_file(tt_req *req, const char *type, int status, int *fd, uint64_t from, uint64_t len)
 {
-    struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(len, *fd, from);
+    struct MHD_Response *response = tt_mhd.MHD_create_response_from_fd_at_offset64(len, *fd, from);
     if (response)
         *fd = -1;
     req->answer_bytes = len;

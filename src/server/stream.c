@@ -34,7 +34,7 @@ static void wake_locked(tt_stream *st)
     if (!st->asleep)
         return;
     st->asleep = false;
-    MHD_resume_connection(st->conn);
+    tt_mhd.MHD_resume_connection(st->conn);
 }
 
 /* libmicrohttpd wants bytes. */
@@ -60,7 +60,7 @@ static ssize_t read_queued(void *cls, uint64_t pos, char *out, size_t max)
         result = MHD_CONTENT_READER_END_OF_STREAM;
     } else {
         st->asleep = true;
-        MHD_suspend_connection(st->conn);
+        tt_mhd.MHD_suspend_connection(st->conn);
     }
     pthread_mutex_unlock(&st->lock);
     return result;
@@ -108,7 +108,7 @@ tt_stream *tt_req_stream(tt_req *req, int status, const char *content_type)
         req->local->status = status;
         return st;
     }
-    struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_queued, st, response_freed);
+    struct MHD_Response *response = tt_mhd.MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_queued, st, response_freed);
     st->gone = response == NULL;
     if (response) {
         st->refs = 2;
@@ -126,7 +126,7 @@ static void give_up_locked(tt_stream *st)
     st->gone = true;
     tt_buf_deinit(&st->queued);
     st->sent = 0;
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(st->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info = tt_mhd.MHD_get_connection_info(st->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (info)
         shutdown(info->connect_fd, SHUT_RDWR);
     wake_locked(st);
@@ -160,7 +160,7 @@ bool tt_stream_is_gone(tt_stream *st)
         return false;
     pthread_mutex_lock(&st->lock);
     bool gone = st->gone || st->ended;
-    const union MHD_ConnectionInfo *info = gone ? NULL : MHD_get_connection_info(st->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info = gone ? NULL : tt_mhd.MHD_get_connection_info(st->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct pollfd p = {.fd = info ? info->connect_fd : -1, .events = POLLRDHUP};
     gone = gone || (info && poll(&p, 1, 0) > 0);
     pthread_mutex_unlock(&st->lock);

@@ -473,6 +473,36 @@ def test_bounds_that_cannot_be_believed_are_absent(tmp_path: Path) -> None:
         assert [one["nulls"] for one in shown[len(cases):]] == [n for _, n in counts]
 
 
+# ---- bloom filters ----
+
+def test_bloom_filters_that_make_no_sense_are_not_asked(tmp_path: Path) -> None:
+    def header(size: int, algorithm: int = 1, hashed: int = 1, packed_how: int = 1) -> bytes:
+        return fields([(1, I32, size), *((i, STRUCT, [(member, STRUCT, [])]) for i, member in ((2, algorithm), (3, hashed), (4, packed_how)))])
+
+    def with_filter(bloom: bytes, at: Any = None) -> bytes:
+        longs = struct.Struct("<3q").pack
+        users, times, values = data(3, longs(1, 1, 2)), data(3, longs(1, 2, 3)), data(3, longs(5, 6, 5))
+        where = 4 + len(users) + len(times) + len(values) if at is None else at
+        return file([Column([leaf(b"user", INT64)], users, 3), Column([leaf(b"ts", INT64)], times, 3),
+                     Column([leaf(b"c", INT64)], values + bloom, 3, meta=[(14, I64, where), (15, I32, len(bloom))])], 3)
+
+    def groups(content: bytes) -> int:
+        (tmp_path / "a.parquet").write_bytes(content)
+        done = subprocess.run([str(binary()), "query", str(tmp_path / "a.parquet"), "-g", "user", "-t", "ts", "--json", "-e", '{"query":{"conditions":[{"filter":["c","==",5]}]}}'],
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["query"]["matchingGroups"]
+
+    nothing, everything = b"\0" * 64, b"\xff" * 64
+    assert groups(with_filter(header(64) + nothing)) == 0  # one that makes sense is believed, and this one says that nothing is there
+    assert groups(with_filter(header(64) + everything)) == 2
+    for bloom in (header(0), header(-32), header(33) + nothing, header(16) + nothing, header(64, algorithm=2) + nothing, header(64, hashed=2) + nothing, header(64, packed_how=2) + nothing,
+                  header(256 << 20) + nothing, header(1 << 20) + nothing, header(2**31 - 32) + nothing, b"\x15", b"\xff" * 40, b"\1" * 300, header(64)[:-1] + b"\x18\xff\xff\xff\xff\x0f"):
+        assert groups(with_filter(bloom)) == 2, bloom
+    for at in (0, -5, 1 << 40, (1 << 63) - 1):
+        assert groups(with_filter(header(64) + nothing, at)) == 2, at
+
+
 # ---- what other programs say about the columns ----
 
 def test_metadata_of_other_programs_never_makes_a_file_unreadable(tmp_path: Path) -> None:
@@ -484,6 +514,11 @@ def test_metadata_of_other_programs_never_makes_a_file_unreadable(tmp_path: Path
     cases: Cases = {"%s %d" % (key.decode().replace(":", ""), i): (with_keys((key, v)), [1, 2, 3]) for key in (b"pandas", b"ARROW:schema") for i, v in enumerate(values)}
     cases["keys that repeat"] = (with_keys((b"pandas", b"{}"), (b"pandas", b"{"), (b"", None)), [1, 2, 3])
     check(tmp_path, cases)
+    two = [Column([leaf(b"c", INT32)], GOOD, 3) for _ in range(2)]
+    said = b'{"columns":[{"name":"c","field_name":"c","pandas_type":"categorical"}],"index_columns":["c"]}'
+    (tmp_path / "two.parquet").write_bytes(file(two, 3, by=[(5, LIST, (STRUCT, [[(1, BINARY, b"pandas"), (2, BINARY, said)]]))]))
+    shown = json.loads(tutti("schema", "--json", tmp_path / "two.parquet").out)["columns"]
+    assert [(c["category"], c["index"]) for c in shown] == [(True, True), (False, False)]  # of a name that stands twice the first is meant
 
 
 # ---- bombs ----

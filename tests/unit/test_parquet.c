@@ -419,7 +419,7 @@ static void unpacks_to(tt_pq_codec codec, tt_str packed, tt_str wanted, const ch
 static void pack_more(tt_pq_codec codec, tt_str part, tt_buf *out)
 {
     tt_pq_codec_state codec_state = {0};
-    cr_assert(tt_pq_pack(codec, &codec_state, part, out));
+    cr_assert(tt_pq_pack_load(codec, "memory", &(tt_err){0}) == TT_OK && tt_pq_pack(codec, &codec_state, part, out));
     tt_pq_codec_deinit(&codec_state);
 }
 

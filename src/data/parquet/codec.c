@@ -2,11 +2,13 @@
 
 #include <brotli/decode.h>
 #include <lz4.h>
+#include <pthread.h>
 #include <snappy-c.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include "data/parquet/snappy.h"
+#include "io/library.h"
 
 typedef struct {
     /* Fills out exactly, or says false. NULL: not supported. */
@@ -145,9 +147,27 @@ static size_t pack_none(tt_pq_codec_state *state, tt_str in, char *out, size_t r
     return in.len;
 }
 
+/* Snappy's library brings C++ with it, and only who writes with it needs it. */
+static struct {
+    __typeof__(snappy_compress) *compress;
+    __typeof__(snappy_max_compressed_length) *bound;
+} snappy;
+static pthread_mutex_t snappy_lock = PTHREAD_MUTEX_INITIALIZER; /* guards loading */
+
+static tt_rc load_snappy(tt_err *err)
+{
+    static const char *const names[] = {"libsnappy.so.1", NULL};
+    static const tt_library_symbol symbols[] = {{"snappy_max_compressed_length", (void **)&snappy.bound}, {"snappy_compress", (void **)&snappy.compress}};
+    pthread_mutex_lock(&snappy_lock);
+    tt_rc rc = snappy.compress ? TT_OK : tt_library_load(names, symbols, TT_COUNT(symbols), "libsnappy1v5", err);
+    pthread_mutex_unlock(&snappy_lock);
+    return rc;
+}
+
+static size_t bound_snappy(size_t in_len) { return snappy.bound(in_len); }
 static size_t pack_snappy(tt_pq_codec_state *state, tt_str in, char *out, size_t room)
 {
-    return snappy_compress(in.ptr, in.len, out, &room) == SNAPPY_OK ? room : 0;
+    return snappy.compress(in.ptr, in.len, out, &room) == SNAPPY_OK ? room : 0;
 }
 
 static size_t pack_zstd(tt_pq_codec_state *state, tt_str in, char *out, size_t room)
@@ -181,7 +201,7 @@ static size_t pack_lz4(tt_pq_codec_state *state, tt_str in, char *out, size_t ro
 
 static const codec_row rows[TT_PQ_CODECS] = {
     [TT_PQ_C_NONE] = {unpack_none, pack_none, bound_none, 1},
-    [TT_PQ_C_SNAPPY] = {unpack_snappy, pack_snappy, snappy_max_compressed_length, 22},
+    [TT_PQ_C_SNAPPY] = {unpack_snappy, pack_snappy, bound_snappy, 22},
     [TT_PQ_C_GZIP] = {unpack_gzip, pack_gzip, bound_gzip, 1040},
     [TT_PQ_C_LZO] = {NULL, NULL, NULL, 0},
     [TT_PQ_C_BROTLI] = {unpack_brotli, NULL, NULL, 0},
@@ -207,7 +227,14 @@ const char *tt_pq_unpack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in,
     return rows[codec].unpack(state, in, out, out_len) ? NULL : "its compressed bytes are damaged";
 }
 
-bool tt_pq_can_pack(tt_pq_codec codec) { return codec < TT_PQ_CODECS && rows[codec].pack; }
+static bool can_pack(tt_pq_codec codec) { return codec < TT_PQ_CODECS && rows[codec].pack; }
+
+tt_rc tt_pq_pack_load(tt_pq_codec codec, const char *name, tt_err *err)
+{
+    if (!can_pack(codec))
+        return tt_fail(err, TT_UNSUPPORTED, "%s: the codec %s cannot be written: use ZSTD, SNAPPY, LZ4_RAW or GZIP", name, tt_pq_codec_name(codec));
+    return codec == TT_PQ_C_SNAPPY ? load_snappy(err) : TT_OK;
+}
 
 bool tt_pq_codec_find(tt_str name, tt_pq_codec *ret)
 {
@@ -221,7 +248,7 @@ bool tt_pq_codec_find(tt_str name, tt_pq_codec *ret)
 
 bool tt_pq_pack(tt_pq_codec codec, tt_pq_codec_state *state, tt_str in, tt_buf *out)
 {
-    tt_assert(tt_pq_can_pack(codec));
+    tt_assert(can_pack(codec));
     size_t room = rows[codec].bound(in.len);
     if (in.len == 0 && codec == TT_PQ_C_NONE)
         return true;

@@ -84,8 +84,7 @@ static tt_rc set_up(tt_pq_writer *w, const tt_pq_writer_options *options, tt_err
         w->options.group_bytes = GROUP_BYTES;
     if (!w->options.page_rows)
         w->options.page_rows = PAGE_ROWS;
-    if (!tt_pq_can_pack(options->codec))
-        return tt_fail(err, TT_UNSUPPORTED, "%s: the codec %s cannot be written: use ZSTD, SNAPPY, LZ4_RAW or GZIP", w->name, tt_pq_codec_name(options->codec));
+    TT_TRY(tt_pq_pack_load(options->codec, w->name, err));
     w->columns = tt_calloc(options->field_count ? options->field_count : 1, sizeof *w->columns);
     if (!w->columns)
         return tt_fail(err, TT_NOMEM, "out of memory");
