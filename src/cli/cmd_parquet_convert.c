@@ -62,6 +62,8 @@ static tt_rc into_parquet(tt_cli *cli, tt_reader *r, const char *output, tt_err 
     TT_TRY(declare(cli, table, err));
     TT_TRY(tt_pq_records_see(r, table, err));
     options.field_count = tt_pq_table_fields(table, &options.fields);
+    if (options.field_count == 0)
+        return tt_fail(err, TT_INVALID, "%.*s: no record has a member: a Parquet file needs a column (--column NAME=TYPE declares one)", TT_STR_ARG(tt_cli_operand(cli, 0)));
     TT_TRY(tt_pq_writer_create(output, &options, &writer, err));
     TT_TRY(tt_pq_records_put(r, table, writer, err));
     return tt_pq_writer_finish(writer, err);

@@ -133,7 +133,7 @@ def desk(tmp_path_factory):
     good = (place / "p.parquet").read_bytes()
     for name, content in (("cut.parquet", good[:len(good) // 2]), ("tail.parquet", good[len(good) // 2:]), ("none.parquet", b""), ("magic.parquet", b"PAR1"), ("note.txt", b"hello\n"),
                           ("text.parquet", b"user,ts\n1,2\n" * 9), ("foot.parquet", good[:-8] + b"\0\0\0\x7fPAR1"), ("x.csv", b"user,ts\n1,2\n"), ("double.csv", b"a,a\n1,2\n"),
-                          ("wide.csv", b"a,b\n1,2,3\n"), ("days.csv", b"a,t\n1,31.1.2026\n"), ("latin.csv", b"a\n\xff\n"), ("empty.csv", b""), ("half.jsonl", b'{"a":1}\n{"a":\n'), ("lists.jsonl", b"[1]\n"),
+                          ("wide.csv", b"a,b\n1,2,3\n"), ("days.csv", b"a,t\n1,31.1.2026\n"), ("latin.csv", b"a\n\xff\n"), ("empty.csv", b""), ("nothing.jsonl", b"{}\n"), ("half.jsonl", b'{"a":1}\n{"a":\n'), ("lists.jsonl", b"[1]\n"),
                           ("half.json", b'{"query":'), ("single.json", b"{'query':{}}"), ("empty.json", b""), ("twice.json", b'{"query":{},"query":{}}'),
                           ("large.json", b'{"query":{"conditions":[{"filter":["n","==",99999999999999999999]}]}}')):
         (place / name).write_bytes(content)
@@ -182,7 +182,7 @@ WRONG = [
     (["parquet", "convert", "x.csv", "y.parquet", "--column", "usr=int"], 4, "column `usr`: not in the header"), (["parquet", "convert", "x.csv", "y.parquet", "--codec", "lzo"], 2, "use zstd, snappy"),
     (["parquet", "convert", "double.csv", "y.parquet"], 2, "stands twice in the header"), (["parquet", "convert", "wide.csv", "y.parquet"], 2, "the row has 3 cells, the header 2: mend or remove it"),
     (["parquet", "convert", "latin.csv", "y.parquet"], 2, "the row is not UTF-8"), (["parquet", "convert", "empty.csv", "y.parquet"], 2, "is empty: a CSV file needs a header line"),
-    (["parquet", "convert", "half.jsonl", "y.parquet"], 2, "record 2, at byte 8: a value is missing"), (["parquet", "convert", "lists.jsonl", "y.parquet"], 2, "record 1 is not an object"),
+    (["parquet", "convert", "nothing.jsonl", "y.parquet"], 2, "nothing.jsonl: no record has a member"), (["parquet", "convert", "half.jsonl", "y.parquet"], 2, "record 2, at byte 8: a value is missing"), (["parquet", "convert", "lists.jsonl", "y.parquet"], 2, "record 1 is not an object"),
     (["parquet", "convert", "cut.parquet", "y.csv"], 1, "its end is missing"), (["parquet", "convert", "p.parquet", "y.parquet", "--column", "n=float"], 2, "a Parquet input has its types"),
     # looking
     (["parquet", "schema", "x.csv"], 1, "it looks like text"), (["parquet", "head", "p.parquet", "--columns", "nope"], 4, "`tutti parquet schema` lists the columns"), (["parquet", "cat", "pipe.parquet"], 2, "not a regular file"),

@@ -295,7 +295,33 @@ def test_a_timeframe_within_the_times_has_their_scale(tmp_path):
         assert ask(tmp_path / "p.parquet", {"timeframe": frame})["query"]["matchingGroups"] == groups, frame
 
 
+def test_values_that_are_equally_common_stand_by_their_bytes(tmp_path):
+    pq.write_table(pa.table({"user": [1, 1, 2, 2, 3], "ts": [1] * 5, "n": [10, 9, 2, -1, 10], "s": ["b", "a", "\u00e9", "B", ""]}), tmp_path / "p.parquet")
+    answer = ask(tmp_path / "p.parquet", {"query": {"aggregations": [{"column": "n", "type": "countPerValue"}, {"column": "s", "type": "countPerValue"}]}})["query"]["aggregations"]
+    assert [list(one["value"]) for one in answer] == [["10", "-1", "2", "9"], ["", "B", "a", "b", "\u00e9"]]
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_sums_of_floats_are_added_in_the_order_of_rows(tmp_path, prepared):
+    """Of a prepared part: by group and time."""
+    pq.write_table(pa.table({"user": [2, 1, 2, 1], "ts": [1, 1, 2, 2], "s": ["a"] * 4, "f": [1e16, 1.0, -1e16, 1.0]}), tmp_path / "p.parquet")
+    more = ["--prepared", "--cache", str(tmp_path / "cache")] if prepared else []
+    if prepared:
+        assert command_line("parquet", "prepare", str(tmp_path / "p.parquet"), "-g", "user", "-t", "ts", "--cache", str(tmp_path / "cache")).returncode == 0
+    query = {"query": {"aggregations": [{"column": "s", "type": "sumPerValue", "otherColumn": "f"}]}}
+    assert ask(tmp_path / "p.parquet", query, *more)["query"]["aggregations"][0]["value"] == {"a": ((1.0 + 1.0) + 1e16) - 1e16 if prepared else ((1e16 + 1.0) - 1e16) + 1.0}
+
+
+def test_a_breakdown_by_truth_takes_false_before_true(tmp_path):
+    pq.write_table(pa.table({"user": [1, 1, 2, 2, 3], "ts": [1, 1, 1, 2, 1], "b": [True, False, True, False, None]}), tmp_path / "p.parquet")
+    breakdown = ask(tmp_path / "p.parquet", {"funnel": {"sequence": [{"filter": ["ts", ">", 0]}], "breakdown": {"column": "b"}}})["funnel"]["breakdown"]
+    assert [(one["value"], one["sequence"][0]["matchingGroups"]) for one in breakdown["values"]] == [("False", 1), ("True", 1)]
+    assert breakdown["without"]["sequence"][0]["matchingGroups"] == 1
+
+
 def test_times_that_do_not_fit(tmp_path):
+    pq.write_table(pa.table({"user": [1, 2, 3], "ts": [-2**63, 1 - 2**63, 6]}), tmp_path / "p.parquet")  # the least of all is none
+    assert ask(tmp_path / "p.parquet", {"funnel": {"sequence": [{"filter": ["user", ">", 0]}]}})["funnel"]["sequence"][0]["matchingGroups"] == 2
     pq.write_table(pa.table({"user": [1, 2], "ts": pa.array([1, 2**63], type=pa.uint64())}), tmp_path / "p.parquet")
     done = command_line("query", str(tmp_path / "p.parquet"), "-g", "user", "-t", "ts", "--empty")
     assert done.returncode == 2 and "Column ts holds times in %s/p.parquet that do not fit" % tmp_path in done.stderr
