@@ -1,6 +1,8 @@
 /* Any bytes as a part that is queried: the first byte chooses a query, the others are a Parquet file, with whatever its statistics, page index, dictionaries and
  * bloom filters claim. Properties: it is refused with a sentence or answered, in bounded time; counts fit each other; the same with hardly any memory, which
  * reads the file again where it would have kept numbers. */
+#include <math.h>
+
 #include "query/answer.h"
 #include "query/engine.h"
 #include "query/file_columns.h"
