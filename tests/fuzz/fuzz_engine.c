@@ -44,13 +44,14 @@ static json_t *filter_on(const tt_query_columns *all, size_t column, unsigned ch
     return json_pack("{s:[{s:s%,s:s,s:o}]}", "filters", "column", c->name.ptr, c->name.len, "op", op, "value", value);
 }
 
-/* The bits of choice: a timeframe; aggregations; a breakdown; a retention; and which columns. */
+/* NULL: it cannot be written down. The bits of choice: a timeframe; aggregations; a breakdown; a retention; and which columns. */
 static json_t *make_query(const tt_query_columns *all, unsigned choice)
 {
     const tt_query_column *shown = &all->columns[choice % all->count];
     json_t *query = json_pack("{s:{s:[o,o],s:s},s:{s:[o,o]}}", "query", "conditions", filter_on(all, choice >> 1, choice), filter_on(all, choice >> 2, choice >> 3), "relation",
                               choice & 1 ? "or" : "and", "funnel", "sequence", filter_on(all, choice >> 3, choice >> 2), filter_on(all, choice >> 4, choice >> 1));
-    tt_assert(query);
+    if (!query) /* a column's name is no text */
+        return NULL;
     if (choice & 2)
         json_object_set_new(query, "timeframe", json_pack("{s:I,s:I}", "from", (json_int_t)2, "to", (json_int_t)7));
     if (choice & 4)
@@ -91,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (tt_query_file_columns(f, group, time, &arena, &columns, NULL) == TT_OK) {
         columns.min_time = columns.max_time = NAN; /* else most timeframes are refused as of another scale */
         json_t *query = make_query(&columns, data[0]);
-        if (tt_plan_make_json(query, &columns, &plan, NULL) == TT_OK) {
+        if (query && tt_plan_make_json(query, &columns, &plan, NULL) == TT_OK) {
             tt_rc rc, narrow_rc;
             json_t *answer = answer_of(plan, f, 0, &rc), *narrow = answer_of(plan, f, 1, &narrow_rc);
             tt_assert(rc == TT_CANCELED || narrow_rc == TT_CANCELED || rc == TT_NOMEM || (rc == narrow_rc && (rc != TT_OK || json_equal(answer, narrow))));
