@@ -5,12 +5,7 @@
 #include "cli/progress.h"
 #include "query/prepare_files.h"
 
-static void show_progress(void *arg, size_t done, size_t total)
-{
-    tt_cli *cli = arg;
-    if (cli->stderr_tty && total > 1)
-        fprintf(stderr, done < total ? "\r%zu of %zu files" : "\r\033[K", done, total);
-}
+static void show_progress(void *arg, size_t done, size_t total) { tt_cli_count(arg, "files", done, total); }
 
 static tt_rc need_column(tt_cli *cli, const char *flag, tt_str *ret, tt_err *err)
 {

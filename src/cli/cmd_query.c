@@ -46,12 +46,7 @@ static tt_rc need_flag(tt_cli *cli, const char *name, const char *what, tt_str *
     return ret->len ? TT_OK : tt_fail(err, TT_USAGE, "%s is missing: it names %s", name, what);
 }
 
-static void show_progress(void *arg, size_t done, size_t total)
-{
-    tt_cli *cli = arg;
-    if (cli->stderr_tty && total > 1)
-        fprintf(stderr, done < total ? "\r%zu of %zu parts" : "\r\033[K", done, total);
-}
+static void show_progress(void *arg, size_t done, size_t total) { tt_cli_count(arg, "parts", done, total); }
 
 /* ---- the answer ---- */
 
