@@ -38,7 +38,7 @@ static tt_rc prepare(tt_cli *cli, tt_err *err)
         paths[i] = tt_cli_operand(cli, i);
     p.paths = paths;
     TT_TRY(need_column(cli, "--group", &p.group, err));
-    TT_TRY(need_column(cli, "--time", &p.time, err));
+    TT_TRY(need_column(cli, tt_cli_has(cli, "--timestamp") ? "--timestamp" : "--time", &p.time, err));
     TT_TRY(tt_cli_threads(cli, &p.threads, err));
     TT_TRY(tt_parse_size(tt_cli_flag(cli, "--cache-size"), &p.cache.limit_bytes, err));
     TT_TRY(tt_cli_parts(cli, &p.cache, err));

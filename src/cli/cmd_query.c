@@ -210,7 +210,10 @@ static tt_rc query_dataset(tt_cli *cli, tt_err *err)
     tt_dataset_target(&target, tt_cli_operand(cli, 0));
     tt_buf_cstr_put(&target, tt_cli_has(cli, "--explain") ? "/query?explain=true" : "/query");
     TT_TRY(tt_buf_check(&target, err));
-    TT_TRY(tt_dataset_job(cli, tt_buf_cstr(&target), tt_buf_view(&text), &answer, err));
+    tt_rc rc = tt_dataset_job(cli, tt_buf_cstr(&target), tt_buf_view(&text), &answer, err);
+    if (rc == TT_NOT_FOUND && access(tt_cli_operand(cli, 0).ptr, F_OK) == 0)
+        snprintf(cli->problem.hint, sizeof cli->problem.hint, "there is a file of this name: queries of files need --group COLUMN and --time COLUMN");
+    TT_TRY(rc);
     if (path)
         TT_TRY(tt_transport_fetch(cli, tt_buf_cstr(&ids), tt_buf_view(&text), path, err));
     if (tt_cli_json(cli))

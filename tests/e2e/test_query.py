@@ -187,6 +187,7 @@ WRONG = [
     # looking
     (["parquet", "schema", "x.csv"], 1, "it looks like text"), (["parquet", "head", "p.parquet", "--columns", "nope"], 4, "`tutti parquet schema` lists the columns"), (["parquet", "cat", "pipe.parquet"], 2, "not a regular file"),
     (["parquet", "head", "p.parquet", "-n", "x"], 2, "`x` is not a whole number"), (["parquet", "prepare", "p.parquet"], 2, "--group is missing"),
+    (["parquet", "prepare", "p.parquet", "-g", "user", "--timestamp", "when", "--cache", "c"], 2, "Column when not found in file p.parquet"),
     (["parquet", "prepare", "p.parquet", *COLUMNS, "--cache", "c", "--cache-size", "1"], 1, "raise --cache-size"), (["parquet", "prepare", "cut.parquet", *COLUMNS, "--cache", "c"], 1, "its end is missing"),
     # dividing
     (["dataset", "repartition", "days", "out", "--group", "user"], 4, "no files of days match *.parquet"), (["dataset", "repartition", "p.parquet", "days", "--group", "user"], 5, "days is there already"),
