@@ -223,11 +223,17 @@ static tt_rc query_dataset(tt_cli *cli, tt_err *err)
     return draw(cli, answer, json_object_get(stats, "engine"), err);
 }
 
+static tt_rc fail_absent(tt_str path, int why, tt_err *err)
+{
+    return tt_fail_errno(err, why, "%.*s: cannot open%s", TT_STR_ARG(tt_str_slice(path, 0, 300)),
+                         why == ENOENT ? " (a dataset has its own columns: leave out --group and --time)" : "");
+}
+
 static tt_rc refuse_others(tt_str path, tt_err *err)
 {
     struct stat st;
     if (stat(path.ptr, &st) != 0)
-        return tt_fail_errno(err, errno, "%.*s: cannot open (a dataset has its own columns: leave out --group and --time)", TT_STR_ARG(tt_str_slice(path, 0, 300)));
+        return fail_absent(path, errno, err);
     if (!S_ISDIR(st.st_mode))
         return TT_OK;
     return tt_fail(err, TT_USAGE, "%.*s is a directory: give its files (%.*s/*.parquet), or make a dataset of it with tutti dataset register", TT_STR_ARG(path), TT_STR_ARG(path));
