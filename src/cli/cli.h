@@ -21,6 +21,7 @@ struct tt_cli {
     tt_transport *transport; /* NULL until asked for */
     tt_problem problem;
     bool json, plain, quiet;
+    uint64_t counted; /* what the line of tt_cli_count says, and 1; 0: there is none */
     bool stdout_tty, stderr_tty; /* terminals that may be decorated: not with --plain, --json */
     bool color;                  /* neither --no-color nor NO_COLOR */
     bool broken_pipe;            /* the reader of standard output is gone */

@@ -76,9 +76,7 @@ static tt_rc find_inputs(tt_cli *cli, path_list *ret, tt_str *group, tt_err *err
 
 static bool show_progress(void *arg, uint64_t done, uint64_t all)
 {
-    tt_cli *cli = arg;
-    if (cli->stderr_tty && all)
-        fprintf(stderr, done < all ? "\r%.0f %%" : "\r\033[K", 100.0 * (double)done / (double)all);
+    tt_cli_count(arg, NULL, done, all);
     return true;
 }
 

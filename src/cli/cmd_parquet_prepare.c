@@ -5,12 +5,7 @@
 #include "cli/progress.h"
 #include "query/prepare_files.h"
 
-static void show_progress(void *arg, size_t done, size_t total)
-{
-    tt_cli *cli = arg;
-    if (cli->stderr_tty && total > 1)
-        fprintf(stderr, done < total ? "\r%zu of %zu files" : "\r\033[K", done, total);
-}
+static void show_progress(void *arg, size_t done, size_t total) { tt_cli_count(arg, "files", done, total); }
 
 static tt_rc need_column(tt_cli *cli, const char *flag, tt_str *ret, tt_err *err)
 {
@@ -43,7 +38,7 @@ static tt_rc prepare(tt_cli *cli, tt_err *err)
         paths[i] = tt_cli_operand(cli, i);
     p.paths = paths;
     TT_TRY(need_column(cli, "--group", &p.group, err));
-    TT_TRY(need_column(cli, "--time", &p.time, err));
+    TT_TRY(need_column(cli, tt_cli_has(cli, "--timestamp") ? "--timestamp" : "--time", &p.time, err));
     TT_TRY(tt_cli_threads(cli, &p.threads, err));
     TT_TRY(tt_parse_size(tt_cli_flag(cli, "--cache-size"), &p.cache.limit_bytes, err));
     TT_TRY(tt_cli_parts(cli, &p.cache, err));

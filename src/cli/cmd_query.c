@@ -46,12 +46,7 @@ static tt_rc need_flag(tt_cli *cli, const char *name, const char *what, tt_str *
     return ret->len ? TT_OK : tt_fail(err, TT_USAGE, "%s is missing: it names %s", name, what);
 }
 
-static void show_progress(void *arg, size_t done, size_t total)
-{
-    tt_cli *cli = arg;
-    if (cli->stderr_tty && total > 1)
-        fprintf(stderr, done < total ? "\r%zu of %zu parts" : "\r\033[K", done, total);
-}
+static void show_progress(void *arg, size_t done, size_t total) { tt_cli_count(arg, "parts", done, total); }
 
 /* ---- the answer ---- */
 
@@ -215,7 +210,10 @@ static tt_rc query_dataset(tt_cli *cli, tt_err *err)
     tt_dataset_target(&target, tt_cli_operand(cli, 0));
     tt_buf_cstr_put(&target, tt_cli_has(cli, "--explain") ? "/query?explain=true" : "/query");
     TT_TRY(tt_buf_check(&target, err));
-    TT_TRY(tt_dataset_job(cli, tt_buf_cstr(&target), tt_buf_view(&text), &answer, err));
+    tt_rc rc = tt_dataset_job(cli, tt_buf_cstr(&target), tt_buf_view(&text), &answer, err);
+    if (rc == TT_NOT_FOUND && access(tt_cli_operand(cli, 0).ptr, F_OK) == 0)
+        snprintf(cli->problem.hint, sizeof cli->problem.hint, "there is a file of this name: queries of files need --group COLUMN and --time COLUMN");
+    TT_TRY(rc);
     if (path)
         TT_TRY(tt_transport_fetch(cli, tt_buf_cstr(&ids), tt_buf_view(&text), path, err));
     if (tt_cli_json(cli))
@@ -225,11 +223,17 @@ static tt_rc query_dataset(tt_cli *cli, tt_err *err)
     return draw(cli, answer, json_object_get(stats, "engine"), err);
 }
 
+static tt_rc fail_absent(tt_str path, int why, tt_err *err)
+{
+    return tt_fail_errno(err, why, "%.*s: cannot open%s", TT_STR_ARG(tt_str_slice(path, 0, 300)),
+                         why == ENOENT ? " (a dataset has its own columns: leave out --group and --time)" : "");
+}
+
 static tt_rc refuse_others(tt_str path, tt_err *err)
 {
     struct stat st;
     if (stat(path.ptr, &st) != 0)
-        return tt_fail_errno(err, errno, "%.*s: cannot open (a dataset has its own columns: leave out --group and --time)", TT_STR_ARG(tt_str_slice(path, 0, 300)));
+        return fail_absent(path, errno, err);
     if (!S_ISDIR(st.st_mode))
         return TT_OK;
     return tt_fail(err, TT_USAGE, "%.*s is a directory: give its files (%.*s/*.parquet), or make a dataset of it with tutti dataset register", TT_STR_ARG(path), TT_STR_ARG(path));

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/help.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 
 /* ---- what commands ask ---- */
 
@@ -153,6 +154,7 @@ int tt_cli_fail(tt_cli *cli, const tt_err *err)
 
 int tt_cli_end(tt_cli *cli, tt_rc rc, const tt_err *err)
 {
+    tt_cli_count_end(cli);
     if (cli->broken_pipe)
         return 128 + SIGPIPE;
     return rc == TT_OK ? 0 : tt_cli_fail(cli, err);

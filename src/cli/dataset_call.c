@@ -2,6 +2,7 @@
 
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 
 void tt_dataset_target(tt_buf *out, tt_str name)
 {
@@ -51,7 +52,6 @@ typedef struct {
     tt_cli *cli;
     tt_buf line;     /* the one that has not ended */
     tt_buf last;     /* whole */
-    bool shown;
 } listener;
 
 static int64_t count_of(const json_t *tasks, const char *status) { return tt_json_member_int(tasks, status); }
@@ -63,10 +63,7 @@ static void show(listener *l, const json_t *line)
     int64_t all = 0;
     json_object_foreach((json_t *)(uintptr_t)tasks, status, count)
         all += json_integer_value(count);
-    if (!l->cli->stderr_tty || all < 2)
-        return;
-    fprintf(stderr, "\r%lld of %lld parts", (long long)count_of(tasks, "ENDED_SUCCESS"), (long long)all);
-    l->shown = true;
+    tt_cli_count(l->cli, "parts", (uint64_t)count_of(tasks, "ENDED_SUCCESS"), (uint64_t)all);
 }
 
 static void take_line(listener *l)
@@ -101,8 +98,7 @@ tt_rc tt_dataset_job(tt_cli *cli, const char *target, tt_str body, json_t **ret,
     tt_rc rc = tt_buf_check(&path, err);
     if (rc == TT_OK)
         rc = tt_transport_post_stream(cli, tt_buf_cstr(&path), body, on_bytes, &l, &status, err);
-    if (l.shown)
-        fputs("\r\033[K", stderr);
+    tt_cli_count_end(cli);
     if (l.line.len) /* an error's text has no line end */
         take_line(&l);
     if (rc == TT_OK)

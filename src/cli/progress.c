@@ -88,3 +88,24 @@ void tt_progress_end(tt_progress *p)
         fputc('\n', stderr);
     p->open = false;
 }
+
+void tt_cli_count(tt_cli *cli, const char *what, uint64_t done, uint64_t total)
+{
+    uint64_t shown = 1 + (what ? done : total ? done * 100 / total : 0);
+    if (!cli->stderr_tty || cli->quiet || total < 2)
+        return;
+    if (done >= total)
+        tt_cli_count_end(cli);
+    else if (shown != cli->counted && what)
+        fprintf(stderr, "\r%llu of %llu %s", (unsigned long long)done, (unsigned long long)total, what);
+    else if (shown != cli->counted)
+        fprintf(stderr, "\r%llu %%", (unsigned long long)(shown - 1));
+    cli->counted = done >= total ? 0 : shown;
+}
+
+void tt_cli_count_end(tt_cli *cli)
+{
+    if (cli->counted)
+        fputs("\r\033[K", stderr);
+    cli->counted = 0;
+}

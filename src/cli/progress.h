@@ -18,6 +18,11 @@ void tt_progress_show(tt_progress *p, const json_t *job, bool last);
 /* Leaves the line, before something else is written. */
 void tt_progress_end(tt_progress *p);
 
+/* "3 of 4 parts" (what NULL: "75 %") in a line of the terminal that is drawn over, and gone with the last or before an error; nothing elsewhere, with --quiet or --json.
+ * One thread at a time. */
+void tt_cli_count(tt_cli *cli, const char *what, uint64_t done, uint64_t total);
+void tt_cli_count_end(tt_cli *cli);
+
 /* "1,234,567". */
 const char *tt_grouped(int64_t value, char out[32]);
 /* Items that have come to an end: received, in error, dead. */

@@ -49,6 +49,7 @@ static const tt_flag query_flags[] = {
 static const tt_flag prepare_flags[] = {
     {"--group", "-g", "COLUMN", .help = "the group ids"},
     {"--time", "-t", "COLUMN", .help = "the timestamps"},
+    {"--timestamp", NULL, "COLUMN", .help = "the same"},
     {"--threads", NULL, "N", .help = "files that are worked on at the same time; default: one per core"},
     {"--cache", NULL, "DIR", .help = "where prepared parts are; default: cache/parts in the data directory"},
     {"--cache-size", NULL, "SIZE", "20GiB", .help = "of all prepared parts there; those that were not used for longest go"},

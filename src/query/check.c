@@ -170,7 +170,7 @@ static void advise_on_categories(check *c)
         tt_buf text = {0};
         if (!json_is_true(json_object_get(a, "categorical")))
             continue;
-        tt_buf_printf(&text, "%s has few values, but is not stored as a dictionary in %lld of %zu files: write it as a category", name, (long long)json_integer_value(files),
+        tt_buf_printf(&text, "%s has few values, but is not stored as a dictionary in %lld of %zu files: write it as a category (pandas: astype(\"category\"))", name, (long long)json_integer_value(files),
                       c->d->file_count);
         add(c, "advice", "categories", &text);
     }

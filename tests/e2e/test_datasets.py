@@ -271,7 +271,7 @@ COMMANDS = [
     (["shw", "events"], 2, "did you mean `tutti dataset show`?"), (["list", "x"], 2, "one argument too many"), (["unregister", "events"], 5, "add --force"),
 ]
 QUERIES = [
-    (["nothing", "{}"], 4, "Dataset nothing not found: tutti dataset list"), (["events"], 2, "no query is given"), (["events", "{"], 2, "the query is not JSON"), (["events", "{}", "{}"], 2, "one dataset at a time"),
+    (["nothing", "{}"], 4, "Dataset nothing not found: tutti dataset list"), (["d", "{}"], 4, "Dataset d not found: there is a file of this name: queries of files need --group"), (["events"], 2, "no query is given"), (["events", "{"], 2, "the query is not JSON"), (["events", "{}", "{}"], 2, "one dataset at a time"),
     (["events", "--empty", "-g", "user", "-t", "ts"], 2, "events is a directory: give its files"), (["events", "--empty", "-g", "user"], 2, "--group is for queries of files"),
     (["events", '{"query":{"conditions":[{"filter":["bol","==",true]}]}}'], 2, "Column 'bol' not in dataset: did you mean 'bool'?"),
     (["events", "{}", "--export", "nowhere/x.csv"], 4, "cannot create, its directory is not there"), (["events", "{}", "--export", "x.csv", "--export-step", "3"], 2, "a funnel of 0 steps"),

@@ -247,7 +247,7 @@ def test_check(tutti: Callable[..., Tutti], files: Path, tmp_path: Path) -> None
     assert advice.pop("ids") == ("fault", "200 groups lie in more than one file: queries take them for several: write the files anew with `tutti dataset repartition`")
     assert advice.pop("nesting") == ("advice", "nested: lists in lists, which queries do not know: flatten them before they are written")
     assert advice["files"][0] == "advice" and advice.pop("files")[1].startswith("60 files of ")
-    assert advice["categories"][0] == "advice" and advice.pop("categories")[1].endswith(" has few values, but is not stored as a dictionary in 60 of 60 files: write it as a category")
+    assert advice["categories"][0] == "advice" and advice.pop("categories")[1].endswith(" has few values, but is not stored as a dictionary in 60 of 60 files: write it as a category (pandas: astype(\"category\"))")
     assert advice == {}
     frame.drop(columns="bool").to_parquet(directory / "part-7.parquet")
     register(t, directory, validateUniques=False, validationMode="SINGLE")

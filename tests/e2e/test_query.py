@@ -187,6 +187,7 @@ WRONG = [
     # looking
     (["parquet", "schema", "x.csv"], 1, "it looks like text"), (["parquet", "head", "p.parquet", "--columns", "nope"], 4, "`tutti parquet schema` lists the columns"), (["parquet", "cat", "pipe.parquet"], 2, "not a regular file"),
     (["parquet", "head", "p.parquet", "-n", "x"], 2, "`x` is not a whole number"), (["parquet", "prepare", "p.parquet"], 2, "--group is missing"),
+    (["parquet", "prepare", "p.parquet", "-g", "user", "--timestamp", "when", "--cache", "c"], 2, "Column when not found in file p.parquet"),
     (["parquet", "prepare", "p.parquet", *COLUMNS, "--cache", "c", "--cache-size", "1"], 1, "raise --cache-size"), (["parquet", "prepare", "cut.parquet", *COLUMNS, "--cache", "c"], 1, "its end is missing"),
     # dividing
     (["dataset", "repartition", "days", "out", "--group", "user"], 4, "no files of days match *.parquet"), (["dataset", "repartition", "p.parquet", "days", "--group", "user"], 5, "days is there already"),
@@ -202,7 +203,7 @@ def test_what_is_wrong_is_said(desk, arguments, code, text):
     assert done.stderr.count("\n") == 1 and not (desk / "y.parquet").exists() and not (desk / "y.csv").exists() and not (desk / "out").exists()
 
 
-def on_terminal(columns, *arguments, **environment):
+def on_terminal(columns, *arguments, code=0, **environment):
     """Lines as a terminal of so many columns shows them; both streams."""
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
@@ -218,7 +219,7 @@ def on_terminal(columns, *arguments, **environment):
             if not chunk:
                 break
     os.close(ours)
-    assert process.returncode == 0, shown
+    assert process.returncode == code, shown
     return shown.decode().replace("\r\n", "\n").split("\n")
 
 
@@ -253,6 +254,15 @@ def test_progress_is_for_terminals(tmp_path):
     asked = ["query", *(str(tmp_path / ("p%d.parquet" % i)) for i in range(3)), "-g", "user", "-t", "ts", "--empty"]
     shown = on_terminal(80, *asked)[0]
     assert "1 of 3 parts" in shown and re.search(r"\r\x1b\[K\d+ groups match, with \d+ of \d+ rows$", shown), shown
+    broken = bytearray((tmp_path / "p2.parquet").read_bytes())
+    broken[4:200] = bytes(196)
+    (tmp_path / "p2.parquet").write_bytes(broken)
+    query = ["-e", '{"query":{"aggregations":[{"column":"event"},{"column":"n"}]}}', "--threads", "1"]
+    failed = on_terminal(80, *asked[:-1], *query, code=1)[0]
+    assert re.search(r"1 of 3 parts\r2 of 3 parts\r\x1b\[K\S*tutti:\S* .*p2.parquet", failed), failed
+    failed = on_terminal(80, *asked[:-1], *query, "--quiet", code=1)[0]
+    assert "of 3 parts" not in failed and "p2.parquet" in failed
+    asked = [one for one in asked if "p2" not in one]
     done = command_line(*asked)
     assert done.stderr == "" and re.fullmatch(r"\d+ groups match, with \d+ of \d+ rows\n", done.stdout)
     assert json.loads("".join(on_terminal(80, *asked, "--json")))["schema"] == 1
