@@ -14,7 +14,7 @@ import pytest
 np = pytest.importorskip("numpy", reason="numpy is not installed")
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 import pyarrow.parquet as pq  # noqa: E402
-from query_cases import agree, ask, command_line, random_query, random_table, write  # noqa: E402
+from query_cases import agree, ask, command_line, random_query, random_table, so_many, write  # noqa: E402
 from tutti_process import binary  # noqa: E402
 
 
@@ -22,7 +22,7 @@ from tutti_process import binary  # noqa: E402
 def test_random_queries_agree_with_the_evaluator(tmp_path, seed, is_long):
     rng = random.Random(seed)
     path = tmp_path / "part.parquet"
-    for _ in range(60 if is_long else 6):
+    for _ in range(so_many(is_long, 60, 6)):
         rows = random_table(rng, rng.choice([0, 1, 30, 150]), rng.choice([1, 5, 20]), rng.random() < 0.3)
         write(path, rows, rng)
         for _ in range(8):
@@ -35,7 +35,7 @@ def test_prepared_parts_give_the_same(tmp_path, seed, is_long):
     """Against the evaluator too, and made anew when the file changes."""
     rng = random.Random(seed + 50)
     path, cache = tmp_path / "part.parquet", tmp_path / "cache"
-    for _ in range(40 if is_long else 5):
+    for _ in range(so_many(is_long, 40, 5)):
         rows = random_table(rng, rng.choice([0, 1, 30, 150, 700]), rng.choice([1, 5, 20]), rng.random() < 0.3)
         write(path, rows, rng)
         done = command_line("parquet", "prepare", str(path), "--group", "user", "--time", "ts", "--cache", str(cache), "--json")

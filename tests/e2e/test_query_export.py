@@ -9,7 +9,7 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 import pyarrow.parquet as pq  # noqa: E402
-from query_cases import ask, command_line, evaluate, random_query, random_table, write  # noqa: E402
+from query_cases import ask, command_line, evaluate, random_query, random_table, so_many, write  # noqa: E402
 from tutti_process import binary  # noqa: E402
 
 
@@ -23,7 +23,7 @@ def read_ids(path):
 @pytest.mark.parametrize("seed", range(3))
 def test_ids_are_those_that_the_evaluator_finds(tmp_path, seed, is_long):
     rng = random.Random(seed)
-    for _ in range(40 if is_long else 6):
+    for _ in range(so_many(is_long, 40, 6)):
         rows = random_table(rng, 100, 15, rng.random() < 0.3)
         query = random_query(rng)
         write(tmp_path / "p.parquet", rows, rng)

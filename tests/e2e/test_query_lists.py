@@ -8,7 +8,7 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 import pyarrow.parquet as pq  # noqa: E402
-from query_cases import agree, command_line, matches, random_query  # noqa: E402
+from query_cases import agree, command_line, matches, random_query, so_many  # noqa: E402
 
 WORDS = ["red", "green", "blue", "a b", "", "re"]
 SEPARATORS = {"list": ",", "list[;]": ";", "list[, ]": ", ", "list[]]": "]", "list[::]": "::"}
@@ -84,7 +84,7 @@ def test_lists_agree_with_the_evaluator(tmp_path, given, is_prepared, is_long):
     tutti(tmp_path, "dataset", "register", "shop", str(tmp_path / "shop"), "--group", "user", "--timestamp", "ts", "--column", "text=" + given)
     if is_prepared:
         assert "1 of 1 parts prepared" in tutti(tmp_path, "dataset", "prepare", "shop")
-    for _ in range(60 if is_long else 4):
+    for _ in range(so_many(is_long, 60, 4)):
         query = list_query(rng)
         agree(rows, query, ask(tmp_path, query))
         answer = ask(tmp_path, of_text(query))

@@ -10,7 +10,7 @@ pd = pytest.importorskip("pandas", reason="pandas is not installed")
 duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed")
 import pyarrow.parquet as pq  # noqa: E402
 
-from query_cases import command_line  # noqa: E402
+from query_cases import command_line, so_many  # noqa: E402
 
 EVENTS = ["view", "a2c", "checkout", "purchase"]
 M = """WITH m AS (SELECT user_id FROM ev GROUP BY user_id HAVING
@@ -145,7 +145,7 @@ def pandas_funnel(frame, steps):
 
 def test_random_tables_agree_with_pandas(tmp_path, is_long):
     rng, path = random.Random(77), tmp_path / "ev.parquet"
-    for _ in range(40 if is_long else 2):
+    for _ in range(so_many(is_long, 40, 2)):
         ev = table(rng, rng.choice([0, 40, 2000]), rng.choice([3, 200]), rng.choice(["random", "time", "user"]), rng.choice(["int", "text"]))
         pq.write_table(ev, path)
         frame = ev.to_pandas().dropna(subset=["user_id"])

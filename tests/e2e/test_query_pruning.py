@@ -9,7 +9,7 @@ pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
 import pyarrow.parquet as pq  # noqa: E402
 from parquet_bomb import I32, I64, LIST, STRUCT, fields  # noqa: E402
-from query_cases import agree, ask, random_query, random_table, write  # noqa: E402
+from query_cases import agree, ask, random_query, random_table, so_many, write  # noqa: E402
 
 ROWS, PAGE, START = 40_000, 400, 1_000_000_000
 EVENTS = ["view", "cart", "buy"]
@@ -19,7 +19,7 @@ FUNNEL = {"funnel": {"sequence": [{"filter": ["event", "==", e]} for e in EVENTS
 @pytest.mark.parametrize("seed", range(4))
 def test_sorted_tables_of_small_pages_agree_with_the_evaluator(tmp_path, seed, is_long):
     rng = random.Random(seed + 200)
-    for _ in range(60 if is_long else 6):
+    for _ in range(so_many(is_long, 60, 6)):
         by = rng.choice(["ts", "event", "country", "n", "price", "user"])
         rows = sorted(random_table(rng, rng.choice([30, 150]), rng.choice([3, 20]), False), key=lambda row: (1, 0) if row[by] is None or row[by] != row[by] else (0, row[by]))
         write(tmp_path / "p.parquet", rows, rng, write_page_index=True, max_rows_per_page=rng.choice([3, 8]))
