@@ -67,7 +67,7 @@ static tt_rc take_batch(breaker *b, tt_row_batch *batch, tt_err *err)
     b->row_group = batch->row_group;
     for (uint32_t i = 0; i < batch->count; i++) {
         uint32_t g = batch->groups[i];
-        if (g != TT_DENSE_NONE && (batch->masks[i] & bit) && batch->times[i] != TT_NO_TIME && levels[g] != UINT8_MAX && levels[g] > b->step)
+        if (g != TT_DENSE_NONE && (tt_row_mask(batch, i) & bit) && batch->times[i] != TT_NO_TIME && levels[g] != UINT8_MAX && levels[g] > b->step)
             TT_TRY(take_row(b, batch, i, err));
     }
     return b->part->check_stop(b->part->arg, err);

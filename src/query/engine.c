@@ -149,7 +149,7 @@ static void count_condition(engine *e, size_t number, const tt_row_batch *b)
     const tt_pq_batch *column = c->kind == TT_CONDITION_SUM ? b->columns[c->sum_column] : NULL;
     bool codes = column && column->form == TT_PQ_FORM_CODES;
     for (uint32_t i = 0; i < b->count; i++) {
-        if (!(b->masks[i] >> bit & 1) || b->groups[i] == TT_DENSE_NONE)
+        if (!(tt_row_mask(b, i) >> bit & 1) || b->groups[i] == TT_DENSE_NONE)
             continue;
         t->counts[b->groups[i]]++;
         if (column && tt_pq_is_valid(column->validity, i))

@@ -359,9 +359,15 @@ static void look_up_bytes(const column_filters *c, const tt_pq_batch *b, uint8_t
 /* Null cells have the code 0, and what they leave is decided once. */
 static void null_bytes(const column_filters *c, const tt_pq_batch *b, const uint8_t *before, uint8_t *masks)
 {
-    for (uint32_t i = 0; i < b->row_count; i++)
-        if (!tt_pq_is_valid(b->validity, i))
+    for (uint32_t w = 0; w * 64 < b->row_count; w++) {
+        uint64_t nulls = ~b->validity[w];
+        for (uint32_t i; nulls; nulls &= nulls - 1) {
+            i = w * 64 + (uint32_t)__builtin_ctzll(nulls);
+            if (i >= b->row_count)
+                return;
             masks[i] = before[i] & (uint8_t)c->null_mask;
+        }
+    }
 }
 
 static tt_rc apply_wide(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_batch *b, uint8_t *masks, tt_err *err)

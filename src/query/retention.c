@@ -61,7 +61,7 @@ static tt_rc take_batch(keeper *k, tt_row_batch *batch, bool is_again, tt_err *e
             continue;
         if (!is_again)
             note_last(k, piece);
-        if (k->part->levels[g] == UINT8_MAX || !(batch->masks[i] & bit))
+        if (k->part->levels[g] == UINT8_MAX || !(tt_row_mask(batch, i) & bit))
             continue;
         if (is_again)
             note_again(k, g, batch->times[i], piece);

@@ -22,6 +22,8 @@ struct tt_rows {
     uint32_t groups[TT_ROW_BATCH];
     int64_t times[TT_ROW_BATCH];
     uint64_t masks[TT_ROW_BATCH];
+    uint8_t byte_masks[TT_ROW_BATCH + 64] __attribute__((aligned(64)));
+    bool is_narrow;              /* masks are bytes */
     uint32_t *remap;             /* by code of the group's dictionary: group number + 1; 0: not met yet */
     uint32_t remap_cap;
     bool remap_is_fresh;
@@ -154,6 +156,7 @@ tt_rc tt_rows_new(const tt_rows_spec *spec, tt_rows **ret, tt_err *err)
         tt_rows_free(r);
         return rc;
     }
+    r->is_narrow = tt_matcher_all_bits(spec->matcher) <= UINT8_MAX;
     if (!spec->prepared)
         expect_groups(r);
     r->row_count = rows;
@@ -416,9 +419,22 @@ static void apply_timeframe(tt_rows *r, const int64_t *times, uint32_t n)
 static uint64_t join_masks(const tt_rows *r, uint32_t n)
 {
     uint64_t any = 0;
-    for (uint32_t i = 0; i < n; i++)
+    uint8_t any_byte = 0;
+    for (uint32_t i = 0; r->is_narrow && i < n; i++)
+        any_byte |= r->byte_masks[i];
+    for (uint32_t i = 0; !r->is_narrow && i < n; i++)
         any |= r->masks[i];
-    return any;
+    return any | any_byte;
+}
+
+/* Rows that are not there pass no test. */
+static void begin_masks(tt_rows *r, uint32_t n, uint64_t may)
+{
+    uint8_t may_byte = (uint8_t)may;
+    for (uint32_t i = 0; r->is_narrow && i < n; i++)
+        r->byte_masks[i] = r->groups[i] == TT_DENSE_NONE ? 0 : may_byte;
+    for (uint32_t i = 0; !r->is_narrow && i < n; i++)
+        r->masks[i] = r->groups[i] == TT_DENSE_NONE ? 0 : may;
 }
 
 /* Bits that the rows at hand can have, by their pages. */
@@ -443,15 +459,18 @@ static tt_rc apply_tests(tt_rows *r, uint32_t n, uint64_t *ret_any, tt_err *err)
 {
     uint64_t may, any;
     TT_TRY(look_at_pages(r, &may, err));
-    for (uint32_t i = 0; i < n; i++)
-        r->masks[i] = r->groups[i] == TT_DENSE_NONE ? 0 : may; /* rows that are not there pass no test */
+    begin_masks(r, n, may);
     any = join_masks(r, n);
     for (uint32_t t = 0; t < r->test_count; t++) {
         uint32_t column = r->scanned[r->tests[t]];
         if (!(any & tt_matcher_bits(r->spec.matcher, column)))
             continue;
         TT_TRY(take_column(r, column, err));
-        TT_TRY(tt_matcher_apply(r->spec.matcher, column, tt_rows_file_column(r, column), r->batches[column], r->masks, err));
+        const tt_pq_column *c = tt_rows_file_column(r, column);
+        if (r->is_narrow)
+            TT_TRY(tt_matcher_apply_bytes(r->spec.matcher, column, c, r->batches[column], r->byte_masks, err));
+        else
+            TT_TRY(tt_matcher_apply(r->spec.matcher, column, c, r->batches[column], r->masks, err));
         any = join_masks(r, n);
     }
     *ret_any = any & tt_matcher_all_bits(r->spec.matcher);
@@ -624,7 +643,8 @@ tt_rc tt_rows_next(tt_rows *r, tt_row_batch *ret, tt_err *err)
         prepared_batch(r, &n);
     else
         TT_TRY(step_in_file(r, &n, err));
-    *ret = (tt_row_batch){.count = n, .row_group = r->scan ? r->row_group : 0, .groups = r->groups, .masks = r->masks, .columns = r->batches};
+    *ret = (tt_row_batch){.count = n, .row_group = r->scan ? r->row_group : 0, .groups = r->groups, .masks = r->is_narrow ? NULL : r->masks,
+                          .byte_masks = r->byte_masks, .columns = r->batches};
     if (n == 0) {
         r->kept_is_full = r->kept != NULL;
         return TT_OK;

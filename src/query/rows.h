@@ -22,7 +22,8 @@ typedef struct {
     uint32_t count;
     uint32_t row_group;       /* of the file: codes of dictionaries mean the same within one; 0 of a prepared part */
     const uint32_t *groups;
-    const uint64_t *masks;    /* bits of match.h; 0 of rows that are not there */
+    const uint64_t *masks;    /* bits of match.h, 0 of rows that are not there; NULL: they stand in byte_masks, because eight bits are enough */
+    const uint8_t *byte_masks;
     uint64_t any;             /* all masks together */
     const int64_t *times;     /* after tt_rows_load; in an order-preserving form: whole numbers as they are, doubles by tt_time_of_double */
     const tt_pq_batch *const *columns; /* after tt_rows_load, by the plan's column; NULL: not asked for */
@@ -37,6 +38,8 @@ typedef struct {
     const tt_prepared *prepared; /* read from here (NULL: from the file): groups first_group and following, which become 0, 1, ...; their table stays empty */
     uint32_t first_group, group_count;
 } tt_rows_spec;
+
+static inline uint64_t tt_row_mask(const tt_row_batch *b, uint32_t row) { return b->masks ? b->masks[row] : b->byte_masks[row]; }
 
 /* How a pass looks at the part. */
 typedef struct {

@@ -72,15 +72,18 @@ tt_rc tt_track_give(tt_track *t, uint32_t count, uint8_t **ret_levels, tt_err *e
 /* ---- rows ---- */
 
 /* Rows that match a step, without a branch on each: few do, and nobody can guess which. */
-static uint32_t find_rows(const uint64_t *masks, uint32_t row_count, uint64_t wanted, uint16_t *rows)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < row_count; i++) {
-        rows[count] = (uint16_t)i;
-        count += (masks[i] & wanted) != 0;
+#define FIND_ROWS(bits)                                                                                                                 \
+    static uint32_t find_rows_##bits(const uint##bits##_t *masks, uint32_t row_count, uint##bits##_t wanted, uint16_t *rows)            \
+    {                                                                                                                                   \
+        uint32_t count = 0;                                                                                                             \
+        for (uint32_t i = 0; i < row_count; i++) {                                                                                      \
+            rows[count] = (uint16_t)i;                                                                                                  \
+            count += (masks[i] & wanted) != 0;                                                                                          \
+        }                                                                                                                               \
+        return count;                                                                                                                   \
     }
-    return count;
-}
+FIND_ROWS(8)
+FIND_ROWS(64)
 
 static bool add_in_order(tt_track *t, const tt_row_batch *b, const uint16_t *rows, uint32_t count)
 {
@@ -94,7 +97,7 @@ static bool add_in_order(tt_track *t, const tt_row_batch *b, const uint16_t *row
         if (time < times->seen)
             return false;
         times->seen = time;
-        if (level < t->sequence->count && (b->masks[i] >> t->bit >> level & 1) && time > times->last) {
+        if (level < t->sequence->count && (tt_row_mask(b, i) >> t->bit >> level & 1) && time > times->last) {
             t->levels[g] = (uint8_t)(level + 1);
             times->last = time;
         }
@@ -107,7 +110,7 @@ static tt_rc add_events(tt_track *t, const tt_row_batch *b, const uint16_t *rows
     uint64_t wanted = step_bits(t->sequence);
     for (uint32_t k = 0; k < count; k++) {
         uint32_t i = rows[k], g = b->groups[i];
-        uint64_t mask = b->masks[i] >> t->bit & wanted;
+        uint64_t mask = tt_row_mask(b, i) >> t->bit & wanted;
         if (b->times[i] == TT_NO_TIME)
             continue;
         if ((uint32_t)mask)
@@ -121,7 +124,8 @@ static tt_rc add_events(tt_track *t, const tt_row_batch *b, const uint16_t *rows
 tt_rc tt_track_add(tt_track *t, const tt_row_batch *batch, bool *ret_in_order, tt_err *err)
 {
     uint16_t rows[TT_ROW_BATCH];
-    uint32_t count = find_rows(batch->masks, batch->count, step_bits(t->sequence) << t->bit, rows);
+    uint64_t wanted = step_bits(t->sequence) << t->bit;
+    uint32_t count = batch->masks ? find_rows_64(batch->masks, batch->count, wanted, rows) : find_rows_8(batch->byte_masks, batch->count, (uint8_t)wanted, rows);
     *ret_in_order = true;
     if (!t->in_order)
         return add_events(t, batch, rows, count, err);

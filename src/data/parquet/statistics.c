@@ -242,8 +242,12 @@ static void read_null_counts(tt_thrift *t, tt_thrift_type type, void *object)
     tt_thrift_type element;
     int64_t *to = list_room(t, type, sizeof *to, &element, &ci->null_count_count);
     ci->null_counts = to;
-    for (uint32_t i = 0; i < ci->null_count_count && !t->why; i++)
-        to[i] = tt_thrift_int(t, element);
+    for (uint32_t i = 0; i < ci->null_count_count && !t->why; i++) {
+        if (!tt_thrift_is_int(element))
+            tt_thrift_fail(t, "a column index is malformed");
+        else
+            to[i] = tt_thrift_int(t, element);
+    }
 }
 
 static const tt_thrift_field column_index_fields[] = {
