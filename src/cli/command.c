@@ -104,12 +104,13 @@ tt_rc tt_cli_options_patiently(tt_cli *cli, tt_options **ret, tt_err *err)
                 close(signal_fd);
             return rc;
         }
-        if (strcmp(said, err->text) != 0)
-            tt_log_error("the configuration file is wrong; waiting until it is mended", TT_F_CSTR("why", err->text));
-        snprintf(said, sizeof said, "%s", err->text);
+        const tt_err wrong = *err;
         tt_signals_usual(&usual);
         if (signal_fd < 0)
             TT_TRY(tt_signals_open(&usual, &signal_fd, err));
+        if (strcmp(said, wrong.text) != 0) /* whoever reads it may end us at once */
+            tt_log_error("the configuration file is wrong; waiting until it is mended", TT_F_CSTR("why", wrong.text));
+        snprintf(said, sizeof said, "%s", wrong.text);
         poll(&(struct pollfd){.fd = signal_fd, .events = POLLIN}, 1, LOOK_MS);
         for (int signal; (signal = tt_signals_next(signal_fd));)
             if (signal == SIGTERM || signal == SIGINT)
