@@ -189,6 +189,7 @@ WRONG = [
     (["parquet", "head", "p.parquet", "-n", "x"], 2, "`x` is not a whole number"), (["parquet", "prepare", "p.parquet"], 2, "--group is missing"),
     (["parquet", "prepare", "p.parquet", "-g", "user", "--timestamp", "when", "--cache", "c"], 2, "Column when not found in file p.parquet"),
     (["parquet", "prepare", "p.parquet", *COLUMNS, "--cache", "c", "--cache-size", "1"], 1, "raise --cache-size"), (["parquet", "prepare", "cut.parquet", *COLUMNS, "--cache", "c"], 1, "its end is missing"),
+    ([*FILE, "--empty", "--prepared", "--cache", "note.txt"], 2, "`note.txt` is no directory: --cache names"), ([*FILE, "--empty", "--prepared", "--cache", "/proc/nope"], 4, "cannot make the directory `/proc/nope`"),
     # dividing
     (["dataset", "repartition", "days", "out", "--group", "user"], 4, "no files of days match *.parquet"), (["dataset", "repartition", "p.parquet", "days", "--group", "user"], 5, "days is there already"),
     (["dataset", "repartition", "p.parquet", "out", "--group", "usr"], 2, "Column usr not found in file p.parquet: did you mean 'user'?"), (["dataset", "repartition", "p.parquet", "out"], 2, "--group is missing"),
