@@ -136,24 +136,27 @@ Test(attempt, what_a_program_leaves_behind_is_killed_though_it_succeeded)
     tt_attempt_free(a);
 }
 
+/* When both ignore what they can: one that does not yet goes politely, and is not counted among the killed. */
 static void *cancel_soon(void *arg)
 {
     char file[64];
-    snprintf(file, sizeof file, "/tmp/tutti-attempt-%d", (int)getpid());
+    snprintf(file, sizeof file, "/tmp/tutti-attempt-%d.deaf", (int)getpid());
     while (access(file, F_OK) != 0)
         usleep(1000);
+    unlink(file);
     tt_attempt_stop(arg, TT_STOP_CANCELED);
     return NULL;
 }
 
 Test(attempt, cancel_kills_the_tree_whatever_it_ignores)
 {
-    char script[1024], file[64];
+    char script[1024], file[64], then[128];
     pthread_t thread;
     tt_attempt *a = attempt((tt_attempt_spec){0});
     tt_runner_end end;
     tt_err err;
-    hide_script(script, file, "trap '' TERM; while :; do sleep 1; done");
+    snprintf(then, sizeof then, "trap '' TERM; : >/tmp/tutti-attempt-%d.deaf; while :; do sleep 1; done", (int)getpid());
+    hide_script(script, file, then);
     cr_assert_eq(pthread_create(&thread, NULL, cancel_soon, a), 0);
     cr_assert_eq(run(a, script, &end, &err), TT_CANCELED);
     pthread_join(thread, NULL);
