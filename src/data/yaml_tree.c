@@ -1,7 +1,6 @@
 #include "data/yaml_tree.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <yaml.h>
 
 #include "base/mem.h"
@@ -16,7 +15,6 @@ static struct {
     YAML_FUNCTIONS(ROW)
 #undef ROW
 } lib;
-static pthread_mutex_t lib_lock = PTHREAD_MUTEX_INITIALIZER; /* guards loading */
 static bool lib_loaded;
 
 static tt_rc load(tt_err *err)
@@ -27,11 +25,7 @@ static tt_rc load(tt_err *err)
         YAML_FUNCTIONS(ROW)
 #undef ROW
     };
-    pthread_mutex_lock(&lib_lock);
-    tt_rc rc = lib_loaded ? TT_OK : tt_library_load(names, symbols, TT_COUNT(symbols), "libyaml-0-2", err);
-    lib_loaded = rc == TT_OK;
-    pthread_mutex_unlock(&lib_lock);
-    return rc;
+    return tt_library_load_once(names, symbols, TT_COUNT(symbols), "libyaml-0-2", &lib_loaded, err);
 }
 
 /* ---- lines ---- */

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <libssh/libssh.h>
 #include <libssh/sftp.h>
-#include <pthread.h>
 #include <sys/stat.h>
 
 #include "base/mem.h"
@@ -25,7 +24,6 @@ static struct {
     SSH_FUNCTIONS(ROW)
 #undef ROW
 } lib;
-static pthread_mutex_t lib_lock = PTHREAD_MUTEX_INITIALIZER; /* guards loading */
 static bool lib_loaded;
 
 enum { READ_BYTES = 128 * 1024, WRITE_BYTES = 32 * 1024 /* that every server takes */, MOST_QUESTIONS = 8 };
@@ -44,11 +42,7 @@ static tt_rc load(tt_err *err)
         SSH_FUNCTIONS(ROW)
 #undef ROW
     };
-    pthread_mutex_lock(&lib_lock);
-    tt_rc rc = lib_loaded ? TT_OK : tt_library_load(names, symbols, TT_COUNT(symbols), "libssh-4", err);
-    lib_loaded = rc == TT_OK;
-    pthread_mutex_unlock(&lib_lock);
-    return rc;
+    return tt_library_load_once(names, symbols, TT_COUNT(symbols), "libssh-4", &lib_loaded, err);
 }
 
 /* ---- failures ---- */

@@ -1,6 +1,5 @@
 /* PostgreSQL, over its own library. Everything travels as text; the server decides what a parameter is from where it stands. */
 #include <libpq-fe.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -20,7 +19,6 @@ static struct {
     PQ_FUNCTIONS(ROW)
 #undef ROW
 } lib;
-static pthread_mutex_t lib_lock = PTHREAD_MUTEX_INITIALIZER; /* guards loading */
 static bool lib_loaded;
 
 enum { OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_JSON = 114, OID_FLOAT4 = 700, OID_FLOAT8 = 701, OID_NUMERIC = 1700, OID_JSONB = 3802 };
@@ -33,11 +31,7 @@ static tt_rc load(tt_err *err)
         PQ_FUNCTIONS(ROW)
 #undef ROW
     };
-    pthread_mutex_lock(&lib_lock);
-    tt_rc rc = lib_loaded ? TT_OK : tt_library_load(names, symbols, TT_COUNT(symbols), "libpq5", err);
-    lib_loaded = rc == TT_OK;
-    pthread_mutex_unlock(&lib_lock);
-    return rc;
+    return tt_library_load_once(names, symbols, TT_COUNT(symbols), "libpq5", &lib_loaded, err);
 }
 
 static PGconn *conn_of(const tt_sql_db *db) { return db->own; }

@@ -224,19 +224,22 @@ static void apply_lists(const column_filters *c, const tt_pq_column *file_column
                 masks[i] &= ~c->bits.ptr[k];
 }
 
-/* Null cells were judged by whatever value stands in their place: their mask is taken from before. */
-static void apply_nulls(const column_filters *c, const tt_pq_batch *b, const uint64_t *before, uint64_t *masks)
-{
-    for (uint32_t w = 0; w * 64 < b->row_count; w++) {
-        uint64_t nulls = ~b->validity[w];
-        for (uint32_t i; nulls; nulls &= nulls - 1) {
-            i = w * 64 + (uint32_t)__builtin_ctzll(nulls);
-            if (i >= b->row_count)
-                return;
-            masks[i] = before[i] & c->null_mask;
-        }
+/* Null cells were judged by whatever value stands in their place, or by code 0: their mask is taken from before. */
+#define APPLY_NULLS(name, type)                                                                             \
+    static void name(const column_filters *c, const tt_pq_batch *b, const type *before, type *masks)        \
+    {                                                                                                       \
+        for (uint32_t w = 0; w * 64 < b->row_count; w++) {                                                  \
+            uint64_t nulls = ~b->validity[w];                                                               \
+            for (uint32_t i; nulls; nulls &= nulls - 1) {                                                   \
+                i = w * 64 + (uint32_t)__builtin_ctzll(nulls);                                              \
+                if (i >= b->row_count)                                                                      \
+                    return;                                                                                 \
+                masks[i] = before[i] & (type)c->null_mask;                                                  \
+            }                                                                                               \
+        }                                                                                                   \
     }
-}
+APPLY_NULLS(apply_nulls, uint64_t)
+APPLY_NULLS(apply_null_bytes, uint8_t)
 
 static tt_rc check_filters(const column_filters *c, tt_err *err)
 {
@@ -356,20 +359,6 @@ static void look_up_bytes(const column_filters *c, const tt_pq_batch *b, uint8_t
             masks[i] &= lut[((const uint32_t *)b->codes)[i]];
 }
 
-/* Null cells have the code 0, and what they leave is decided once. */
-static void null_bytes(const column_filters *c, const tt_pq_batch *b, const uint8_t *before, uint8_t *masks)
-{
-    for (uint32_t w = 0; w * 64 < b->row_count; w++) {
-        uint64_t nulls = ~b->validity[w];
-        for (uint32_t i; nulls; nulls &= nulls - 1) {
-            i = w * 64 + (uint32_t)__builtin_ctzll(nulls);
-            if (i >= b->row_count)
-                return;
-            masks[i] = before[i] & (uint8_t)c->null_mask;
-        }
-    }
-}
-
 static tt_rc apply_wide(tt_matcher *m, uint32_t column, const tt_pq_column *file_column, const tt_pq_batch *b, uint8_t *masks, tt_err *err)
 {
     uint64_t wide[MOST_ROWS];
@@ -397,6 +386,6 @@ tt_rc tt_matcher_apply_bytes(tt_matcher *m, uint32_t column, const tt_pq_column 
     if (c->lut_count > 0)
         look_up_bytes(c, batch, masks);
     if (batch->validity)
-        null_bytes(c, batch, before, masks);
+        apply_null_bytes(c, batch, before, masks);
     return TT_OK;
 }

@@ -7,25 +7,13 @@
 #include "query/engine.h"
 #include "query/file_columns.h"
 
+#include "fuzz_part.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PAGE_BYTES_MAX = 1 << 20, ASKED_MAX = 4 /* of 64 batches each */ };
 
 static bool is_enough(void *arg) { return ++*(int *)arg > ASKED_MAX; }
-
-/* The first column that may name groups, and the first that may be a time. */
-static bool find_keys(const tt_pq_file *f, tt_str *group, tt_str *time)
-{
-    for (uint32_t i = 0; i < tt_pq_column_count(f); i++) {
-        const tt_pq_column *c = tt_pq_column_at(f, i);
-        bool is_float = c->kind == TT_PQ_FLOAT || c->kind == TT_PQ_DOUBLE, is_whole = c->kind >= TT_PQ_INT32 && c->kind <= TT_PQ_UINT64;
-        if (!group->ptr && !is_float)
-            *group = c->name;
-        else if (!time->ptr && (is_float || is_whole))
-            *time = c->name;
-    }
-    return group->ptr && time->ptr;
-}
 
 /* A filter that some rows pass and others do not, on the column'th column that has one; choice: which of its operators. */
 static json_t *filter_on(const tt_query_columns *all, size_t column, unsigned choice)

@@ -2,7 +2,6 @@
 
 #include <brotli/decode.h>
 #include <lz4.h>
-#include <pthread.h>
 #include <snappy-c.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -152,16 +151,13 @@ static struct {
     __typeof__(snappy_compress) *compress;
     __typeof__(snappy_max_compressed_length) *bound;
 } snappy;
-static pthread_mutex_t snappy_lock = PTHREAD_MUTEX_INITIALIZER; /* guards loading */
+static bool snappy_is_loaded;
 
 static tt_rc load_snappy(tt_err *err)
 {
     static const char *const names[] = {"libsnappy.so.1", NULL};
     static const tt_library_symbol symbols[] = {{"snappy_max_compressed_length", (void **)&snappy.bound}, {"snappy_compress", (void **)&snappy.compress}};
-    pthread_mutex_lock(&snappy_lock);
-    tt_rc rc = snappy.compress ? TT_OK : tt_library_load(names, symbols, TT_COUNT(symbols), "libsnappy1v5", err);
-    pthread_mutex_unlock(&snappy_lock);
-    return rc;
+    return tt_library_load_once(names, symbols, TT_COUNT(symbols), "libsnappy1v5", &snappy_is_loaded, err);
 }
 
 static size_t bound_snappy(size_t in_len) { return snappy.bound(in_len); }
